@@ -1,0 +1,17 @@
+"""Semantic IDs from embeddings: a residual-quantised autoencoder for scikit-learn."""
+
+from sk_rqvae._modes import QuantizeForwardMode
+from sk_rqvae._module import RQVAEModule, RQVAEOutput
+from sk_rqvae._transformer import RQVAETransformer
+from sk_rqvae.exceptions import CollapseWarning, DivergenceError
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CollapseWarning",
+    "DivergenceError",
+    "QuantizeForwardMode",
+    "RQVAEModule",
+    "RQVAEOutput",
+    "RQVAETransformer",
+]

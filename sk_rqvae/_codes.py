@@ -1,0 +1,118 @@
+"""Codes as data: the checks and the integer keys that everything downstream shares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+
+_LARGEST_KEY = np.iinfo(np.int64).max
+
+
+def layer_sizes(codebook_size: Any, n_layers: int) -> tuple[int, ...]:
+    """Expand `codebook_size`, an int or one int per layer, to one int per layer."""
+    sizes = np.atleast_1d(np.asarray(codebook_size))
+    if sizes.ndim != 1 or not np.issubdtype(sizes.dtype, np.integer):
+        raise TypeError(
+            "codebook_size must be an int or a sequence of ints, one per layer. "
+            f"Got {codebook_size!r}."
+        )
+    if sizes.size not in (1, n_layers):
+        raise ValueError(
+            f"codebook_size must be an int or have one entry per layer ({n_layers}). "
+            f"Got {sizes.size} entries."
+        )
+    if (sizes < 1).any():
+        raise ValueError(f"codebook_size must be at least 1. Got {codebook_size!r}.")
+    return tuple(int(size) for size in np.broadcast_to(sizes, (n_layers,)))
+
+
+def check_codes(
+    codes: Any, codebook_size: Any = None, *, name: str = "codes"
+) -> IntArray:
+    """Check a matrix of codes and return it as ``(n, n_layers)`` int64.
+
+    Parameters
+    ----------
+    codes : array-like of shape (n, n_layers)
+        Whole numbers of any dtype. Floats pass if they are whole.
+    codebook_size : int or sequence of int, default=None
+        Upper bounds, exclusive. None checks only that codes are not negative.
+    name : str, default="codes"
+        What error messages call `codes`.
+
+    Returns
+    -------
+    ndarray of shape (n, n_layers), dtype int64
+
+    Raises
+    ------
+    TypeError
+        If `codes` is not numeric.
+    ValueError
+        If `codes` is not 2-D, has no column, or a code is fractional, negative, not
+        finite or too large for its codebook.
+    """
+    array = np.asarray(codes)
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name} must be 2-D, (n_items, n_layers). Got {array.ndim}-D, "
+            f"shape {array.shape}."
+        )
+    if array.shape[1] == 0:
+        raise ValueError(f"{name} must have at least one column. Got {array.shape}.")
+    if array.dtype == object:
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"{name} must be whole numbers. Got {error}.") from error
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must be whole numbers. Got dtype {array.dtype}.")
+    if array.dtype.kind == "f":
+        _reject(~np.isfinite(array), array, name, "must be finite")
+        _reject(array != np.floor(array), array, name, "must be whole numbers")
+    _reject(array < 0, array, name, "must not be negative")
+    if codebook_size is None:
+        _reject(array >= 2**63, array, name, "must fit in 64 bits")
+    else:
+        sizes = np.asarray(layer_sizes(codebook_size, array.shape[1]))
+        _reject(
+            array >= sizes, array, name, f"must be below codebook_size {sizes.tolist()}"
+        )
+    return array.astype(np.int64, copy=False)
+
+
+def row_keys(codes: IntArray) -> IntArray:
+    """One integer a row, ordered as the rows are and equal exactly where they are.
+
+    The columns are the digits of a mixed-radix number; where that number would not
+    fit in 64 bits, the digits so far are replaced by their ranks.
+    """
+    n_rows, n_layers = codes.shape
+    keys = np.zeros(n_rows, dtype=np.int64)
+    if n_rows == 0:
+        return keys
+    n_keys = 1
+    for layer in range(n_layers):
+        column = codes[:, layer]
+        radix = int(column.max()) + 1
+        if n_keys * radix > _LARGEST_KEY:
+            distinct, keys = np.unique(keys, return_inverse=True)
+            n_keys = len(distinct)
+        if n_keys * radix > _LARGEST_KEY:
+            distinct, column = np.unique(column, return_inverse=True)
+            radix = len(distinct)
+        keys = keys * radix + column
+        n_keys *= radix
+    return keys
+
+
+def _reject(bad: NDArray[np.bool_], array: NDArray[Any], name: str, rule: str) -> None:
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise ValueError(
+            f"{name} {rule}. Got {array[row, column]!r} in row {row}, column {column}."
+        )

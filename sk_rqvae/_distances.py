@@ -1,0 +1,27 @@
+"""Squared distances to the vectors of a codebook."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def squared_distances(points: Tensor, codebook: Tensor) -> Tensor:
+    """Squared Euclidean distances by one matrix product.
+
+    Parameters
+    ----------
+    points : Tensor of shape (n, dim)
+    codebook : Tensor of shape (codebook_size, dim)
+
+    Returns
+    -------
+    Tensor of shape (n, codebook_size)
+        Rounding can leave tiny negative values where a point lies on a code.
+    """
+    return nearness(points, codebook) + points.square().sum(1, keepdim=True)
+
+
+def nearness(points: Tensor, codebook: Tensor) -> Tensor:
+    """``|c|^2 - 2 x.c``: squared distances up to a constant a row."""
+    return torch.addmm(codebook.square().sum(1), points, codebook.T, alpha=-2)

@@ -1,0 +1,117 @@
+"""k-means on the device that training uses."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sk_rqvae._distances import nearness
+from sk_rqvae._principal import principal_axes
+
+_ROWS_AT_ONCE = 16384
+_STAGES = 10
+_ITERATIONS_A_STAGE = 10
+
+
+@torch.no_grad()
+def progressive_kmeans(points: Tensor, n_clusters: int) -> Tensor:
+    """Cluster in the first principal components, then in more and more of them.
+
+    Started at once in many dimensions, k-means leaves many centres where they began,
+    on single points. Started in few, it divides the bulk of the points first.
+
+    Parameters
+    ----------
+    points : Tensor of shape (n, dim)
+    n_clusters : int
+        May exceed the number of points.
+
+    Returns
+    -------
+    Tensor of shape (n_clusters, dim)
+
+    References
+    ----------
+    Douze et al. (2024), "The faiss library", arXiv:2401.08281.
+    """
+    mean = points.mean(0)
+    axes = principal_axes(points - mean, points.shape[1])
+    turned = (points - mean) @ axes.T
+    first, *later = stages(points.shape[1])
+    start = random_rows(turned[:, :first], n_clusters)
+    centres = kmeans(turned[:, :first], start, n_iterations=_ITERATIONS_A_STAGE)
+    for dim in later:
+        start = F.pad(centres, (0, dim - centres.shape[1]))
+        centres = kmeans(turned[:, :dim], start, n_iterations=_ITERATIONS_A_STAGE)
+    return centres @ axes + mean
+
+
+def stages(dim: int) -> list[int]:
+    """Dimensions to cluster in, in turn: about a geometric series up to `dim`."""
+    series = {
+        max(1, round(dim ** (stage / _STAGES))) for stage in range(1, _STAGES + 1)
+    }
+    return sorted(series)
+
+
+@torch.no_grad()
+def kmeans(points: Tensor, start: Tensor, *, n_iterations: int) -> Tensor:
+    """Lloyd's algorithm; clusters that run empty split the largest.
+
+    Parameters
+    ----------
+    points : Tensor of shape (n, dim)
+    start : Tensor of shape (n_clusters, dim)
+        Centres to begin with.
+    n_iterations : int
+
+    Returns
+    -------
+    Tensor of shape (n_clusters, dim)
+
+    References
+    ----------
+    Lloyd (1982), "Least squares quantization in PCM".
+    """
+    points, centres = points.contiguous(), start
+    for _ in range(n_iterations):
+        nearest = nearest_centre(points, centres)
+        centres = _means(points, nearest, centres)
+    return centres
+
+
+@torch.no_grad()
+def nearest_centre(points: Tensor, centres: Tensor) -> Tensor:
+    """Index of the nearest centre of each point, in blocks of bounded memory."""
+    blocks = points.split(_ROWS_AT_ONCE)
+    return torch.cat([nearness(block, centres).argmin(1) for block in blocks])
+
+
+def random_rows(points: Tensor, count: int) -> Tensor:
+    """Draw `count` rows, all different places while there are enough."""
+    n_points = len(points)
+    order = torch.randperm(n_points, device=points.device)
+    repeats = -(-count // n_points)
+    return points[order.repeat(repeats)[:count]]
+
+
+def _means(points: Tensor, nearest: Tensor, centres: Tensor) -> Tensor:
+    counts = points.new_zeros(len(centres)).index_add_(
+        0, nearest, points.new_ones(len(points))
+    )
+    sums = torch.zeros_like(centres).index_add_(0, nearest, points)
+    means = sums / counts.clamp_min(1).unsqueeze(1)
+    return _split_largest(means, counts)
+
+
+def _split_largest(means: Tensor, counts: Tensor) -> Tensor:
+    """Move empty centres beside full ones, the largest first.
+
+    A pair of centres a hair apart divides its cluster at the next assignment.
+    """
+    rank = counts.argsort(descending=True, stable=True)
+    empty = counts == 0
+    donors = rank[(empty.cumsum(0) - 1).clamp_min(0)]
+    nudge = 1e-3 * torch.randn_like(means) * means[donors].abs()
+    return torch.where(empty.unsqueeze(1), means[donors] + nudge, means)

@@ -1,0 +1,143 @@
+"""The parameters of the transformer, checked and in the form the model takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from sk_rqvae._modes import QuantizeForwardMode
+from sk_rqvae._module import ACTIVATIONS, RQVAEModule
+from sk_rqvae._validation import (
+    check_bool,
+    check_callbacks,
+    check_choice,
+    check_device,
+    check_int,
+    check_modes,
+    check_real,
+    check_seed,
+    check_sizes,
+    check_verbose,
+    check_widths,
+)
+
+SCHEDULES = ("cosine", "step", "constant")
+
+_WIDEST_DEFAULT_LATENT = 1024
+_BYTES_A_MB = 2**20
+_AUTO_RESIDENT_MB_ON_CPU = 512
+_AUTO_RESIDENT_SHARE_OF_CUDA = 0.5
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Checked parameters that are not taken from the transformer as they stand."""
+
+    device: torch.device
+    codebook_sizes: tuple[int, ...]
+    codebook_modes: tuple[QuantizeForwardMode, ...]
+    hidden_dims: tuple[int, ...]
+    callbacks: list[Any]
+    resident_bytes: int
+
+
+def check_settings(estimator: Any) -> Settings:
+    """Check every parameter of a transformer.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the first parameter that is wrong.
+    """
+    n_layers = check_int("n_layers", estimator.n_layers, minimum=1)
+    sizes = check_sizes(estimator.codebook_size, n_layers)
+    modes = check_modes(estimator.codebook_mode, n_layers)
+    hidden_dims = check_widths("hidden_dims", estimator.hidden_dims)
+    if estimator.embed_dim is not None:
+        check_int("embed_dim", estimator.embed_dim, minimum=1)
+    _check_model(estimator)
+    _check_training(estimator)
+    device = check_device(estimator.device)
+    return Settings(
+        device,
+        sizes,
+        modes,
+        hidden_dims,
+        check_callbacks(estimator.callbacks),
+        _resident_bytes(estimator.resident_mb, device),
+    )
+
+
+def module_arguments(
+    estimator: Any, settings: Settings, n_features: int
+) -> dict[str, Any]:
+    """Arguments of the module for rows of `n_features` columns."""
+    embed_dim = estimator.embed_dim or min(n_features, _WIDEST_DEFAULT_LATENT)
+    return {
+        "n_features": n_features,
+        "n_cat_features": estimator.n_cat_features,
+        "embed_dim": embed_dim,
+        "hidden_dims": settings.hidden_dims,
+        "activation": estimator.activation,
+        "linear_path": estimator.linear_path,
+        "codebook_sizes": settings.codebook_sizes,
+        "codebook_modes": settings.codebook_modes,
+        "codebook_normalize": estimator.codebook_normalize,
+        "codebook_sim_vq": estimator.codebook_sim_vq,
+        "n_beams": estimator.n_beams,
+        "commitment_weight": estimator.commitment_weight,
+    }
+
+
+def _check_model(estimator: Any) -> None:
+    check_choice("activation", estimator.activation, ACTIVATIONS)
+    check_bool("linear_path", estimator.linear_path)
+    check_real("commitment_weight", estimator.commitment_weight, low=0)
+    check_bool("codebook_kmeans_init", estimator.codebook_kmeans_init)
+    check_bool("codebook_normalize", estimator.codebook_normalize)
+    check_bool("codebook_sim_vq", estimator.codebook_sim_vq)
+    check_int("n_beams", estimator.n_beams, minimum=1)
+    check_real("noise", estimator.noise, low=0)
+    check_int("n_cat_features", estimator.n_cat_features, minimum=0)
+    check_int("init_sample_size", estimator.init_sample_size, minimum=1)
+    module = estimator.module
+    if not (isinstance(module, type) and issubclass(module, RQVAEModule)):
+        raise TypeError(f"module must be a subclass of RQVAEModule. Got {module!r}.")
+
+
+def _check_training(estimator: Any) -> None:
+    check_bool("restart_dead_codes", estimator.restart_dead_codes)
+    check_int("max_epochs", estimator.max_epochs, minimum=1)
+    check_int("batch_size", estimator.batch_size, minimum=1)
+    check_real("lr", estimator.lr, low=0, low_open=True)
+    check_real("weight_decay", estimator.weight_decay, low=0)
+    check_choice("lr_schedule", estimator.lr_schedule, SCHEDULES)
+    check_int("warmup_epochs", estimator.warmup_epochs, minimum=0)
+    check_int("lr_step_size", estimator.lr_step_size, minimum=1)
+    check_real("lr_gamma", estimator.lr_gamma, low=0, high=1, low_open=True)
+    check_bool("early_stopping", estimator.early_stopping)
+    check_real(
+        "validation_fraction",
+        estimator.validation_fraction,
+        low=0,
+        high=1,
+        low_open=True,
+        high_open=True,
+    )
+    check_int("n_iter_no_change", estimator.n_iter_no_change, minimum=1)
+    check_bool("warm_start", estimator.warm_start)
+    check_seed(estimator.random_state)
+    check_verbose(estimator.verbose)
+
+
+def _resident_bytes(value: Any, device: torch.device) -> int:
+    if not isinstance(value, str):
+        return int(check_real("resident_mb", value, low=0) * _BYTES_A_MB)
+    if value != "auto":
+        raise ValueError(f'resident_mb must be a number or "auto". Got {value!r}.')
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(_AUTO_RESIDENT_SHARE_OF_CUDA * free)
+    return _AUTO_RESIDENT_MB_ON_CPU * _BYTES_A_MB

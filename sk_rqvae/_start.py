@@ -1,0 +1,131 @@
+"""Where training starts: from principal axes and a trained residual quantizer."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from sk_rqvae._kmeans import progressive_kmeans
+from sk_rqvae._module import RQVAEModule
+from sk_rqvae._principal import principal_axes
+from sk_rqvae._residual import ResidualQuantizer
+from sk_rqvae._search import beam_search, sum_of_codes
+
+_POINTS_PER_CODE = 256
+_ROWS_AT_ONCE = 4096
+_SMALLEST_POWER = 1e-30
+
+
+@torch.no_grad()
+def start(module: RQVAEModule, x: Tensor, *, kmeans_init: bool, noise: float) -> None:
+    """Set linear paths, codebooks and noise of an untrained module from data.
+
+    Parameters
+    ----------
+    module : RQVAEModule
+    x : Tensor of shape (n, n_features)
+        Standardised rows, all or a sample.
+    kmeans_init : bool
+        Train the codebooks on the latents of `x`; otherwise they are random.
+    noise : float
+        Noise on the encoder's input in training, in root mean square residuals of the
+        starting codebooks.
+    """
+    if module.encoder.linear is not None and module.decoder.linear is not None:
+        axes = _inward(x, module.encoder.linear.out_features)
+        module.encoder.linear.weight.copy_(axes)
+        outward = axes.T
+        if module.codebook_normalize:
+            outward = outward * (x @ outward).norm(dim=1).mean()
+        module.decoder.linear.weight.copy_(outward)
+    latents = module.encode(x)
+    error = start_codebooks(module.quantizer, latents, kmeans_init=kmeans_init)
+    unexplained = error / latents.square().sum(1).mean().clamp_min(_SMALLEST_POWER)
+    module.noise_scale.copy_(noise * unexplained.sqrt())
+
+
+def _inward(x: Tensor, embed_dim: int) -> Tensor:
+    """The linear path into the latents: principal axes, the identity if all fit."""
+    n_features = x.shape[1]
+    if embed_dim < n_features:
+        return principal_axes(x, embed_dim)
+    return torch.eye(embed_dim, n_features, device=x.device)
+
+
+def start_codebooks(
+    quantizer: ResidualQuantizer, latents: Tensor, *, kmeans_init: bool
+) -> Tensor:
+    """Set codebooks one by one, each on what a beam search over those before leaves.
+
+    Parameters
+    ----------
+    quantizer : ResidualQuantizer
+    latents : Tensor of shape (n, dim)
+    kmeans_init : bool
+        Cluster the residuals of all beams; otherwise draw random vectors.
+
+    Returns
+    -------
+    Tensor of shape ()
+        Mean squared distance of the latents to their sums of codes.
+
+    Notes
+    -----
+    Training a level on the residuals of all beams, not of the best alone, keeps deep
+    levels from spending codes on outliers of the greedy path.
+
+    References
+    ----------
+    Babenko and Lempitsky (2014), "Additive quantization for extreme vector compression"
+    (beam search); the residual quantizer of faiss, arXiv:2401.08281, section 5.
+    """
+    codebooks: list[Tensor] = []
+    codes = torch.empty(len(latents), 1, 0, dtype=torch.int64, device=latents.device)
+    for level in quantizer.levels:
+        points = _residuals(latents, codebooks, codes, _POINTS_PER_CODE * level.size)
+        if kmeans_init:
+            vectors = progressive_kmeans(points, level.size)
+        else:
+            vectors = random_vectors(points, level.size)
+        level.set_vectors(vectors)
+        codebooks.append(level.vectors())
+        codes, errors = _search_all(latents, codebooks, quantizer.n_beams)
+    return errors[:, 0].mean().clamp_min(0)
+
+
+def _search_all(
+    latents: Tensor, codebooks: list[Tensor], n_beams: int
+) -> tuple[Tensor, Tensor]:
+    """Codes and errors of all beams, searched in blocks of bounded memory."""
+    found = [
+        beam_search(block, codebooks, n_beams) for block in latents.split(_ROWS_AT_ONCE)
+    ]
+    codes = torch.cat([beams.codes for beams in found])
+    return codes, torch.cat([beams.errors for beams in found])
+
+
+def _residuals(
+    latents: Tensor, codebooks: list[Tensor], codes: Tensor, most: int
+) -> Tensor:
+    """Residuals of up to `most` random pairs of a row and one of its beams."""
+    n_beams = codes.shape[1]
+    pairs = torch.randperm(len(latents) * n_beams, device=latents.device)[:most]
+    points = latents[pairs.div(n_beams, rounding_mode="floor")]
+    if not codebooks:
+        return points
+    return points - sum_of_codes(codebooks, codes.flatten(0, 1)[pairs])
+
+
+def random_vectors(points: Tensor, count: int) -> Tensor:
+    """Draw Gaussian vectors as long as helps most as codes of `points`.
+
+    A vector of the points' own length in a random direction would, in many dimensions,
+    be a worse guess than zero. The best of ``K`` directions has a cosine of about
+    ``sqrt(2 log K / dim)`` with a point, which is the best length too.
+    """
+    dim = points.shape[1]
+    length = points.square().mean().sqrt()
+    best_cosine = min(1.0, math.sqrt(2 * math.log(max(count, 2)) / dim))
+    return best_cosine * length * torch.randn(count, dim, device=points.device)

@@ -1,0 +1,244 @@
+"""From checked rows to a trained net."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skorch.helper import predefined_split
+from torch import Tensor
+
+from sk_rqvae._batches import Batches, Rows, StreamedRows, resident_rows
+from sk_rqvae._callbacks import (
+    Annealing,
+    LearningRateFactor,
+    schedule_learning_rate,
+    stop_early,
+)
+from sk_rqvae._collapse import warn_of_collapse, warn_of_few_rows
+from sk_rqvae._moments import location_and_scale
+from sk_rqvae._net import RQVAENet
+from sk_rqvae._seeds import draw_seed, seeded
+from sk_rqvae._settings import Settings, module_arguments
+from sk_rqvae._start import start
+
+_BYTES_A_FLOAT = 4
+_ADJUSTABLE = ("n_beams", "commitment_weight", "codebook_modes")
+
+
+@dataclass(frozen=True)
+class Course:
+    """How long to train and how.
+
+    Attributes
+    ----------
+    max_epochs : int
+    scheduled : bool
+        Follow the learning rate schedule, anneal and stop early. Otherwise train at a
+        constant rate and the lowest temperature, going on with the optimizer's state.
+    callbacks : list of (str, callback)
+        In addition to those of the course itself.
+    """
+
+    max_epochs: int
+    scheduled: bool
+    callbacks: list[tuple[str, Any]]
+
+
+def train(
+    estimator: Any,
+    X: NDArray[Any],
+    settings: Settings,
+    course: Course,
+    fitted: RQVAENet | None,
+) -> RQVAENet:
+    """Train a new net, or a copy of a fitted one, on the rows of `X`.
+
+    Parameters
+    ----------
+    estimator : RQVAETransformer
+        Whose parameters, checked, apply. It is not changed.
+    X : ndarray of shape (n, n_features)
+    settings : Settings
+    course : Course
+    fitted : RQVAENet or None
+        What to go on from.
+
+    Returns
+    -------
+    RQVAENet
+    """
+    # Later calls must not repeat the order and the noise of earlier ones.
+    n_epochs_before = 0 if fitted is None else len(fitted.history)
+    seed = draw_seed(estimator.random_state) + n_epochs_before
+    with seeded(seed, settings.device):
+        if fitted is None:
+            net = _new_net(estimator, settings, X.shape[1])
+        else:
+            net = _copy_of(fitted, estimator, settings, X.shape[1])
+        n_distinct = _start_from_data(net, estimator, X, fresh=fitted is None)
+        training, held_out = _datasets(estimator, X, net, settings, course)
+        _prepare(net, estimator, settings, course, len(training), fitted)
+        net.train_split = None if held_out is None else predefined_split(held_out)
+        net.partial_fit(training)
+        net.check_finite(training.sample(_ROWS_CHECKED))
+    net.callbacks, net.train_split = None, None
+    net.callbacks_ = []
+    _report_collapse(net, n_distinct)
+    return net
+
+
+def _new_net(estimator: Any, settings: Settings, n_features: int) -> RQVAENet:
+    arguments = module_arguments(estimator, settings, n_features)
+    net = RQVAENet(
+        module=estimator.module,
+        optimizer=torch.optim.AdamW,
+        optimizer__fused=True,
+        optimizer__param_groups=[
+            ("quantizer.*", {"weight_decay": 0.0}),
+            ("*.linear.weight", {"weight_decay": 0.0}),
+            ("*.bias", {"weight_decay": 0.0}),
+        ],
+        iterator_train=Batches,
+        iterator_train__shuffle=True,
+        iterator_valid=Batches,
+        train_split=None,
+        device=str(settings.device),
+        **{f"module__{name}": value for name, value in arguments.items()},
+    )
+    _set_training_parameters(net, estimator)
+    with torch.device(settings.device):
+        return net.initialize()
+
+
+def _copy_of(
+    fitted: RQVAENet, estimator: Any, settings: Settings, n_features: int
+) -> RQVAENet:
+    """A copy to go on with, so that an interruption leaves the fitted net alone."""
+    net = copy.deepcopy(fitted)
+    wanted = module_arguments(estimator, settings, n_features)
+    for name, value in net.get_params_for("module").items():
+        if name not in _ADJUSTABLE and wanted[name] != value:
+            raise ValueError(
+                f"{name} is {value!r} in the fitted model and cannot be changed while "
+                f"training goes on. Got {wanted[name]!r}."
+            )
+    for name in _ADJUSTABLE:
+        setattr(net, f"module__{name}", wanted[name])
+    module = net.module_.to(settings.device)
+    module.commitment_weight = wanted["commitment_weight"]
+    module.quantizer.n_beams = wanted["n_beams"]
+    module.quantizer.modes = wanted["codebook_modes"]
+    net.device = str(settings.device)
+    _set_training_parameters(net, estimator)
+    return net
+
+
+def _set_training_parameters(net: RQVAENet, estimator: Any) -> None:
+    net.lr = estimator.lr
+    net.batch_size = estimator.batch_size
+    net.optimizer__weight_decay = estimator.weight_decay
+    net.restart_dead_codes = estimator.restart_dead_codes
+    net.verbose = int(estimator.verbose)
+
+
+def _start_from_data(net: RQVAENet, estimator: Any, X: NDArray[Any]) -> int:
+    """Location, scale and starting point, from the data or a sample; count its rows."""
+    module = net.module_
+    mean, scale = location_and_scale(X, estimator.n_cat_features)
+    module.input_mean.copy_(torch.from_numpy(mean))
+    module.input_scale.copy_(torch.from_numpy(scale))
+    rows = StreamedRows(X, module.standardize, module.input_mean.device)
+    sample = rows.sample(estimator.init_sample_size)
+    n_distinct = _count_distinct(sample)
+    warn_of_few_rows(n_distinct, net.module__codebook_sizes)
+    start(
+        module,
+        sample,
+        kmeans_init=estimator.codebook_kmeans_init,
+        noise=estimator.noise,
+    )
+    return n_distinct
+
+
+def _datasets(
+    estimator: Any, X: NDArray[Any], net: RQVAENet, settings: Settings, course: Course
+) -> tuple[Rows, Rows | None]:
+    """Rows to train on and, for early stopping, rows held out."""
+    fits = X.size * _BYTES_A_FLOAT <= settings.resident_bytes
+    kind = resident_rows if fits else StreamedRows
+    where = (X, net.module_.standardize, settings.device)
+    if not (estimator.early_stopping and course.scheduled):
+        return kind(*where), None
+    n_units = len(X) if fits else len(StreamedRows(*where).runs)
+    training, held_out = _hold_out(n_units, estimator.validation_fraction)
+    return kind(*where, training), kind(*where, held_out)
+
+
+def _hold_out(
+    n_units: int, fraction: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Divide rows, or runs of them, at random; both parts stay in order."""
+    n_held_out = math.ceil(fraction * n_units)
+    if n_held_out >= n_units:
+        raise ValueError(
+            f"early_stopping=True with validation_fraction={fraction} leaves no rows "
+            f"to train on. Got {n_units} rows."
+        )
+    order = torch.randperm(n_units).numpy()
+    return np.sort(order[n_held_out:]), np.sort(order[:n_held_out])
+
+
+def _prepare(
+    net: RQVAENet, estimator: Any, course: Course, n_rows: int, fitted: RQVAENet | None
+) -> None:
+    """Optimizer, callbacks and length of this training."""
+    net.max_epochs = course.max_epochs
+    net.initialize_optimizer()
+    callbacks = list(course.callbacks)
+    if course.scheduled:
+        factor = LearningRateFactor(
+            estimator.lr_schedule,
+            steps_per_epoch=math.ceil(n_rows / estimator.batch_size),
+            max_epochs=course.max_epochs,
+            warmup_epochs=estimator.warmup_epochs,
+            step_size=estimator.lr_step_size,
+            gamma=estimator.lr_gamma,
+        )
+        callbacks.append(("lr_schedule", schedule_learning_rate(factor)))
+        callbacks.append(("annealing", Annealing()))
+        if estimator.early_stopping:
+            callbacks.append(("early_stopping", stop_early(estimator.n_iter_no_change)))
+    else:
+        net.module_.quantizer.temperature.zero_()
+        if fitted is not None and fitted.optimizer_ is not None:
+            _take_over_state(net.optimizer_, fitted.optimizer_)
+    net.callbacks = callbacks + list(estimator.callbacks or [])
+    net.initialize_callbacks()
+
+
+def _take_over_state(
+    optimizer: torch.optim.Optimizer, earlier: torch.optim.Optimizer
+) -> None:
+    """Go on with the moments of `earlier`, at the rates that `optimizer` has."""
+    state = copy.deepcopy(earlier.state_dict())
+    state["param_groups"] = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict(state)
+
+
+def _report_collapse(net: RQVAENet, n_distinct: int) -> None:
+    last = net.history[-1]
+    warn_of_collapse(
+        last["usage"], last["perplexity"], net.module__codebook_sizes, n_distinct
+    )
+
+
+def _count_distinct(rows: Tensor) -> int:
+    """Number of different rows, told apart by one random projection."""
+    direction = torch.randn(rows.shape[1], dtype=torch.float64, device=rows.device)
+    return len(torch.unique((rows.double() * direction).sum(1)))

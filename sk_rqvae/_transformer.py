@@ -1,0 +1,456 @@
+"""The estimator: an embedding matrix in, semantic IDs out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sk_rqvae._blocks import map_rows
+from sk_rqvae._codes import IntArray, check_codes
+from sk_rqvae._compat import CallbackSupportMixin, fit_task, with_callbacks
+from sk_rqvae._module import RQVAEModule
+from sk_rqvae._moments import column_means
+from sk_rqvae._settings import Settings, check_settings
+from sk_rqvae._training import Course, train
+from sk_rqvae._validation import check_binary_columns
+
+_ROWS_SCORED_AT_ONCE = 8192
+_WIDEST_FLOAT = 8
+
+
+class RQVAETransformer(
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    BaseEstimator,
+):
+    """Turn embeddings into semantic IDs with a residual-quantised autoencoder.
+
+    Every row becomes a short tuple of integer codes, coarse to fine: rows that share a
+    prefix are alike. `inverse_transform` reconstructs rows from codes or prefixes.
+
+    Parameters
+    ----------
+    n_layers : int, default=3
+        Length of an ID: codebooks in the residual stack.
+    codebook_size : int or sequence of int, default=256
+        Codes a codebook has, for all layers or one each.
+    embed_dim : int, default=None
+        Width of the latents that are quantised. None is the width of `X`, up to 1024.
+        Narrower is faster and reconstructs less; the papers use 32.
+    hidden_dims : sequence of int, default=(2048,)
+        Widths of the encoder's hidden layers; the decoder mirrors them. The papers use
+        (512, 256, 128).
+    activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
+        Non-linearity between layers.
+    linear_path : bool, default=True
+        Put linear maps beside the perceptrons of encoder and decoder. They start as
+        principal components and the perceptrons' last layers at zero, so that the
+        untrained model is residual k-means, and training improves on it. False gives
+        the papers' plain autoencoder.
+    codebook_mode : {"gumbel_softmax", "ste", "rotation_trick", "sinkhorn"}, \
+QuantizeForwardMode or sequence of them, default="ste"
+        How gradients pass the choice of codes, for all layers or one each.
+    commitment_weight : float, default=0.25
+        Weight of the loss that draws latents to their codes.
+    codebook_kmeans_init : bool, default=True
+        Start codebooks from k-means on residuals, otherwise from random vectors.
+    codebook_normalize : bool, default=False
+        Keep latents and codes on the unit sphere. Each layer has one learned gain.
+    codebook_sim_vq : bool, default=False
+        Freeze each codebook and learn one linear map behind it (SimVQ).
+    n_beams : int, default=5
+        Prefixes kept a row while codes are searched, in training and by `transform`; 1
+        is greedy.
+    noise : float, default=0.7
+        Standard deviation of the noise added to the encoder's input in training, in
+        root mean square residuals of the starting codebooks.
+    n_cat_features : int, default=0
+        The last columns of `X` that are binary. They are reconstructed under binary
+        cross-entropy, and `inverse_transform` returns their probabilities.
+    restart_dead_codes : bool, default=True
+        After every epoch, move codes that no row chose to residuals of random rows.
+    init_sample_size : int, default=32768
+        Rows, drawn at random, from which principal components and codebooks start.
+    max_epochs : int, default=40
+        Passes over the rows in `fit`.
+    batch_size : int, default=1024
+        Rows a step of the optimizer.
+    lr : float, default=1e-3
+        Learning rate of AdamW.
+    weight_decay : float, default=1e-2
+        Weight decay of AdamW, on the weights of the perceptrons.
+    lr_schedule : {"cosine", "step", "constant"}, default="cosine"
+        Course of the learning rate after the warm-up.
+    warmup_epochs : int, default=2
+        Epochs in which the learning rate rises.
+    lr_step_size : int, default=10
+        Epochs between reductions, for "step".
+    lr_gamma : float, default=0.5
+        Factor of a reduction, for "step".
+    early_stopping : bool, default=False
+        Hold out a part of the rows, stop when their reconstruction no longer improves,
+        and restore the weights that did best.
+    validation_fraction : float, default=0.1
+        The part held out, in (0, 1).
+    n_iter_no_change : int, default=10
+        Epochs without improvement before stopping.
+    warm_start : bool, default=False
+        Let `fit` go on from the fitted model, if there is one.
+    module : type, default=RQVAEModule
+        The model's class; subclass `RQVAEModule` to change the loss.
+    callbacks : list, default=None
+        skorch callbacks.
+    resident_mb : float or "auto", default="auto"
+        Largest training matrix, in MiB of float32, that is copied to the device. A
+        larger one is streamed in shuffled blocks. "auto" is 512 on a CPU, half of the
+        free memory on a CUDA device.
+    device : str or torch.device, default="auto"
+        "auto" is CUDA where there is a device, else the CPU.
+    random_state : int, RandomState instance or None, default=None
+        Makes `fit` repeatable. None draws fresh entropy and leaves NumPy's global
+        state alone.
+    verbose : int, default=0
+        Print a table with a row an epoch.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The trained net. Its `history` has a row an epoch.
+    codebooks_ : list of ndarray of shape (codebook_size, embed_dim)
+        The codes' vectors, a layer each.
+    codebook_gains_ : ndarray of shape (n_layers,)
+        What the vectors of each layer are multiplied with before they are summed; 1
+        unless `codebook_normalize`.
+    n_features_in_ : int
+        Columns of `X`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, where `X` has names that are all strings.
+    n_iter_ : int
+        Epochs run.
+
+    See Also
+    --------
+    sklearn.cluster.KMeans : One layer, without an autoencoder.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_rqvae import RQVAETransformer
+    >>> X = np.random.default_rng(0).normal(size=(200, 8))
+    >>> rq = RQVAETransformer(n_layers=2, codebook_size=16, random_state=0).fit(X)
+    >>> codes = rq.transform(X)
+    >>> codes.shape, codes.dtype
+    ((200, 2), dtype('int64'))
+    >>> rq.inverse_transform(codes).shape
+    (200, 8)
+    """
+
+    def __init__(
+        self,
+        *,
+        n_layers: int = 3,
+        codebook_size: int | Sequence[int] = 256,
+        embed_dim: int | None = None,
+        hidden_dims: Sequence[int] = (2048,),
+        activation: str = "relu",
+        linear_path: bool = True,
+        codebook_mode: Any = "ste",
+        commitment_weight: float = 0.25,
+        codebook_kmeans_init: bool = True,
+        codebook_normalize: bool = False,
+        codebook_sim_vq: bool = False,
+        n_beams: int = 5,
+        noise: float = 0.7,
+        n_cat_features: int = 0,
+        restart_dead_codes: bool = True,
+        init_sample_size: int = 32768,
+        max_epochs: int = 40,
+        batch_size: int = 1024,
+        lr: float = 1e-3,
+        weight_decay: float = 1e-2,
+        lr_schedule: str = "cosine",
+        warmup_epochs: int = 2,
+        lr_step_size: int = 10,
+        lr_gamma: float = 0.5,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        warm_start: bool = False,
+        module: type[RQVAEModule] = RQVAEModule,
+        callbacks: list[Any] | None = None,
+        resident_mb: float | str = "auto",
+        device: str | torch.device = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.n_layers = n_layers
+        self.codebook_size = codebook_size
+        self.embed_dim = embed_dim
+        self.hidden_dims = hidden_dims
+        self.activation = activation
+        self.linear_path = linear_path
+        self.codebook_mode = codebook_mode
+        self.commitment_weight = commitment_weight
+        self.codebook_kmeans_init = codebook_kmeans_init
+        self.codebook_normalize = codebook_normalize
+        self.codebook_sim_vq = codebook_sim_vq
+        self.n_beams = n_beams
+        self.noise = noise
+        self.n_cat_features = n_cat_features
+        self.restart_dead_codes = restart_dead_codes
+        self.init_sample_size = init_sample_size
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.lr_schedule = lr_schedule
+        self.warmup_epochs = warmup_epochs
+        self.lr_step_size = lr_step_size
+        self.lr_gamma = lr_gamma
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.module = module
+        self.callbacks = callbacks
+        self.resident_mb = resident_mb
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @with_callbacks
+    def fit(self, X: ArrayLike, y: Any = None) -> RQVAETransformer:
+        """Train on the rows of `X`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : RQVAETransformer
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter or `X` is not as documented.
+        DivergenceError
+            If the loss is no longer finite.
+
+        Warns
+        -----
+        CollapseWarning
+            If codes of a layer are hardly used.
+        """
+        settings = check_settings(self)
+        with fit_task(self, self.max_epochs) as callbacks:
+            course = Course(self.max_epochs, scheduled=True, callbacks=callbacks)
+            self._fit(X, settings, course, going_on=self.warm_start)
+        return self
+
+    def partial_fit(self, X: ArrayLike, y: Any = None) -> RQVAETransformer:
+        """Train for one pass over the rows of `X`, at a constant learning rate.
+
+        The first call on an unfitted transformer also sets it up from `X`: location and
+        scale, principal components and codebooks. To go on for several epochs on a
+        schedule, use `fit` with ``warm_start=True``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : RQVAETransformer
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter or `X` is not as documented.
+        DivergenceError
+            If the loss is no longer finite.
+        """
+        course = Course(max_epochs=1, scheduled=False, callbacks=[])
+        self._fit(X, check_settings(self), course, going_on=True)
+        return self
+
+    def transform(self, X: ArrayLike) -> IntArray:
+        """Semantic IDs of the rows of `X`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_layers), dtype int64
+            A row's codes depend on nothing but that row.
+
+        Raises
+        ------
+        ValueError
+            If `X` has other columns than in `fit`, or values that are not finite.
+        """
+        check_is_fitted(self)
+        return self._assign(self._check_rows(X, reset=False))
+
+    def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
+        """Reconstruct rows from their codes, or coarsely from a prefix of them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, k), k <= n_layers
+            Codes, as `transform` gives them.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), dtype float64
+            In the units of the training data; probabilities for binary columns.
+
+        Raises
+        ------
+        TypeError
+            If codes are not numbers.
+        ValueError
+            If there are more columns than layers, or a code is fractional, negative or
+            not in its codebook.
+        """
+        check_is_fitted(self)
+        return self._reconstruct(self._check_codes(X))
+
+    def score(self, X: ArrayLike, y: Any = None) -> float:
+        """Explained variance of the reconstruction.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+            ``1 - SSE / SST``, at most 1. SST is the sum of squared deviations from the
+            column means of `X`. Where that is zero, 1 if the reconstruction is exact,
+            else 0.
+        """
+        check_is_fitted(self)
+        rows = self._check_rows(X, reset=False)
+        mean = column_means(rows)
+        unexplained = total = 0.0
+        for start in range(0, len(rows), _ROWS_SCORED_AT_ONCE):
+            block = rows[start : start + _ROWS_SCORED_AT_ONCE].astype(np.float64)
+            gap = block - self._reconstruct(self._assign(block))
+            unexplained += float(np.square(gap).sum())
+            total += float(np.square(block - mean).sum())
+        if total == 0:
+            return float(unexplained == 0)
+        return 1 - unexplained / total
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "net_")
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.codebooks_)
+
+    def _check_rows(self, X: ArrayLike, *, reset: bool) -> NDArray[Any]:
+        rows = validate_data(self, X, reset=reset, dtype="numeric")
+        if rows.dtype.kind == "f" and rows.dtype.itemsize > _WIDEST_FLOAT:
+            rows = rows.astype(np.float64)
+        n_features = rows.shape[1]
+        if self.n_cat_features > n_features:
+            raise ValueError(
+                f"n_cat_features must be at most the number of columns, {n_features}. "
+                f"Got {self.n_cat_features}."
+            )
+        if self.n_cat_features:
+            check_binary_columns(rows, self.n_cat_features)
+        return rows
+
+    def _check_codes(self, X: ArrayLike) -> IntArray:
+        sizes = self._sizes()
+        codes = np.asarray(X)
+        if codes.ndim == 2 and codes.shape[1] > len(sizes):
+            raise ValueError(
+                f"X must have at most n_layers={len(sizes)} columns of codes. "
+                f"Got {codes.shape[1]}."
+            )
+        depth = codes.shape[1] if codes.ndim == 2 else len(sizes)
+        return check_codes(codes, sizes[:depth], name="X")
+
+    def _assign(self, rows: NDArray[Any]) -> IntArray:
+        module = self.net_.module_
+        out = np.empty((len(rows), len(self._sizes())), dtype=np.int64)
+        return map_rows(
+            lambda block: module.assign(module.standardize(block.double())),
+            rows,
+            out,
+            module.input_mean.device,
+        )
+
+    def _reconstruct(self, codes: IntArray) -> NDArray[np.float64]:
+        module = self.net_.module_
+        out = np.empty((len(codes), self.n_features_in_))
+        return map_rows(
+            lambda block: module.restore(module.reconstruct(block)),
+            codes,
+            out,
+            module.input_mean.device,
+        )
+
+    def _sizes(self) -> list[int]:
+        return [level.size for level in self.net_.module_.quantizer.levels]
+
+    def _fit(
+        self, X: ArrayLike, settings: Settings, course: Course, *, going_on: bool
+    ) -> None:
+        with _all_or_nothing(self):
+            fitted = getattr(self, "net_", None) if going_on else None
+            rows = self._check_rows(X, reset=fitted is None)
+            self.net_ = train(self, rows, settings, course, fitted)
+            levels = self.net_.module_.quantizer.levels
+            self.codebooks_ = [_to_numpy(level.codes()) for level in levels]
+            self.codebook_gains_ = np.array(
+                [1.0 if level.gain is None else level.gain.item() for level in levels]
+            )
+            self.n_iter_ = len(self.net_.history)
+
+
+def _to_numpy(tensor: torch.Tensor) -> NDArray[np.float32]:
+    return tensor.detach().cpu().numpy().copy()
+
+
+@contextmanager
+def _all_or_nothing(estimator: BaseEstimator) -> Iterator[None]:
+    """Give back every attribute its value unless the block ends without an error."""
+    before = vars(estimator).copy()
+    finished = False
+    try:
+        yield
+        finished = True
+    finally:
+        if not finished:
+            vars(estimator).clear()
+            vars(estimator).update(before)

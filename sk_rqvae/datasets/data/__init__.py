@@ -1,0 +1,1 @@
+"""Data files and their licences; `sk_rqvae.datasets` reads them."""

@@ -1,0 +1,84 @@
+"""Checks that the metrics share: each names the argument it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_array
+
+from sk_rqvae._codes import IntArray, check_codes
+
+Matrix = NDArray[Any]
+
+_BLOCK_ENTRIES = 2**22
+
+
+def check_matrix(X: ArrayLike, *, name: str) -> Matrix:
+    """Check a finite, numeric, non-empty 2-D array; its dtype is kept."""
+    array = check_array(
+        X,
+        input_name=name,
+        ensure_2d=False,
+        allow_nd=True,
+        ensure_min_samples=0,
+        ensure_min_features=0,
+    )
+    if array.ndim != 2 or 0 in array.shape:
+        raise ValueError(
+            f"{name} must be 2-D, (n_items, n_features), and not empty. "
+            f"Got shape {array.shape}."
+        )
+    return np.asarray(array)
+
+
+def check_reconstruction(X: ArrayLike, X_rec: ArrayLike) -> tuple[Matrix, Matrix]:
+    """Check a matrix and its reconstruction, which must have one shape."""
+    original = check_matrix(X, name="X")
+    restored = check_matrix(X_rec, name="X_rec")
+    if original.shape != restored.shape:
+        raise ValueError(
+            f"X and X_rec must have the same shape. Got {original.shape} and "
+            f"{restored.shape}."
+        )
+    return original, restored
+
+
+def check_item_codes(codes: ArrayLike, codebook_size: Any = None) -> IntArray:
+    """Check codes as `check_codes` does; at least one item must be there."""
+    array = check_codes(codes, codebook_size)
+    if len(array) == 0:
+        raise ValueError(f"codes must have at least one row. Got shape {array.shape}.")
+    return array
+
+
+def check_same_length(n_expected: int, n_codes: int, *, name: str) -> None:
+    """Check that `name` has one row for each row of codes."""
+    if n_expected != n_codes:
+        raise ValueError(
+            f"{name} and codes must have the same number of rows. "
+            f"Got {n_expected} and {n_codes}."
+        )
+
+
+def check_count(value: Any, *, name: str, at_most: int | None = None) -> int:
+    """Check an int that is at least 1 and, if `at_most` is given, no larger."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int. Got {value!r}.")
+    count = int(value)
+    if count < 1:
+        raise ValueError(f"{name} must be at least 1. Got {count}.")
+    if at_most is not None and count > at_most:
+        raise ValueError(f"{name} must be at most {at_most}. Got {count}.")
+    return count
+
+
+def row_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Cut the rows of a matrix into blocks whose float64 copies stay small."""
+    n_rows, n_columns = shape
+    step = max(1, _BLOCK_ENTRIES // n_columns)
+    for start in range(0, n_rows, step):
+        yield slice(start, min(start + step, n_rows))

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sk_rqvae import RQVAETransformer
+
+
+def small(**changes):
+    """A transformer that trains in a fraction of a second."""
+    parameters = {
+        "n_layers": 3,
+        "codebook_size": 16,
+        "hidden_dims": (32,),
+        "max_epochs": 5,
+        "random_state": 0,
+        "device": "cpu",
+    }
+    return RQVAETransformer(**(parameters | changes))
+
+
+@pytest.fixture(scope="session")
+def blobs():
+    """Rows in clusters of clusters, float32."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(8, 1, 12)) + 0.5 * rng.normal(size=(8, 5, 12))
+    rows = centres.reshape(40, 1, 12) + 0.1 * rng.normal(size=(40, 15, 12))
+    return rng.permutation(rows.reshape(-1, 12)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def fitted(blobs):
+    """A small transformer fitted on `blobs`; tests must not change it."""
+    return small().fit(blobs)

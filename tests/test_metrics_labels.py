@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from sklearn.metrics import adjusted_mutual_info_score
+
+from sk_rqvae.metrics import _mutual_information as mutual_information
+from sk_rqvae.metrics import prefix_label_agreement
+
+PARTITIONS = hnp.arrays(
+    np.int64,
+    st.tuples(st.just(2), st.integers(3, 60)),
+    elements=st.integers(0, 50),
+)
+
+
+def same_partition(a, b):
+    pairs = set(zip(a.tolist(), b.tolist(), strict=True))
+    return len(pairs) == len(set(a.tolist())) == len(set(b.tolist()))
+
+
+@given(PARTITIONS)
+def test_agreement_is_scikit_learns_adjusted_mutual_information(partitions):
+    codes, labels = partitions
+    expected = (
+        1.0
+        if same_partition(*partitions)
+        else adjusted_mutual_info_score(labels, codes)
+    )
+    agreement = prefix_label_agreement(codes[:, None], labels)
+    np.testing.assert_allclose(agreement, [expected], atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("n_items", "n_codes", "n_labels"),
+    [(20_000, 256, 25), (3_000, 3_000, 10), (5_000, 2, 2), (4_000, 700, 900)],
+)
+def test_agreement_is_exact_for_large_and_for_many_clusters(n_items, n_codes, n_labels):
+    # Large clusters use only the bulk of their sum, many small ones share their sizes.
+    random = np.random.default_rng(0)
+    codes = (n_codes * random.random(n_items) ** 2).astype(int)
+    labels = (codes + random.integers(0, 5, n_items)) % n_labels
+    expected = adjusted_mutual_info_score(labels, codes)
+    agreement = prefix_label_agreement(codes[:, None], labels)
+    np.testing.assert_allclose(agreement, [expected], atol=1e-8)
+
+
+def test_blocks_of_terms_give_the_same_agreement(monkeypatch):
+    random = np.random.default_rng(0)
+    codes, labels = random.integers(0, 9, (200, 2)), random.integers(0, 5, 200)
+    expected = prefix_label_agreement(codes, labels)
+    monkeypatch.setattr(mutual_information, "_BLOCK_TERMS", 50)
+    np.testing.assert_allclose(prefix_label_agreement(codes, labels), expected)
+
+
+def test_each_prefix_is_compared_whole():
+    codes = np.array([[0, 0], [0, 1], [1, 0], [1, 1]] * 10)
+    by_prefix = 2 * codes[:, 0] + codes[:, 1]
+    assert prefix_label_agreement(codes, by_prefix)[1] == 1.0
+    assert prefix_label_agreement(codes, codes[:, 0])[0] == 1.0
+    # The second code on its own says nothing of the first.
+    by_second = prefix_label_agreement(codes[:, 1:], codes[:, 0])
+    assert by_second[0] == pytest.approx(0.0, abs=0.05)
+
+
+def test_labels_that_have_nothing_to_do_with_the_ids_agree_by_chance_only():
+    random = np.random.default_rng(0)
+    codes, labels = random.integers(0, 16, (2000, 3)), random.integers(0, 10, 2000)
+    agreement = prefix_label_agreement(codes, labels)
+    np.testing.assert_allclose(agreement, np.zeros(3), atol=0.02)
+
+
+def test_ids_that_are_all_unique_agree_with_no_label():
+    codes = np.arange(500)[:, None]
+    labels = codes[:, 0] % 5
+    assert prefix_label_agreement(codes, labels) == pytest.approx([0.0], abs=1e-9)
+
+
+def test_trivial_partitions_agree_with_themselves_only():
+    one, split = np.zeros((6, 1), dtype=int), np.array([0, 0, 0, 1, 1, 1])
+    assert prefix_label_agreement(one, one[:, 0]) == [1.0]
+    assert prefix_label_agreement(one, split) == pytest.approx([0.0])
+    assert prefix_label_agreement(np.arange(4)[:, None], list("abcd")) == [1.0]
+
+
+def test_labels_may_be_strings():
+    codes = [[0], [0], [1], [1], [1]]
+    words = ["bird", "bird", "tool", "tool", "bird"]
+    numbers = [0, 0, 1, 1, 0]
+    expected = prefix_label_agreement(codes, numbers)
+    np.testing.assert_array_equal(prefix_label_agreement(codes, words), expected)
+
+
+def test_labels_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="labels and codes must have the same number"):
+        prefix_label_agreement([[0], [1]], [0])
+    with pytest.raises(ValueError, match="labels must not hold NaN"):
+        prefix_label_agreement([[0], [1]], [0.0, np.nan])
+    with pytest.raises(ValueError, match="codes must have at least one row"):
+        prefix_label_agreement(np.empty((0, 2), dtype=int), [])

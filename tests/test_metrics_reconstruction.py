@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from sklearn.metrics import mean_squared_error, r2_score
+
+from sk_rqvae import metrics
+from sk_rqvae.metrics import _checks as checks
+from sk_rqvae.metrics import explained_variance, reconstruction_error
+
+MATRICES = hnp.arrays(
+    np.float64,
+    hnp.array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=6),
+    elements=st.floats(-100, 100),
+)
+
+
+@pytest.fixture
+def pair():
+    random = np.random.default_rng(0)
+    X = random.normal(size=(50, 7)) * np.arange(1, 8)
+    return X, X + random.normal(size=X.shape)
+
+
+def test_everything_public_is_importable_and_sorted():
+    assert sorted(metrics.__all__) == metrics.__all__
+    assert all(callable(getattr(metrics, name)) for name in metrics.__all__)
+
+
+def test_reconstruction_error_is_the_mean_squared_error(pair):
+    assert reconstruction_error(*pair) == pytest.approx(mean_squared_error(*pair))
+
+
+def test_explained_variance_is_r2_with_columns_weighted_by_variance(pair):
+    expected = r2_score(*pair, multioutput="variance_weighted")
+    assert explained_variance(*pair) == pytest.approx(expected)
+
+
+def test_a_perfect_reconstruction_has_no_error(pair):
+    X, _ = pair
+    assert reconstruction_error(X, X) == 0.0
+    assert explained_variance(X, X) == 1.0
+
+
+def test_the_column_means_explain_nothing(pair):
+    X, _ = pair
+    means = np.broadcast_to(X.mean(axis=0), X.shape)
+    assert explained_variance(X, means) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_blocks_of_rows_add_up(pair, monkeypatch):
+    error, variance = reconstruction_error(*pair), explained_variance(*pair)
+    monkeypatch.setattr(checks, "_BLOCK_ENTRIES", 15)
+    assert reconstruction_error(*pair) == pytest.approx(error)
+    assert explained_variance(*pair) == pytest.approx(variance)
+
+
+@given(MATRICES, st.floats(0.01, 100), st.floats(-1e6, 1e6))
+def test_explained_variance_does_not_depend_on_units(X, scale, shift):
+    X = np.round(X, 3)
+    X_rec = np.roll(X, 1, axis=0) + 0.5
+    assume(np.ptp(X, axis=0).max() > 0.1)
+    moved = explained_variance(X * scale + shift, X_rec * scale + shift)
+    assert moved == pytest.approx(explained_variance(X, X_rec), rel=1e-4, abs=1e-4)
+
+
+def test_constant_rows_are_explained_only_exactly():
+    # 0.1 has no exact mean: summing it leaves a remainder that is not variance.
+    X = np.full((1000, 3), 0.1)
+    assert explained_variance(X, X) == 1.0
+    assert explained_variance(X, X + 0.01) == 0.0
+
+
+def test_a_large_offset_in_float32_costs_no_precision():
+    X = np.float32(1e6) + np.arange(100, dtype=np.float32).reshape(50, 2)
+    X_rec = X + np.float32(1)
+    assert reconstruction_error(X, X_rec) == 1.0
+    expected = r2_score(
+        X.astype(float), X_rec.astype(float), multioutput="variance_weighted"
+    )
+    assert explained_variance(X, X_rec) == pytest.approx(expected, rel=1e-12)
+
+
+def test_half_precision_does_not_overflow():
+    X = np.full((4, 2), 300, dtype=np.float16)
+    assert reconstruction_error(X, np.zeros_like(X)) == 90_000.0
+
+
+@pytest.mark.parametrize(
+    "convert", [list, pd.DataFrame, np.asfortranarray, lambda X: X[::-1][::-1]]
+)
+def test_any_matrix_like_input_gives_the_same(pair, convert):
+    X, X_rec = pair
+    error = reconstruction_error(convert(X), convert(X_rec))
+    assert error == pytest.approx(reconstruction_error(X, X_rec), rel=1e-14)
+
+
+@pytest.mark.parametrize("metric", [reconstruction_error, explained_variance])
+@pytest.mark.parametrize(
+    ("X", "X_rec", "message"),
+    [
+        ([[1.0]], [[1.0, 2.0]], r"same shape. Got \(1, 1\) and \(1, 2\)"),
+        ([[1.0], [2.0]], [[1.0]], "same shape"),
+        ([1.0, 2.0], [1.0, 2.0], r"X must be 2-D.*Got shape \(2,\)"),
+        ([[1.0]], [1.0], "X_rec must be 2-D"),
+        (np.empty((0, 2)), np.empty((0, 2)), "X must be 2-D.*not empty"),
+        (np.empty((2, 0)), np.empty((2, 0)), "X must be 2-D.*not empty"),
+        (np.zeros((1, 1, 1)), np.zeros((1, 1, 1)), "X must be 2-D"),
+        ([[np.nan]], [[1.0]], "Input X contains NaN"),
+        ([[1.0]], [[np.inf]], "Input X_rec contains infinity"),
+    ],
+)
+def test_matrices_that_do_not_fit_are_refused_by_name(metric, X, X_rec, message):
+    with pytest.raises(ValueError, match=message):
+        metric(X, X_rec)

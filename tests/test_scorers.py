@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.feature_selection import SelectKBest
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+from sk_rqvae import scorers
+from sk_rqvae.metrics import (
+    codebook_usage,
+    collision_rate,
+    explained_variance,
+    reconstruction_error,
+)
+from sk_rqvae.scorers import (
+    codebook_usage_scorer,
+    explained_variance_scorer,
+    neg_collision_rate_scorer,
+    neg_reconstruction_error_scorer,
+)
+
+ALL_SCORERS = [getattr(scorers, name) for name in scorers.__all__]
+RECONSTRUCTION_SCORERS = [neg_reconstruction_error_scorer, explained_variance_scorer]
+
+
+class TwoLevelKMeans(TransformerMixin, BaseEstimator):
+    """A residual quantizer of two layers: all that the scorers ask of one."""
+
+    def __init__(self, codebook_size=4):
+        self.codebook_size = codebook_size
+
+    def fit(self, X, y=None):
+        self.codebooks_ = []
+        residual = np.asarray(X, dtype=float)
+        for _ in range(2):
+            kmeans = KMeans(self.codebook_size, n_init=1, random_state=0).fit(residual)
+            self.codebooks_.append(kmeans.cluster_centers_)
+            residual = residual - kmeans.cluster_centers_[kmeans.labels_]
+        return self
+
+    def transform(self, X):
+        codes, residual = [], np.asarray(X, dtype=float)
+        for codebook in self.codebooks_:
+            distances = ((residual[:, None] - codebook) ** 2).sum(axis=2)
+            codes.append(distances.argmin(axis=1))
+            residual = residual - codebook[codes[-1]]
+        return np.column_stack(codes)
+
+    def get_feature_names_out(self, input_features=None):
+        return np.array(["code0", "code1"], dtype=object)
+
+    def inverse_transform(self, X):
+        return self.codebooks_[0][X[:, 0]] + self.codebooks_[1][X[:, 1]]
+
+
+@pytest.fixture(scope="module")
+def data():
+    random = np.random.default_rng(0)
+    y = random.integers(0, 2, size=120)
+    X = random.normal(size=(120, 5)) * [1, 10, 100, 0.1, 1] + 50 + 3 * y[:, None]
+    return X, y
+
+
+@pytest.fixture(scope="module")
+def fitted(data):
+    return TwoLevelKMeans().fit(data[0])
+
+
+def test_on_a_bare_quantizer_scores_are_the_metrics_with_the_better_sign(data, fitted):
+    X, y = data
+    codes = fitted.transform(X)
+    X_rec = fitted.inverse_transform(codes)
+    expected = {
+        neg_reconstruction_error_scorer: -reconstruction_error(X, X_rec),
+        explained_variance_scorer: explained_variance(X, X_rec),
+        codebook_usage_scorer: codebook_usage(codes, 4).mean(),
+        neg_collision_rate_scorer: -collision_rate(codes),
+    }
+    for scorer, score in expected.items():
+        assert scorer(fitted, X) == scorer(fitted, X, y) == score
+        assert type(scorer(fitted, X)) is float
+
+
+def test_in_a_pipeline_the_error_is_in_the_units_of_its_input(data):
+    X, _ = data
+    scaler = StandardScaler().fit(X)
+    rq = TwoLevelKMeans().fit(scaler.transform(X))
+    X_rec = scaler.inverse_transform(
+        rq.inverse_transform(rq.transform(scaler.transform(X)))
+    )
+    pipeline = make_pipeline(StandardScaler(), TwoLevelKMeans()).fit(X)
+    expected = pytest.approx(-reconstruction_error(X, X_rec))
+    assert neg_reconstruction_error_scorer(pipeline, X) == expected
+    assert explained_variance_scorer(pipeline, X) == pytest.approx(
+        explained_variance(X, X_rec)
+    )
+
+
+def one_hot():
+    return OneHotEncoder(handle_unknown="ignore")
+
+
+@pytest.mark.parametrize("scorer", ALL_SCORERS)
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: make_pipeline(StandardScaler(), TwoLevelKMeans(), one_hot()),
+        lambda: make_pipeline(
+            StandardScaler(), TwoLevelKMeans(), one_hot(), LogisticRegression()
+        ),
+        lambda: make_pipeline(
+            make_pipeline(StandardScaler()), make_pipeline(TwoLevelKMeans())
+        ),
+        lambda: make_pipeline(
+            make_pipeline(make_pipeline(StandardScaler(), TwoLevelKMeans()), one_hot()),
+            LogisticRegression(),
+        ),
+        lambda: Pipeline(
+            [
+                ("nothing", "passthrough"),
+                ("scale", StandardScaler()),
+                ("none", None),
+                ("rq", TwoLevelKMeans()),
+                ("last", "passthrough"),
+            ]
+        ),
+        lambda: make_pipeline(
+            StandardScaler(copy=False), FunctionTransformer(), TwoLevelKMeans()
+        ),
+        lambda: make_pipeline(StandardScaler(), TwoLevelKMeans()).set_output(
+            transform="pandas"
+        ),
+        lambda: GridSearchCV(
+            make_pipeline(StandardScaler(), TwoLevelKMeans()),
+            {"twolevelkmeans__codebook_size": [4]},
+            scoring=codebook_usage_scorer,
+            cv=2,
+        ),
+    ],
+)
+def test_the_quantizer_is_found_wherever_it_is_in_a_pipeline(data, scorer, build):
+    X, y = data
+    expected = scorer(make_pipeline(StandardScaler(), TwoLevelKMeans()).fit(X), X)
+    estimator = build().fit(X.copy(), y)
+    assert scorer(estimator, X.copy()) == pytest.approx(expected)
+
+
+def test_a_pipeline_that_begins_with_the_quantizer_needs_no_inverse(data, fitted):
+    X, y = data
+    pipeline = make_pipeline(TwoLevelKMeans(), one_hot(), LogisticRegression())
+    for scorer in ALL_SCORERS:
+        assert scorer(pipeline.fit(X, y), X) == pytest.approx(scorer(fitted, X))
+
+
+def test_what_a_step_before_the_quantizer_loses_counts_as_error(data):
+    X, _ = data
+    pipeline = make_pipeline(PCA(2), TwoLevelKMeans()).fit(X)
+    lossless = PCA(2).fit(X)
+    unexplained = 1 - explained_variance(
+        X, lossless.inverse_transform(lossless.transform(X))
+    )
+    assert 1 - explained_variance_scorer(pipeline, X) > unexplained > 0.0
+
+
+@pytest.mark.parametrize("scorer", RECONSTRUCTION_SCORERS)
+def test_a_step_without_an_inverse_is_named(data, scorer):
+    X, y = data
+    inner = Pipeline([("select", SelectKBest(k=3)), ("rq", TwoLevelKMeans())])
+    # SelectKBest can be inverted, unlike a step that only goes forward.
+    assert np.isfinite(scorer(inner.fit(X, y), X))
+
+    class Forward(TransformerMixin, BaseEstimator):
+        def fit(self, X, y=None):
+            return self
+
+        def transform(self, X):
+            return X
+
+    inner = Pipeline([("forward", Forward()), ("rq", TwoLevelKMeans())])
+    with pytest.raises(TypeError, match=r"Step 'forward' \(Forward\) has no inverse"):
+        scorer(inner.fit(X), X)
+    outer = Pipeline([("scale", StandardScaler()), ("inner", inner)])
+    with pytest.raises(TypeError, match=r"Step 'inner__forward' \(Forward\)"):
+        scorer(outer.fit(X), X)
+    assert codebook_usage_scorer(outer, X) > 0
+
+
+@pytest.mark.parametrize("scorer", RECONSTRUCTION_SCORERS)
+def test_a_function_without_its_inverse_is_not_taken_for_the_identity(data, scorer):
+    X = np.abs(data[0])
+    one_way = make_pipeline(FunctionTransformer(np.log1p), TwoLevelKMeans())
+    with pytest.raises(
+        TypeError, match=r"'functiontransformer'.* no inverse_transform"
+    ):
+        scorer(one_way.fit(X), X)
+    both_ways = make_pipeline(
+        FunctionTransformer(np.log1p, inverse_func=np.expm1), TwoLevelKMeans()
+    )
+    assert np.isfinite(scorer(both_ways.fit(X), X))
+
+
+@pytest.mark.parametrize("scorer", ALL_SCORERS)
+def test_an_estimator_without_a_quantizer_is_refused(data, scorer):
+    X, y = data
+    with pytest.raises(TypeError, match=r"Got 'estimator' \(LogisticRegression\)"):
+        scorer(LogisticRegression().fit(X, y), X)
+    with pytest.raises(TypeError, match=r"Got 'standardscaler' .*, 'pca' \(PCA\)"):
+        scorer(make_pipeline(StandardScaler(), PCA(2)).fit(X), X)
+    with pytest.raises(TypeError, match="Got no steps"):
+        scorer(Pipeline([("nothing", "passthrough")]), X)
+
+
+@pytest.mark.parametrize("scorer", ALL_SCORERS)
+def test_a_quantizer_that_is_not_fitted_is_named(data, scorer):
+    with pytest.raises(NotFittedError, match=r"'rq' \(TwoLevelKMeans\) is not fitted"):
+        scorer(Pipeline([("rq", TwoLevelKMeans())]), data[0])
+
+
+@pytest.mark.parametrize("scorer", ALL_SCORERS)
+def test_of_two_quantizers_neither_is_chosen(data, scorer):
+    pipeline = make_pipeline(TwoLevelKMeans(), TwoLevelKMeans()).fit(data[0])
+    with pytest.raises(ValueError, match=r"Expected one quantizer.*Got 2"):
+        scorer(pipeline, data[0])
+
+
+def test_codebooks_of_different_sizes_count_alike(data, fitted):
+    X, _ = data
+    uneven = copy.deepcopy(fitted)
+    uneven.codebooks_[1] = np.vstack([uneven.codebooks_[1], np.full((4, 5), 1e9)])
+    assert codebook_usage_scorer(fitted, X) == 1.0
+    assert codebook_usage_scorer(uneven, X) == 0.75
+
+
+def test_sparse_input_is_compared_dense(data):
+    X, _ = data
+    scaler = StandardScaler(with_mean=False)
+    to_dense = FunctionTransformer(
+        lambda X: X.toarray(),
+        inverse_func=np.asarray,
+        check_inverse=False,
+        accept_sparse=True,
+    )
+    pipeline = make_pipeline(scaler, to_dense, TwoLevelKMeans())
+    pipeline.fit(sparse.csr_array(X))
+    dense = make_pipeline(StandardScaler(with_mean=False), TwoLevelKMeans()).fit(X)
+    assert explained_variance_scorer(pipeline, sparse.csr_array(X)) == pytest.approx(
+        explained_variance_scorer(dense, X)
+    )
+
+
+def test_the_input_is_left_as_it_was(data):
+    X = data[0].copy()
+    X.setflags(write=False)
+    pipeline = make_pipeline(StandardScaler(), TwoLevelKMeans()).fit(X)
+    for scorer in ALL_SCORERS:
+        scorer(pipeline, X)
+    np.testing.assert_array_equal(X, data[0])
+
+
+@pytest.mark.parametrize("scorer", ALL_SCORERS)
+def test_a_scorer_prints_as_its_name_and_copies_as_itself(scorer):
+    assert repr(scorer) in scorers.__all__
+    assert getattr(scorers, repr(scorer)) is scorer
+    assert copy.deepcopy(scorer) is scorer
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        assert pickle.loads(pickle.dumps(scorer, protocol)) is scorer
+    assert list(inspect.signature(scorer).parameters) == ["estimator", "X", "y"]
+    assert scorer.__doc__.startswith(("Minus", "Share"))
+
+
+def test_a_search_with_a_scorer_clones_and_prints_plainly():
+    search = GridSearchCV(
+        TwoLevelKMeans(), {"codebook_size": [2]}, scoring=codebook_usage_scorer
+    )
+    assert clone(search).scoring is codebook_usage_scorer
+    assert "scoring=codebook_usage_scorer" in repr(search)
+
+
+def test_a_parallel_search_scores_in_worker_processes(data):
+    X, _ = data
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), TwoLevelKMeans()),
+        {"twolevelkmeans__codebook_size": [2, 16]},
+        scoring=neg_reconstruction_error_scorer,
+        cv=2,
+        n_jobs=2,
+        error_score="raise",
+    )
+    search.fit(X)
+    assert search.best_params_ == {"twolevelkmeans__codebook_size": 16}
+    assert search.score(X) == neg_reconstruction_error_scorer(search.best_estimator_, X)
+
+
+def test_several_scorers_serve_one_cross_validation(data):
+    X, _ = data
+    named = {repr(scorer): scorer for scorer in ALL_SCORERS}
+    results = cross_validate(
+        TwoLevelKMeans(), X, scoring=named, cv=3, error_score="raise"
+    )
+    for name in named:
+        assert np.isfinite(results[f"test_{name}"]).all()
