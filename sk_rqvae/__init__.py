@@ -1,5 +1,6 @@
 """Semantic IDs from embeddings: a residual-quantised autoencoder for scikit-learn."""
 
+from sk_rqvae._index import SemanticIDIndex
 from sk_rqvae._modes import QuantizeForwardMode
 from sk_rqvae._module import RQVAEModule, RQVAEOutput
 from sk_rqvae._transformer import RQVAETransformer
@@ -14,4 +15,5 @@ __all__ = [
     "RQVAEModule",
     "RQVAEOutput",
     "RQVAETransformer",
+    "SemanticIDIndex",
 ]

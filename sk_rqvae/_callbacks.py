@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -53,21 +55,44 @@ class ScikitLearnCallbacks(Callback):
         The estimator being fitted.
     context : sklearn.callback.CallbackContext
         The context of the fit.
+    data : dict
+        What `fit` was called with, ``X`` and ``y``.
+    adopt : callable
+        Gives an object the attributes of an estimator fitted with a net.
     """
 
-    def __init__(self, estimator: Any, context: Any) -> None:
+    def __init__(
+        self,
+        estimator: Any,
+        context: Any,
+        data: dict[str, Any],
+        adopt: Callable[[Any, Any], None],
+    ) -> None:
         self.estimator = estimator
         self.context = context
+        self.data = data
+        self.adopt = adopt
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """Open a task for the epoch."""
         self.epoch_ = self.context.subcontext(task_name="epoch")
-        self.epoch_.call_on_fit_task_begin(estimator=self.estimator)
+        self.epoch_.call_on_fit_task_begin(estimator=self.estimator, **self.data)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Close the task; skorch ends training where a callback raises an interrupt."""
-        if self.epoch_.call_on_fit_task_end(estimator=self.estimator):
+        if self.epoch_.call_on_fit_task_end(
+            estimator=self.estimator,
+            **self.data,
+            reconstruction_attributes=lambda: self._attributes(net),
+        ):
             raise KeyboardInterrupt
+
+    def _attributes(self, net: Any) -> dict[str, Any]:
+        """What the estimator would have if training ended here."""
+        fitted = SimpleNamespace()
+        self.adopt(fitted, copy.deepcopy(net))
+        fitted.net_.module_.eval()
+        return vars(fitted)
 
 
 class LearningRateFactor:
@@ -125,8 +150,14 @@ class LearningRateFactor:
 
 def schedule_learning_rate(factor: LearningRateFactor) -> LRScheduler:
     """The skorch callback that applies `factor` at every step."""
+    # Left to itself skorch resumes at the epoch that a fitted net's history has, but
+    # each training has a schedule of its own.
     return LRScheduler(
-        policy=LambdaLR, lr_lambda=factor, step_every="batch", event_name=None
+        policy=LambdaLR,
+        lr_lambda=factor,
+        last_epoch=-1,
+        step_every="batch",
+        event_name=None,
     )
 
 

@@ -24,7 +24,12 @@ HAS_CALLBACKS = hasattr(CallbackSupportMixin, "set_callbacks")
 
 
 @contextmanager
-def fit_task(estimator: Any, n_epochs: int) -> Iterator[list[tuple[str, Any]]]:
+def fit_task(
+    estimator: Any,
+    n_epochs: int,
+    data: dict[str, Any],
+    adopt: Callable[[Any, Any], None],
+) -> Iterator[list[Any]]:
     """Open scikit-learn's task for a fit; yield the skorch callbacks that report to it.
 
     Parameters
@@ -33,19 +38,25 @@ def fit_task(estimator: Any, n_epochs: int) -> Iterator[list[tuple[str, Any]]]:
         What is being fitted.
     n_epochs : int
         Epochs at most.
+    data : dict
+        What `fit` was called with, ``X`` and ``y``.
+    adopt : callable
+        Gives an object the attributes of an estimator fitted with a net.
 
     Yields
     ------
-    list of (str, callback)
+    list of callback
         Empty where scikit-learn has no callbacks.
     """
     if not HAS_CALLBACKS:
         yield []
         return
     context = estimator._init_callback_context(max_subtasks=n_epochs)
-    context.call_on_fit_task_begin(estimator=estimator)
-    yield [("scikit_learn", ScikitLearnCallbacks(estimator, context))]
-    context.call_on_fit_task_end(estimator=estimator)
+    context.call_on_fit_task_begin(estimator=estimator, **data)
+    yield [ScikitLearnCallbacks(estimator, context, data, adopt)]
+    context.call_on_fit_task_end(
+        estimator=estimator, **data, reconstruction_attributes={}
+    )
 
 
 __all__ = ["CallbackSupportMixin", "fit_task", "with_callbacks"]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sk_rqvae._auction import PriceList, id_keys, look_up
+from sk_rqvae._distances import squared_distances
 from sk_rqvae._modes import QuantizeForwardMode
 from sk_rqvae._residual import ResidualQuantizer
 
@@ -23,6 +27,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 _SMALLEST_SHARE = 1e-3
+_SHARE_FROM_PREFIXES = 0.25
 
 
 class RQVAEOutput(NamedTuple):
@@ -40,6 +45,9 @@ class RQVAEOutput(NamedTuple):
         Sum of the chosen vectors; gradients reach the codebooks.
     reconstruction : Tensor of shape (n, n_features)
         Standardised reconstruction; the last `n_cat_features` columns are logits.
+    coarse : Tensor of shape (m, n_features)
+        Likewise for the first ``m < n`` rows, each from a prefix of random length
+        shorter than an ID; no rows where IDs have one code.
     """
 
     inputs: Tensor
@@ -47,6 +55,7 @@ class RQVAEOutput(NamedTuple):
     codes: Tensor
     quantized: Tensor
     reconstruction: Tensor
+    coarse: Tensor
 
 
 class SkipMLP(nn.Module):
@@ -60,6 +69,8 @@ class SkipMLP(nn.Module):
         Widths of the hidden layers; empty leaves a linear map.
     activation : str
         A key of `ACTIVATIONS`.
+    dropout : float
+        Share of hidden units silenced in training.
     linear_path : bool
         Add a linear map of the input to the output. The perceptron's last layer then
         starts at zero, so that training begins from the linear map alone.
@@ -70,15 +81,17 @@ class SkipMLP(nn.Module):
         n_in: int,
         n_out: int,
         hidden_dims: Sequence[int],
-        activation: str,
         *,
+        activation: str,
+        dropout: float,
         linear_path: bool,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         width = n_in
         for hidden in hidden_dims:
-            layers += [nn.Linear(width, hidden), ACTIVATIONS[activation]()]
+            bend = nn.Sequential(ACTIVATIONS[activation](), nn.Dropout(dropout))
+            layers += [nn.Linear(width, hidden), bend]
             width = hidden
         last = nn.Linear(width, n_out)
         self.mlp = nn.Sequential(*layers, last)
@@ -110,6 +123,8 @@ class RQVAEModule(nn.Module):
         Hidden layers of the encoder; the decoder mirrors them.
     activation : str
         Name of the non-linearity, see `RQVAETransformer`.
+    dropout : float
+        Share of the perceptrons' hidden units silenced in training.
     linear_path : bool
         Linear maps beside the perceptrons of encoder and decoder.
     codebook_sizes : sequence of int
@@ -120,8 +135,12 @@ class RQVAEModule(nn.Module):
         As in `RQVAETransformer`.
     n_beams : int
         Prefixes kept a row while codes are chosen.
+    rerank : bool
+        Let `assign` choose among the beams by their reconstructions.
     commitment_weight : float
         Weight of the commitment part of the loss.
+    prefix_weight : float
+        Weight of the loss of reconstructions from prefixes.
 
     References
     ----------
@@ -133,6 +152,8 @@ class RQVAEModule(nn.Module):
     input_mean: Tensor
     input_scale: Tensor
     noise_scale: Tensor
+    price_keys: Tensor
+    prices: Tensor
 
     def __init__(
         self,
@@ -142,29 +163,29 @@ class RQVAEModule(nn.Module):
         embed_dim: int,
         hidden_dims: Sequence[int],
         activation: str,
+        dropout: float,
         linear_path: bool,
         codebook_sizes: Sequence[int],
         codebook_modes: Sequence[QuantizeForwardMode],
         codebook_normalize: bool,
         codebook_sim_vq: bool,
         n_beams: int,
+        rerank: bool,
         commitment_weight: float,
+        prefix_weight: float,
     ) -> None:
         super().__init__()
         self.n_features = n_features
         self.n_cat_features = n_cat_features
+        self.rerank = rerank
         self.commitment_weight = commitment_weight
+        self.prefix_weight = prefix_weight
         self.codebook_normalize = codebook_normalize
-        self.encoder = SkipMLP(
-            n_features, embed_dim, hidden_dims, activation, linear_path=linear_path
+        perceptron = partial(
+            SkipMLP, activation=activation, dropout=dropout, linear_path=linear_path
         )
-        self.decoder = SkipMLP(
-            embed_dim,
-            n_features,
-            hidden_dims[::-1],
-            activation,
-            linear_path=linear_path,
-        )
+        self.encoder = perceptron(n_features, embed_dim, hidden_dims)
+        self.decoder = perceptron(embed_dim, n_features, hidden_dims[::-1])
         self.quantizer = ResidualQuantizer(
             codebook_sizes,
             embed_dim,
@@ -173,9 +194,38 @@ class RQVAEModule(nn.Module):
             normalize=codebook_normalize,
             sim_vq=codebook_sim_vq,
         )
+        # What a prefix lacks: the decoder sees the sum of its codes plus this offset.
+        n_prefixes = len(codebook_sizes) - 1
+        self.prefix_offsets = nn.Parameter(torch.zeros(n_prefixes, embed_dim))
         self.register_buffer("input_mean", torch.zeros(n_features, dtype=torch.float64))
         self.register_buffer("input_scale", torch.ones(n_features, dtype=torch.float64))
         self.register_buffer("noise_scale", torch.zeros(()))
+        self.register_buffer("price_keys", torch.zeros(0, dtype=torch.int64))
+        self.register_buffer("prices", torch.zeros(0, dtype=torch.float64))
+
+    def adjust(
+        self,
+        *,
+        codebook_modes: Sequence[QuantizeForwardMode],
+        commitment_weight: float,
+        n_beams: int,
+        prefix_weight: float,
+        rerank: bool,
+    ) -> None:
+        """Change what can be changed in a trained model."""
+        self.quantizer.modes = tuple(codebook_modes)
+        self.quantizer.n_beams = n_beams
+        self.commitment_weight = commitment_weight
+        self.prefix_weight = prefix_weight
+        self.rerank = rerank
+
+    def price_list(self) -> PriceList:
+        """Prices of the IDs that several rows wanted."""
+        return PriceList(self.price_keys, self.prices)
+
+    def set_price_list(self, price_list: PriceList) -> None:
+        """Charge for IDs from now on."""
+        self.price_keys, self.prices = price_list
 
     def standardize(self, x: Tensor) -> Tensor:
         """Rows in the user's units, float64, to float32 around zero with unit scale."""
@@ -210,19 +260,84 @@ class RQVAEModule(nn.Module):
         logits = torch.logit(share).to(decoded.dtype) + slope * decoded[:, n_real:]
         return torch.cat([decoded[:, :n_real], logits], dim=-1)
 
+    def candidates(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """IDs that standardised rows could have, and the error of each.
+
+        The candidates are the beams that end nearest to the latent. What is near in
+        latent space is not always near once decoded, so `rerank` measures the error of
+        the reconstruction instead.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+
+        Returns
+        -------
+        codes : Tensor of shape (n, n_beams, n_layers), int64
+        costs : Tensor of shape (n, n_beams), float64
+        """
+        codes, errors = self.quantizer.search(self.encode(x))
+        n_rows, n_beams, _ = codes.shape
+        if self.rerank and n_beams > 1:
+            decoded = self.reconstruct(codes.flatten(0, 1))
+            errors = self.row_losses(x.repeat_interleave(n_beams, dim=0), decoded)
+        return codes, errors.view(n_rows, n_beams).double()
+
     def assign(self, x: Tensor) -> Tensor:
-        """Codes of standardised rows, ``(n, n_layers)``, int64."""
-        return self.quantizer.search(self.encode(x)).codes[:, 0]
+        """Codes of standardised rows, ``(n, n_layers)``, int64: the cheapest candidate.
+
+        A candidate costs its error, plus the price of its ID if it has one.
+        """
+        codes, costs = self.candidates(x)
+        best = (costs + look_up(self.price_list(), id_keys(codes))).argmin(1)
+        return codes[torch.arange(len(codes), device=codes.device), best]
+
+    def next_code_distances(self, x: Tensor, prefix: Tensor) -> Tensor:
+        """Squared distances of latents to a prefix's sum plus each code after it.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+            Standardised rows.
+        prefix : Tensor of shape (n, depth), int64
+
+        Returns
+        -------
+        Tensor of shape (n, codebook_size)
+        """
+        residual = self.encode(x)
+        depth = prefix.shape[1]
+        if depth:
+            residual = residual - self.quantizer.sum_of(prefix)
+        codebook = self.quantizer.levels[depth].vectors()
+        return squared_distances(residual, codebook).clamp_min(0)
 
     def reconstruct(self, codes: Tensor) -> Tensor:
         """Standardised reconstruction of (prefixes of) codes."""
-        return self.decode(self.quantizer.sum_of(codes))
+        latents = self.quantizer.sum_of(codes)
+        depth = codes.shape[-1]
+        if depth <= len(self.prefix_offsets):
+            latents = latents + self.prefix_offsets[depth - 1]
+        return self.decode(latents)
 
     def forward(self, x: Tensor) -> RQVAEOutput:
         """Quantise and reconstruct a batch of standardised rows, for training."""
         latents = self.encode(x + self.noise_scale * torch.randn_like(x))
         codes, sums, passed = self.quantizer(latents)
-        return RQVAEOutput(x, latents, codes, sums[-1], self.decode(passed[-1]))
+        reconstruction = self.decode(passed[-1])
+        return RQVAEOutput(
+            x, latents, codes, sums[-1], reconstruction, self._coarse(sums)
+        )
+
+    def _coarse(self, sums: Tensor) -> Tensor:
+        """Reconstruct the first rows of a batch from prefixes of random lengths."""
+        n_prefixes = len(self.prefix_offsets)
+        if n_prefixes == 0 or self.prefix_weight == 0:
+            return sums.new_zeros(0, self.n_features)
+        n_rows = math.ceil(_SHARE_FROM_PREFIXES * sums.shape[1])
+        rows = torch.arange(n_rows, device=sums.device)
+        depths = torch.randint(n_prefixes, (n_rows,), device=sums.device)
+        return self.decode(sums[depths, rows] + self.prefix_offsets[depths])
 
     def compute_loss(self, output: RQVAEOutput) -> dict[str, Tensor]:
         r"""The parts of the loss, named; training minimises their sum.
@@ -234,47 +349,56 @@ class RQVAEModule(nn.Module):
         Returns
         -------
         dict of str to Tensor of shape ()
-            ``reconstruction``, ``codebook`` and ``commitment``. Every part of a
-            subclass's dictionary is in the history as ``train_<name>``.
+            ``reconstruction``, ``codebook``, ``commitment`` and, unless IDs have one
+            code or `prefix_weight` is 0, ``prefix``. Every part of a subclass's
+            dictionary is in the history as ``train_<name>``.
 
         Notes
         -----
         All parts have one scale: summed over dimensions, averaged over rows, divided by
         the number of features. With :math:`z` the latents, :math:`q` the sum of codes,
-        :math:`\mathrm{sg}` the stop-gradient and :math:`\beta` the commitment weight,
+        :math:`\tilde x` the reconstruction from a prefix, :math:`\mathrm{sg}` the
+        stop-gradient, :math:`\beta` the commitment weight and :math:`\gamma` the
+        prefix weight,
 
         .. math:: \frac1d \left( \lVert x - \hat x \rVert^2
             + \lVert \mathrm{sg}(z) - q \rVert^2
-            + \beta \lVert z - \mathrm{sg}(q) \rVert^2 \right) .
+            + \beta \lVert z - \mathrm{sg}(q) \rVert^2
+            + \gamma \lVert x - \tilde x \rVert^2 \right) .
 
         Since rows are standardised, the reconstruction part of real columns is the
         share of variance that is not explained. Binary columns contribute their
         cross-entropy in nats instead of a squared error.
         """
-        latents, quantized = output.latents, output.quantized
-        gap = self.commitment_weight * _per_feature(latents - quantized.detach(), self)
-        return {
-            "reconstruction": self.reconstruction_loss(
-                output.inputs, output.reconstruction
-            ),
-            "codebook": _per_feature(latents.detach() - quantized, self),
-            "commitment": gap,
+        x, latents, quantized = output.inputs, output.latents, output.quantized
+        parts = {
+            "reconstruction": self.reconstruction_loss(x, output.reconstruction),
+            "codebook": self._mean_square(latents.detach() - quantized),
+            "commitment": self.commitment_weight
+            * self._mean_square(latents - quantized.detach()),
         }
+        if len(output.coarse):
+            coarse = self.reconstruction_loss(x[: len(output.coarse)], output.coarse)
+            parts["prefix"] = self.prefix_weight * coarse
+        return parts
 
     def reconstruction_loss(self, x: Tensor, reconstruction: Tensor) -> Tensor:
-        """Squared error of real columns and cross-entropy of binary ones, a feature."""
+        """Mean of `row_losses`, a feature."""
+        return self.row_losses(x, reconstruction).mean() / self.n_features
+
+    def row_losses(self, x: Tensor, reconstruction: Tensor) -> Tensor:
+        """Squared error of real columns plus cross-entropy of binary ones, ``(n,)``."""
         n_real = self.n_features - self.n_cat_features
-        loss = _per_feature(x[:, :n_real] - reconstruction[:, :n_real], self)
+        losses = (x[:, :n_real] - reconstruction[:, :n_real]).square().sum(1)
         if self.n_cat_features:
             share = x * self.input_scale + self.input_mean
             binary = share[:, n_real:].round().to(x.dtype)
-            entropy = F.binary_cross_entropy_with_logits(
-                reconstruction[:, n_real:], binary, reduction="sum"
+            entropies = F.binary_cross_entropy_with_logits(
+                reconstruction[:, n_real:], binary, reduction="none"
             )
-            loss = loss + entropy / (len(x) * self.n_features)
-        return loss
+            losses = losses + entropies.sum(1)
+        return losses
 
-
-def _per_feature(difference: Tensor, module: RQVAEModule) -> Tensor:
-    """Sum over dimensions, average over rows, divide by the number of features."""
-    return difference.square().sum() / (len(difference) * module.n_features)
+    def _mean_square(self, difference: Tensor) -> Tensor:
+        """Sum over dimensions, average over rows, divide by the number of features."""
+        return difference.square().sum() / (len(difference) * self.n_features)

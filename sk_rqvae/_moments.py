@@ -45,7 +45,8 @@ def location_and_scale(
 def blocks_of(X: NDArray[Any]) -> Any:
     """Blocks of rows as float64."""
     for start in range(0, len(X), _ROWS_AT_ONCE):
-        yield np.asarray(X[start : start + _ROWS_AT_ONCE], dtype=np.float64)
+        # In C order whatever the order of X, as the order decides how sums round.
+        yield np.ascontiguousarray(X[start : start + _ROWS_AT_ONCE], dtype=np.float64)
 
 
 def column_means(X: NDArray[Any]) -> NDArray[np.float64]:

@@ -98,7 +98,10 @@ class RQVAENet(NeuralNet):
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:
-        return [("epoch_timer", EpochTimer()), ("print_log", EpochTable())]
+        return [
+            ("epoch_timer", EpochTimer()),
+            ("print_log", EpochTable(floatfmt=".4g")),
+        ]
 
     def train_step(self, batch: Tensor, **fit_params: Any) -> dict[str, Any]:
         """One step of the optimizer on one batch."""
@@ -232,6 +235,7 @@ class RQVAENet(NeuralNet):
     def _restart(self, totals: EpochTotals, iterator: Batches) -> list[int]:
         if not self.restart_dead_codes:
             return [0] * len(totals.sizes)
+        self.module_.eval()
         with torch.no_grad():
             latents = self.module_.encode(iterator.dataset.sample(_RESTART_SAMPLE))
         return restart_dead_codes(self.module_.quantizer, totals.counts, latents)

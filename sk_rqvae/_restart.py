@@ -38,7 +38,7 @@ def restart_dead_codes(
     codes = quantizer.search(latents).codes[:, 0]
     residual = latents
     for depth, (level, where) in enumerate(zip(quantizer.levels, dead, strict=True)):
-        vectors = level.vectors()
+        vectors = level.vectors().clone()
         if replaced[depth]:
             rows = torch.randint(
                 len(latents), (replaced[depth],), device=latents.device

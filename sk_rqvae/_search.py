@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from sk_rqvae._distances import nearness
 _LARGEST_TABLE = 8192
 
 
-class Beams:
+class Beams(NamedTuple):
     """The codes a beam search kept, best first.
 
     Attributes
@@ -22,11 +23,8 @@ class Beams:
         Squared distances of the sums of codes to the latents.
     """
 
-    __slots__ = ("codes", "errors")
-
-    def __init__(self, codes: Tensor, errors: Tensor) -> None:
-        self.codes = codes
-        self.errors = errors
+    codes: Tensor
+    errors: Tensor
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,9 @@ from sk_rqvae._validation import (
 
 SCHEDULES = ("cosine", "step", "constant")
 
+_ENOUGH_STEPS = 860
+_FEWEST_EPOCHS = 10
+_MOST_EPOCHS = 150
 _WIDEST_DEFAULT_LATENT = 1024
 _BYTES_A_MB = 2**20
 _AUTO_RESIDENT_MB_ON_CPU = 512
@@ -81,24 +85,45 @@ def module_arguments(
         "embed_dim": embed_dim,
         "hidden_dims": settings.hidden_dims,
         "activation": estimator.activation,
+        "dropout": estimator.dropout,
         "linear_path": estimator.linear_path,
         "codebook_sizes": settings.codebook_sizes,
         "codebook_modes": settings.codebook_modes,
         "codebook_normalize": estimator.codebook_normalize,
         "codebook_sim_vq": estimator.codebook_sim_vq,
         "n_beams": estimator.n_beams,
+        "rerank": estimator.rerank,
         "commitment_weight": estimator.commitment_weight,
+        "prefix_weight": estimator.prefix_weight,
     }
+
+
+def count_epochs(estimator: Any, X: Any) -> int:
+    """`max_epochs`, or as many as make enough steps over the rows of `X`.
+
+    What is no matrix yet, a list, say, is counted by its length.
+    """
+    if estimator.max_epochs is not None:
+        return int(estimator.max_epochs)
+    shape = getattr(X, "shape", None)
+    n_rows = shape[0] if shape else len(X) if hasattr(X, "__len__") else 0
+    steps_per_epoch = max(1, math.ceil(n_rows / estimator.batch_size))
+    enough = math.ceil(_ENOUGH_STEPS / steps_per_epoch)
+    return min(max(enough, _FEWEST_EPOCHS), _MOST_EPOCHS)
 
 
 def _check_model(estimator: Any) -> None:
     check_choice("activation", estimator.activation, ACTIVATIONS)
+    check_real("dropout", estimator.dropout, low=0, high=1, high_open=True)
     check_bool("linear_path", estimator.linear_path)
     check_real("commitment_weight", estimator.commitment_weight, low=0)
     check_bool("codebook_kmeans_init", estimator.codebook_kmeans_init)
     check_bool("codebook_normalize", estimator.codebook_normalize)
     check_bool("codebook_sim_vq", estimator.codebook_sim_vq)
     check_int("n_beams", estimator.n_beams, minimum=1)
+    check_bool("rerank", estimator.rerank)
+    check_bool("separate_ids", estimator.separate_ids)
+    check_real("prefix_weight", estimator.prefix_weight, low=0)
     check_real("noise", estimator.noise, low=0)
     check_int("n_cat_features", estimator.n_cat_features, minimum=0)
     check_int("init_sample_size", estimator.init_sample_size, minimum=1)
@@ -109,7 +134,8 @@ def _check_model(estimator: Any) -> None:
 
 def _check_training(estimator: Any) -> None:
     check_bool("restart_dead_codes", estimator.restart_dead_codes)
-    check_int("max_epochs", estimator.max_epochs, minimum=1)
+    if estimator.max_epochs is not None:
+        check_int("max_epochs", estimator.max_epochs, minimum=1)
     check_int("batch_size", estimator.batch_size, minimum=1)
     check_real("lr", estimator.lr, low=0, low_open=True)
     check_real("weight_decay", estimator.weight_decay, low=0)

@@ -14,6 +14,7 @@ from sk_rqvae._residual import ResidualQuantizer
 from sk_rqvae._search import beam_search, sum_of_codes
 
 _POINTS_PER_CODE = 256
+_PLAUSIBLE_ERROR = 1.4
 _ROWS_AT_ONCE = 4096
 _SMALLEST_POWER = 1e-30
 
@@ -33,6 +34,7 @@ def start(module: RQVAEModule, x: Tensor, *, kmeans_init: bool, noise: float) ->
         Noise on the encoder's input in training, in root mean square residuals of the
         starting codebooks.
     """
+    module.eval()
     if module.encoder.linear is not None and module.decoder.linear is not None:
         axes = _inward(x, module.encoder.linear.out_features)
         module.encoder.linear.weight.copy_(axes)
@@ -73,8 +75,10 @@ def start_codebooks(
 
     Notes
     -----
-    Training a level on the residuals of all beams, not of the best alone, keeps deep
-    levels from spending codes on outliers of the greedy path.
+    A level is trained on the residuals of all beams whose squared error is at most
+    `_PLAUSIBLE_ERROR` times the best one's. With many codes in many dimensions these
+    are most of the beams, and several points for each row average out the noise of the
+    centres, which tells on unseen rows; with few codes only the best is plausible.
 
     References
     ----------
@@ -83,8 +87,11 @@ def start_codebooks(
     """
     codebooks: list[Tensor] = []
     codes = torch.empty(len(latents), 1, 0, dtype=torch.int64, device=latents.device)
+    errors = torch.ones(len(latents), 1, device=latents.device)
     for level in quantizer.levels:
-        points = _residuals(latents, codebooks, codes, _POINTS_PER_CODE * level.size)
+        points = _residuals(
+            latents, codebooks, codes, errors, _POINTS_PER_CODE * level.size
+        )
         if kmeans_init:
             vectors = progressive_kmeans(points, level.size)
         else:
@@ -107,15 +114,21 @@ def _search_all(
 
 
 def _residuals(
-    latents: Tensor, codebooks: list[Tensor], codes: Tensor, most: int
+    latents: Tensor,
+    codebooks: list[Tensor],
+    codes: Tensor,
+    errors: Tensor,
+    most: int,
 ) -> Tensor:
-    """Residuals of up to `most` random pairs of a row and one of its beams."""
-    n_beams = codes.shape[1]
-    pairs = torch.randperm(len(latents) * n_beams, device=latents.device)[:most]
-    points = latents[pairs.div(n_beams, rounding_mode="floor")]
+    """Residuals of up to `most` plausible pairs of a row and one of its beams."""
+    errors = errors.clamp_min(0)  # rounding can leave a tiny negative where it is zero
+    plausible = errors <= _PLAUSIBLE_ERROR * errors[:, :1]
+    pairs = plausible.flatten().nonzero().squeeze(1)
+    pairs = pairs[torch.randperm(len(pairs), device=pairs.device)[:most]]
+    rows = pairs.div(codes.shape[1], rounding_mode="floor")
     if not codebooks:
-        return points
-    return points - sum_of_codes(codebooks, codes.flatten(0, 1)[pairs])
+        return latents[rows]
+    return latents[rows] - sum_of_codes(codebooks, codes.flatten(0, 1)[pairs])
 
 
 def random_vectors(points: Tensor, count: int) -> Tensor:

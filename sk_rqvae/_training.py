@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from skorch.helper import predefined_split
 from torch import Tensor
 
+from sk_rqvae._auction import PriceList, no_prices
 from sk_rqvae._batches import Batches, Rows, StreamedRows, resident_rows
 from sk_rqvae._callbacks import (
     Annealing,
@@ -24,11 +25,19 @@ from sk_rqvae._collapse import warn_of_collapse, warn_of_few_rows
 from sk_rqvae._moments import location_and_scale
 from sk_rqvae._net import RQVAENet
 from sk_rqvae._seeds import draw_seed, seeded
+from sk_rqvae._separation import price_shared_ids
 from sk_rqvae._settings import Settings, module_arguments
 from sk_rqvae._start import start
 
 _BYTES_A_FLOAT = 4
-_ADJUSTABLE = ("n_beams", "commitment_weight", "codebook_modes")
+_ROWS_CHECKED = 256
+_ADJUSTABLE = (
+    "codebook_modes",
+    "commitment_weight",
+    "n_beams",
+    "prefix_weight",
+    "rerank",
+)
 
 
 @dataclass(frozen=True)
@@ -41,13 +50,13 @@ class Course:
     scheduled : bool
         Follow the learning rate schedule, anneal and stop early. Otherwise train at a
         constant rate and the lowest temperature, going on with the optimizer's state.
-    callbacks : list of (str, callback)
+    callbacks : list of callback
         In addition to those of the course itself.
     """
 
     max_epochs: int
     scheduled: bool
-    callbacks: list[tuple[str, Any]]
+    callbacks: list[Any]
 
 
 def train(
@@ -78,31 +87,41 @@ def train(
     seed = draw_seed(estimator.random_state) + n_epochs_before
     with seeded(seed, settings.device):
         if fitted is None:
-            net = _new_net(estimator, settings, X.shape[1])
+            net = new_net(estimator, settings, X.shape[1])
+            n_distinct = _start_from_data(net, estimator, X)
         else:
             net = _copy_of(fitted, estimator, settings, X.shape[1])
-        n_distinct = _start_from_data(net, estimator, X, fresh=fitted is None)
+            n_distinct = _count_distinct(_sample(net, estimator, X))
         training, held_out = _datasets(estimator, X, net, settings, course)
         _prepare(net, estimator, settings, course, len(training), fitted)
         net.train_split = None if held_out is None else predefined_split(held_out)
         net.partial_fit(training)
         net.check_finite(training.sample(_ROWS_CHECKED))
+        net.module_.set_price_list(_price_list(net, estimator, X, course))
     net.callbacks, net.train_split = None, None
     net.callbacks_ = []
     _report_collapse(net, n_distinct)
     return net
 
 
-def _new_net(estimator: Any, settings: Settings, n_features: int) -> RQVAENet:
+def new_net(
+    estimator: Any,
+    settings: Settings,
+    n_features: int,
+    *,
+    optimizer: type[torch.optim.Optimizer] = torch.optim.AdamW,
+) -> RQVAENet:
+    """An untrained net with an initialised module, for rows of `n_features` columns."""
     arguments = module_arguments(estimator, settings, n_features)
     net = RQVAENet(
         module=estimator.module,
-        optimizer=torch.optim.AdamW,
+        optimizer=optimizer,
         optimizer__fused=True,
         optimizer__param_groups=[
             ("quantizer.*", {"weight_decay": 0.0}),
             ("*.linear.weight", {"weight_decay": 0.0}),
             ("*.bias", {"weight_decay": 0.0}),
+            ("prefix_offsets", {"weight_decay": 0.0}),
         ],
         iterator_train=Batches,
         iterator_train__shuffle=True,
@@ -122,21 +141,28 @@ def _copy_of(
     """A copy to go on with, so that an interruption leaves the fitted net alone."""
     net = copy.deepcopy(fitted)
     wanted = module_arguments(estimator, settings, n_features)
+    _check_unchanged("module", net.module, estimator.module)
+    sizes = net.module__codebook_sizes, wanted["codebook_sizes"]
+    _check_unchanged("n_layers", *map(len, sizes))
+    _check_unchanged("codebook_size", *sizes)
     for name, value in net.get_params_for("module").items():
-        if name not in _ADJUSTABLE and wanted[name] != value:
-            raise ValueError(
-                f"{name} is {value!r} in the fitted model and cannot be changed while "
-                f"training goes on. Got {wanted[name]!r}."
-            )
+        if name not in _ADJUSTABLE:
+            _check_unchanged(name, value, wanted[name])
     for name in _ADJUSTABLE:
         setattr(net, f"module__{name}", wanted[name])
     module = net.module_.to(settings.device)
-    module.commitment_weight = wanted["commitment_weight"]
-    module.quantizer.n_beams = wanted["n_beams"]
-    module.quantizer.modes = wanted["codebook_modes"]
+    module.adjust(**{name: wanted[name] for name in _ADJUSTABLE})
     net.device = str(settings.device)
     _set_training_parameters(net, estimator)
     return net
+
+
+def _check_unchanged(name: str, fitted: Any, wanted: Any) -> None:
+    if wanted != fitted:
+        raise ValueError(
+            f"{name} is {fitted!r} in the fitted model and cannot be changed while "
+            f"training goes on. Got {wanted!r}."
+        )
 
 
 def _set_training_parameters(net: RQVAENet, estimator: Any) -> None:
@@ -153,10 +179,11 @@ def _start_from_data(net: RQVAENet, estimator: Any, X: NDArray[Any]) -> int:
     mean, scale = location_and_scale(X, estimator.n_cat_features)
     module.input_mean.copy_(torch.from_numpy(mean))
     module.input_scale.copy_(torch.from_numpy(scale))
-    rows = StreamedRows(X, module.standardize, module.input_mean.device)
-    sample = rows.sample(estimator.init_sample_size)
+    sample = _sample(net, estimator, X)
     n_distinct = _count_distinct(sample)
-    warn_of_few_rows(n_distinct, net.module__codebook_sizes)
+    warn_of_few_rows(
+        n_distinct, net.module__codebook_sizes, sampled=len(sample) < len(X)
+    )
     start(
         module,
         sample,
@@ -164,6 +191,13 @@ def _start_from_data(net: RQVAENet, estimator: Any, X: NDArray[Any]) -> int:
         noise=estimator.noise,
     )
     return n_distinct
+
+
+def _sample(net: RQVAENet, estimator: Any, X: NDArray[Any]) -> Tensor:
+    """Standardised rows, all or some drawn at random."""
+    module = net.module_
+    rows = StreamedRows(X, module.standardize, module.input_mean.device)
+    return rows.sample(estimator.init_sample_size)
 
 
 def _datasets(
@@ -195,7 +229,12 @@ def _hold_out(
 
 
 def _prepare(
-    net: RQVAENet, estimator: Any, course: Course, n_rows: int, fitted: RQVAENet | None
+    net: RQVAENet,
+    estimator: Any,
+    settings: Settings,
+    course: Course,
+    n_rows: int,
+    fitted: RQVAENet | None,
 ) -> None:
     """Optimizer, callbacks and length of this training."""
     net.max_epochs = course.max_epochs
@@ -210,16 +249,24 @@ def _prepare(
             step_size=estimator.lr_step_size,
             gamma=estimator.lr_gamma,
         )
-        callbacks.append(("lr_schedule", schedule_learning_rate(factor)))
-        callbacks.append(("annealing", Annealing()))
+        callbacks += [schedule_learning_rate(factor), Annealing()]
         if estimator.early_stopping:
-            callbacks.append(("early_stopping", stop_early(estimator.n_iter_no_change)))
+            callbacks.append(stop_early(estimator.n_iter_no_change))
     else:
         net.module_.quantizer.temperature.zero_()
         if fitted is not None and fitted.optimizer_ is not None:
             _take_over_state(net.optimizer_, fitted.optimizer_)
-    net.callbacks = callbacks + list(estimator.callbacks or [])
+    net.callbacks = callbacks + settings.callbacks
     net.initialize_callbacks()
+
+
+def _price_list(
+    net: RQVAENet, estimator: Any, X: NDArray[Any], course: Course
+) -> PriceList:
+    """Prices for the IDs of the rows of a whole fit; a pass knows only some of them."""
+    if estimator.separate_ids and course.scheduled:
+        return price_shared_ids(net.module_, X)
+    return no_prices(net.module_.input_mean.device)
 
 
 def _take_over_state(

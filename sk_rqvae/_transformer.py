@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from os import PathLike
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -14,14 +15,18 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from sk_rqvae._assemble import adopt
 from sk_rqvae._blocks import map_rows
+from sk_rqvae._checkpoints import load_checkpoint
 from sk_rqvae._codes import IntArray, check_codes
 from sk_rqvae._compat import CallbackSupportMixin, fit_task, with_callbacks
 from sk_rqvae._module import RQVAEModule
 from sk_rqvae._moments import column_means
-from sk_rqvae._settings import Settings, check_settings
+from sk_rqvae._onnx import write_onnx
+from sk_rqvae._pretrained import from_pretrained, save_pretrained
+from sk_rqvae._settings import Settings, check_settings, count_epochs
 from sk_rqvae._training import Course, train
 from sk_rqvae._validation import check_binary_columns
 
@@ -54,6 +59,8 @@ class RQVAETransformer(
         (512, 256, 128).
     activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
         Non-linearity between layers.
+    dropout : float, default=0.2
+        Share of the hidden units silenced in training, in [0, 1).
     linear_path : bool, default=True
         Put linear maps beside the perceptrons of encoder and decoder. They start as
         principal components and the perceptrons' last layers at zero, so that the
@@ -73,6 +80,17 @@ QuantizeForwardMode or sequence of them, default="ste"
     n_beams : int, default=5
         Prefixes kept a row while codes are searched, in training and by `transform`; 1
         is greedy.
+    rerank : bool, default=True
+        Let `transform` decode all beams of a row and take the one that reconstructs the
+        row best, instead of the one nearest to its latent.
+    separate_ids : bool, default=True
+        After training, put prices on IDs that several rows of `X` share, so that all
+        but one of them take their next best beam. `transform` stays a function of each
+        row alone: the prices are part of the model. Exact duplicates keep one ID.
+        Needs more than one beam, and at most five million rows.
+    prefix_weight : float, default=0.3
+        Weight of the loss of reconstructions from prefixes, which keeps IDs coarse to
+        fine.
     noise : float, default=0.7
         Standard deviation of the noise added to the encoder's input in training, in
         root mean square residuals of the starting codebooks.
@@ -83,11 +101,12 @@ QuantizeForwardMode or sequence of them, default="ste"
         After every epoch, move codes that no row chose to residuals of random rows.
     init_sample_size : int, default=32768
         Rows, drawn at random, from which principal components and codebooks start.
-    max_epochs : int, default=40
-        Passes over the rows in `fit`.
-    batch_size : int, default=1024
+    max_epochs : int, default=None
+        Passes over the rows in `fit`. None makes at least 860 steps of the optimizer,
+        in no fewer than 10 and no more than 150 epochs.
+    batch_size : int, default=256
         Rows a step of the optimizer.
-    lr : float, default=1e-3
+    lr : float, default=2e-3
         Learning rate of AdamW.
     weight_decay : float, default=1e-2
         Weight decay of AdamW, on the weights of the perceptrons.
@@ -135,7 +154,7 @@ QuantizeForwardMode or sequence of them, default="ste"
         unless `codebook_normalize`.
     n_features_in_ : int
         Columns of `X`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns, where `X` has names that are all strings.
     n_iter_ : int
         Epochs run.
@@ -165,6 +184,7 @@ QuantizeForwardMode or sequence of them, default="ste"
         embed_dim: int | None = None,
         hidden_dims: Sequence[int] = (2048,),
         activation: str = "relu",
+        dropout: float = 0.2,
         linear_path: bool = True,
         codebook_mode: Any = "ste",
         commitment_weight: float = 0.25,
@@ -172,13 +192,16 @@ QuantizeForwardMode or sequence of them, default="ste"
         codebook_normalize: bool = False,
         codebook_sim_vq: bool = False,
         n_beams: int = 5,
+        rerank: bool = True,
+        separate_ids: bool = True,
+        prefix_weight: float = 0.3,
         noise: float = 0.7,
         n_cat_features: int = 0,
         restart_dead_codes: bool = True,
         init_sample_size: int = 32768,
-        max_epochs: int = 40,
-        batch_size: int = 1024,
-        lr: float = 1e-3,
+        max_epochs: int | None = None,
+        batch_size: int = 256,
+        lr: float = 2e-3,
         weight_decay: float = 1e-2,
         lr_schedule: str = "cosine",
         warmup_epochs: int = 2,
@@ -200,6 +223,7 @@ QuantizeForwardMode or sequence of them, default="ste"
         self.embed_dim = embed_dim
         self.hidden_dims = hidden_dims
         self.activation = activation
+        self.dropout = dropout
         self.linear_path = linear_path
         self.codebook_mode = codebook_mode
         self.commitment_weight = commitment_weight
@@ -207,6 +231,9 @@ QuantizeForwardMode or sequence of them, default="ste"
         self.codebook_normalize = codebook_normalize
         self.codebook_sim_vq = codebook_sim_vq
         self.n_beams = n_beams
+        self.rerank = rerank
+        self.separate_ids = separate_ids
+        self.prefix_weight = prefix_weight
         self.noise = noise
         self.n_cat_features = n_cat_features
         self.restart_dead_codes = restart_dead_codes
@@ -257,8 +284,10 @@ QuantizeForwardMode or sequence of them, default="ste"
             If codes of a layer are hardly used.
         """
         settings = check_settings(self)
-        with fit_task(self, self.max_epochs) as callbacks:
-            course = Course(self.max_epochs, scheduled=True, callbacks=callbacks)
+        data = {"X": X, "y": y}
+        n_epochs = count_epochs(self, X)
+        with fit_task(self, n_epochs, data, adopt) as callbacks:
+            course = Course(n_epochs, scheduled=True, callbacks=callbacks)
             self._fit(X, settings, course, going_on=self.warm_start)
         return self
 
@@ -334,6 +363,59 @@ QuantizeForwardMode or sequence of them, default="ste"
         check_is_fitted(self)
         return self._reconstruct(self._check_codes(X))
 
+    def next_code_distances(self, X: ArrayLike, prefix: ArrayLike) -> NDArray[Any]:
+        """How far each row's latent would be from a prefix and every code after it.
+
+        This is what `SemanticIDIndex` asks for to find the next nearest free ID.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Numbers, without regard to column names.
+        prefix : array-like of shape (n_samples, depth), 0 <= depth < n_layers
+            Codes that are fixed already.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, codebook_size), dtype float64
+            Squared distances in latent space, for the codes of layer `depth`.
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit the model or each other, or a code is not in its
+            codebook.
+        """
+        check_is_fitted(self)
+        rows = check_array(X, dtype=np.float64)
+        fixed = np.asarray(prefix)
+        sizes = self._sizes()
+        depth = fixed.shape[1] if fixed.ndim == 2 else -1
+        if not 0 <= depth < len(sizes) or len(fixed) != len(rows):
+            raise ValueError(
+                f"prefix must have shape ({len(rows)}, depth) with depth below "
+                f"n_layers={len(sizes)}. Got {fixed.shape}."
+            )
+        if rows.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"X must have {self.n_features_in_} columns. Got {rows.shape[1]}."
+            )
+        if depth:
+            fixed = check_codes(fixed, sizes[:depth], name="prefix")
+        module = self.net_.module_
+        width = rows.shape[1]
+
+        def distances(block: torch.Tensor) -> torch.Tensor:
+            x = module.standardize(block[:, :width])
+            return module.next_code_distances(x, block[:, width:].long())
+
+        return map_rows(
+            distances,
+            np.concatenate([rows, fixed], axis=1),
+            np.empty((len(rows), sizes[depth])),
+            module.input_mean.device,
+        )
+
     def score(self, X: ArrayLike, y: Any = None) -> float:
         """Explained variance of the reconstruction.
 
@@ -353,15 +435,187 @@ QuantizeForwardMode or sequence of them, default="ste"
         check_is_fitted(self)
         rows = self._check_rows(X, reset=False)
         mean = column_means(rows)
+        # Squares of the largest floats are infinite, those of the smallest zero.
+        unit = float(self.net_.module_.input_scale.max())
         unexplained = total = 0.0
         for start in range(0, len(rows), _ROWS_SCORED_AT_ONCE):
             block = rows[start : start + _ROWS_SCORED_AT_ONCE].astype(np.float64)
             gap = block - self._reconstruct(self._assign(block))
-            unexplained += float(np.square(gap).sum())
-            total += float(np.square(block - mean).sum())
+            unexplained += float(np.square(gap / unit).sum())
+            total += float(np.square((block - mean) / unit).sum())
         if total == 0:
             return float(unexplained == 0)
         return 1 - unexplained / total
+
+    def save_pretrained(self, folder: str | PathLike[str]) -> None:
+        """Write the fitted model to a folder, without pickle.
+
+        The folder gets ``config.json`` (parameters, versions, history and a checksum)
+        and ``model-<checksum>.safetensors`` (weights and codebooks). A model that the
+        folder already has is replaced in one step: a crash leaves the old one.
+
+        Parameters
+        ----------
+        folder : str or path-like
+            Made where it does not exist.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the transformer is not fitted.
+        TypeError, ValueError
+            If a parameter cannot be saved or is not as documented, or if the folder
+            has the ``config.json`` of another program.
+
+        Warns
+        -----
+        UserWarning
+            If the transformer has callbacks, which are not saved.
+
+        See Also
+        --------
+        from_pretrained : Read it back.
+        """
+        check_is_fitted(self)
+        save_pretrained(self, folder)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: str | PathLike[str],
+        *,
+        module: type[RQVAEModule] | None = None,
+        device: str | torch.device | None = None,
+    ) -> Self:
+        """Read a model that `save_pretrained` wrote.
+
+        It has the same parameters, history and codebooks, and gives the same IDs and
+        reconstructions bit for bit. The optimizer's state is not saved. Loading runs
+        no code from the folder: one from a stranger can at worst be refused.
+
+        Parameters
+        ----------
+        folder : str or path-like
+        module : type, default=None
+            The class of the model, where that was a subclass of `RQVAEModule`. The
+            files never choose what is imported.
+        device : str or torch.device, default=None
+            Where to put the model, and the parameter `device` of what is returned.
+            None is the saved one.
+
+        Returns
+        -------
+        RQVAETransformer
+
+        Raises
+        ------
+        FileNotFoundError
+            If a file is missing.
+        ValueError
+            If a file is truncated, was changed, belongs to another model, is of another
+            version of the format, or holds an unknown parameter; or if the model's
+            class must be passed. The message names the file and the reason.
+
+        Warns
+        -----
+        UserWarning
+            If the model was saved with a CUDA device and this machine has none; it is
+            then on the CPU.
+
+        Examples
+        --------
+        >>> from tempfile import TemporaryDirectory
+        >>> import numpy as np
+        >>> from sk_rqvae import RQVAETransformer
+        >>> X = np.random.default_rng(0).normal(size=(200, 8))
+        >>> rq = RQVAETransformer(n_layers=2, codebook_size=16, random_state=0).fit(X)
+        >>> with TemporaryDirectory() as folder:
+        ...     rq.save_pretrained(folder)
+        ...     reloaded = RQVAETransformer.from_pretrained(folder)
+        >>> bool((reloaded.transform(X) == rq.transform(X)).all())
+        True
+        """
+        return from_pretrained(cls, folder, module, device)
+
+    def to_onnx(self, path: str | PathLike[str], *, decoder: bool = False) -> None:
+        """Write the model as one ONNX file, to serve it without Python.
+
+        The graph maps ``rows``, float32 of shape ``(n, n_features)``, to ``codes``,
+        int64 of shape ``(n, n_layers)``, for any ``n``. It standardises, searches with
+        `n_beams` and re-ranks as `transform` does. Since other kernels round
+        differently, rows that lie within rounding of two codes can get the other one.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Replaced in one step.
+        decoder : bool, default=False
+            Write the decoder instead: ``codes`` to ``rows``, as `inverse_transform`
+            does for whole IDs. The graph does not check codes as that does.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the transformer is not fitted.
+        ImportError
+            If the extra ``onnx`` is not installed.
+        """
+        check_is_fitted(self)
+        write_onnx(self.net_.module_, path, decoder=decoder)
+
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        path: str | PathLike[str],
+        activation: str = "relu",
+        **parameters: Any,
+    ) -> Self:
+        """Read the weights of a training checkpoint, another project's or our own.
+
+        Two layouts are known. RQ-VAE-Recommender [1]_ and genrec [2]_ write
+        ``encoder.mlp.{j}.weight``, ``decoder.mlp.{j}.weight`` (no biases),
+        ``layers.{l}.embedding.weight`` and, for SimVQ, ``layers.{l}.out_proj.0.weight``
+        in a state dict, bare or under ``"model"``. Such a model gives the IDs that it
+        gave there: greedy residual quantisation of rows that are not standardised. Our
+        own layout is that of the module's state dict, which ``skorch.Checkpoint`` among
+        the callbacks and ``net_.save_params`` write.
+
+        Sizes are read from the shapes. To train on, pass ``warm_start=True`` and call
+        `fit`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            What ``torch.save`` wrote, or a ``.safetensors`` file. It is read with
+            ``weights_only=True``: no code in it is run.
+        activation : str, default="relu"
+            The model's non-linearity. A checkpoint does not tell it, and another than
+            that of the training gives other IDs. RQ-VAE-Recommender has "relu" since
+            March 2026 and had "silu" before, as genrec has.
+        **parameters
+            Further parameters of the transformer that the shapes do not tell, such as
+            `n_cat_features`, or `codebook_normalize` for the other projects' models. In
+            these, `n_beams` is 1 and `rerank` is False unless given.
+
+        Returns
+        -------
+        RQVAETransformer
+            Fitted. Its `history` is empty.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, has another layout, or needs more than
+            ``weights_only=True``; the message then says how to write it anew.
+        TypeError
+            If a parameter is unknown or is one that the shapes tell.
+
+        References
+        ----------
+        .. [1] https://github.com/EdoardoBotta/RQ-VAE-Recommender
+        .. [2] https://github.com/phonism/genrec
+        """
+        return load_checkpoint(cls, path, {"activation": activation, **parameters})
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -377,16 +631,17 @@ QuantizeForwardMode or sequence of them, default="ste"
 
     def _check_rows(self, X: ArrayLike, *, reset: bool) -> NDArray[Any]:
         rows = validate_data(self, X, reset=reset, dtype="numeric")
+        n_cat_features = self.n_cat_features if reset else self._n_cat_features()
         if rows.dtype.kind == "f" and rows.dtype.itemsize > _WIDEST_FLOAT:
             rows = rows.astype(np.float64)
         n_features = rows.shape[1]
-        if self.n_cat_features > n_features:
+        if n_cat_features > n_features:
             raise ValueError(
                 f"n_cat_features must be at most the number of columns, {n_features}. "
-                f"Got {self.n_cat_features}."
+                f"Got {n_cat_features}."
             )
-        if self.n_cat_features:
-            check_binary_columns(rows, self.n_cat_features)
+        if n_cat_features:
+            check_binary_columns(rows, n_cat_features)
         return rows
 
     def _check_codes(self, X: ArrayLike) -> IntArray:
@@ -420,6 +675,9 @@ QuantizeForwardMode or sequence of them, default="ste"
             module.input_mean.device,
         )
 
+    def _n_cat_features(self) -> int:
+        return self.net_.module_.n_cat_features
+
     def _sizes(self) -> list[int]:
         return [level.size for level in self.net_.module_.quantizer.levels]
 
@@ -429,17 +687,7 @@ QuantizeForwardMode or sequence of them, default="ste"
         with _all_or_nothing(self):
             fitted = getattr(self, "net_", None) if going_on else None
             rows = self._check_rows(X, reset=fitted is None)
-            self.net_ = train(self, rows, settings, course, fitted)
-            levels = self.net_.module_.quantizer.levels
-            self.codebooks_ = [_to_numpy(level.codes()) for level in levels]
-            self.codebook_gains_ = np.array(
-                [1.0 if level.gain is None else level.gain.item() for level in levels]
-            )
-            self.n_iter_ = len(self.net_.history)
-
-
-def _to_numpy(tensor: torch.Tensor) -> NDArray[np.float32]:
-    return tensor.detach().cpu().numpy().copy()
+            adopt(self, train(self, rows, settings, course, fitted))
 
 
 @contextmanager

@@ -152,9 +152,7 @@ def check_callbacks(value: Any) -> list[Any]:
         named = isinstance(entry, tuple) and len(entry) == 2
         callback = entry[1] if named else entry
         kind = callback if isinstance(callback, type) else type(callback)
-        if not issubclass(kind, Callback) or (
-            named and not isinstance(entry[0], str)
-        ):
+        if not issubclass(kind, Callback) or (named and not isinstance(entry[0], str)):
             raise TypeError(
                 f"callbacks[{place}] must be a skorch callback or a pair of its name "
                 f"and it. Got {entry!r}."

@@ -1,5 +1,13 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+# Without it scikit-learn skips a check; SciPy reads it when it is imported.
+os.environ.setdefault("SCIPY_ARRAY_API", "1")
+
 import numpy as np
 import pytest
 
@@ -32,3 +40,20 @@ def blobs():
 def fitted(blobs):
     """A small transformer fitted on `blobs`; tests must not change it."""
     return small().fit(blobs)
+
+
+@pytest.fixture
+def fresh_python():
+    """Run a script in a new process and return what it prints."""
+
+    def run(script, *arguments):
+        done = subprocess.run(
+            [sys.executable, "-c", script, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parent,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    return run

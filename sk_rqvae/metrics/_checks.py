@@ -14,7 +14,7 @@ from sk_rqvae._codes import IntArray, check_codes
 
 Matrix = NDArray[Any]
 
-_BLOCK_ENTRIES = 2**22
+_BLOCK_ENTRIES = 2**16
 
 
 def check_matrix(X: ArrayLike, *, name: str) -> Matrix:
@@ -77,7 +77,7 @@ def check_count(value: Any, *, name: str, at_most: int | None = None) -> int:
 
 
 def row_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Cut the rows of a matrix into blocks whose float64 copies stay small."""
+    """Cut the rows of a matrix into blocks whose float64 copies stay in cache."""
     n_rows, n_columns = shape
     step = max(1, _BLOCK_ENTRIES // n_columns)
     for start in range(0, n_rows, step):

@@ -42,10 +42,12 @@ def neighborhoods(X: Matrix, queries: IntArray, k: int) -> Iterator[Neighborhood
     norms = np.einsum("ij,ij->i", points, points)
     rounding = 8 * np.sqrt(X.shape[1]) * np.finfo(points.dtype).eps + _TIE_TOLERANCE
     step = max(1, _BLOCK_DISTANCES // len(points))
+    # One buffer for all blocks, because fresh memory costs as much as the product.
+    buffer = np.empty((min(step, len(queries)), len(points)), dtype=points.dtype)
     for start in range(0, len(queries), step):
         block = queries[start : start + step]
         # Squared distances, less the constant |query|^2 of each row.
-        distances = points[block] @ points.T
+        distances = np.matmul(points[block], points.T, out=buffer[: len(block)])
         distances *= -2
         distances += norms
         for query, row in zip(block, distances, strict=True):

@@ -71,7 +71,8 @@ def prefix_neighbor_recall(
     near as the k-th neighbour (to one part in 1e9) counts as a neighbour too [2]_.
 
     The time goes to ``n_queries * n_items * n_features`` multiplications, in single
-    precision unless `X` is more precise. Prefixes add one sort of the items a layer.
+    precision unless `X` is more precise, and memory to one copy of `X`. Prefixes add
+    one sort of the items a layer.
 
     References
     ----------
@@ -159,7 +160,7 @@ def decoded_neighbor_recall(
     neighbour too [3]_.
 
     The time goes to ``2 * n_queries * n_items * n_features`` multiplications, in single
-    precision unless a matrix is more precise.
+    precision unless a matrix is more precise, and memory to one copy of each matrix.
 
     References
     ----------

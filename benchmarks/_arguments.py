@@ -1,0 +1,55 @@
+"""What the scripts' command lines have in common, and how runs are headed."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from _contract import Matrix
+from _methods import package_versions
+
+
+def new_parser(doc: str | None) -> argparse.ArgumentParser:
+    """A parser described by the first line of a script's docstring."""
+    parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="cut everything short, to see that it runs; the figures mean nothing",
+    )
+    return parser
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add which matrices, and how many bits."""
+    parser.add_argument(
+        "files",
+        nargs="*",
+        type=Path,
+        metavar="FILE",
+        help=".npy or .npz with a matrix of embeddings; default: the package's nouns",
+    )
+    parser.add_argument("--array", metavar="NAME", help="the matrix in an .npz file")
+    parser.add_argument("--rows", type=int, help="draw that many rows of each matrix")
+    parser.add_argument("--layers", type=int, default=3, help="codes an ID has")
+    parser.add_argument("--codes", type=int, default=256, help="codes a codebook has")
+
+
+def heading(name: str, X: Matrix, arguments: argparse.Namespace) -> str:
+    n_rows, n_columns = X.shape
+    return (
+        f"**{name}**, {n_rows} x {n_columns}, a tenth unseen; "
+        f"{arguments.layers} x {arguments.codes} codes; {conditions(arguments)}"
+    )
+
+
+def conditions(arguments: argparse.Namespace) -> str:
+    seeds = " ".join(map(str, arguments.seeds))
+    quick = " A quick run: the figures mean nothing." * arguments.quick
+    return (
+        f"seeds {seeds}; {torch.get_num_threads()} threads; "
+        f"{package_versions()}.{quick}"
+    )

@@ -1,0 +1,201 @@
+"""Time to the quality that a plainly trained RQ-VAE has when it is done.
+
+LC-Rec's recipe trains for 60 epochs. Then our transformer, at its defaults, trains
+until it explains as much variance of fitted and of unseen rows. Both run in this
+process, in turn. For example::
+
+    python benchmarks/time_to_quality.py --seeds 0 1 2
+    python benchmarks/time_to_quality.py embeddings.npy
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import torch
+from skorch.callbacks import Callback
+
+from _arguments import add_data, heading, new_parser
+from _contract import Matrix, Method, Task
+from _data import load_matrices, sample_rows, split_rows
+from _measures import Measures, measure
+from _methods import OURS, choose_methods
+from _table import markdown_table
+from sk_rqvae import RQVAEModule, RQVAETransformer
+from sk_rqvae.metrics import explained_variance
+
+WARM_UP_ROWS = 300
+WARM_UP_CODES = 16
+HEADER = (
+    "seed",
+    "LC-Rec: fitted",
+    "unseen",
+    "seconds",
+    "ours: fitted",
+    "unseen",
+    "epochs",
+    "seconds",
+    "ours / LC-Rec",
+)
+CAPTION = """\
+Explained variance of fitted and of unseen rows and the time it took: of LC-Rec's recipe
+after its last epoch, and of our transformer after the first epoch that reached both.
+The time is that of `fit` as a whole, less what the measurements after each epoch took;
+"never" means that the last epoch was not good enough."""
+
+
+class Clock:
+    """Seconds since it was made, without those of pauses."""
+
+    def __init__(self) -> None:
+        self.start = perf_counter()
+        self.paused = 0.0
+
+    def seconds(self) -> float:
+        return perf_counter() - self.start - self.paused
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        start = perf_counter()
+        yield
+        self.paused += perf_counter() - start
+
+
+class StopWhenReached(Callback):
+    """Stop after the epoch in which the model explains enough variance.
+
+    Parameters
+    ----------
+    targets : list of (ndarray, float)
+        Rows, and the explained variance to reach on them.
+    clock : Clock
+        Pauses while the model is measured.
+
+    Attributes
+    ----------
+    reached_ : bool
+    """
+
+    def __init__(self, targets: list[tuple[Matrix, float]], clock: Clock) -> None:
+        self.targets = targets
+        self.clock = clock
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        self.reached_ = False
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        with self.clock.pause():
+            self.reached_ = all(
+                variance_of(net.module_, X) >= target for X, target in self.targets
+            )
+        if self.reached_:
+            raise KeyboardInterrupt  # skorch's way to end training.
+
+
+@dataclass(frozen=True)
+class Race:
+    """One split: LC-Rec's figures, and ours when training stopped."""
+
+    theirs: Measures
+    variance: float
+    unseen_variance: float
+    n_epochs: int
+    seconds: float
+    reached: bool
+
+    @property
+    def ratio(self) -> float:
+        return self.seconds / self.theirs.seconds if self.reached else float("inf")
+
+
+def main() -> None:
+    arguments = _parse()
+    matrices = load_matrices(arguments.files, arguments.array, arguments.rows)
+    for name, X in matrices.items():
+        _warm_up(X, arguments)
+        races = {seed: _race(X, seed, arguments) for seed in arguments.seeds}
+        print(heading(name, X, arguments), end="\n\n")
+        rows = [_table_row(seed, race) for seed, race in races.items()]
+        print(markdown_table(HEADER, rows), end="\n\n")
+        middle = median(race.ratio for race in races.values())
+        print(f"Median of ours / LC-Rec: {middle:.3f}.", end="\n\n")
+    print(CAPTION)
+
+
+def variance_of(module: RQVAEModule, X: Matrix) -> float:
+    """Explained variance of rows, as `transform` would encode them."""
+    was_training = module.training
+    module.eval()
+    with torch.no_grad():
+        rows = module.standardize(torch.from_numpy(X).double())
+        restored = module.reconstruct(module.assign(rows))
+    module.train(was_training)
+    return explained_variance(rows.numpy(), restored.numpy())
+
+
+def _parse() -> argparse.Namespace:
+    parser = new_parser(__doc__)
+    add_data(parser)
+    return parser.parse_args()
+
+
+def _race(X: Matrix, seed: int, arguments: argparse.Namespace) -> Race:
+    fitted, unseen = split_rows(X, seed)
+    task = Task(arguments.layers, arguments.codes, seed, arguments.quick)
+    theirs = measure(_lc_rec(), fitted, unseen, task)
+    clock = Clock()
+    stop = StopWhenReached(
+        [(fitted, theirs.variance), (unseen, theirs.unseen_variance)], clock
+    )
+    transformer = RQVAETransformer(
+        n_layers=task.n_layers,
+        codebook_size=task.n_codes,
+        callbacks=[stop],
+        random_state=seed,
+    ).fit(fitted)
+    return Race(
+        theirs,
+        seconds=clock.seconds(),
+        variance=transformer.score(fitted),
+        unseen_variance=transformer.score(unseen),
+        n_epochs=transformer.n_iter_,
+        reached=stop.reached_,
+    )
+
+
+def _warm_up(X: Matrix, arguments: argparse.Namespace) -> None:
+    """Run both once, so that neither pays for what is loaded on first use."""
+    few = sample_rows(X, WARM_UP_ROWS)
+    task = Task(arguments.layers, WARM_UP_CODES, seed=0, quick=True)
+    for method in (_lc_rec(), *choose_methods([OURS])):
+        method.fit(few, task)
+
+
+def _lc_rec() -> Method:
+    (method,) = choose_methods(["lc-rec"])
+    return method
+
+
+def _table_row(seed: int, race: Race) -> list[str]:
+    theirs = race.theirs
+    return [
+        str(seed),
+        f"{theirs.variance:.3f}",
+        f"{theirs.unseen_variance:.3f}",
+        f"{theirs.seconds:.1f}",
+        f"{race.variance:.3f}",
+        f"{race.unseen_variance:.3f}",
+        str(race.n_epochs),
+        f"{race.seconds:.1f}",
+        f"{race.ratio:.3f}" if race.reached else "never",
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Sphinx configuration."""
+
+from __future__ import annotations
+
+import os
+
+import sk_rqvae
+
+project = "sk_rqvae"
+author = "The sk_rqvae developers"
+copyright = "2026, the sk_rqvae developers"
+release = sk_rqvae.__version__
+version = ".".join(release.split(".")[:2])
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "auto_examples/*.ipynb", "auto_examples/*.py"]
+templates_path = ["_templates"]
+default_role = "literal"
+language = "en"
+
+# Links into other projects' documentation need the network at build time, and a build
+# that turns warnings into errors fails without it: they are made where asked for.
+if os.environ.get("DOCS_LINK_OTHER_PROJECTS"):
+    extensions.append("sphinx.ext.intersphinx")
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3", None),
+        "numpy": ("https://numpy.org/doc/stable", None),
+        "skorch": ("https://skorch.readthedocs.io/en/stable", None),
+        "sklearn": ("https://scikit-learn.org/stable", None),
+        "torch": ("https://docs.pytorch.org/docs/stable", None),
+    }
+    intersphinx_timeout = 20
+
+# API reference
+autosummary_generate = True
+autosummary_imported_members = False
+autodoc_typehints = "none"  # numpydoc's sections have the types
+autodoc_member_order = "bysource"
+numpydoc_class_members_toctree = False
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+numpydoc_validation_checks = {
+    "GL01",  # summary starts on the line after the quotes
+    "GL02",
+    "GL03",  # blank lines
+    "GL06",  # unknown section
+    "GL07",  # order of sections
+    "GL08",  # no docstring
+    "PR01",  # parameters not documented
+    "PR02",  # unknown parameters
+    "PR03",  # order of parameters
+    "PR10",  # space before the colon
+    "SS01",  # no summary
+    "SS03",  # summary without a full stop
+    "SS06",  # summary longer than a line
+}
+# The parameters of an enumeration are `enum`'s own; those of a named tuple are the
+# attributes that its docstring has; of the module, one method is made to be overridden.
+numpydoc_validation_exclude = {
+    r"\.QuantizeForwardMode$",
+    r"\.RQVAEOutput$",
+    r"\.RQVAEModule\.(?!compute_loss$)",
+}
+
+# Gallery
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"plot_",
+    "within_subsection_order": "FileNameSortKey",
+    "backreferences_dir": "generated/backreferences",
+    "doc_module": ("sk_rqvae",),
+    "reference_url": {"sk_rqvae": None},
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "remove_config_comments": True,
+    "show_memory": False,
+    "image_scrapers": ("matplotlib",),
+}
+
+# Pages in Markdown: the changelog and the contributor's page, which live at the root
+myst_heading_anchors = 3
+source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
+
+# Look
+html_theme = "pydata_sphinx_theme"
+html_title = f"sk_rqvae {version}"
+html_show_sourcelink = False
+html_theme_options = {
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    "navbar_align": "left",
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "secondary_sidebar_items": ["page-toc"],
+}

@@ -1,0 +1,133 @@
+"""Prices on IDs that several rows want, so that all but one take their next best."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+_MULTIPLIER = 0x1E3779B97F4A7C15
+_ROUNDS = 100
+_WITHOUT_ALTERNATIVE = 1.5
+
+
+class PriceList(NamedTuple):
+    """What some IDs cost on top of their error.
+
+    Attributes
+    ----------
+    keys : Tensor of shape (m,), int64
+        Keys of the IDs, ascending.
+    prices : Tensor of shape (m,), float64
+        Positive, in the units of the errors.
+    """
+
+    keys: Tensor
+    prices: Tensor
+
+
+def no_prices(device: torch.device) -> PriceList:
+    """A list that charges for nothing."""
+    keys = torch.zeros(0, dtype=torch.int64, device=device)
+    return PriceList(keys, torch.zeros(0, dtype=torch.float64, device=device))
+
+
+def id_keys(codes: Tensor) -> Tensor:
+    """One integer for each ID: its codes, hashed into 64 bits.
+
+    Parameters
+    ----------
+    codes : Tensor of shape (..., n_layers), int64
+
+    Returns
+    -------
+    Tensor of shape (...), int64
+
+    Notes
+    -----
+    A polynomial in an odd number, modulo 2**64. Two IDs with one key would at worst
+    share a price.
+    """
+    keys = torch.zeros_like(codes[..., 0])
+    for level in range(codes.shape[-1]):
+        keys = (keys + codes[..., level] + 1) * _MULTIPLIER
+    return keys
+
+
+def look_up(price_list: PriceList, keys: Tensor) -> Tensor:
+    """Prices of `keys`; zero where there is none."""
+    if len(price_list.keys) == 0:
+        return torch.zeros(keys.shape, dtype=torch.float64, device=keys.device)
+    place = torch.searchsorted(price_list.keys, keys)
+    place = place.clamp_max(len(price_list.keys) - 1)
+    listed = price_list.keys[place] == keys
+    return torch.where(listed, price_list.prices[place], 0.0)
+
+
+@torch.no_grad()
+def auction(keys: Tensor, costs: Tensor) -> PriceList:
+    """Find prices at which rows choose different IDs.
+
+    Parameters
+    ----------
+    keys : Tensor of shape (n, n_candidates), int64
+        IDs that each row could have.
+    costs : Tensor of shape (n, n_candidates), float64
+        Error of the row under each.
+
+    Returns
+    -------
+    PriceList
+
+    Notes
+    -----
+    In each round every row chooses the candidate of least cost plus price. Where
+    several choose one ID, the one that would lose most by leaving stays: the price
+    rises to between its loss and the next row's, so the others leave. Rows whose
+    candidates and costs are equal, exact duplicates, stay together. Prices only rise;
+    after `_ROUNDS` rounds what is still shared stays shared.
+
+    References
+    ----------
+    Bertsekas (1988), "The auction algorithm: a distributed relaxation method for the
+    assignment problem".
+    """
+    distinct, where = torch.unique(keys, return_inverse=True)
+    prices = torch.zeros(len(distinct), dtype=torch.float64, device=keys.device)
+    for _ in range(_ROUNDS):
+        raise_by = _raises(where, costs, prices)
+        if not bool((raise_by > 0).any()):
+            break
+        prices += raise_by
+    priced = prices > 0
+    return PriceList(distinct[priced], prices[priced])
+
+
+def _raises(where: Tensor, costs: Tensor, prices: Tensor) -> Tensor:
+    """What to add to each ID's price, given what the rows choose at `prices`."""
+    charged = costs + prices[where]
+    best, second = _two_smallest(charged)
+    losses = second - best
+    chosen = where.gather(1, charged.argmin(1, keepdim=True)).squeeze(1)
+    order = losses.argsort(descending=True, stable=True)
+    order = order[chosen[order].argsort(stable=True)]
+    ranked, loss = chosen[order], losses[order]
+    is_second = ranked[1:] == ranked[:-1]
+    is_second[1:] &= ranked[2:] != ranked[:-2]
+    runner_up = is_second.nonzero().squeeze(1) + 1
+    upper, lower = loss[runner_up - 1], loss[runner_up]
+    raised = torch.where(
+        upper.isfinite(), (upper + lower) / 2, _WITHOUT_ALTERNATIVE * lower
+    )
+    separable = (lower < upper) & lower.isfinite() & (raised > lower)
+    raise_by = torch.zeros_like(prices)
+    raise_by[ranked[runner_up[separable]]] = raised[separable]
+    return raise_by
+
+
+def _two_smallest(values: Tensor) -> tuple[Tensor, Tensor]:
+    if values.shape[1] == 1:
+        return values[:, 0], torch.full_like(values[:, 0], torch.inf)
+    smallest = values.topk(2, dim=1, largest=False).values
+    return smallest[:, 0], smallest[:, 1]

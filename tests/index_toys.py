@@ -1,0 +1,109 @@
+"""A quantiser with exact distances, and an index made of dictionaries."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+
+class ToyQuantizer(BaseEstimator):
+    """Greedy residual quantiser over whole numbers, so all distances are exact."""
+
+    def __init__(self, n_layers=3, codebook_size=4, random_state=0, verbose=0):
+        self.n_layers = n_layers
+        self.codebook_size = codebook_size
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X):
+        rng = np.random.default_rng(self.random_state)
+        scales = [4 ** (self.n_layers - level) for level in range(self.n_layers)]
+        self.codebooks_ = [
+            rng.integers(-scale, scale, (self.codebook_size, X.shape[1])).astype("f4")
+            for scale in scales
+        ]
+        self.calls_ = 0
+        return self
+
+    def transform(self, X):
+        codes = np.empty((len(X), 0), dtype=np.int64)
+        for _ in range(self.n_layers):
+            nearest = self.next_code_distances(X, codes).argmin(axis=1)
+            codes = np.column_stack([codes, nearest])
+        return codes
+
+    def inverse_transform(self, X):
+        return sum(
+            codebook[codes]
+            for codebook, codes in zip(self.codebooks_, X.T, strict=False)
+        )
+
+    def next_code_distances(self, X, prefix):
+        self.calls_ += 1
+        residual = np.asarray(X, dtype=float)
+        for codebook, codes in zip(self.codebooks_, prefix.T, strict=False):
+            residual = residual - codebook[codes]
+        codebook = self.codebooks_[prefix.shape[1]]
+        return ((residual[:, None] - codebook) ** 2).sum(axis=2)
+
+
+class NaiveIndex:
+    """What the index should do, an item at a time, with tuples in dictionaries."""
+
+    def __init__(self, policy, sizes=None):
+        self.policy = policy
+        self.sizes = sizes
+        self.ids = []
+        self.items = []
+
+    def add(self, codes, items, distances=None):
+        for row, (code, item) in enumerate(zip(codes, items, strict=True)):
+            self.ids.append(self._place(tuple(code), row, distances))
+            self.items.append(item)
+
+    def at(self, identifier):
+        return [
+            item
+            for item, other in zip(self.items, self.ids, strict=True)
+            if other == tuple(identifier)
+        ]
+
+    def under(self, prefix):
+        depth = len(prefix)
+        found = [
+            (identifier, row)
+            for row, identifier in enumerate(self.ids)
+            if identifier[:depth] == tuple(prefix)
+        ]
+        return [self.items[row] for _, row in sorted(found)]
+
+    def next(self, prefix):
+        depth = len(prefix)
+        return sorted(
+            {i[depth] for i in self.ids if i[:depth] == tuple(prefix) and i[depth:]}
+        )
+
+    def _place(self, code, row, distances):
+        if self.policy == "none":
+            return code
+        if self.policy == "suffix":
+            return (*code, sum(other[:-1] == code for other in self.ids))
+        taken = set(self.ids)
+        if code not in taken:
+            return code
+        for depth in reversed(range(len(code))):
+            free = [i for i in self._all_ids(code[:depth]) if i not in taken]
+            if free:
+                break
+        spot = code[:depth]
+        while len(spot) < len(code):
+            following = sorted({i[len(spot)] for i in free if i[: len(spot)] == spot})
+            far = distances(row, spot)
+            spot = (*spot, min(following, key=lambda code, far=far: (far[code], code)))
+        return spot
+
+    def _all_ids(self, prefix):
+        rest = self.sizes[len(prefix) :]
+        return ((*prefix, *tail) for tail in product(*map(range, rest)))

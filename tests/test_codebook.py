@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sk_rqvae import QuantizeForwardMode
+from sk_rqvae._codebook import Codebook
+from sk_rqvae._residual import ResidualQuantizer
+from sk_rqvae._restart import restart_dead_codes
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def test_a_plain_codebook_has_its_table_as_vectors():
+    level = Codebook(6, 4)
+    assert torch.equal(level.vectors(), level.table)
+    assert torch.equal(level.codes(), level.table)
+
+
+@pytest.mark.parametrize("sim_vq", [False, True])
+def test_a_codebook_takes_the_vectors_it_is_given(sim_vq):
+    level = Codebook(6, 4, sim_vq=sim_vq)
+    if sim_vq:
+        level.projection.weight.data.copy_(torch.randn(4, 4))
+    vectors = torch.randn(6, 4)
+    level.set_vectors(vectors)
+    torch.testing.assert_close(level.vectors().detach(), vectors)
+
+
+@pytest.mark.parametrize("sim_vq", [False, True])
+def test_a_normalised_codebook_has_unit_codes_and_one_gain(sim_vq):
+    level = Codebook(6, 4, normalize=True, sim_vq=sim_vq)
+    vectors = 3 * torch.randn(6, 4)
+    level.set_vectors(vectors)
+    torch.testing.assert_close(level.codes().norm(dim=1), torch.ones(6))
+    torch.testing.assert_close(
+        level.codes(), torch.nn.functional.normalize(vectors, dim=1)
+    )
+    torch.testing.assert_close(level.gain, vectors.norm(dim=1).mean())
+    torch.testing.assert_close(level.vectors(), level.gain * level.codes())
+
+
+def test_a_normalised_codebook_of_vectors_without_length_is_finite():
+    level = Codebook(6, 4, normalize=True)
+    level.set_vectors(torch.zeros(6, 4))
+    level.vectors().sum().backward()
+    assert torch.isfinite(level.vectors()).all()
+    assert torch.isfinite(level.table.grad).all()
+
+
+def test_a_gradient_to_one_code_of_a_plain_codebook_moves_that_code_alone():
+    level = Codebook(6, 4)
+    level.vectors()[2].sum().backward()
+    assert level.table.grad[2].abs().min() > 0
+    assert level.table.grad[[0, 1, 3, 4, 5]].abs().max() == 0
+
+
+def test_a_gradient_to_one_code_behind_a_map_moves_all_of_them():
+    level = Codebook(6, 4, sim_vq=True)
+    before = level.vectors().detach()
+    level.vectors()[2].sum().backward()
+    assert level.table.grad is None
+    with torch.no_grad():
+        level.projection.weight -= level.projection.weight.grad
+    assert ((level.vectors() - before).abs().amax(1) > 0).all()
+
+
+def test_only_the_map_of_a_sim_vq_codebook_is_trained():
+    level = Codebook(6, 4, sim_vq=True)
+    trained = [name for name, p in level.named_parameters() if p.requires_grad]
+    assert trained == ["projection.weight"]
+
+
+def test_the_map_starts_as_the_identity():
+    level = Codebook(6, 4, sim_vq=True)
+    torch.testing.assert_close(level.vectors(), level.table)
+
+
+@pytest.mark.parametrize("options", [{}, {"sim_vq": True}, {"normalize": True}])
+def test_replacing_some_codes_leaves_the_others(options):
+    level = Codebook(6, 4, **options)
+    if level.projection is not None:
+        level.projection.weight.data.copy_(torch.randn(4, 4))
+    before = level.vectors().detach()
+    where = torch.tensor([True, False, False, True, False, False])
+    new = torch.randn(2, 4)
+    level.replace(where, new)
+    torch.testing.assert_close(level.vectors()[~where].detach(), before[~where])
+    expected = torch.nn.functional.normalize(new, dim=1) if level.normalize else new
+    torch.testing.assert_close(level.codes()[where].detach(), expected)
+
+
+def test_a_map_that_lost_a_dimension_takes_the_nearest_vectors_it_can_have():
+    level = Codebook(6, 4, sim_vq=True)
+    level.projection.weight.data[3] = 0
+    vectors = torch.randn(6, 4)
+    level.set_vectors(vectors)
+    torch.testing.assert_close(level.vectors()[:, :3].detach(), vectors[:, :3])
+    assert level.vectors()[:, 3].abs().max() == 0
+
+
+def two_levels(**options):
+    return ResidualQuantizer(
+        [4, 3],
+        5,
+        modes=[QuantizeForwardMode.STE] * 2,
+        **{"n_beams": 1, "normalize": False, "sim_vq": False} | options,
+    )
+
+
+def test_dead_codes_become_residuals_of_rows_and_the_rest_stay():
+    quantizer, latents = two_levels(), torch.randn(50, 5)
+    tables = [level.table.detach().clone() for level in quantizer.levels]
+    first = quantizer.search(latents).codes[:, 0, 0]
+    residuals = latents - tables[0][first]
+    counts = torch.tensor([9, 0, 1, 0, 5, 0, 5])
+    assert restart_dead_codes(quantizer, counts, latents) == [2, 1]
+    now = [level.table.detach() for level in quantizer.levels]
+    assert torch.equal(now[0][[0, 2]], tables[0][[0, 2]])
+    assert torch.equal(now[1][[0, 2]], tables[1][[0, 2]])
+    for code in (1, 3):
+        assert (now[0][code] == latents).all(1).any()
+    assert torch.cdist(now[1][[1]], residuals).min() < 1e-5
+
+
+def test_nothing_is_restarted_where_every_code_is_used():
+    quantizer = two_levels()
+    before = [level.table.detach().clone() for level in quantizer.levels]
+    counts = torch.ones(7, dtype=torch.int64)
+    assert restart_dead_codes(quantizer, counts, torch.randn(50, 5)) == [0, 0]
+    for level, table in zip(quantizer.levels, before, strict=True):
+        assert torch.equal(level.table, table)
+
+
+@pytest.mark.parametrize("options", [{"sim_vq": True}, {"normalize": True}])
+def test_a_restarted_code_is_finite_in_any_kind_of_codebook(options):
+    quantizer = two_levels(**options)
+    counts = torch.tensor([0, 0, 0, 1, 0, 0, 1])
+    assert restart_dead_codes(quantizer, counts, torch.randn(2, 5)) == [3, 2]
+    for vectors in quantizer.codebooks():
+        assert torch.isfinite(vectors).all()

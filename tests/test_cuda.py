@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import small
+from places import Places
+from skorch.callbacks import Callback
+
+from sk_rqvae import QuantizeForwardMode
+
+MODES = [mode.value for mode in QuantizeForwardMode]
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+@pytest.fixture(scope="module")
+def on_cuda(blobs):
+    """A transformer fitted on CUDA; tests must not change it."""
+    return small(device="cuda").fit(blobs)
+
+
+def tensors_of(net):
+    module = net.module_
+    yield from module.parameters()
+    yield from module.buffers()
+    for state in net.optimizer_.state.values():
+        yield from (each for each in state.values() if torch.is_tensor(each))
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda", "cuda:0", torch.device("cuda")])
+def test_everything_of_a_model_lies_on_the_device(blobs, device):
+    estimator = small(device=device, max_epochs=1).fit(blobs)
+    assert {each.device.type for each in tensors_of(estimator.net_)} == {"cuda"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"codebook_normalize": True},
+        {"codebook_sim_vq": True},
+        {"early_stopping": True},
+        {"resident_mb": 0},
+        {"n_cat_features": 2},
+        {"codebook_kmeans_init": False},
+    ],
+    ids=str,
+)
+def test_every_mode_and_option_trains_and_goes_there_and_back(blobs, mode, options):
+    rows = blobs.copy()
+    rows[:, -2:] = rows[:, -2:] > 0
+    estimator = small(device="cuda", codebook_mode=mode, **options).fit(rows)
+    codes = estimator.transform(rows)
+    assert codes.dtype == np.int64
+    back = estimator.inverse_transform(codes)
+    assert np.isfinite(back).all()
+    assert estimator.score(rows) > 0.3
+    estimator.partial_fit(rows)
+    assert isinstance(estimator.codebooks_[0], np.ndarray)
+
+
+class WatchSteps(Callback):
+    """Record what happens between the first batch of an epoch and its last."""
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.places_ = Places()
+        self.n_batches_ = 0
+
+    def on_batch_begin(self, net, **kwargs):
+        self.places_.__enter__()
+
+    def on_batch_end(self, net, **kwargs):
+        self.places_.__exit__(None, None, None)
+        self.n_batches_ += 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_step_makes_no_tensor_on_the_cpu_and_waits_for_nothing(blobs, mode):
+    watch = WatchSteps()
+    small(device="cuda", codebook_mode=mode, batch_size=100, callbacks=[watch]).fit(
+        blobs
+    )
+    assert watch.n_batches_ == 6
+    assert watch.places_.on_cpu == []
+    assert watch.places_.waits == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_step_does_not_synchronise(blobs, mode):
+    """PyTorch itself raises at any operation that would wait for the device."""
+
+    class Strict(Callback):
+        def on_batch_begin(self, net, **kwargs):
+            torch.cuda.set_sync_debug_mode("error")
+
+        def on_batch_end(self, net, **kwargs):
+            torch.cuda.set_sync_debug_mode("default")
+
+    try:
+        small(
+            device="cuda", codebook_mode=mode, batch_size=100, callbacks=[Strict()]
+        ).fit(blobs)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_codes_are_the_same_in_any_chunks_and_order(on_cuda, blobs):
+    codes = on_cuda.transform(blobs)
+    order = np.random.default_rng(0).permutation(len(blobs))
+    np.testing.assert_array_equal(on_cuda.transform(blobs[order]), codes[order])
+    alone = np.concatenate([on_cuda.transform(row[None]) for row in blobs[:20]])
+    np.testing.assert_array_equal(alone, codes[:20])
+    back = on_cuda.inverse_transform(codes)
+    np.testing.assert_array_equal(on_cuda.inverse_transform(codes[:7]), back[:7])
+
+
+def test_cuda_and_cpu_agree_on_nearly_all_codes(on_cuda, blobs):
+    on_cpu = pickle.loads(pickle.dumps(on_cuda))
+    on_cpu.net_.module_.to("cpu")
+    assert (on_cpu.transform(blobs) == on_cuda.transform(blobs)).mean() > 0.99
+    assert on_cpu.score(blobs) == pytest.approx(on_cuda.score(blobs), abs=1e-3)
+
+
+def test_one_seed_gives_nearly_one_model(blobs):
+    """Sums of floats on CUDA may be rounded in another order, seeds are the same."""
+    first, second = (small(device="cuda", max_epochs=1).fit(blobs) for _ in range(2))
+    for one, other in zip(first.codebooks_, second.codebooks_, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+def test_the_generators_of_all_devices_stay_as_they_were(blobs):
+    torch.cuda.manual_seed_all(3)
+    before = torch.cuda.get_rng_state_all(), torch.get_rng_state()
+    for device in ("cpu", "cuda"):
+        small(device=device, max_epochs=1).fit(blobs)
+    for one, other in zip(torch.cuda.get_rng_state_all(), before[0], strict=True):
+        assert torch.equal(one, other)
+    assert torch.equal(torch.get_rng_state(), before[1])
+
+
+def test_a_pickle_loads_on_cuda_and_gives_the_same_ids(on_cuda, blobs):
+    again = pickle.loads(pickle.dumps(on_cuda))
+    assert again.net_.module_.input_mean.device.type == "cuda"
+    np.testing.assert_array_equal(again.transform(blobs), on_cuda.transform(blobs))
+    assert again.partial_fit(blobs).n_iter_ == on_cuda.n_iter_ + 1
+
+
+RELOAD = """
+import pickle, sys
+import numpy as np
+with open(sys.argv[1], "rb") as file:
+    loaded = pickle.load(file)
+np.save(sys.argv[3], loaded.transform(np.load(sys.argv[2])))
+loaded.set_params(device="auto").partial_fit(np.load(sys.argv[2]))
+print(loaded.net_.module_.input_mean.device.type)
+"""
+
+
+def test_a_pickle_loads_in_a_process_that_sees_no_cuda(on_cuda, blobs, tmp_path):
+    np.save(tmp_path / "rows.npy", blobs)
+    (tmp_path / "model.pickle").write_bytes(pickle.dumps(on_cuda))
+    names = ("model.pickle", "rows.npy", "codes.npy")
+    done = subprocess.run(
+        [sys.executable, "-c", RELOAD, *(str(tmp_path / name) for name in names)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "cpu"
+    codes = np.load(tmp_path / "codes.npy")
+    assert (codes == on_cuda.transform(blobs)).mean() > 0.99
+
+
+def test_a_model_moves_between_devices_as_it_trains_on(blobs):
+    estimator = small(device="cpu", warm_start=True, max_epochs=1).fit(blobs)
+    estimator.set_params(device="cuda").partial_fit(blobs)
+    assert {each.device.type for each in tensors_of(estimator.net_)} == {"cuda"}
+    estimator.set_params(device="cpu").fit(blobs)
+    assert {each.device.type for each in tensors_of(estimator.net_)} == {"cpu"}
+
+
+def test_a_device_that_does_not_exist_is_refused(blobs):
+    with pytest.raises(ValueError, match=r"device='cuda:99' does not exist"):
+        small(device="cuda:99").fit(blobs)
+
+
+def test_an_interrupted_fit_leaves_a_model_on_cuda_as_it_was(blobs):
+    class Interrupt(Callback):
+        def on_batch_end(self, net, **kwargs):
+            raise KeyboardInterrupt
+
+    estimator = small(device="cuda", max_epochs=1).fit(blobs)
+    codes = estimator.transform(blobs)
+    with pytest.raises(KeyboardInterrupt):
+        estimator.set_params(callbacks=[Interrupt()]).partial_fit(blobs)
+    np.testing.assert_array_equal(estimator.transform(blobs), codes)

@@ -1,0 +1,168 @@
+"""Reassigned IDs: near, unique, independent of the call, and paid for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from index_toys import NaiveIndex, ToyQuantizer
+
+from sk_rqvae import SemanticIDIndex
+from sk_rqvae.metrics import reconstruction_error
+
+
+def crowd(n_items, n_features=2, *, seed=0, spread=40):
+    """Whole numbers, many of them alike."""
+    rng = np.random.default_rng(seed)
+    return np.round(rng.normal(scale=spread, size=(n_items, n_features)))
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    n_items=st.integers(0, 60),
+    cuts=st.lists(st.integers(0, 60), max_size=3),
+    spread=st.sampled_from([1, 20, 80]),
+    shape=st.sampled_from([(1, 60), (2, 8), (3, 4), (6, 2)]),
+)
+@settings(max_examples=60, deadline=None)
+def test_reassigned_ids_are_those_of_one_item_after_the_other(
+    seed, n_items, cuts, spread, shape
+):
+    n_layers, size = shape
+    X = crowd(n_items, seed=seed, spread=spread)
+    model = ToyQuantizer(n_layers, size, random_state=seed).fit(X)
+    codes = model.transform(X)
+    naive = NaiveIndex("reassign", sizes=(size,) * n_layers)
+    naive.add(
+        codes.tolist(),
+        range(n_items),
+        lambda row, prefix: model.next_code_distances(
+            X[[row]], np.array([prefix], dtype=int).reshape(1, -1)
+        )[0],
+    )
+    index = SemanticIDIndex(policy="reassign").fit(codes[:0], X=X[:0], model=model)
+    for rows in np.split(np.arange(n_items), sorted(min(c, n_items) for c in cuts)):
+        index.add(codes[rows], X=X[rows], model=model)
+    assert list(map(tuple, index.ids_.tolist())) == naive.ids
+
+
+def test_an_item_moves_to_the_nearest_free_code_of_the_last_level():
+    model = ToyQuantizer(n_layers=2, codebook_size=4).fit(np.zeros((1, 1)))
+    model.codebooks_ = [
+        np.array([[0.0], [100.0], [200.0], [300.0]]),
+        np.array([[0.0], [3.0], [-2.0], [9.0]]),
+    ]
+    X = np.array([[100.0], [100.0], [100.0], [101.0]])
+    index = SemanticIDIndex(policy="reassign")
+    index.fit(model.transform(X), X=X, model=model)
+    assert index.ids_.tolist() == [[1, 0], [1, 2], [1, 1], [1, 3]]
+
+
+def test_an_item_goes_up_a_level_where_the_last_one_is_full():
+    model = ToyQuantizer(n_layers=2, codebook_size=2).fit(np.zeros((1, 1)))
+    model.codebooks_ = [np.array([[0.0], [100.0]]), np.array([[0.0], [1.0]])]
+    X = np.array([[0.0], [1.0], [1.0], [0.0]])
+    index = SemanticIDIndex(policy="reassign")
+    index.fit(model.transform(X), X=X, model=model)
+    assert index.ids_.tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    summary = index.summary()
+    assert summary["n_moved"] == 2
+    assert summary["moved_at_level"] == [2, 0]
+
+
+def test_the_summary_says_what_moving_cost_in_reconstruction():
+    X = crowd(50, seed=1, spread=10)
+    model = ToyQuantizer(n_layers=2, codebook_size=16).fit(X)
+    codes = model.transform(X)
+    index = SemanticIDIndex(policy="reassign").fit(codes[:30], X=X[:30], model=model)
+    index.add(codes[30:], X=X[30:], model=model)
+    summary = index.summary()
+    before = reconstruction_error(X, model.inverse_transform(codes))
+    after = reconstruction_error(X, model.inverse_transform(index.ids_))
+    assert summary["n_moved"] == (index.ids_ != codes).any(axis=1).sum() > 0
+    assert summary["added_error"] == pytest.approx(after - before)
+    assert summary["n_unique"] == len(np.unique(codes, axis=0)) < 50
+
+
+def test_every_id_can_be_taken_and_one_more_item_is_an_error():
+    X = crowd(9, seed=2)
+    model = ToyQuantizer(n_layers=2, codebook_size=3).fit(X)
+    index = SemanticIDIndex(policy="reassign")
+    index.fit(model.transform(X), X=X, model=model)
+    assert len(np.unique(index.ids_, axis=0)) == 9
+    with pytest.raises(ValueError, match="Got 10 items in all, expected at most 9"):
+        index.add(model.transform(X[:1]), X=X[:1], model=model)
+    assert len(index.ids_) == 9
+
+
+def test_the_model_is_asked_for_many_items_at_once():
+    X = np.repeat(crowd(300, seed=3, spread=2000), 2, axis=0)
+    model = ToyQuantizer(n_layers=3, codebook_size=16).fit(X)
+    codes = model.transform(X)
+    model.calls_ = 0
+    index = SemanticIDIndex(policy="reassign").fit(codes, X=X, model=model)
+    assert index.summary()["n_moved"] >= 300
+    assert model.calls_ < 60
+
+
+def test_the_first_free_alternative_is_taken():
+    index = SemanticIDIndex(policy="reassign")
+    index.fit([[0, 0], [1, 1]], alternatives=[[[0, 1]], [[1, 0]]])
+    new = index.add([[0, 0], [0, 0]], alternatives=[[[1, 1], [0, 1]], [[0, 1], [5, 5]]])
+    assert new.tolist() == [[0, 1], [5, 5]]
+    assert index.summary()["n_moved"] == 2
+    assert index.summary()["added_error"] is None
+    assert index.lookup([[5, 5]]).tolist() == [3]
+
+
+@given(seed=st.integers(0, 2**32), cut=st.integers(0, 40))
+@settings(max_examples=30, deadline=None)
+def test_ids_by_alternatives_do_not_depend_on_the_division_into_calls(seed, cut):
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(0, 6, (40, 2))
+    every = np.array([[a, b] for a in range(7) for b in range(7)])
+    ranked = np.stack([rng.permutation(every) for _ in codes])
+    whole = SemanticIDIndex(policy="reassign").fit(codes, alternatives=ranked)
+    parts = SemanticIDIndex(policy="reassign")
+    parts.fit(codes[:cut], alternatives=ranked[:cut])
+    parts.add(codes[cut:], alternatives=ranked[cut:])
+    assert np.array_equal(parts.ids_, whole.ids_)
+    assert len(np.unique(whole.ids_, axis=0)) == 40
+
+
+def test_alternatives_that_are_all_taken_are_an_error():
+    index = SemanticIDIndex(policy="reassign")
+    with pytest.raises(ValueError, match="Got none for row 1"):
+        index.fit([[0, 0], [0, 0]], alternatives=[[[0, 0]], [[0, 0]]])
+
+
+def test_reassigning_without_a_way_to_know_what_is_near_is_an_error():
+    with pytest.raises(ValueError, match="must have X and model, or alternatives"):
+        SemanticIDIndex(policy="reassign").fit([[0, 0]])
+
+
+@pytest.mark.parametrize("policy", ["none", "suffix"])
+def test_alternatives_for_a_policy_that_does_not_use_them_are_an_error(policy):
+    with pytest.raises(ValueError, match="alternatives must be None"):
+        SemanticIDIndex(policy=policy).fit([[0, 0]], alternatives=[[[0, 1]]])
+
+
+def test_a_model_without_distances_is_an_error():
+    class Mute(ToyQuantizer):
+        next_code_distances = None
+
+    model = Mute(n_layers=1, codebook_size=2)
+    model.codebooks_ = [np.zeros((2, 1))]
+    with pytest.raises(TypeError, match="must have next_code_distances"):
+        SemanticIDIndex(policy="reassign").fit([[0]], X=[[1.0]], model=model)
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((1, 3)), np.full((1, 2), np.nan)])
+def test_distances_of_a_wrong_shape_or_not_finite_are_an_error(wrong):
+    model = ToyQuantizer(n_layers=1, codebook_size=2).fit(np.zeros((1, 1)))
+    index = SemanticIDIndex(policy="reassign").fit([[0]], X=[[1.0]], model=model)
+    model.next_code_distances = lambda X, prefix: wrong
+    with pytest.raises(ValueError, match="finite distances of shape"):
+        index.add([[0]], X=[[1.0]], model=model)
+    assert index.ids_.tolist() == [[0]]
