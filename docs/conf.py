@@ -89,6 +89,7 @@ sphinx_gallery_conf = {
 
 # Pages in Markdown: the changelog and the contributor's page, which live at the root
 myst_heading_anchors = 3
+myst_enable_extensions = ["deflist", "dollarmath"]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 
 # Look

@@ -14,8 +14,8 @@ than one score.
 # %%
 # A Pipeline
 # ----------
-# The scorers find the transformer in the Pipeline, whatever comes before it, and measure
-# the reconstruction in the units of the data: each step is inverted in turn.
+# The scorers find the transformer in the Pipeline, whatever comes before it, and
+# measure the reconstruction in the units of the data: each step is inverted in turn.
 
 import pandas as pd
 from sklearn.model_selection import GridSearchCV

@@ -90,7 +90,7 @@ for row in (0, 1, 4):
 # A model separates the IDs of what it was trained on; new items can share codes with
 # old ones and with each other. If the catalogue drifts away from the training rows,
 # more and more do. ``summary`` says how far it has come. Once too many share, or the
-# suffix needs more codes than the recommender has tokens for, it is time to retrain both.
+# suffix outgrows the recommender's tokens, it is time to retrain both.
 
 first = SemanticIDIndex(policy="suffix").fit(rq.transform(X_old))
 for name, which in (("before", first), ("after", index)):

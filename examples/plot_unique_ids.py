@@ -91,8 +91,8 @@ pd.DataFrame(
 
 # %%
 # The first to come keeps the codes. Order of arrival is all that decides, so put the
-# items first whose IDs should be the best, for instance the popular ones. Where no third
-# code is free under ``(16, 1)`` that is any nearer, the last ones leave a level higher.
+# items first whose IDs should be the best, for instance the popular ones. An item
+# that finds all codes of the last level taken leaves one level higher.
 
 # %%
 # Looking up

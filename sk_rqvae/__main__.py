@@ -24,6 +24,7 @@ from sk_rqvae.metrics import (
     explained_variance,
 )
 
+_NOUN_EPOCHS = 30  # fewer than the default, to be done within a minute
 _PREFIXES_SHOWN = 8
 _NOUNS_SHOWN = 6
 
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model = RQVAETransformer(
             n_layers=options.n_layers,
             codebook_size=options.codebook_size,
+            max_epochs=_NOUN_EPOCHS if options.items is None else None,
             random_state=options.seed,
             callbacks=[EpochProgress(console)],
         )
@@ -48,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"sk_rqvae: {error}\n")
         return 2
     console.print(_by_depth(model, rows, codes))
-    unique = 1 - collision_rate(codes)
-    console.print(f"{unique:.1%} of the IDs lead to one item alone.\n")
+    n_distinct = round((1 - collision_rate(codes)) * len(codes))
+    console.print(f"{n_distinct} different IDs for {len(codes)} items.\n")
     if nouns is not None:
         console.print(_by_prefix(codes, nouns))
     if output is not None:

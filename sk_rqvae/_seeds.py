@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from sklearn.utils import check_random_state
 
 _LARGEST_SEED = 2**31 - 1
+_ONE_AT_A_TIME = threading.RLock()
 
 
 def draw_seed(random_state: Any) -> int:
@@ -25,9 +27,10 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Seed torch's generators, and put back their states afterwards.
 
     Only those that are used: `torch.manual_seed` would seed every device there is.
+    They belong to the process, so one thread at a time has them.
     """
     cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda):
+    with _ONE_AT_A_TIME, torch.random.fork_rng(devices=cuda):
         torch.default_generator.manual_seed(seed)
         if cuda:
             with torch.cuda.device(device):

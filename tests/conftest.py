@@ -10,6 +10,7 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
 import numpy as np
 import pytest
+import torch
 
 from sk_rqvae import RQVAETransformer
 
@@ -25,6 +26,13 @@ def small(**changes):
         "device": "cpu",
     }
     return RQVAETransformer(**(parameters | changes))
+
+
+def assert_same_model(one, other):
+    """Two fitted transformers have the same weights and buffers, bit for bit."""
+    theirs = other.net_.module_.state_dict()
+    for name, value in one.net_.module_.state_dict().items():
+        assert torch.equal(value, theirs[name]), name
 
 
 @pytest.fixture(scope="session")

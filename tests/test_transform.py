@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -143,6 +145,19 @@ def test_the_same_numbers_in_another_dtype_or_layout_have_the_same_codes(fitted,
     ):
         np.testing.assert_array_equal(fitted.transform(rows), codes)
     np.testing.assert_array_equal(fitted.transform(blobs[::-1]), codes[::-1])
+
+
+def test_threads_that_share_an_estimator_get_the_single_threads_answer(fitted, blobs):
+    codes = fitted.transform(blobs)
+    back = fitted.inverse_transform(codes)
+
+    def there_and_back(_):
+        return fitted.transform(blobs), fitted.inverse_transform(codes)
+
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(there_and_back, range(16)):
+            np.testing.assert_array_equal(found[0], codes)
+            np.testing.assert_array_equal(found[1], back)
 
 
 def test_transforming_changes_neither_the_model_nor_the_generators(variant):

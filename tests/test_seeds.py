@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from conftest import assert_same_model, small
+
+from sk_rqvae import QuantizeForwardMode
+
+MODES = [mode.value for mode in QuantizeForwardMode]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_one_seed_gives_one_model_bit_for_bit(blobs, mode):
+    options = {"codebook_mode": mode, "early_stopping": True, "batch_size": 128}
+    first, second = (small(**options).fit(blobs) for _ in range(2))
+    assert_same_model(first, second)
+    np.testing.assert_array_equal(first.transform(blobs), second.transform(blobs))
+    losses = [each.net_.history[:, "train_loss"] for each in (first, second)]
+    assert losses[0] == losses[1]
+
+
+def test_other_seeds_give_other_models(blobs):
+    codes = [small(random_state=seed).fit_transform(blobs) for seed in (0, 1, None)]
+    assert not np.array_equal(codes[0], codes[1])
+    assert not np.array_equal(codes[0], codes[2])
+
+
+def test_no_seed_gives_another_model_each_time_whatever_the_global_seed(blobs):
+    codes = []
+    for _ in range(2):
+        np.random.seed(0)  # noqa: NPY002
+        torch.manual_seed(0)
+        codes.append(small(random_state=None).fit_transform(blobs))
+    assert not np.array_equal(*codes)
+
+
+def test_a_random_state_instance_moves_on_from_fit_to_fit(blobs):
+    state = np.random.RandomState(0)
+    codes = [small(random_state=state).fit_transform(blobs) for _ in range(2)]
+    assert not np.array_equal(*codes)
+    again = np.random.RandomState(0)
+    np.testing.assert_array_equal(
+        small(random_state=again).fit_transform(blobs), codes[0]
+    )
+
+
+SEEDED_FIT = """
+import sys
+import numpy as np
+from conftest import assert_same_model, small
+rows = np.load(sys.argv[1])
+codes = small(codebook_mode=sys.argv[2].split()).fit_transform(rows)
+np.save(sys.argv[3], codes)
+"""
+
+
+def test_one_seed_gives_the_same_ids_in_a_fresh_process(blobs, fresh_python, tmp_path):
+    np.save(tmp_path / "rows.npy", blobs)
+    modes = ["gumbel_softmax", "sinkhorn", "rotation_trick"]
+    fresh_python(
+        SEEDED_FIT, tmp_path / "rows.npy", " ".join(modes), tmp_path / "codes.npy"
+    )
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "codes.npy"),
+        small(codebook_mode=modes).fit_transform(blobs),
+    )
+
+
+def test_fits_in_threads_give_what_they_give_alone(blobs):
+    state = torch.get_rng_state()
+    alone = [small(random_state=seed).fit_transform(blobs) for seed in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        together = pool.map(
+            lambda seed: small(random_state=seed).fit_transform(blobs), range(3)
+        )
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("random_state", [0, None])
+def test_the_global_generators_and_the_threads_stay_as_they_were(blobs, random_state):
+    def state():
+        legacy = np.random.get_state()  # noqa: NPY002
+        return (
+            random.getstate(),
+            [np.asarray(each).tolist() for each in legacy[1:]],
+            torch.get_rng_state().tolist(),
+            torch.get_num_threads(),
+            torch.get_num_interop_threads(),
+            torch.is_grad_enabled(),
+            torch.get_default_dtype(),
+            torch.are_deterministic_algorithms_enabled(),
+        )
+
+    before = state()
+    estimator = small(random_state=random_state, codebook_mode="gumbel_softmax")
+    estimator.fit(blobs).partial_fit(blobs)
+    estimator.inverse_transform(estimator.transform(blobs))
+    assert state() == before
+
+
+def test_a_fit_does_not_depend_on_the_global_generators(blobs):
+    codes = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        random.seed(seed)
+        codes.append(small().fit_transform(blobs))
+    np.testing.assert_array_equal(*codes)

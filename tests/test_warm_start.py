@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import assert_same_model, small
+from skorch.callbacks import (
+    Callback,
+)
+
+
+def test_fit_starts_anew_unless_warm(blobs):
+    estimator = small(max_epochs=2).fit(blobs)
+    first = estimator.transform(blobs)
+    np.testing.assert_array_equal(estimator.fit(blobs).transform(blobs), first)
+    assert estimator.n_iter_ == 2
+
+
+def test_a_warm_start_goes_on_from_the_fitted_model(blobs):
+    estimator = small(max_epochs=2, lr_schedule="constant", noise=0).fit(blobs)
+    before = estimator.net_.history[-1, "train_loss"]
+    center = estimator.net_.module_.input_mean.clone()
+    estimator.set_params(warm_start=True, lr=1e-30).fit(blobs + 0.01)
+    assert estimator.n_iter_ == 4
+    assert estimator.net_.history[2, "train_loss"] == pytest.approx(before, rel=0.2)
+    assert torch.equal(estimator.net_.module_.input_mean, center)
+
+
+def test_a_warm_start_without_a_model_fits_one(blobs):
+    cold, warm = small(), small(warm_start=True)
+    assert_same_model(cold.fit(blobs), warm.fit(blobs))
+
+
+def test_a_warm_start_takes_a_new_rate_and_new_weights_of_the_loss(blobs):
+    estimator = small(max_epochs=1, warm_start=True).fit(blobs)
+    estimator.set_params(
+        lr=5e-5,
+        warmup_epochs=0,
+        commitment_weight=0.0,
+        codebook_mode="rotation_trick",
+        n_beams=2,
+        batch_size=50,
+    ).fit(blobs)
+    last = estimator.net_.history[-1]
+    assert last["lr"] < 5e-5
+    assert last["train_commitment"] == 0
+    assert estimator.net_.module_.quantizer.n_beams == 2
+    assert set(estimator.net_.module_.quantizer.modes) == {"rotation_trick"}
+
+
+def test_partial_fit_is_one_pass_at_a_constant_rate(blobs):
+    estimator = small(lr=0.003, max_epochs=50, batch_size=100)
+    estimator.partial_fit(blobs[:300])
+    assert estimator.n_iter_ == 1
+    estimator.set_params(lr=0.001).partial_fit(blobs[300:])
+    assert estimator.net_.history[:, "lr"] == [0.003, 0.001]
+    assert estimator.transform(blobs).shape == (600, 3)
+
+
+def test_partial_fit_after_fit_goes_on_with_more_rows(blobs):
+    estimator = small().fit(blobs[:400])
+    center = estimator.net_.module_.input_mean.clone()
+    estimator.partial_fit(blobs[400:])
+    assert estimator.n_iter_ == 6
+    assert torch.equal(estimator.net_.module_.input_mean, center)
+
+
+def test_partial_fit_learns_rows_that_it_had_not_seen(blobs):
+    estimator = small(lr=0.01).fit(blobs)
+    moved = blobs[:, ::-1] + 0.5
+    before = estimator.score(moved)
+    for _ in range(8):
+        estimator.partial_fit(moved)
+    assert estimator.score(moved) > before
+
+
+def test_partial_fit_keeps_the_optimizers_state(blobs):
+    estimator = small(batch_size=100).partial_fit(blobs)
+
+    def steps():
+        states = estimator.net_.optimizer_.state_dict()["state"].values()
+        return {int(state["step"]) for state in states}
+
+    assert steps() == {6}
+    estimator.set_params(lr=1e-5, weight_decay=0.1).partial_fit(blobs)
+    assert steps() == {12}
+    groups = estimator.net_.optimizer_.param_groups
+    assert {group["lr"] for group in groups} == {1e-5}
+    assert 0.1 in {group["weight_decay"] for group in groups}
+
+
+def test_a_scheduled_fit_begins_with_a_fresh_optimizer(blobs):
+    estimator = small(batch_size=100, warm_start=True, max_epochs=1).fit(blobs)
+    estimator.fit(blobs)
+    states = estimator.net_.optimizer_.state_dict()["state"].values()
+    assert {int(state["step"]) for state in states} == {6}
+
+
+def test_passes_of_partial_fit_shuffle_and_draw_anew(blobs):
+    class Order(Callback):
+        def on_batch_begin(self, net, batch, training, **kwargs):
+            self.first_ = batch[0].clone()
+
+    order = Order()
+    estimator = small(callbacks=[order])
+    seen = []
+    for _ in range(3):
+        estimator.partial_fit(blobs)
+        seen.append(order.first_)
+    assert not torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[1], seen[2])
+
+
+def test_a_large_rate_can_be_followed_by_a_small_one(blobs):
+    estimator = small(lr=1e-2, warm_start=True).fit(blobs)
+    before = estimator.score(blobs)
+    estimator.set_params(lr=1e-4, noise=0.0).fit(blobs)
+    assert estimator.n_iter_ == 10
+    assert estimator.score(blobs) > before - 0.05
