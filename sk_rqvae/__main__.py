@@ -24,7 +24,7 @@ from sk_rqvae.metrics import (
     explained_variance,
 )
 
-_NOUN_EPOCHS = 30  # fewer than the default, to be done within a minute
+_NOUN_EPOCHS = 25  # fewer than the default, to be done within a minute
 _PREFIXES_SHOWN = 8
 _NOUNS_SHOWN = 6
 

@@ -1,8 +1,8 @@
 """Gradient estimators: how the encoder learns through a choice of code.
 
 A code is chosen by comparing distances, which has no useful gradient. Each mode here is
-one answer to what is passed back instead. All see one level of the stack: a residual,
-the vectors of the codebook and the code that was chosen.
+one answer to what is passed back instead. All see a residual, the vectors of a codebook
+and what was chosen: the vector of one code, or the sum over neighbouring levels.
 
 To add a mode, write one function with the signature of `straight_through` and add one
 line to `QuantizeForwardMode`.
@@ -10,6 +10,7 @@ line to `QuantizeForwardMode`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from enum import StrEnum
 
@@ -26,6 +27,8 @@ _SMALLEST_NORM = 1e-6
 _LOWEST_TEMPERATURE = 0.02
 _SINKHORN_EPSILON = 0.05
 _SINKHORN_ITERATIONS = 30
+_SINKHORN_ITERATIONS_FOR_FEW = 100
+_FEW_CODES = 128
 
 
 def straight_through(
@@ -115,8 +118,8 @@ def sinkhorn_prices(distances: Tensor) -> Tensor:
     r"""Price codes so that a batch spreads evenly over them.
 
     Solves entropic optimal transport from the rows to the codes, with equal mass on
-    every code, by `_SINKHORN_ITERATIONS` alternating updates in the log domain. Taking
-    the price off each distance makes popular codes dearer and idle codes cheaper.
+    every code, by alternating updates in the log domain, a fixed number of them so that
+    no step waits for the device. Taking the price off each distance makes popular codes dearer and idle codes cheaper.
 
     Parameters
     ----------
@@ -136,9 +139,10 @@ def sinkhorn_prices(distances: Tensor) -> Tensor:
     spread = (distances.mean(1) - distances.amin(1)).mean()
     epsilon = (_SINKHORN_EPSILON * spread).clamp_min(torch.finfo(spread.dtype).tiny)
     affinity = -(distances - distances.amin(1, keepdim=True)) / epsilon
-    log_share = torch.tensor(n_rows / n_codes, device=distances.device).log()
+    log_share = math.log(n_rows / n_codes)
     log_prices = torch.zeros(n_codes, device=distances.device, dtype=distances.dtype)
-    for _ in range(_SINKHORN_ITERATIONS):
+    few = n_codes < _FEW_CODES
+    for _ in range(_SINKHORN_ITERATIONS_FOR_FEW if few else _SINKHORN_ITERATIONS):
         log_rows = torch.logsumexp(affinity + log_prices, dim=1, keepdim=True)
         log_prices = log_share - torch.logsumexp(affinity - log_rows, dim=0)
     return log_prices * epsilon
@@ -158,17 +162,23 @@ class QuantizeForwardMode(StrEnum):
 
     estimate: Estimator
     prices: Prices | None
+    level_by_level: bool
 
     def __new__(
-        cls, value: str, estimate: Estimator, prices: Prices | None = None
+        cls,
+        value: str,
+        estimate: Estimator,
+        prices: Prices | None = None,
+        level_by_level: bool = False,
     ) -> QuantizeForwardMode:
         member = str.__new__(cls, value)
         member._value_ = value
         member.estimate = estimate
         member.prices = prices
+        member.level_by_level = level_by_level
         return member
 
-    GUMBEL_SOFTMAX = ("gumbel_softmax", gumbel_softmax)
+    GUMBEL_SOFTMAX = ("gumbel_softmax", gumbel_softmax, None, True)
     STE = ("ste", straight_through)
     ROTATION_TRICK = ("rotation_trick", rotation_trick)
     SINKHORN = ("sinkhorn", straight_through, sinkhorn_prices)

@@ -322,20 +322,22 @@ def test_straight_through_passes_one_identity_around_any_number_of_levels(
         torch.testing.assert_close(passed, torch.eye(3, dtype=torch.float64))
 
 
-def test_the_jacobian_of_a_stack_is_what_is_left_after_all_levels():
-    """``d p / d z = I - (I - J_n) ... (I - J_1)``, with the modes' own matrices."""
-    modes = [QuantizeForwardMode.ROTATION_TRICK] * 3
-    quantizer = stack(modes, dim=3)
+def test_the_rotation_trick_turns_the_latent_onto_the_sum_of_all_its_codes():
+    quantizer = stack([QuantizeForwardMode.ROTATION_TRICK] * 3, dim=3)
     latent = draw(0, 3)
     codes = quantizer(latent[None]).codes[0]
-    eye = torch.eye(3, dtype=torch.float64)
-    residual, left = latent, eye
-    for code, codebook in zip(codes, quantizer.codebooks(), strict=True):
-        chosen = codebook[code].detach()
-        left = (eye - rotation_matrix(residual, chosen)) @ left
-        residual = residual - chosen
+    vectors = zip(codes, quantizer.codebooks(), strict=True)
+    total = sum(codebook[code].detach() for code, codebook in vectors)
     passed = jacobian(lambda z: quantizer(z[None]).passed[-1, 0], latent)
-    torch.testing.assert_close(passed, eye - left)
+    torch.testing.assert_close(passed, rotation_matrix(latent, total))
+
+
+def test_groups_of_levels_leave_the_next_group_what_they_did_not_pass():
+    """``d p / d z = I - (I - J_2) (I - J_1)``, with the modes' own matrices."""
+    modes = [QuantizeForwardMode.ROTATION_TRICK] * 2 + [QuantizeForwardMode.STE]
+    latent = draw(0, 3)
+    passed = jacobian(lambda z: stack(modes, dim=3)(z[None]).passed[-1, 0], latent)
+    torch.testing.assert_close(passed, torch.eye(3, dtype=torch.float64))
 
 
 def test_a_straight_through_level_ends_the_stack_with_the_identity():
