@@ -119,7 +119,8 @@ def sinkhorn_prices(distances: Tensor) -> Tensor:
 
     Solves entropic optimal transport from the rows to the codes, with equal mass on
     every code, by alternating updates in the log domain, a fixed number of them so that
-    no step waits for the device. Taking the price off each distance makes popular codes dearer and idle codes cheaper.
+    no step waits for the device. Taking the price off each distance makes popular codes
+    dearer and idle codes cheaper.
 
     Parameters
     ----------
