@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from enum import StrEnum
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -71,6 +72,11 @@ def rotation_trick(
         (I - 2 \hat r \hat r^\top + 2 \hat q \hat e^\top)\, e .
 
     A residual without length has no direction to rotate: its Jacobian is the identity.
+
+    Where a code is the mean of its latents, the gradient of a squared error comes back
+    at a right angle to the latent, so nothing holds against a commitment loss, which
+    shortens latents. With one they shrank until the codes collapsed; levels of this
+    mode therefore do without.
 
     References
     ----------
@@ -149,6 +155,27 @@ def sinkhorn_prices(distances: Tensor) -> Tensor:
     return log_prices * epsilon
 
 
+class Behaviour(NamedTuple):
+    """What a mode does.
+
+    Attributes
+    ----------
+    estimate : callable
+        The gradient estimator.
+    prices : callable or None
+        From the distances of a batch to prices of the codes, while training.
+    level_by_level : bool
+        Estimate each level by itself, not the sum over neighbouring levels.
+    commits : bool
+        Whether latents of this mode are drawn to their codes by the commitment loss.
+    """
+
+    estimate: Estimator
+    prices: Prices | None = None
+    level_by_level: bool = False
+    commits: bool = True
+
+
 class QuantizeForwardMode(StrEnum):
     """The gradient estimators; each member equals its string.
 
@@ -161,25 +188,15 @@ class QuantizeForwardMode(StrEnum):
     ['gumbel_softmax', 'ste', 'rotation_trick', 'sinkhorn']
     """
 
-    estimate: Estimator
-    prices: Prices | None
-    level_by_level: bool
+    behaviour: Behaviour
 
-    def __new__(
-        cls,
-        value: str,
-        estimate: Estimator,
-        prices: Prices | None = None,
-        level_by_level: bool = False,
-    ) -> QuantizeForwardMode:
+    def __new__(cls, value: str, behaviour: Behaviour) -> QuantizeForwardMode:
         member = str.__new__(cls, value)
         member._value_ = value
-        member.estimate = estimate
-        member.prices = prices
-        member.level_by_level = level_by_level
+        member.behaviour = behaviour
         return member
 
-    GUMBEL_SOFTMAX = ("gumbel_softmax", gumbel_softmax, None, True)
-    STE = ("ste", straight_through)
-    ROTATION_TRICK = ("rotation_trick", rotation_trick)
-    SINKHORN = ("sinkhorn", straight_through, sinkhorn_prices)
+    GUMBEL_SOFTMAX = "gumbel_softmax", Behaviour(gumbel_softmax, level_by_level=True)
+    STE = "ste", Behaviour(straight_through)
+    ROTATION_TRICK = "rotation_trick", Behaviour(rotation_trick, commits=False)
+    SINKHORN = "sinkhorn", Behaviour(straight_through, prices=sinkhorn_prices)

@@ -366,16 +366,19 @@ class RQVAEModule(nn.Module):
             + \beta \lVert z - \mathrm{sg}(q) \rVert^2
             + \gamma \lVert x - \tilde x \rVert^2 \right) .
 
+        The weight of the commitment is `commitment_weight` times the share of levels
+        whose mode takes part; the rotation trick does not.
+
         Since rows are standardised, the reconstruction part of real columns is the
         share of variance that is not explained. Binary columns contribute their
         cross-entropy in nats instead of a squared error.
         """
         x, latents, quantized = output.inputs, output.latents, output.quantized
+        commitment = self.commitment_weight * self.quantizer.committed_share()
         parts = {
             "reconstruction": self.reconstruction_loss(x, output.reconstruction),
             "codebook": self._mean_square(latents.detach() - quantized),
-            "commitment": self.commitment_weight
-            * self._mean_square(latents - quantized.detach()),
+            "commitment": commitment * self._mean_square(latents - quantized.detach()),
         }
         if len(output.coarse):
             coarse = self.reconstruction_loss(x[: len(output.coarse)], output.coarse)

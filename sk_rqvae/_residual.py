@@ -56,9 +56,6 @@ class ResidualQuantizer(nn.Module):
     residual of the next group is the latent less the estimates before it, *not*
     detached, so that the Jacobian of the sum telescopes: straight-through is one
     identity for the whole stack, not one a level.
-
-    The rotation trick level by level was measured as well: its residuals' Jacobians,
-    ``I - ratio * rotation``, multiply, and training drifts into a collapse.
     """
 
     temperature: Tensor
@@ -83,6 +80,10 @@ class ResidualQuantizer(nn.Module):
         self.levels = cast("Sequence[Codebook]", levels)
         self.register_buffer("temperature", torch.ones(()))
 
+    def committed_share(self) -> float:
+        """Share of the levels whose mode takes part in the commitment loss."""
+        return sum(mode.behaviour.commits for mode in self.modes) / len(self.modes)
+
     def codebooks(self) -> list[Tensor]:
         """The vectors of every level."""
         return [level.vectors() for level in self.levels]
@@ -98,12 +99,15 @@ class ResidualQuantizer(nn.Module):
         for level, (mode, codebook) in enumerate(
             zip(self.modes, codebooks, strict=True)
         ):
-            if level and (mode.level_by_level or mode is not self.modes[level - 1]):
+            alone = mode.behaviour.level_by_level
+            if level and (alone or mode is not self.modes[level - 1]):
                 before, inside = passed[-1], torch.zeros_like(latents)
                 residual = latents - before
             chosen = F.embedding(codes[:, level], codebook)
             total, inside = total + chosen, inside + chosen.detach()
-            estimate = mode.estimate(residual, inside, codebook, self.temperature)
+            estimate = mode.behaviour.estimate(
+                residual, inside, codebook, self.temperature
+            )
             sums.append(total)
             passed.append(before + estimate)
         return Quantized(codes, torch.stack(sums), torch.stack(passed))
@@ -118,7 +122,9 @@ class ResidualQuantizer(nn.Module):
 
     def _choose(self, latents: Tensor, codebooks: list[Tensor]) -> Tensor:
         frozen = [codebook.detach() for codebook in codebooks]
-        prices = [_tempered(mode.prices, self.temperature) for mode in self.modes]
+        prices = [
+            _tempered(mode.behaviour.prices, self.temperature) for mode in self.modes
+        ]
         return beam_search(latents.detach(), frozen, self.n_beams, prices).codes[:, 0]
 
 

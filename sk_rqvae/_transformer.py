@@ -70,7 +70,8 @@ class RQVAETransformer(
 QuantizeForwardMode or sequence of them, default="ste"
         How gradients pass the choice of codes, for all layers or one each.
     commitment_weight : float, default=0.25
-        Weight of the loss that draws latents to their codes.
+        Weight of the loss that draws latents to their codes. Layers with the rotation
+        trick do without.
     codebook_kmeans_init : bool, default=True
         Start codebooks from k-means on residuals, otherwise from random vectors.
     codebook_normalize : bool, default=False

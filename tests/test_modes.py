@@ -132,9 +132,11 @@ def test_a_row_of_a_batch_is_estimated_as_it_is_alone(mode):
     if mode is QuantizeForwardMode.GUMBEL_SOFTMAX:
         pytest.skip("its noise and its variance are those of the batch")
     residual, chosen = draw(1, 6, 3), draw(2, 6, 3)
-    together = mode.estimate(residual, chosen, chosen, ONE_HALF)
+    together = mode.behaviour.estimate(residual, chosen, chosen, ONE_HALF)
     alone = [
-        mode.estimate(residual[row, None], chosen[row, None], chosen, ONE_HALF)
+        mode.behaviour.estimate(
+            residual[row, None], chosen[row, None], chosen, ONE_HALF
+        )
         for row in range(6)
     ]
     assert together.shape == (6, 3)
@@ -146,7 +148,7 @@ def test_a_row_of_a_batch_is_estimated_as_it_is_alone(mode):
 def test_a_batch_of_one_keeps_its_shape_and_has_a_finite_gradient(mode, n_rows):
     residual = draw(1, n_rows, 3).requires_grad_()
     codebook = draw(2, 5, 3)
-    estimate = mode.estimate(residual, codebook[:n_rows], codebook, ONE_HALF)
+    estimate = mode.behaviour.estimate(residual, codebook[:n_rows], codebook, ONE_HALF)
     assert estimate.shape == (n_rows, 3)
     estimate.square().sum().backward()
     assert torch.isfinite(residual.grad).all()
@@ -158,12 +160,15 @@ def test_a_mode_of_identical_rows_on_their_code_is_finite(mode, dtype):
     residual = torch.ones(4, 3, dtype=dtype, requires_grad=True)
     codebook = torch.ones(2, 3, dtype=dtype)
     temperature = torch.ones((), dtype=dtype)
-    estimate = mode.estimate(residual, residual.detach(), codebook, temperature)
+    estimate = mode.behaviour.estimate(
+        residual, residual.detach(), codebook, temperature
+    )
     estimate.sum().backward()
     torch.testing.assert_close(estimate, torch.ones(4, 3, dtype=dtype))
     assert torch.isfinite(residual.grad).all()
-    if mode.prices is not None:
-        assert torch.isfinite(mode.prices(squared_distances(residual, codebook))).all()
+    prices = mode.behaviour.prices
+    if prices is not None:
+        assert torch.isfinite(prices(squared_distances(residual, codebook))).all()
 
 
 @pytest.mark.parametrize(
@@ -177,7 +182,7 @@ def test_a_mode_of_identical_rows_on_their_code_is_finite(mode, dtype):
 def test_the_value_that_is_passed_on_is_the_chosen_code(mode):
     residual, chosen = draw(1, 20, 3), draw(2, 20, 3)
     torch.testing.assert_close(
-        mode.estimate(residual, chosen, chosen, ONE_HALF), chosen
+        mode.behaviour.estimate(residual, chosen, chosen, ONE_HALF), chosen
     )
 
 
