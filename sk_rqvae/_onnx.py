@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sk_rqvae._index._atomic import atomic_write
+from sk_rqvae._atomic import atomic_write
 from sk_rqvae._module import RQVAEModule
 
 _ROWS_TRACED = 2

@@ -7,6 +7,7 @@ import json
 import platform
 import re
 import warnings
+from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,8 +20,8 @@ from torch import Tensor
 
 import sk_rqvae
 from sk_rqvae._assemble import assemble, fitted_parameters
+from sk_rqvae._atomic import atomic_write
 from sk_rqvae._checkpoint_module import CheckpointModule
-from sk_rqvae._index._atomic import atomic_write
 from sk_rqvae._module import RQVAEModule
 from sk_rqvae._plain import from_plain, to_plain
 from sk_rqvae._settings import check_settings
@@ -64,16 +65,14 @@ def save_pretrained(estimator: Any, folder: str | PathLike[str]) -> None:
     _refuse_other_contents(target)
     target.mkdir(parents=True, exist_ok=True)
     new = target / _weights_name(digest)
-    is_new = not new.exists()
-    try:
+    with ExitStack() as unless_done:
+        if not new.exists():
+            unless_done.callback(new.unlink, missing_ok=True)
         with atomic_write(new) as file:
             file.write(weights)
         with atomic_write(target / _CONFIG) as file:
             file.write(text.encode())
-    except BaseException:
-        if is_new:
-            new.unlink(missing_ok=True)
-        raise
+        unless_done.pop_all()
     for old in target.iterdir():
         if _WEIGHTS.fullmatch(old.name) and old.name != new.name:
             old.unlink(missing_ok=True)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sk_rqvae._atomic import atomic_write
 from sk_rqvae._codes import IntArray
-from sk_rqvae._index._atomic import atomic_write
 from sk_rqvae._index._tokens import parsed, token_rows
 
 PathLike = str | os.PathLike[str]

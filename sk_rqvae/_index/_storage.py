@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_rqvae._index._atomic import atomic_write
+from sk_rqvae._atomic import atomic_write
 
 FORMAT_VERSION = 1
 

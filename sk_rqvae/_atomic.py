@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,12 +19,11 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     target = Path(path)
     beside = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
-    try:
+    with ExitStack() as unless_done:
+        unless_done.callback(beside.unlink, missing_ok=True)
         with beside.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         beside.replace(target)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+        unless_done.pop_all()
