@@ -40,6 +40,9 @@ if os.environ.get("DOCS_LINK_OTHER_PROJECTS"):
     }
     intersphinx_timeout = 20
 
+# Estimators in the gallery, whose pages are one folder deep, link to their own pages.
+os.environ["SK_RQVAE_DOCS_URL"] = ".."
+
 # API reference
 autosummary_generate = True
 autosummary_imported_members = False

@@ -3,6 +3,7 @@
 from sk_rqvae._index import SemanticIDIndex
 from sk_rqvae._modes import QuantizeForwardMode
 from sk_rqvae._module import RQVAEModule, RQVAEOutput
+from sk_rqvae._report import SemanticIDReport
 from sk_rqvae._transformer import RQVAETransformer
 from sk_rqvae.exceptions import CollapseWarning, DivergenceError
 
@@ -16,4 +17,5 @@ __all__ = [
     "RQVAEOutput",
     "RQVAETransformer",
     "SemanticIDIndex",
+    "SemanticIDReport",
 ]

@@ -17,12 +17,6 @@ from sk_rqvae._codes import IntArray, row_keys
 from sk_rqvae._progress import EpochProgress
 from sk_rqvae._transformer import RQVAETransformer
 from sk_rqvae.datasets import load_wordnet_nouns
-from sk_rqvae.metrics import (
-    codebook_perplexity,
-    codebook_usage,
-    collision_rate,
-    explained_variance,
-)
 
 _NOUN_EPOCHS = 25  # fewer than the default, to be done within a minute
 _PREFIXES_SHOWN = 8
@@ -40,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             codebook_size=options.codebook_size,
             max_epochs=_NOUN_EPOCHS if options.items is None else None,
             random_state=options.seed,
-            callbacks=[EpochProgress(console)],
+            callbacks=[EpochProgress(Console(stderr=True))],
         )
         codes = model.fit_transform(rows)
         output = _output(options.items, options.output)
@@ -49,9 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, TypeError, ValueError) as error:
         sys.stderr.write(f"sk_rqvae: {error}\n")
         return 2
-    console.print(_by_depth(model, rows, codes))
-    n_distinct = round((1 - collision_rate(codes)) * len(codes))
-    console.print(f"{n_distinct} different IDs for {len(codes)} items.\n")
+    console.print(model.report(rows), "")
     if nouns is not None:
         console.print(_by_prefix(codes, nouns))
     if output is not None:
@@ -93,24 +85,6 @@ def _output(items: Path | None, output: Path | None) -> Path | None:
     if output is None and items is not None:
         return items.with_name(f"{items.stem}-ids.npy")
     return output
-
-
-def _by_depth(model: RQVAETransformer, rows: NDArray[Any], codes: IntArray) -> Table:
-    table = Table(title="What the layers do")
-    for heading in ("codes of the ID", "explained variance", "usage", "perplexity"):
-        table.add_column(heading, justify="right")
-    sizes = [len(codebook) for codebook in model.codebooks_]
-    usage = codebook_usage(codes, sizes)
-    perplexity = codebook_perplexity(codes, sizes)
-    for depth, size in enumerate(sizes, start=1):
-        explained = explained_variance(rows, model.inverse_transform(codes[:, :depth]))
-        table.add_row(
-            f"first {depth}",
-            f"{explained:.3f}",
-            f"{usage[depth - 1]:.1%}",
-            f"{perplexity[depth - 1]:.0f} of {size}",
-        )
-    return table
 
 
 def _by_prefix(codes: IntArray, nouns: Sequence[str]) -> Table:

@@ -22,19 +22,21 @@ from sk_rqvae._blocks import map_rows
 from sk_rqvae._checkpoints import load_checkpoint
 from sk_rqvae._codes import IntArray, check_codes
 from sk_rqvae._compat import CallbackSupportMixin, fit_task, with_callbacks
+from sk_rqvae._doc_link import DocLink
+from sk_rqvae._explained import explained_by_depth
 from sk_rqvae._module import RQVAEModule
-from sk_rqvae._moments import column_means
 from sk_rqvae._onnx import write_onnx
 from sk_rqvae._pretrained import from_pretrained, save_pretrained
+from sk_rqvae._report import SemanticIDReport, summarise
 from sk_rqvae._settings import Settings, check_settings, count_epochs
 from sk_rqvae._training import Course, train
 from sk_rqvae._validation import check_binary_columns
 
-_ROWS_SCORED_AT_ONCE = 8192
 _WIDEST_FLOAT = 8
 
 
 class RQVAETransformer(
+    DocLink,
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -435,18 +437,37 @@ QuantizeForwardMode or sequence of them, default="ste"
         """
         check_is_fitted(self)
         rows = self._check_rows(X, reset=False)
-        mean = column_means(rows)
-        # Squares of the largest floats are infinite, those of the smallest zero.
-        unit = float(self.net_.module_.input_scale.max())
-        unexplained = total = 0.0
-        for start in range(0, len(rows), _ROWS_SCORED_AT_ONCE):
-            block = rows[start : start + _ROWS_SCORED_AT_ONCE].astype(np.float64)
-            gap = block - self._reconstruct(self._assign(block))
-            unexplained += float(np.square(gap / unit).sum())
-            total += float(np.square((block - mean) / unit).sum())
-        if total == 0:
-            return float(unexplained == 0)
-        return 1 - unexplained / total
+        return float(
+            self._explained(rows, self._assign(rows), [self._n_features_out])[0]
+        )
+
+    def report(self, X: ArrayLike) -> SemanticIDReport:
+        """How well the IDs of some rows describe them, level by level.
+
+        In a Pipeline, give it what the steps before pass on:
+        ``pipe[-1].report(pipe[:-1].transform(X))``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        SemanticIDReport
+            Explained variance, usage, perplexity and different prefixes of each level.
+            It prints as a table, in a notebook too.
+
+        Raises
+        ------
+        ValueError
+            If `X` has other columns than in `fit`, or values that are not finite.
+        """
+        check_is_fitted(self)
+        rows = self._check_rows(X, reset=False)
+        codes = self._assign(rows)
+        sizes = self._sizes()
+        depths = range(1, len(sizes) + 1)
+        return summarise(codes, sizes, self._explained(rows, codes, depths))
 
     def save_pretrained(self, folder: str | PathLike[str]) -> None:
         """Write the fitted model to a folder, without pickle.
@@ -675,6 +696,12 @@ QuantizeForwardMode or sequence of them, default="ste"
             out,
             module.input_mean.device,
         )
+
+    def _explained(
+        self, rows: NDArray[Any], codes: IntArray, depths: Sequence[int]
+    ) -> NDArray[np.float64]:
+        unit = float(self.net_.module_.input_scale.max())
+        return explained_by_depth(rows, codes, self._reconstruct, depths, unit)
 
     def _n_cat_features(self) -> int:
         return self.net_.module_.n_cat_features

@@ -9,10 +9,11 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from sk_rqvae._codes import IntArray, check_codes
+from sk_rqvae._doc_link import DocLink
 from sk_rqvae._index._contents import Contents
 
 
-class IndexBase(BaseEstimator):
+class IndexBase(DocLink, BaseEstimator):
     """Parameters, contents and checks of `SemanticIDIndex`."""
 
     _contents: Contents
