@@ -1,0 +1,282 @@
+"""Fetching files, against a server on this machine that fails in every way."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import threading
+import warnings
+from pathlib import Path
+
+import pytest
+from file_server import Cut, Status, file_server
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sk_rqvae.datasets._download import fetch_gzip
+
+CONTENT = gzip.compress(os.urandom(50_000), mtime=0)
+OTHER = gzip.compress(b"something else", mtime=0)
+
+needs_full_device = pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="this system has no /dev/full"
+)
+
+
+@pytest.fixture
+def server():
+    with file_server() as served:
+        served.files["/items.gz"] = CONTENT
+        yield served
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "home" / "items.gz"
+
+
+def fetch(server, path, **changes):
+    arguments = {"download_if_missing": True, "n_retries": 0, "delay": 0} | changes
+    fetch_gzip(f"{server.url}/items.gz", path, **arguments)
+
+
+def names(folder):
+    """What lies in a folder, except for the lock's file."""
+    return sorted(p.name for p in folder.iterdir() if not p.name.endswith(".lock"))
+
+
+def ranges(server):
+    return [asked for _, asked in server.requests]
+
+
+def part_of(path):
+    return path.with_name("items.gz.part")
+
+
+def test_a_file_arrives_with_its_checksum_and_nothing_else(server, path):
+    fetch(server, path)
+    assert path.read_bytes() == CONTENT
+    assert names(path.parent) == ["items.gz", "items.gz.sha256"]
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    assert (path.parent / "items.gz.sha256").read_text() == f"{digest}  items.gz\n"
+
+
+def test_a_file_that_is_there_is_not_asked_for_again(server, path):
+    fetch(server, path)
+    fetch(server, path)
+    fetch(server, path, download_if_missing=False)
+    assert len(server.requests) == 1
+
+
+def test_a_missing_file_is_an_error_if_it_shall_not_be_downloaded(server, path):
+    with pytest.raises(OSError, match=r"items\.gz is missing, and download_if_missing"):
+        fetch(server, path, download_if_missing=False)
+    assert server.requests == []
+    assert not path.parent.exists()
+
+
+@pytest.mark.parametrize("code", [403, 404, 410])
+def test_a_file_that_the_server_refuses_is_an_error_at_once(server, path, code):
+    server.faults = [Status(code)]
+    with pytest.raises(OSError, match=f"items.gz cannot be had: .* {code} "):
+        fetch(server, path, n_retries=3)
+    assert len(server.requests) == 1
+    assert names(path.parent) == []
+
+
+@pytest.mark.parametrize("code", [429, 500, 503])
+def test_a_busy_server_is_asked_again(server, path, code):
+    server.faults = [Status(code)]
+    with pytest.warns(UserWarning, match=f"{code} .* Trying again"):
+        fetch(server, path, n_retries=1)
+    assert path.read_bytes() == CONTENT
+
+
+def test_retries_come_to_an_end(server, path):
+    server.faults = [Status(503)] * 3
+    again = pytest.warns(UserWarning, match="Trying again")
+    with again, pytest.raises(OSError, match="503"):
+        fetch(server, path, n_retries=2)
+    assert len(server.requests) == 3
+
+
+def test_a_server_that_is_not_there_is_an_error_that_names_it(server, path):
+    server.url = "http://127.0.0.1:1"
+    with pytest.raises(OSError, match=r"127\.0\.0\.1:1/items\.gz cannot be reached"):
+        fetch(server, path)
+
+
+def test_a_download_that_was_cut_goes_on_where_it_stopped(server, path):
+    server.faults = [Cut(20_000), Cut(10_000)]
+    with pytest.warns(UserWarning, match="was cut"):
+        fetch(server, path, n_retries=2)
+    assert path.read_bytes() == CONTENT
+    assert ranges(server) == [None, "bytes=20000-", "bytes=30000-"]
+
+
+def test_a_later_call_goes_on_where_an_earlier_one_failed(server, path):
+    server.faults = [Cut(20_000)]
+    with pytest.raises(OSError, match=f"{len(CONTENT) - 20_000} bytes before its end"):
+        fetch(server, path)
+    assert names(path.parent) == ["items.gz.part"]
+    fetch(server, path)
+    assert path.read_bytes() == CONTENT
+    assert ranges(server) == [None, "bytes=20000-"]
+
+
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(cuts=st.lists(st.integers(0, len(CONTENT) // 3), max_size=4))
+def test_wherever_a_download_is_cut_the_file_is_the_same(server, path, cuts):
+    for left in path.parent.glob("*"):
+        left.unlink()
+    server.faults = [Cut(n_bytes) for n_bytes in cuts]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fetch(server, path, n_retries=4)
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_server_without_ranges_sends_the_file_from_its_start(server, path):
+    server.knows_ranges = False
+    server.faults = [Cut(20_000)]
+    with pytest.warns(UserWarning, match="was cut"):
+        fetch(server, path, n_retries=1)
+    assert path.read_bytes() == CONTENT
+    assert ranges(server) == [None, "bytes=20000-"]
+
+
+def test_a_cut_shows_even_if_the_server_told_no_length(server, path):
+    server.tells_length = False
+    server.faults = [Cut(20_000)]
+    with pytest.raises(OSError, match="did not send a whole gzip file"):
+        fetch(server, path)
+    assert names(path.parent) == []
+    fetch(server, path)
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_file_that_changed_on_the_server_is_not_put_together_from_two(server, path):
+    server.faults = [Cut(20_000)]
+    with pytest.raises(OSError, match="was cut"):
+        fetch(server, path)
+    newer = gzip.compress(os.urandom(50_000), mtime=0)
+    server.files["/items.gz"] = newer
+    with pytest.warns(UserWarning, match="not send a whole gzip file"):
+        fetch(server, path, n_retries=1)
+    assert path.read_bytes() == newer
+
+
+def test_a_complete_part_that_was_not_renamed_is_used(server, path):
+    path.parent.mkdir()
+    part_of(path).write_bytes(CONTENT)
+    fetch(server, path)
+    assert path.read_bytes() == CONTENT
+    assert names(path.parent) == ["items.gz", "items.gz.sha256"]
+
+
+def test_a_part_that_is_longer_than_the_file_is_fetched_anew(server, path):
+    path.parent.mkdir()
+    part_of(path).write_bytes(CONTENT + b"more")
+    with pytest.warns(UserWarning, match="Trying again"):
+        fetch(server, path, n_retries=1)
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("page", [b"<html>log in first</html>", b""])
+def test_a_page_in_place_of_the_file_is_an_error(server, path, page):
+    server.files["/items.gz"] = page
+    with pytest.raises(OSError, match="did not send a whole gzip file"):
+        fetch(server, path)
+    assert names(path.parent) == []
+
+
+def test_a_file_damaged_on_disk_is_replaced_by_the_same_as_first(server, path):
+    fetch(server, path)
+    path.write_bytes(OTHER)
+    with pytest.raises(OSError, match="not the file that came first"):
+        fetch(server, path, download_if_missing=False)
+    with pytest.warns(UserWarning, match="is downloaded again"):
+        fetch(server, path)
+    assert path.read_bytes() == CONTENT
+
+
+def test_another_file_than_the_first_is_refused(server, path):
+    fetch(server, path)
+    path.unlink()
+    server.files["/items.gz"] = OTHER
+    with pytest.raises(OSError, match=r"If the change is meant, remove .*\.sha256"):
+        fetch(server, path)
+    assert names(path.parent) == ["items.gz.sha256"]
+    (path.parent / "items.gz.sha256").unlink()
+    fetch(server, path)
+    assert path.read_bytes() == OTHER
+
+
+def test_a_file_put_there_by_hand_is_trusted_and_then_verified(server, path):
+    path.parent.mkdir()
+    path.write_bytes(OTHER)
+    fetch(server, path)
+    assert server.requests == []
+    path.write_bytes(CONTENT)
+    with pytest.raises(OSError, match="not the file that came first"):
+        fetch(server, path, download_if_missing=False)
+
+
+def test_half_a_file_put_there_by_hand_is_not_trusted(server, path):
+    path.parent.mkdir()
+    path.write_bytes(OTHER[:-4])
+    with pytest.raises(OSError, match="is not a whole gzip file"):
+        fetch(server, path, download_if_missing=False)
+    with pytest.warns(UserWarning, match="is downloaded again"):
+        fetch(server, path)
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_checksum_file_that_is_none_is_an_error_that_names_it(server, path):
+    fetch(server, path)
+    (path.parent / "items.gz.sha256").write_text("wrong")
+    with pytest.raises(OSError, match=r"items\.gz\.sha256 does not begin with a SHA"):
+        fetch(server, path)
+
+
+@needs_full_device
+def test_a_full_disk_is_an_error_and_leaves_nothing(server, path):
+    fill_disk(path)
+    with pytest.raises(OSError, match=r"No space left on device: .*items\.gz\.part"):
+        fetch(server, path, n_retries=3)
+    assert names(path.parent) == []
+    assert len(server.requests) == 1
+
+
+@needs_full_device
+def test_a_full_disk_leaves_the_file_that_was_there(server, path):
+    fetch(server, path)
+    path.write_bytes(OTHER)
+    fill_disk(path)
+    again = pytest.warns(UserWarning, match="downloaded again")
+    with again, pytest.raises(OSError, match="No space left"):
+        fetch(server, path)
+    assert path.read_bytes() == OTHER
+    assert names(path.parent) == ["items.gz", "items.gz.sha256"]
+
+
+def test_fetches_at_the_same_time_download_once(server, path):
+    threads = [threading.Thread(target=fetch, args=(server, path)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert path.read_bytes() == CONTENT
+    assert len(server.requests) == 1
+    assert names(path.parent) == ["items.gz", "items.gz.sha256"]
+
+
+def fill_disk(path):
+    """Let the download go to a device that is always full."""
+    path.parent.mkdir(exist_ok=True)
+    part_of(path).symlink_to("/dev/full")
