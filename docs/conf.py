@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 
 import sk_rqvae
@@ -27,6 +28,15 @@ templates_path = ["_templates"]
 default_role = "literal"
 language = "en"
 
+# Every reference has to lead somewhere. Those into other projects' documentation lead
+# there where intersphinx is on, below.
+nitpicky = True
+nitpick_ignore_regex = [
+    (r"py:.*", r"(enum|joblib|matplotlib|numpy|pandas|sklearn|skorch|torch)\..*"),
+    # Attributes that are properties are documented with their class, on one page.
+    (r"py:obj", r"[a-z_]+_"),
+]
+
 # Links into other projects' documentation need the network at build time, and a build
 # that turns warnings into errors fails without it: they are made where asked for.
 if os.environ.get("DOCS_LINK_OTHER_PROJECTS"):
@@ -46,6 +56,30 @@ os.environ["SK_RQVAE_DOCS_URL"] = ".."
 # API reference
 autosummary_generate = True
 autosummary_imported_members = False
+
+
+def methods_of_ours(cls):
+    """Names of the methods that a class has from this package, private bases included.
+
+    Those that scikit-learn adds for metadata routing are left out.
+    """
+    return [
+        name
+        for name, _ in inspect.getmembers(cls, inspect.isroutine)
+        if not name.startswith("_") and not name.endswith("_request")
+        if next(
+            base for base in cls.__mro__ if name in vars(base)
+        ).__module__.startswith("sk_rqvae.")
+    ]
+
+
+autosummary_context = {
+    "methods_of_ours": {
+        name: methods_of_ours(getattr(sk_rqvae, name))
+        for name in sk_rqvae.__all__
+        if inspect.isclass(getattr(sk_rqvae, name))
+    }
+}
 autodoc_typehints = "none"  # numpydoc's sections have the types
 autodoc_member_order = "bysource"
 numpydoc_class_members_toctree = False
@@ -66,11 +100,13 @@ numpydoc_validation_checks = {
     "SS03",  # summary without a full stop
     "SS06",  # summary longer than a line
 }
-# The parameters of an enumeration are `enum`'s own; those of a named tuple are the
-# attributes that its docstring has; of the module, one method is made to be overridden.
+# The parameters of an enumeration are `enum`'s own; those of a named tuple and of a
+# data class are the attributes that its docstring has; of the module, one method is
+# made to be overridden.
 numpydoc_validation_exclude = {
     r"\.QuantizeForwardMode$",
     r"\.RQVAEOutput$",
+    r"\.SemanticIDReport$",
     r"\.RQVAEModule\.(?!compute_loss$)",
 }
 
@@ -90,16 +126,29 @@ sphinx_gallery_conf = {
     "image_scrapers": ("matplotlib",),
 }
 
-# Pages in Markdown: the changelog and the contributor's page, which live at the root
+# Pages in Markdown; the changelog and the contributor's page live at the root
 myst_heading_anchors = 3
-myst_enable_extensions = ["deflist", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
+
+# Examples are copied without their prompts and output.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+# `sphinx-build -b linkcheck` asks the network for every link that leaves the site.
+linkcheck_timeout = 20
+linkcheck_retries = 2
+linkcheck_anchors = False
 
 # Look
 html_theme = "pydata_sphinx_theme"
 html_title = f"sk_rqvae {version}"
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_theme_options = {
+    "header_links_before_dropdown": 6,
+    "show_nav_level": 2,
     "show_toc_level": 2,
     "navigation_with_keys": False,
     "navbar_align": "left",
@@ -107,3 +156,4 @@ html_theme_options = {
     "footer_end": [],
     "secondary_sidebar_items": ["page-toc"],
 }
+html_sidebars = {"index": [], "faq": [], "changelog": []}

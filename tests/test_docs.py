@@ -1,0 +1,89 @@
+"""What the pages of the documentation say holds."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import sk_rqvae
+from sk_rqvae import datasets, metrics, scorers
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted([*DOCS.glob("*.md"), ROOT / "README.md"])
+# These train models, for a few seconds each.
+TRAINING = {"getting_started", "modes_and_sizes", "scoring_and_search", "training"}
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def blocks(page, language):
+    """The fenced blocks of a language, each with the number of its first line."""
+    text = page.read_text(encoding="utf-8")
+    fences = re.finditer(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return [(text.count("\n", 0, fence.start(1)), fence[1]) for fence in fences]
+
+
+def names(module):
+    prefix = module.__name__.removeprefix("sk_rqvae").removeprefix(".")
+    return [f"{prefix}.{name}".removeprefix(".") for name in module.__all__]
+
+
+with_examples = [
+    pytest.param(
+        page,
+        id=page.stem,
+        marks=[pytest.mark.slow] if page.stem in TRAINING else [],
+    )
+    for page in PAGES
+    if blocks(page, "pycon")
+]
+
+
+@pytest.mark.parametrize("page", with_examples)
+def test_examples_print_what_the_page_says(page):
+    parser, runner = doctest.DocTestParser(), doctest.DocTestRunner(optionflags=OPTIONS)
+    shared = {}
+    for line, source in blocks(page, "pycon"):
+        example = parser.get_doctest(source, shared, page.name, str(page), line)
+        runner.run(example, clear_globs=False)
+        shared = example.globs
+    assert runner.summarize(verbose=False).failed == 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_code_calls_us_with_arguments_that_exist(page):
+    for line, source in blocks(page, "python"):
+        for node in ast.walk(ast.parse(source, filename=f"{page}, line {line}")):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+                continue
+            called = getattr(sk_rqvae, node.func.id, None)
+            if called is not None:
+                known = inspect.signature(called).parameters
+                given = {keyword.arg for keyword in node.keywords}
+                assert given <= set(known), f"{page.name}, line {line + node.lineno}"
+
+
+@pytest.mark.parametrize(
+    "module", [sk_rqvae, metrics, scorers, datasets], ids=lambda module: module.__name__
+)
+def test_every_public_name_is_in_the_api_reference(module):
+    listed = (DOCS / "api.rst").read_text(encoding="utf-8").split()
+    assert set(names(module)) <= set(listed)
+
+
+def test_what_the_page_for_other_projects_calls_ours_exists():
+    text = (DOCS / "coming_from.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\| .*? \| (.*?) \|", text, re.MULTILINE)
+    assert len(cells) > 90
+    parameters = inspect.signature(sk_rqvae.RQVAETransformer).parameters
+    known = {"X", "net_", "codebooks_", "policy", "model", "k", *metrics.__all__}
+    known |= {*parameters, *dir(sk_rqvae.RQVAETransformer)}
+    known |= {*dir(sk_rqvae.SemanticIDIndex)}
+    named = {name for cell in cells for name in re.findall(r"`(\w+)[`(]", cell)}
+    named |= {name for cell in cells for name in re.findall(r"(\w+)=", cell)}
+    assert named - known - {"RQVAETransformer", "SemanticIDIndex"} == set()
