@@ -44,7 +44,7 @@ class ResidentRows(Dataset[Tensor]):
             return
         order = torch.randperm(len(self.rows), device=self.rows.device)
         for places in order.split(batch_size):
-            yield self.rows[places]
+            yield self.rows.index_select(0, places)
 
 
 class StreamedRows(Dataset[Tensor]):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sk_rqvae._module import RQVAEModule
+from sk_rqvae._search import SearchedStack
 
 
 class CheckpointModule(RQVAEModule):
@@ -39,14 +40,16 @@ class CheckpointModule(RQVAEModule):
         """Reconstruction of latents; the decoder gives binary columns as logits."""
         return self.decoder(latents)
 
-    def candidates(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def candidates(
+        self, x: Tensor, stack: SearchedStack | None = None
+    ) -> tuple[Tensor, Tensor]:
         """IDs that rows could have and their errors, as `RQVAEModule.candidates`.
 
         Where two codes are nearly as near, the order of operations decides which one it
         is: one beam is computed from residuals, as those models do.
         """
         if self.quantizer.n_beams > 1:
-            return super().candidates(x)
+            return super().candidates(x, stack)
         residual = self.encode(x)
         codes = []
         for codebook in self.quantizer.codebooks():

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from sk_rqvae._distances import nearness
 from sk_rqvae._principal import principal_axes
+from sk_rqvae._smallest import nearest
 
 _ROWS_AT_ONCE = 16384
 _STAGES = 10
@@ -76,8 +77,7 @@ def kmeans(points: Tensor, start: Tensor, *, n_iterations: int) -> Tensor:
     """
     points, centres = points.contiguous(), start
     for _ in range(n_iterations):
-        nearest = nearest_centre(points, centres)
-        centres = _means(points, nearest, centres)
+        centres = _means(points, nearest_centre(points, centres), centres)
     return centres
 
 
@@ -85,7 +85,7 @@ def kmeans(points: Tensor, start: Tensor, *, n_iterations: int) -> Tensor:
 def nearest_centre(points: Tensor, centres: Tensor) -> Tensor:
     """Index of the nearest centre of each point, in blocks of bounded memory."""
     blocks = points.split(_ROWS_AT_ONCE)
-    return torch.cat([nearness(block, centres).argmin(1) for block in blocks])
+    return torch.cat([nearest(nearness(block, centres)) for block in blocks])
 
 
 def random_rows(points: Tensor, count: int) -> Tensor:

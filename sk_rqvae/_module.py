@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from sk_rqvae._auction import PriceList, id_keys, look_up
 from sk_rqvae._distances import squared_distances
 from sk_rqvae._modes import QuantizeForwardMode
 from sk_rqvae._residual import ResidualQuantizer
+from sk_rqvae._search import SearchedStack
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
@@ -200,6 +201,7 @@ class RQVAEModule(nn.Module):
         self.register_buffer("input_mean", torch.zeros(n_features, dtype=torch.float64))
         self.register_buffer("input_scale", torch.ones(n_features, dtype=torch.float64))
         self.register_buffer("noise_scale", torch.zeros(()))
+        self._draws_noise = True
         self.register_buffer("price_keys", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("prices", torch.zeros(0, dtype=torch.float64))
 
@@ -260,7 +262,9 @@ class RQVAEModule(nn.Module):
         logits = torch.logit(share).to(decoded.dtype) + slope * decoded[:, n_real:]
         return torch.cat([decoded[:, :n_real], logits], dim=-1)
 
-    def candidates(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def candidates(
+        self, x: Tensor, stack: SearchedStack | None = None
+    ) -> tuple[Tensor, Tensor]:
         """IDs that standardised rows could have, and the error of each.
 
         The candidates are the beams that end nearest to the latent. What is near in
@@ -270,27 +274,35 @@ class RQVAEModule(nn.Module):
         Parameters
         ----------
         x : Tensor of shape (n, n_features)
+        stack : SearchedStack, optional
+            What `quantizer.searched` gives, to prepare it once for many batches.
 
         Returns
         -------
         codes : Tensor of shape (n, n_beams, n_layers), int64
         costs : Tensor of shape (n, n_beams), float64
         """
-        codes, errors = self.quantizer.search(self.encode(x))
-        n_rows, n_beams, _ = codes.shape
+        stack = stack or self.quantizer.searched()
+        codes, errors = stack.search(self.encode(x))
+        n_beams = codes.shape[1]
         if self.rerank and n_beams > 1:
             decoded = self.reconstruct(codes.flatten(0, 1))
-            errors = self.row_losses(x.repeat_interleave(n_beams, dim=0), decoded)
-        return codes, errors.view(n_rows, n_beams).double()
+            decoded = decoded.unflatten(0, (-1, n_beams))
+            errors = self.row_losses(x.unsqueeze(1), decoded)
+        return codes, errors.double()
 
-    def assign(self, x: Tensor) -> Tensor:
+    def assign(self, x: Tensor, stack: SearchedStack | None = None) -> Tensor:
         """Codes of standardised rows, ``(n, n_layers)``, int64: the cheapest candidate.
 
         A candidate costs its error, plus the price of its ID if it has one.
         """
-        codes, costs = self.candidates(x)
-        best = (costs + look_up(self.price_list(), id_keys(codes))).argmin(1)
-        return codes[torch.arange(len(codes), device=codes.device), best]
+        codes, costs = self.candidates(x, stack)
+        if codes.shape[1] == 1:
+            return codes[:, 0]
+        if len(self.price_keys):
+            costs = costs + look_up(self.price_list(), id_keys(codes))
+        best = costs.argmin(1).view(-1, 1, 1).expand(-1, 1, codes.shape[2])
+        return codes.gather(1, best).squeeze(1)
 
     def next_code_distances(self, x: Tensor, prefix: Tensor) -> Tensor:
         """Squared distances of latents to a prefix's sum plus each code after it.
@@ -322,22 +334,38 @@ class RQVAEModule(nn.Module):
 
     def forward(self, x: Tensor) -> RQVAEOutput:
         """Quantise and reconstruct a batch of standardised rows, for training."""
-        latents = self.encode(x + self.noise_scale * torch.randn_like(x))
-        codes, sums, passed = self.quantizer(latents)
-        reconstruction = self.decode(passed[-1])
-        return RQVAEOutput(
-            x, latents, codes, sums[-1], reconstruction, self._coarse(sums)
-        )
-
-    def _coarse(self, sums: Tensor) -> Tensor:
-        """Reconstruct the first rows of a batch from prefixes of random lengths."""
+        latents = self.encode(self._noisy(x))
+        codes, vectors, total, passed = self.quantizer(latents)
         n_prefixes = len(self.prefix_offsets)
         if n_prefixes == 0 or self.prefix_weight == 0:
-            return sums.new_zeros(0, self.n_features)
-        n_rows = math.ceil(_SHARE_FROM_PREFIXES * sums.shape[1])
-        rows = torch.arange(n_rows, device=sums.device)
-        depths = torch.randint(n_prefixes, (n_rows,), device=sums.device)
-        return self.decode(sums[depths, rows] + self.prefix_offsets[depths])
+            decoded = self.decode(passed)
+            return RQVAEOutput(x, latents, codes, total, decoded, decoded[:0])
+        n_coarse = math.ceil(_SHARE_FROM_PREFIXES * len(x))
+        # One pass of the decoder for both: fewer and larger products.
+        decoded = self.decode(torch.cat([passed, self._prefixes(vectors[:n_coarse])]))
+        return RQVAEOutput(x, latents, codes, total, *decoded.split([len(x), n_coarse]))
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training or back; training asks here, once, whether there is noise.
+
+        Reading the value in every step would make the host wait for the device.
+        """
+        if mode:
+            self._draws_noise = bool(self.noise_scale > 0)
+        return super().train(mode)
+
+    def _noisy(self, x: Tensor) -> Tensor:
+        if not self._draws_noise:
+            return x
+        return torch.addcmul(x, torch.randn_like(x), self.noise_scale)
+
+    def _prefixes(self, vectors: Tensor) -> Tensor:
+        """What the decoder sees of rows cut to prefixes of random lengths."""
+        n_prefixes = len(self.prefix_offsets)
+        depths = torch.randint(n_prefixes, (len(vectors),), device=vectors.device)
+        levels = torch.arange(vectors.shape[1], device=vectors.device)
+        kept = (levels <= depths.unsqueeze(1)).unsqueeze(2)
+        return (vectors * kept).sum(1) + F.embedding(depths, self.prefix_offsets)
 
     def compute_loss(self, output: RQVAEOutput) -> dict[str, Tensor]:
         r"""The parts of the loss, named; training minimises their sum.
@@ -375,10 +403,11 @@ class RQVAEModule(nn.Module):
         """
         x, latents, quantized = output.inputs, output.latents, output.quantized
         commitment = self.commitment_weight * self.quantizer.committed_share()
+        share = latents.shape[1] / self.n_features
         parts = {
             "reconstruction": self.reconstruction_loss(x, output.reconstruction),
-            "codebook": self._mean_square(latents.detach() - quantized),
-            "commitment": commitment * self._mean_square(latents - quantized.detach()),
+            "codebook": share * F.mse_loss(quantized, latents.detach()),
+            "commitment": commitment * share * F.mse_loss(latents, quantized.detach()),
         }
         if len(output.coarse):
             coarse = self.reconstruction_loss(x[: len(output.coarse)], output.coarse)
@@ -387,21 +416,24 @@ class RQVAEModule(nn.Module):
 
     def reconstruction_loss(self, x: Tensor, reconstruction: Tensor) -> Tensor:
         """Mean of `row_losses`, a feature."""
+        if not self.n_cat_features:
+            return F.mse_loss(reconstruction, x)
         return self.row_losses(x, reconstruction).mean() / self.n_features
 
     def row_losses(self, x: Tensor, reconstruction: Tensor) -> Tensor:
         """Squared error of real columns plus cross-entropy of binary ones, ``(n,)``."""
+        if not self.n_cat_features:
+            return (x - reconstruction).square().sum(-1)
         n_real = self.n_features - self.n_cat_features
-        losses = (x[:, :n_real] - reconstruction[:, :n_real]).square().sum(1)
-        if self.n_cat_features:
-            share = x * self.input_scale + self.input_mean
-            binary = share[:, n_real:].round().to(x.dtype)
-            entropies = F.binary_cross_entropy_with_logits(
-                reconstruction[:, n_real:], binary, reduction="none"
-            )
-            losses = losses + entropies.sum(1)
-        return losses
-
-    def _mean_square(self, difference: Tensor) -> Tensor:
-        """Sum over dimensions, average over rows, divide by the number of features."""
-        return difference.square().sum() / (len(difference) * self.n_features)
+        losses = (x[..., :n_real] - reconstruction[..., :n_real]).square().sum(-1)
+        share = x * self.input_scale + self.input_mean
+        binary = (
+            share[..., n_real:]
+            .round()
+            .to(x.dtype)
+            .expand_as(reconstruction[..., n_real:])
+        )
+        entropies = F.binary_cross_entropy_with_logits(
+            reconstruction[..., n_real:], binary, reduction="none"
+        )
+        return losses + entropies.sum(-1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 import math
+from functools import reduce
 from typing import Any, NoReturn
 
 import torch
@@ -17,7 +18,8 @@ from sk_rqvae._callbacks import EpochTable, usage_and_perplexity
 from sk_rqvae._restart import restart_dead_codes
 from sk_rqvae.exceptions import DivergenceError
 
-_RESTART_SAMPLE = 8192
+_ROWS_A_DEAD_CODE = 16
+_LARGEST_RESTART_SAMPLE = 8192
 
 
 class StopTraining(Exception):
@@ -34,7 +36,7 @@ class SumOfParts(nn.Module):
                 "compute_loss must return a dict of names and scalar tensors. "
                 f"Got {type(parts).__name__}."
             )
-        return torch.stack(list(parts.values())).sum()
+        return reduce(torch.add, parts.values())
 
 
 class EpochTotals:
@@ -56,10 +58,13 @@ class EpochTotals:
         self.names: list[str] = []
         self.n_rows = 0
 
+    @torch.no_grad()
     def add(self, parts: dict[str, Tensor], codes: Tensor) -> None:
         """Add the parts of a batch's loss and its codes."""
-        weighted = len(codes) * torch.stack(list(parts.values())).detach()
-        self.parts = weighted if self.parts is None else self.parts + weighted
+        values = torch.stack(list(parts.values()))
+        if self.parts is None:
+            self.parts = torch.zeros_like(values)
+        self.parts.add_(values, alpha=len(codes))
         self.names = list(parts)
         places = (codes + self.offsets).flatten()
         self.counts.index_add_(0, places, torch.ones_like(places))
@@ -233,11 +238,13 @@ class RQVAENet(NeuralNet):
         self.history.record("restarts", self._restart(totals, iterator))
 
     def _restart(self, totals: EpochTotals, iterator: Batches) -> list[int]:
-        if not self.restart_dead_codes:
+        n_dead = int((totals.counts == 0).sum())
+        if not (self.restart_dead_codes and n_dead):
             return [0] * len(totals.sizes)
         self.module_.eval()
+        n_rows = min(_ROWS_A_DEAD_CODE * n_dead, _LARGEST_RESTART_SAMPLE)
         with torch.no_grad():
-            latents = self.module_.encode(iterator.dataset.sample(_RESTART_SAMPLE))
+            latents = self.module_.encode(iterator.dataset.sample(n_rows))
         return restart_dead_codes(self.module_.quantizer, totals.counts, latents)
 
 

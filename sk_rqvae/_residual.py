@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple, cast
 
 import torch
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 
 from sk_rqvae._codebook import Codebook
 from sk_rqvae._modes import Prices, QuantizeForwardMode
-from sk_rqvae._search import Beams, beam_search, sum_of_codes
+from sk_rqvae._search import Beams, SearchedStack, sum_of_codes
 
 
 class Quantized(NamedTuple):
@@ -20,15 +21,18 @@ class Quantized(NamedTuple):
     Attributes
     ----------
     codes : Tensor of shape (n, n_layers), int64
-    sums : Tensor of shape (n_layers, n, dim)
-        Sums of the chosen vectors, by depth; gradients reach the codebooks.
-    passed : Tensor of shape (n_layers, n, dim)
-        The same sums as the decoder sees them; gradients reach the latents as the modes
-        of the levels estimate them.
+    vectors : Tensor of shape (n, n_layers, dim)
+        The vectors of the codes; gradients reach the codebooks.
+    total : Tensor of shape (n, dim)
+        Their sum.
+    passed : Tensor of shape (n, dim)
+        The sum as the decoder sees it; gradients reach the latents as the modes of the
+        levels estimate them.
     """
 
     codes: Tensor
-    sums: Tensor
+    vectors: Tensor
+    total: Tensor
     passed: Tensor
 
 
@@ -59,6 +63,7 @@ class ResidualQuantizer(nn.Module):
     """
 
     temperature: Tensor
+    offsets: Tensor
 
     def __init__(
         self,
@@ -79,6 +84,9 @@ class ResidualQuantizer(nn.Module):
         )
         self.levels = cast("Sequence[Codebook]", levels)
         self.register_buffer("temperature", torch.ones(()))
+        # Where each level begins when the codebooks lie one after another.
+        starts = torch.tensor([0, *accumulate(self.sizes[:-1])])
+        self.register_buffer("offsets", starts, persistent=False)
 
     def committed_share(self) -> float:
         """Share of the levels whose mode takes part in the commitment loss."""
@@ -89,43 +97,55 @@ class ResidualQuantizer(nn.Module):
         return [level.vectors() for level in self.levels]
 
     def forward(self, latents: Tensor) -> Quantized:
-        """Choose codes and estimate gradients, level by level."""
+        """Choose codes, gather their vectors at once, and estimate gradients."""
         codebooks = self.codebooks()
-        codes = self._choose(latents, codebooks)
-        residual = latents
-        before = total = inside = torch.zeros_like(latents)
-        sums: list[Tensor] = []
-        passed: list[Tensor] = []
-        for level, (mode, codebook) in enumerate(
-            zip(self.modes, codebooks, strict=True)
-        ):
-            alone = mode.behaviour.level_by_level
-            if level and (alone or mode is not self.modes[level - 1]):
-                before, inside = passed[-1], torch.zeros_like(latents)
-                residual = latents - before
-            chosen = F.embedding(codes[:, level], codebook)
-            total, inside = total + chosen, inside + chosen.detach()
-            estimate = mode.behaviour.estimate(
-                residual, inside, codebook, self.temperature
+        everything = torch.cat(codebooks)
+        codes = self._choose(latents, everything.detach())
+        vectors = F.embedding(codes + self.offsets, everything)
+        held = vectors.detach()
+        residual = passed = latents
+        for first, after in self._groups():
+            if first:
+                residual = latents - passed
+            estimate = self.modes[first].behaviour.estimate(
+                residual,
+                held[:, first:after].sum(1),
+                codebooks[first],
+                self.temperature,
             )
-            sums.append(total)
-            passed.append(before + estimate)
-        return Quantized(codes, torch.stack(sums), torch.stack(passed))
+            passed = passed + estimate if first else estimate
+        return Quantized(codes, vectors, vectors.sum(1), passed)
+
+    def searched(self, n_beams: int | None = None) -> SearchedStack:
+        """What a search can prepare, once as long as the codebooks stay the same."""
+        everything = torch.cat(self.codebooks()).detach()
+        return SearchedStack(everything, self.sizes, n_beams or self.n_beams)
 
     def search(self, latents: Tensor, n_beams: int | None = None) -> Beams:
         """The best tuples of codes, as `transform` chooses them."""
-        return beam_search(latents, self.codebooks(), n_beams or self.n_beams)
+        return self.searched(n_beams).search(latents)
 
     def sum_of(self, codes: Tensor) -> Tensor:
         """Latents of (prefixes of) codes."""
         return sum_of_codes(self.codebooks(), codes)
 
-    def _choose(self, latents: Tensor, codebooks: list[Tensor]) -> Tensor:
-        frozen = [codebook.detach() for codebook in codebooks]
+    def _groups(self) -> list[tuple[int, int]]:
+        """Levels that share an estimate: the first of them, and the one after them."""
+        starts = [
+            level
+            for level, mode in enumerate(self.modes)
+            if level == 0
+            or mode.behaviour.level_by_level
+            or mode is not self.modes[level - 1]
+        ]
+        return list(zip(starts, [*starts[1:], len(self.modes)], strict=True))
+
+    def _choose(self, latents: Tensor, everything: Tensor) -> Tensor:
         prices = [
             _tempered(mode.behaviour.prices, self.temperature) for mode in self.modes
         ]
-        return beam_search(latents.detach(), frozen, self.n_beams, prices).codes[:, 0]
+        stack = SearchedStack(everything, self.sizes, self.n_beams)
+        return stack.search(latents.detach(), prices).codes[:, 0]
 
 
 def _tempered(prices: Prices | None, temperature: Tensor) -> Prices | None:

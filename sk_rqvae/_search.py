@@ -7,10 +7,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from sk_rqvae._distances import nearness
+from sk_rqvae._smallest import nearest, smallest
 
 _LARGEST_TABLE = 8192
+
+Prices = Sequence[Callable[[Tensor], Tensor] | None]
 
 
 class Beams(NamedTuple):
@@ -32,7 +35,7 @@ def beam_search(
     latents: Tensor,
     codebooks: Sequence[Tensor],
     n_beams: int,
-    prices: Sequence[Callable[[Tensor], Tensor] | None] | None = None,
+    prices: Prices | None = None,
 ) -> Beams:
     """Find, for every row, tuples of codes whose vectors sum to nearly the latent.
 
@@ -55,73 +58,117 @@ def beam_search(
     -------
     Beams
     """
-    n_rows = len(latents)
-    tables = _CrossTables(latents, codebooks)
-    codes = latents.new_empty((n_rows, 1, 0), dtype=torch.int64)
-    errors = latents.square().sum(1, keepdim=True)
-    costs = errors
-    for level, codebook in enumerate(codebooks):
-        gains = tables.gains(level, codes)
-        price = prices[level] if prices is not None else None
-        charge = 0.0 if price is None else price(gains[:, 0] + errors[:, :1])
-        extended = (costs.unsqueeze(2) + gains - charge).flatten(1)
-        costs, kept = _smallest(extended, min(n_beams, extended.shape[1]))
-        parent = kept.div(len(codebook), rounding_mode="floor")
-        code = kept - parent * len(codebook)
-        errors = (errors.unsqueeze(2) + gains).flatten(1).gather(1, kept)
-        history = codes.gather(1, parent.unsqueeze(2).expand(-1, -1, level))
-        codes = torch.cat([history, code.unsqueeze(2)], dim=2)
-    return Beams(codes, errors)
+    sizes = [len(codebook) for codebook in codebooks]
+    stack = SearchedStack(torch.cat(list(codebooks)), sizes, n_beams)
+    return stack.search(latents, prices)
 
 
-class _CrossTables:
-    """What each code would add to the squared error of each prefix.
+class SearchedStack:
+    """Codebooks with all of a search that does not depend on the latents.
 
+    Parameters
+    ----------
+    everything : Tensor of shape (sum of sizes, dim)
+        The codebooks, one after another.
+    sizes : sequence of int
+        Codes a level.
+    n_beams : int
+        As in `beam_search`.
+
+    Notes
+    -----
     With ``q`` the sum of a prefix, adding code ``c`` changes ``|z - q|^2`` by
     ``|c|^2 - 2 z.c + 2 q.c``. The products ``z.c`` of all levels are one product of
     matrices, and ``q.c`` is looked up in tables of products between codebooks, so more
     beams cost no more multiplications. Where such tables would be larger than what they
-    save, the products with ``q`` are computed.
+    save, the products with ``q`` are computed. A single beam needs one product a level
+    with the residual, and no tables.
     """
 
-    def __init__(self, latents: Tensor, codebooks: Sequence[Tensor]) -> None:
-        self._codebooks = codebooks
-        self._sizes = [len(codebook) for codebook in codebooks]
-        everything = torch.cat(list(codebooks))
-        self._alone = nearness(latents, everything).split(self._sizes, dim=1)
-        self._tabulated = sum(self._sizes) <= _LARGEST_TABLE
+    @torch.no_grad()
+    def __init__(self, everything: Tensor, sizes: Sequence[int], n_beams: int) -> None:
+        self._everything = everything
+        self._lengths = everything.square().sum(1)
+        self._sizes = list(sizes)
+        self._codebooks = everything.split(self._sizes)
+        self._n_beams = n_beams
+        tabulated = n_beams > 1 and sum(sizes) <= _LARGEST_TABLE
+        self._overlaps = self._tables() if tabulated else None
 
-    def gains(self, level: int, codes: Tensor) -> Tensor:
-        alone = self._alone[level].unsqueeze(1)
-        if level == 0:
-            return alone
-        codebook = self._codebooks[level]
-        if self._tabulated:
-            overlap = self._looked_up(level, codes)
-        else:
-            overlap = sum_of_codes(self._codebooks, codes) @ codebook.T
-        return alone + 2 * overlap
+    @torch.no_grad()
+    def search(self, latents: Tensor, prices: Prices | None = None) -> Beams:
+        """See `beam_search`."""
+        charges = prices or [None] * len(self._codebooks)
+        if self._n_beams == 1:
+            return self._one_beam(latents, charges)
+        return self._several_beams(latents, charges)
 
-    def _looked_up(self, level: int, codes: Tensor) -> Tensor:
-        codebook = self._codebooks[level]
-        total = torch.zeros((), device=codes.device)
-        for earlier in range(level):
-            table = self._codebooks[earlier] @ codebook.T
-            total = total + table[codes[:, :, earlier]]
+    def _one_beam(self, latents: Tensor, prices: Prices) -> Beams:
+        residual = latents
+        codes = []
+        levels = zip(
+            self._codebooks, self._lengths.split(self._sizes), prices, strict=True
+        )
+        for codebook, lengths, price in levels:
+            gains = torch.addmm(lengths, residual, codebook.T, alpha=-2)
+            if price is not None:
+                length = residual.square().sum(1, keepdim=True)
+                gains = gains - price(gains + length)
+            code = nearest(gains)
+            residual = residual - F.embedding(code, codebook)
+            codes.append(code)
+        errors = residual.square().sum(1, keepdim=True)
+        return Beams(torch.stack(codes, dim=1).unsqueeze(1), errors)
+
+    def _several_beams(self, latents: Tensor, prices: Prices) -> Beams:
+        products = torch.addmm(self._lengths, latents, self._everything.T, alpha=-2)
+        alone = products.split(self._sizes, dim=1)
+        codes = latents.new_empty((len(latents), 1, 0), dtype=torch.int64)
+        costs = errors = latents.square().sum(1, keepdim=True)
+        for level, price in enumerate(prices):
+            size = self._sizes[level]
+            gains = alone[level].unsqueeze(1)
+            if level:
+                gains = self._overlap(level, codes).add_(gains)
+            extended = gains + errors.unsqueeze(2)
+            charged = extended
+            if price is not None or costs is not errors:
+                charge = 0.0 if price is None else price(extended[:, 0])
+                charged = costs.unsqueeze(2) + gains - charge
+            count = min(self._n_beams, charged.shape[1] * size)
+            costs, kept = smallest(charged.flatten(1), count)
+            if charged is extended:
+                errors = costs
+            else:
+                errors = extended.flatten(1).gather(1, kept)
+            parent = kept.div(size, rounding_mode="floor")
+            history = codes.gather(1, parent.unsqueeze(2).expand(-1, -1, level))
+            code = (kept - parent * size).unsqueeze(2)
+            codes = torch.cat([history, code], dim=2)
+        return Beams(codes, errors)
+
+    def _tables(self) -> list[list[Tensor]]:
+        """Twice the products of each level's codes with those of the levels before."""
+        return [
+            [2 * (earlier @ codebook.T) for earlier in self._codebooks[:level]]
+            for level, codebook in enumerate(self._codebooks)
+        ]
+
+    def _overlap(self, level: int, codes: Tensor) -> Tensor:
+        """``2 q.c`` for the prefixes `codes` and every code of `level`."""
+        if self._overlaps is None:
+            sums = sum_of_codes(self._codebooks, codes)
+            return 2 * (sums @ self._codebooks[level].T)
+        first, *others = self._overlaps[level]
+        total = F.embedding(codes[:, :, 0], first)
+        for earlier, table in enumerate(others, start=1):
+            total += F.embedding(codes[:, :, earlier], table)
         return total
 
 
 def sum_of_codes(codebooks: Sequence[Tensor], codes: Tensor) -> Tensor:
     """Sum the vectors of codes or prefixes; ``(..., k)`` codes give ``(..., dim)``."""
-    total = codebooks[0][codes[..., 0]]
+    total = F.embedding(codes[..., 0], codebooks[0])
     for level in range(1, codes.shape[-1]):
-        total = total + codebooks[level][codes[..., level]]
+        total = total + F.embedding(codes[..., level], codebooks[level])
     return total
-
-
-def _smallest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    if count == 1:
-        smallest, where = values.min(dim=1, keepdim=True)
-        return smallest, where
-    smallest, where = values.topk(count, dim=1, largest=False)
-    return smallest, where

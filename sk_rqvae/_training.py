@@ -117,12 +117,7 @@ def new_net(
         module=estimator.module,
         optimizer=optimizer,
         optimizer__fused=True,
-        optimizer__param_groups=[
-            ("quantizer.*", {"weight_decay": 0.0}),
-            ("*.linear.weight", {"weight_decay": 0.0}),
-            ("*.bias", {"weight_decay": 0.0}),
-            ("prefix_offsets", {"weight_decay": 0.0}),
-        ],
+        optimizer__weight_decay=0.0,
         iterator_train=Batches,
         iterator_train__shuffle=True,
         iterator_valid=Batches,
@@ -168,7 +163,9 @@ def _check_unchanged(name: str, fitted: Any, wanted: Any) -> None:
 def _set_training_parameters(net: RQVAENet, estimator: Any) -> None:
     net.lr = estimator.lr
     net.batch_size = estimator.batch_size
-    net.optimizer__weight_decay = estimator.weight_decay
+    # Two groups: the optimizer makes a step for each.
+    decay = {"weight_decay": estimator.weight_decay}
+    net.optimizer__param_groups = [("*coder.mlp.*.weight", decay)]
     net.restart_dead_codes = estimator.restart_dead_codes
     net.verbose = int(estimator.verbose)
 

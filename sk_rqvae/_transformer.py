@@ -679,9 +679,10 @@ QuantizeForwardMode or sequence of them, default="ste"
 
     def _assign(self, rows: NDArray[Any]) -> IntArray:
         module = self.net_.module_
+        stack = module.quantizer.searched()
         out = np.empty((len(rows), len(self._sizes())), dtype=np.int64)
         return map_rows(
-            lambda block: module.assign(module.standardize(block.double())),
+            lambda block: module.assign(module.standardize(block), stack),
             rows,
             out,
             module.input_mean.device,
