@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.exceptions import NotFittedError
-from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from sk_rqvae._pipeline import path_to_quantizer
 from sk_rqvae.metrics import (
     codebook_usage,
     collision_rate,
@@ -182,7 +181,7 @@ def codebook_usage_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     >>> 0 < codebook_usage_scorer(rq.fit(X), X) <= 1
     True
     """
-    path = _path_to_quantizer(estimator)
+    path = path_to_quantizer(estimator)
     sizes = [len(codebook) for codebook in path.quantizer.codebooks_]
     return float(codebook_usage(path.codes(X), sizes).mean())
 
@@ -225,73 +224,7 @@ def neg_collision_rate_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     >>> -1 < neg_collision_rate_scorer(rq.fit(X), X) <= 0
     True
     """
-    return -collision_rate(_path_to_quantizer(estimator).codes(X))
-
-
-class _Step(NamedTuple):
-    name: str
-    estimator: Any
-
-    def __str__(self) -> str:
-        return f"{self.name!r} ({type(self.estimator).__name__})"
-
-
-class _Path(NamedTuple):
-    """The quantizer and the fitted steps that its input goes through."""
-
-    before: list[_Step]
-    quantizer: Any
-
-    def codes(self, X: Any) -> Any:
-        for step in self.before:
-            X = step.estimator.transform(X)
-        return np.asarray(self.quantizer.transform(X))
-
-    def restored(self, codes: Any) -> Any:
-        X = self.quantizer.inverse_transform(codes)
-        for step in reversed(self.before):
-            X = step.estimator.inverse_transform(X)
-        return X
-
-
-def _path_to_quantizer(estimator: Any) -> _Path:
-    steps = _flatten(estimator, name="")
-    found = [i for i, step in enumerate(steps) if _is_fitted_quantizer(step.estimator)]
-    if len(found) == 1:
-        return _Path(steps[: found[0]], steps[found[0]].estimator)
-    names = ", ".join(map(str, steps)) or "no steps"
-    if found:
-        raise ValueError(
-            f"Expected one quantizer among the steps {names}. Got {len(found)}."
-        )
-    for step in steps:
-        if hasattr(step.estimator, "codebook_size"):
-            raise NotFittedError(f"{step} is not fitted. Call fit before scoring.")
-    raise TypeError(
-        "Expected a quantizer, with codebooks_, transform and inverse_transform, or a "
-        f"Pipeline that has one in it. Got {names}."
-    )
-
-
-def _flatten(estimator: Any, *, name: str) -> list[_Step]:
-    """List the steps that do something, those of nested Pipelines in their place."""
-    # A fitted search stands for the model that it chose.
-    estimator = getattr(estimator, "best_estimator_", estimator)
-    if not isinstance(estimator, Pipeline):
-        return [_Step(name or "estimator", estimator)]
-    steps = []
-    for step_name, step in estimator.steps:
-        if step is not None and step != "passthrough":
-            full_name = f"{name}__{step_name}" if name else step_name
-            steps += _flatten(step, name=full_name)
-    return steps
-
-
-def _is_fitted_quantizer(estimator: Any) -> bool:
-    return all(
-        hasattr(estimator, attribute)
-        for attribute in ("codebooks_", "transform", "inverse_transform")
-    )
+    return -collision_rate(path_to_quantizer(estimator).codes(X))
 
 
 def _has_inverse(estimator: Any) -> bool:
@@ -302,7 +235,7 @@ def _has_inverse(estimator: Any) -> bool:
 
 
 def _original_and_restored(estimator: Any, X: Any) -> tuple[Any, Any]:
-    path = _path_to_quantizer(estimator)
+    path = path_to_quantizer(estimator)
     for step in path.before:
         if not _has_inverse(step.estimator):
             raise TypeError(

@@ -1,0 +1,103 @@
+"""The quantizer of a Pipeline, and the steps on the way to it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import Pipeline
+
+
+class Step(NamedTuple):
+    """A step that does something, under its full name."""
+
+    name: str
+    estimator: Any
+
+    def __str__(self) -> str:
+        return f"{self.name!r} ({type(self.estimator).__name__})"
+
+
+class Path(NamedTuple):
+    """The quantizer and the fitted steps that its input goes through."""
+
+    before: list[Step]
+    quantizer: Any
+
+    def rows(self, X: Any) -> Any:
+        """What reaches the quantizer."""
+        for step in self.before:
+            X = step.estimator.transform(X)
+        return X
+
+    def codes(self, X: Any) -> Any:
+        """Codes of the Pipeline's input."""
+        return np.asarray(self.quantizer.transform(self.rows(X)))
+
+    def restored(self, codes: Any) -> Any:
+        """Reconstruction from codes, in the units of the Pipeline's input."""
+        X = self.quantizer.inverse_transform(codes)
+        for step in reversed(self.before):
+            X = step.estimator.inverse_transform(X)
+        return X
+
+
+def path_to_quantizer(estimator: Any) -> Path:
+    """Find the one fitted quantizer of an estimator.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A quantizer, a Pipeline that has one anywhere in it, or a search over these.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    NotFittedError
+        If the quantizer is not fitted.
+    TypeError
+        If there is no quantizer.
+    ValueError
+        If there is more than one quantizer.
+    """
+    steps = _flatten(estimator, name="")
+    found = [i for i, step in enumerate(steps) if _is_fitted_quantizer(step.estimator)]
+    if len(found) == 1:
+        return Path(steps[: found[0]], steps[found[0]].estimator)
+    names = ", ".join(map(str, steps)) or "no steps"
+    if found:
+        raise ValueError(
+            f"Expected one quantizer among the steps {names}. Got {len(found)}."
+        )
+    for step in steps:
+        if hasattr(step.estimator, "codebook_size"):
+            raise NotFittedError(f"{step} is not fitted. Call fit first.")
+    raise TypeError(
+        "Expected a quantizer, with codebooks_, transform and inverse_transform, or a "
+        f"Pipeline that has one in it. Got {names}."
+    )
+
+
+def _flatten(estimator: Any, *, name: str) -> list[Step]:
+    """List the steps that do something, those of nested Pipelines in their place."""
+    # A fitted search stands for the model that it chose.
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    if not isinstance(estimator, Pipeline):
+        return [Step(name or "estimator", estimator)]
+    steps = []
+    for step_name, step in estimator.steps:
+        if step is not None and step != "passthrough":
+            full_name = f"{name}__{step_name}" if name else step_name
+            steps += _flatten(step, name=full_name)
+    return steps
+
+
+def _is_fitted_quantizer(estimator: Any) -> bool:
+    return all(
+        hasattr(estimator, attribute)
+        for attribute in ("codebooks_", "transform", "inverse_transform")
+    )
