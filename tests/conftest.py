@@ -51,6 +51,15 @@ def fitted(blobs):
 
 
 @pytest.fixture
+def no_screen():
+    """Draw into memory, and forget the figures afterwards."""
+    plt = pytest.importorskip("matplotlib.pyplot")
+    plt.switch_backend("Agg")
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
 def fresh_python():
     """Run a script in a new process and return what it prints."""
 
