@@ -9,8 +9,9 @@ ever appends.
 
 1. See what happens to IDs when the model is retrained instead.
 2. Add new items and check that no old ID changed.
-3. Try what would mix up IDs: another model, an item twice. Both are refused.
-4. Save the model and the index, load them elsewhere, and go on.
+3. See what a new item inherits from old ones.
+4. Try what would mix up IDs: another model, an item twice. Both are refused.
+5. Save the model and the index, load them elsewhere, and go on.
 """
 
 # %%
@@ -77,12 +78,40 @@ for start in range(0, 400, 150):
 print("same IDs:", (in_batches.ids_ == index.ids_).all())
 
 # %%
-# The new nouns have joined old ones that are like them:
+# A cold start
+# ------------
+# Nobody has clicked on a new item yet, but on old ones with its codes they have. The
+# new nouns have joined old ones that are like them:
 
 for row in (0, 1, 4):
     neighbours = index.items_with_prefix(ids_new[row, :1])
     old = words[neighbours[neighbours < 3600]]
     print(f"{words[3600 + row]}: {', '.join(old[:6])}")
+
+# %%
+# How much can be said of a new item from old ones? Let the category stand for what
+# people do with an item, and guess it: the most frequent among the old items that
+# share the longest prefix with the new one.
+
+
+def guess(codes):
+    for depth in (3, 2, 1, 0):
+        alike = index.items_with_prefix(codes[:depth])
+        alike = alike[alike < 3600]
+        if len(alike):
+            return np.bincount(nouns.target[alike]).argmax(), depth
+
+
+guesses, depths = np.transpose([guess(codes) for codes in rq.transform(X_new)])
+right = guesses == nouns.target[3600:]
+for depth in (3, 2, 1):
+    which = depths == depth
+    if which.any():
+        share = right[which].mean()
+        print(f"{which.sum()} share {depth} codes, the guess is right for {share:.0%}")
+always = np.bincount(nouns.target[:3600]).argmax()
+print(f"all: {right.mean():.0%}")
+print(f"the most frequent category: {(nouns.target[3600:] == always).mean():.0%}")
 
 # %%
 # What to watch
