@@ -146,8 +146,9 @@ html_title = f"sk_rqvae {version}"
 html_show_sourcelink = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_context = {"default_mode": "auto"}
 html_theme_options = {
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 5,
     "show_nav_level": 2,
     "show_toc_level": 2,
     "navigation_with_keys": False,
@@ -156,4 +157,15 @@ html_theme_options = {
     "footer_end": [],
     "secondary_sidebar_items": ["page-toc"],
 }
-html_sidebars = {"index": [], "faq": [], "changelog": []}
+# These pages have no section beside which to be listed.
+html_sidebars = {
+    page: []
+    for page in (
+        "index",
+        "getting_started",
+        "faq",
+        "coming_from",
+        "changelog",
+        "contributing",
+    )
+}

@@ -104,7 +104,7 @@ def drawing(title: str, height: float, parts: list[str]) -> str:
     )
 
 
-def becoming(catalogue: Catalogue, height: float) -> str:
+def becoming(catalogue: Catalogue) -> str:
     """An item, its embedding, its ID."""
     row = catalogue.place(ITEM)
     lines = textwrap.wrap(str(catalogue.texts[row]), int((WIDTH - 24) / LETTER))[:2]
@@ -112,11 +112,11 @@ def becoming(catalogue: Catalogue, height: float) -> str:
     parts += [text(12, 54 + LINE * k, line) for k, line in enumerate(lines)]
     y = 70 + LINE * (len(lines) - 1)
     parts += [
-        arrow(WIDTH / 2, y, 26),
+        arrow(20, y, 26),
         text(
-            WIDTH / 2 + 14,
+            34,
             y + 18,
-            "an encoder of texts, images, clicks",
+            "an encoder of texts, images or clicks",
             opacity="0.75",
         ),
     ]
@@ -131,8 +131,8 @@ def becoming(catalogue: Catalogue, height: float) -> str:
         )
     y += 28
     parts += [
-        arrow(WIDTH / 2, y, 26),
-        text(WIDTH / 2 + 14, y + 18, "RQVAETransformer", font_family="monospace"),
+        arrow(20, y, 26),
+        text(34, y + 18, "RQVAETransformer", font_family="monospace"),
     ]
     y += 38
     names = ("coarse", "finer", "finest")
@@ -152,11 +152,11 @@ def becoming(catalogue: Catalogue, height: float) -> str:
             ),
             text(x + width / 2, y + 74, names[level], opacity="0.75", **middle),
         ]
-    return drawing("An item gets a short tuple of codes", height, parts)
+    return drawing("An item gets a short tuple of codes", y + 82, parts)
 
 
-def nested(catalogue: Catalogue) -> tuple[str, float]:
-    """Boxes of prefixes in each other, and what is in them; and the height of it."""
+def nested(catalogue: Catalogue) -> str:
+    """Boxes of prefixes in each other, and what is in them."""
     codes = catalogue.codes[catalogue.place(ITEM)].tolist()
     inside = catalogue.sharing(ITEM, 2)
     around = [word for word in catalogue.sharing(ITEM, 1) if word not in inside]
@@ -166,42 +166,43 @@ def nested(catalogue: Catalogue) -> tuple[str, float]:
     inner_height = 66 + LINE * len(inner)
     outer_height = 36 + LINE * len(outer) + inner_height + 8
     parts = [box(1, 34, wide, outer_height, COLOURS[0])]
-    parts.append(_label(12, 55, f"{codes[0]}, …", COLOURS[0]))
+    parts.append(_label(12, 55, f"{codes[0]}, …"))
     parts += [text(12, 76 + LINE * k, line) for k, line in enumerate(outer)]
     y = 68 + LINE * len(outer)
     parts.append(box(13, y, narrow, inner_height, COLOURS[1]))
-    parts.append(_label(24, y + 21, f"{codes[0]}, {codes[1]}, …", COLOURS[1]))
+    parts.append(_label(24, y + 21, f"{codes[0]}, {codes[1]}, …"))
     parts += [text(24, y + 42 + LINE * k, line) for k, line in enumerate(inner)]
     y += 32 + LINE * len(inner)
     parts.append(box(25, y, narrow - 24, 28, COLOURS[2]))
     whole = ", ".join(map(str, codes))
-    parts.append(_label(36, y + 19, whole, COLOURS[2]))
+    parts.append(_label(36, y + 19, whole))
     parts.append(text(WIDTH - 36, y + 19, ITEM, font_weight="600", text_anchor="end"))
     y = 34 + outer_height + 10
     for word in OTHERS:
-        lines = wrapped([word, *catalogue.sharing(word, 1)], wide - 90, 2)
+        lines = wrapped([word, *catalogue.sharing(word, 1)], wide - 104, 2)
         height = 14 + LINE * len(lines)
         parts.append(box(1, y, wide, height, COLOURS[0]))
         code = catalogue.codes[catalogue.place(word), 0]
-        parts.append(_label(12, y + 20, f"{code}, …", COLOURS[0]))
+        parts.append(_label(12, y + 20, f"{code}, …"))
         parts += [text(80, y + 20 + LINE * k, line) for k, line in enumerate(lines)]
         y += height + 10
-    return drawing("Items that share a prefix are alike", y, parts), y
+    return drawing("Items that share a prefix are alike", y, parts)
 
 
-def _label(x: float, y: float, content: str, colour: str) -> str:
-    return text(x, y, content, fill=colour, font_weight="700")
+def _label(x: float, y: float, content: str) -> str:
+    return text(x, y, content, font_weight="700")
 
 
 def main() -> None:
     catalogue = learn()
-    right, height = nested(catalogue)
-    left = becoming(catalogue, height)
-    OUT.write_text(
-        "<!-- Drawn by docs/draw_semantic_ids.py -->\n"
-        f'<div class="semantic-ids">\n{left}\n{right}\n</div>\n',
-        encoding="utf-8",
-    )
+    lines = [
+        "<!-- Drawn by docs/draw_semantic_ids.py -->",
+        '<div class="semantic-ids">',
+        becoming(catalogue),
+        nested(catalogue),
+        "</div>",
+    ]
+    OUT.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
