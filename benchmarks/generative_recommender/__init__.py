@@ -1,0 +1,1 @@
+"""A small generative recommender on semantic IDs, end to end."""
