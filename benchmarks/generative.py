@@ -12,6 +12,7 @@ cut off; delete ``generative.json`` in the cache to start afresh.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -55,8 +56,9 @@ def main() -> None:
         embedder=arguments.embedder,
         records=Records(arguments.cache / "generative.json"),
     )
+    settings = experiment.settings
     tried = {ids: experiment.tune(ids, TUNING_SEED) for ids in IDENTIFIERS}
-    chosen = {ids: best(results) for ids, results in tried.items()}
+    chosen = {ids: replace(settings, **best(each)) for ids, each in tried.items()}
     # Seed by seed, so that what is there when it is cut off can be compared.
     runs = [
         {ids: experiment.run(ids, chosen[ids], seed) for ids in IDENTIFIERS}

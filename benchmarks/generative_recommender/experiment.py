@@ -17,6 +17,9 @@ from generative_recommender.training import K, Settings, recommend, train
 from generative_recommender.trie import Trie
 
 GRID = {"lr": (2e-3, 4e-3), "dropout": (0.2, 0.4)}
+# Settings are compared in fewer epochs than the runs have that are reported.
+TUNING_EPOCHS = 48
+TUNING_PATIENCE = 15
 
 
 class Trial(NamedTuple):
@@ -26,9 +29,10 @@ class Trial(NamedTuple):
     result: Result
 
 
-def best(trials: Iterable[Trial]) -> Settings:
-    """The settings with the best NDCG of the validation items."""
-    return max(trials, key=lambda trial: trial.result["valid_ndcg"]).settings
+def best(trials: Iterable[Trial]) -> dict[str, float]:
+    """The point of the grid with the best NDCG of the validation items."""
+    settings = max(trials, key=lambda trial: trial.result["valid_ndcg"]).settings
+    return {name: getattr(settings, name) for name in GRID}
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Experiment:
         Embeddings of the items.
     split : Split
     settings : Settings
-        Where the search for settings starts.
+        Those of all runs, but for what is tuned.
     embedder : str
         The name of what made `X`, for the records.
     records : Records
@@ -54,11 +58,16 @@ class Experiment:
     records: Records
 
     def tune(self, ids: str, seed: int) -> list[Trial]:
-        """Run every point of the grid."""
+        """Try every point of the grid, in short runs."""
         points = [
             dict(zip(GRID, each, strict=True)) for each in product(*GRID.values())
         ]
-        candidates = [replace(self.settings, **point) for point in points]
+        short = replace(
+            self.settings,
+            max_epochs=min(self.settings.max_epochs, TUNING_EPOCHS),
+            patience=TUNING_PATIENCE,
+        )
+        candidates = [replace(short, **point) for point in points]
         return [Trial(each, self.run(ids, each, seed)) for each in candidates]
 
     def run(self, ids: str, settings: Settings, seed: int) -> Result:

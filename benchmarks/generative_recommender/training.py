@@ -49,9 +49,9 @@ class Settings:
     width: int = 64
     n_layers: int = 2
     batch_size: int = 16
-    max_epochs: int = 48
+    max_epochs: int = 120
     epochs_a_look: int = 3
-    patience: int = 15
+    patience: int = 24
     n_beams: int = 20
 
 
