@@ -52,7 +52,9 @@ def main() -> None:
     experiment = Experiment(
         X=EMBEDDERS[arguments.embedder](data.texts),
         split=split,
-        settings=QUICK if arguments.quick else Settings(),
+        settings=QUICK
+        if arguments.quick
+        else Settings(max_epochs=arguments.max_epochs, patience=arguments.patience),
         embedder=arguments.embedder,
         records=Records(arguments.cache / "generative.json"),
     )
@@ -95,6 +97,19 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument(
         "--cache", type=Path, default=CACHE, help="folder; default: %(default)s"
+    )
+    parser.add_argument(
+        "--max-epochs",
+        type=int,
+        default=Settings.max_epochs,
+        help="of reported runs; default: %(default)s",
+    )
+    parser.add_argument(
+        "--patience",
+        type=int,
+        default=Settings.patience,
+        help="epochs without a better validation before they stop; "
+        "default: %(default)s",
     )
     return parser.parse_args()
 
