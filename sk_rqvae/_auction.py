@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import torch
@@ -9,7 +10,10 @@ from torch import Tensor
 
 _MULTIPLIER = 0x1E3779B97F4A7C15
 _ROUNDS = 100
+_ROWS_AT_ONCE = 65536
+_KEYS_A_SORT = 2**22
 _WITHOUT_ALTERNATIVE = 1.5
+_LEAST_KEY = -(2**63)
 
 
 class PriceList(NamedTuple):
@@ -72,8 +76,9 @@ def auction(keys: Tensor, costs: Tensor) -> PriceList:
     Parameters
     ----------
     keys : Tensor of shape (n, n_candidates), int64
-        IDs that each row could have.
-    costs : Tensor of shape (n, n_candidates), float64
+        IDs that each row could have. Overwritten: with millions of rows, copies would
+        be the largest things in memory.
+    costs : Tensor of shape (n, n_candidates), float32 or float64
         Error of the row under each.
 
     Returns
@@ -93,23 +98,49 @@ def auction(keys: Tensor, costs: Tensor) -> PriceList:
     Bertsekas (1988), "The auction algorithm: a distributed relaxation method for the
     assignment problem".
     """
-    distinct, where = torch.unique(keys, return_inverse=True)
-    prices = torch.zeros(len(distinct), dtype=torch.float64, device=keys.device)
+    wanted = _wanted_twice(keys)
+    where = _places(wanted, keys)
+    # The last price, always zero, is that of all IDs that one row alone wants.
+    prices = torch.zeros(len(wanted) + 1, dtype=torch.float64, device=keys.device)
     for _ in range(_ROUNDS):
         raise_by = _raises(where, costs, prices)
         if not bool((raise_by > 0).any()):
             break
         prices += raise_by
-    priced = prices > 0
-    return PriceList(distinct[priced], prices[priced])
+    priced = prices[:-1] > 0
+    return PriceList(wanted[priced], prices[:-1][priced])
+
+
+def _wanted_twice(keys: Tensor) -> Tensor:
+    """Keys that are there more than once, ascending, found a range at a time."""
+    n_ranges = -(-keys.numel() // _KEYS_A_SORT)
+    edges = [_LEAST_KEY + 2**64 * part // n_ranges for part in range(1, n_ranges)]
+    found = []
+    for low, high in itertools.pairwise([_LEAST_KEY, *edges, -_LEAST_KEY - 1]):
+        inside = keys[(keys >= low) & (keys < high)]
+        each, count = torch.unique(inside, return_counts=True)
+        found.append(each[count > 1])
+    return torch.cat(found)
+
+
+def _places(wanted: Tensor, keys: Tensor) -> Tensor:
+    """Replace keys by where they are in `wanted`, or by its length if they are not."""
+    if len(wanted) == 0:
+        return keys.zero_()
+    for block in keys.split(_ROWS_AT_ONCE):
+        place = torch.searchsorted(wanted, block)
+        known = wanted[place.clamp_max(len(wanted) - 1)] == block
+        block.copy_(torch.where(known, place, len(wanted)))
+    return keys
 
 
 def _raises(where: Tensor, costs: Tensor, prices: Tensor) -> Tensor:
     """What to add to each ID's price, given what the rows choose at `prices`."""
-    charged = costs + prices[where]
-    best, second = _two_smallest(charged)
-    losses = second - best
-    chosen = where.gather(1, charged.argmin(1, keepdim=True)).squeeze(1)
+    losses, chosen = _choices(where, costs, prices)
+    n_takers = torch.bincount(chosen, minlength=len(prices))
+    n_takers[-1] = 0
+    shared = n_takers[chosen] > 1
+    losses, chosen = losses[shared], chosen[shared]
     order = losses.argsort(descending=True, stable=True)
     order = order[chosen[order].argsort(stable=True)]
     ranked, loss = chosen[order], losses[order]
@@ -124,6 +155,19 @@ def _raises(where: Tensor, costs: Tensor, prices: Tensor) -> Tensor:
     raise_by = torch.zeros_like(prices)
     raise_by[ranked[runner_up[separable]]] = raised[separable]
     return raise_by
+
+
+def _choices(where: Tensor, costs: Tensor, prices: Tensor) -> tuple[Tensor, Tensor]:
+    """What each row would lose by leaving the ID it chooses, and that ID."""
+    losses, chosen = [], []
+    for place, cost in zip(
+        where.split(_ROWS_AT_ONCE), costs.split(_ROWS_AT_ONCE), strict=True
+    ):
+        charged = cost + prices[place]
+        best, second = _two_smallest(charged)
+        losses.append(second - best)
+        chosen.append(place.gather(1, charged.argmin(1, keepdim=True)).squeeze(1))
+    return torch.cat(losses), torch.cat(chosen)
 
 
 def _two_smallest(values: Tensor) -> tuple[Tensor, Tensor]:

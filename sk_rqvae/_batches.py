@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 _LONGEST_RUN = 256
 _FEWEST_RUNS = 64
 _ROWS_A_POOL = 16384
+_VALUES_A_POOL = 2**24
 _ROWS_A_CONVERSION = 8192
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64))
 
@@ -99,7 +100,8 @@ class StreamedRows(Dataset[Tensor]):
         if shuffle:
             runs = runs[torch.randperm(len(runs))]
         left_over = torch.empty(0, self.X.shape[1], device=self.device)
-        for drawn in runs.split(max(1, _ROWS_A_POOL // self.run_length)):
+        n_rows = min(_ROWS_A_POOL, _VALUES_A_POOL // self.X.shape[1])
+        for drawn in runs.split(max(1, n_rows // self.run_length)):
             pool = torch.cat([left_over, self._read(drawn)])
             if shuffle:
                 pool = pool[torch.randperm(len(pool), device=self.device)]
@@ -112,14 +114,15 @@ class StreamedRows(Dataset[Tensor]):
 
     def _read(self, runs: Tensor) -> Tensor:
         length = self.run_length
-        return torch.cat(
-            [
-                self.standardize(
-                    as_tensor(self.X[run * length : (run + 1) * length], self.device)
-                )
-                for run in runs.tolist()
-            ]
+        rows = torch.empty(
+            len(runs) * length, self.X.shape[1], dtype=torch.float32, device=self.device
         )
+        n_read = 0
+        for run in runs.tolist():
+            block = as_tensor(self.X[run * length : (run + 1) * length], self.device)
+            rows[n_read : n_read + len(block)] = self.standardize(block)
+            n_read += len(block)
+        return rows[:n_read]
 
 
 Rows = ResidentRows | StreamedRows

@@ -22,6 +22,37 @@ def blocks(n_rows: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, n_rows))
 
 
+def equal_blocks(
+    rows: NDArray[Any], device: torch.device
+) -> Iterator[tuple[slice, Tensor]]:
+    """Blocks of rows, all of one shape, on `device`.
+
+    Libraries pick their kernels by the shape of a matrix, and kernels differ in the
+    last bit, which is enough to turn a near tie between two codes. The last block is
+    therefore padded by repeating its last row: every row is computed at one shape, and
+    its result does not depend on the rows that came with it.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, ...)
+    device : torch.device
+
+    Yields
+    ------
+    part : slice
+        Which rows these are.
+    block : Tensor
+        They come first in it.
+    """
+    size = _ROWS_ON_CUDA if device.type == "cuda" else _ROWS_ON_CPU
+    for part in blocks(len(rows), size):
+        block = narrow(rows[part])
+        n_padded = size - len(block)
+        if n_padded:
+            block = np.concatenate([block, np.repeat(block[-1:], n_padded, axis=0)])
+        yield part, torch.from_numpy(block).to(device)
+
+
 @torch.inference_mode()
 def map_rows(
     function: Callable[[Tensor], Tensor],
@@ -29,12 +60,7 @@ def map_rows(
     out: NDArray[Any],
     device: torch.device,
 ) -> NDArray[Any]:
-    """Fill `out` with `function` of the rows, a block at a time.
-
-    Libraries pick their kernels by the shape of a matrix, and kernels differ in the
-    last bit, which is enough to turn a near tie between two codes. The last block is
-    therefore padded by repeating its last row: every row is computed at one shape, and
-    its result does not depend on the rows that came with it.
+    """Fill `out` with `function` of the rows, a block of one shape at a time.
 
     Parameters
     ----------
@@ -49,12 +75,6 @@ def map_rows(
     ndarray
         `out`.
     """
-    size = _ROWS_ON_CUDA if device.type == "cuda" else _ROWS_ON_CPU
-    for block in blocks(len(rows), size):
-        part = narrow(rows[block])
-        n_part = len(part)
-        if n_part < size:
-            part = np.concatenate([part, np.repeat(part[-1:], size - n_part, axis=0)])
-        result = function(torch.from_numpy(part).to(device))
-        out[block] = result[:n_part].cpu().numpy()
+    for part, block in equal_blocks(rows, device):
+        out[part] = function(block)[: part.stop - part.start].cpu().numpy()
     return out

@@ -25,6 +25,7 @@ def progressive_kmeans(points: Tensor, n_clusters: int) -> Tensor:
     Parameters
     ----------
     points : Tensor of shape (n, dim)
+        Overwritten: a copy could be the largest thing in memory while a fit starts.
     n_clusters : int
         May exceed the number of points.
 
@@ -37,14 +38,16 @@ def progressive_kmeans(points: Tensor, n_clusters: int) -> Tensor:
     Douze et al. (2024), "The faiss library", arXiv:2401.08281.
     """
     mean = points.mean(0)
-    axes = principal_axes(points - mean, points.shape[1])
-    turned = (points - mean) @ axes.T
+    points -= mean
+    axes = principal_axes(points, points.shape[1])
+    for block in points.split(_ROWS_AT_ONCE):
+        block.copy_(block @ axes.T)
     first, *later = stages(points.shape[1])
-    start = random_rows(turned[:, :first], n_clusters)
-    centres = kmeans(turned[:, :first], start, n_iterations=_ITERATIONS_A_STAGE)
+    start = random_rows(points[:, :first], n_clusters)
+    centres = kmeans(points[:, :first], start, n_iterations=_ITERATIONS_A_STAGE)
     for dim in later:
         start = F.pad(centres, (0, dim - centres.shape[1]))
-        centres = kmeans(turned[:, :dim], start, n_iterations=_ITERATIONS_A_STAGE)
+        centres = kmeans(points[:, :dim], start, n_iterations=_ITERATIONS_A_STAGE)
     return centres @ axes + mean
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_ROWS_AT_ONCE = 8192
+_VALUES_AT_ONCE = 2**22
 
 
 def location_and_scale(
@@ -42,11 +43,12 @@ def location_and_scale(
     return mean, scale
 
 
-def blocks_of(X: NDArray[Any]) -> Any:
-    """Blocks of rows as float64."""
-    for start in range(0, len(X), _ROWS_AT_ONCE):
+def blocks_of(X: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
+    """Copies of blocks of rows, as float64."""
+    n_rows = max(1, _VALUES_AT_ONCE // X.shape[1])
+    for start in range(0, len(X), n_rows):
         # In C order whatever the order of X, as the order decides how sums round.
-        yield np.ascontiguousarray(X[start : start + _ROWS_AT_ONCE], dtype=np.float64)
+        yield np.array(X[start : start + n_rows], dtype=np.float64, order="C")
 
 
 def column_means(X: NDArray[Any]) -> NDArray[np.float64]:
@@ -54,7 +56,9 @@ def column_means(X: NDArray[Any]) -> NDArray[np.float64]:
     first = np.asarray(X[0], dtype=np.float64)
     total = np.zeros(X.shape[1])
     for block in blocks_of(X):
-        total += (block / len(X) - first / len(X)).sum(axis=0)
+        block /= len(X)
+        block -= first / len(X)
+        total += block.sum(axis=0)
     return first + total
 
 
@@ -62,10 +66,15 @@ def _deviations(
     X: NDArray[Any], mean: NDArray[np.float64]
 ) -> tuple[float, NDArray[np.float64]]:
     """Largest deviation, and mean squares of the columns in units of it."""
-    largest = max(float(np.abs(block - mean).max()) for block in blocks_of(X))
+    largest = 0.0
+    for block in blocks_of(X):
+        block -= mean
+        largest = max(largest, float(block.max()), -float(block.min()))
     if largest == 0:
         return 0.0, np.zeros(X.shape[1])
     squares = np.zeros(X.shape[1])
     for block in blocks_of(X):
-        squares += np.square((block - mean) / largest).sum(axis=0)
+        block -= mean
+        block /= largest
+        squares += np.einsum("ij,ij->j", block, block)
     return largest, squares / len(X)

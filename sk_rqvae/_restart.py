@@ -7,6 +7,8 @@ from torch import Tensor
 
 from sk_rqvae._residual import ResidualQuantizer
 
+_ROWS_AT_ONCE = 1024
+
 
 @torch.no_grad()
 def restart_dead_codes(
@@ -35,7 +37,8 @@ def restart_dead_codes(
     replaced = [int(level.sum()) for level in dead]
     if not any(replaced):
         return replaced
-    codes = quantizer.search(latents).codes[:, 0]
+    blocks = latents.split(_ROWS_AT_ONCE)
+    codes = torch.cat([quantizer.search(block).codes[:, 0] for block in blocks])
     residual = latents
     for depth, (level, where) in enumerate(zip(quantizer.levels, dead, strict=True)):
         vectors = level.vectors().clone()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sk_rqvae._auction import PriceList, auction, id_keys, no_prices
-from sk_rqvae._blocks import map_rows
+from sk_rqvae._blocks import equal_blocks
 from sk_rqvae._module import RQVAEModule
 
 _MOST_ROWS = 5_000_000
@@ -24,8 +24,8 @@ def price_shared_ids(module: RQVAEModule, X: NDArray[Any]) -> PriceList:
     module : RQVAEModule
         Trained; its own price list plays no part.
     X : ndarray of shape (n, n_features)
-        Rows in the user's units. Beyond `_MOST_ROWS` no prices are sought, as all
-        candidates of all rows are held in memory.
+        Rows in the user's units. Beyond `_MOST_ROWS` no prices are sought: the
+        candidates of all rows are held in memory, some 150 bytes a row.
 
     Returns
     -------
@@ -36,17 +36,24 @@ def price_shared_ids(module: RQVAEModule, X: NDArray[Any]) -> PriceList:
     if n_beams == 1 or len(X) > _MOST_ROWS:
         return no_prices(device)
 
-    def keys_and_costs(block: Tensor) -> Tensor:
-        codes, costs = module.candidates(module.standardize(block.double()))
-        # One integer matrix for both: the bits of the costs, not their values.
-        return torch.cat([id_keys(codes), costs.view(torch.int64)], dim=1)
+    return auction(*_candidates(module, X, n_beams))
 
-    bits = map_rows(
-        keys_and_costs, X, np.empty((len(X), 2 * n_beams), dtype=np.int64), device
-    )
-    keys = torch.from_numpy(bits[:, :n_beams].copy()).to(device)
-    costs = torch.from_numpy(bits[:, n_beams:].copy()).to(device).view(torch.float64)
-    return auction(keys, costs)
+
+@torch.no_grad()
+def _candidates(
+    module: RQVAEModule, X: NDArray[Any], n_beams: int
+) -> tuple[Tensor, Tensor]:
+    """Keys and costs of the IDs that each row could have."""
+    device = module.input_mean.device
+    keys = torch.empty(len(X), n_beams, dtype=torch.int64, device=device)
+    # The model computes errors in this precision; more would only take memory.
+    costs = torch.empty(len(X), n_beams, dtype=torch.float32, device=device)
+    for part, block in equal_blocks(X, device):
+        codes, errors = module.candidates(module.standardize(block.double()))
+        n_rows = part.stop - part.start
+        keys[part] = id_keys(codes[:n_rows])
+        costs[part] = errors[:n_rows]
+    return keys, costs
 
 
 @torch.no_grad()

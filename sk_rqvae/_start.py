@@ -14,25 +14,26 @@ from sk_rqvae._residual import ResidualQuantizer
 from sk_rqvae._search import beam_search, sum_of_codes
 
 _POINTS_PER_CODE = 256
+_MOST_VALUES = 2**26
 _PLAUSIBLE_ERROR = 1.4
-_ROWS_AT_ONCE = 4096
+_ROWS_AT_ONCE = 1024
 _SMALLEST_POWER = 1e-30
 
 
 @torch.no_grad()
-def start(module: RQVAEModule, x: Tensor, *, kmeans_init: bool, noise: float) -> None:
-    """Set linear paths, codebooks and noise of an untrained module from data.
+def start_paths(module: RQVAEModule, x: Tensor) -> Tensor:
+    """Set the linear paths of an untrained module from data.
 
     Parameters
     ----------
     module : RQVAEModule
     x : Tensor of shape (n, n_features)
         Standardised rows, all or a sample.
-    kmeans_init : bool
-        Train the codebooks on the latents of `x`; otherwise they are random.
-    noise : float
-        Noise on the encoder's input in training, in root mean square residuals of the
-        starting codebooks.
+
+    Returns
+    -------
+    Tensor of shape (n, embed_dim)
+        Their latents.
     """
     module.eval()
     if module.encoder.linear is not None and module.decoder.linear is not None:
@@ -42,7 +43,31 @@ def start(module: RQVAEModule, x: Tensor, *, kmeans_init: bool, noise: float) ->
         if module.codebook_normalize:
             outward = outward * (x @ outward).norm(dim=1).mean()
         module.decoder.linear.weight.copy_(outward)
-    latents = module.encode(x)
+    latents = x.new_empty(len(x), module.encode(x[:1]).shape[1])
+    # The hidden layer of all rows at once would be larger than the rows.
+    for block, part in zip(
+        x.split(_ROWS_AT_ONCE), latents.split(_ROWS_AT_ONCE), strict=True
+    ):
+        part.copy_(module.encode(block))
+    return latents
+
+
+@torch.no_grad()
+def start_quantizer(
+    module: RQVAEModule, latents: Tensor, *, kmeans_init: bool, noise: float
+) -> None:
+    """Set codebooks and noise of an untrained module from latents of data.
+
+    Parameters
+    ----------
+    module : RQVAEModule
+    latents : Tensor of shape (n, embed_dim)
+    kmeans_init : bool
+        Train the codebooks on the latents; otherwise they are random.
+    noise : float
+        Noise on the encoder's input in training, in root mean square residuals of the
+        starting codebooks.
+    """
     error = start_codebooks(module.quantizer, latents, kmeans_init=kmeans_init)
     unexplained = error / latents.square().sum(1).mean().clamp_min(_SMALLEST_POWER)
     module.noise_scale.copy_(noise * unexplained.sqrt())
@@ -89,14 +114,11 @@ def start_codebooks(
     codes = torch.empty(len(latents), 1, 0, dtype=torch.int64, device=latents.device)
     errors = torch.ones(len(latents), 1, device=latents.device)
     for level in quantizer.levels:
-        points = _residuals(
-            latents, codebooks, codes, errors, _POINTS_PER_CODE * level.size
-        )
-        if kmeans_init:
-            vectors = progressive_kmeans(points, level.size)
-        else:
-            vectors = random_vectors(points, level.size)
-        level.set_vectors(vectors)
+        most = min(_POINTS_PER_CODE * level.size, _MOST_VALUES // latents.shape[1])
+        points = _residuals(latents, codebooks, codes, errors, most)
+        find = progressive_kmeans if kmeans_init else random_vectors
+        level.set_vectors(find(points, level.size))
+        del points  # frees memory for the search and for the next level's
         codebooks.append(level.vectors())
         codes, errors = _search_all(latents, codebooks, quantizer.n_beams)
     return errors[:, 0].mean().clamp_min(0)
@@ -125,10 +147,14 @@ def _residuals(
     plausible = errors <= _PLAUSIBLE_ERROR * errors[:, :1]
     pairs = plausible.flatten().nonzero().squeeze(1)
     pairs = pairs[torch.randperm(len(pairs), device=pairs.device)[:most]]
-    rows = pairs.div(codes.shape[1], rounding_mode="floor")
-    if not codebooks:
-        return latents[rows]
-    return latents[rows] - sum_of_codes(codebooks, codes.flatten(0, 1)[pairs])
+    residuals = latents[pairs.div(codes.shape[1], rounding_mode="floor")]
+    if codebooks:
+        chosen = codes.flatten(0, 1)[pairs]
+        for block, part in zip(
+            residuals.split(_ROWS_AT_ONCE), chosen.split(_ROWS_AT_ONCE), strict=True
+        ):
+            block -= sum_of_codes(codebooks, part)
+    return residuals
 
 
 def random_vectors(points: Tensor, count: int) -> Tensor:

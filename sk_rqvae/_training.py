@@ -27,10 +27,11 @@ from sk_rqvae._net import RQVAENet
 from sk_rqvae._seeds import draw_seed, seeded
 from sk_rqvae._separation import price_shared_ids
 from sk_rqvae._settings import Settings, module_arguments
-from sk_rqvae._start import start
+from sk_rqvae._start import start_paths, start_quantizer
 
 _BYTES_A_FLOAT = 4
 _ROWS_CHECKED = 256
+_ROWS_PROJECTED = 1024
 _ADJUSTABLE = (
     "codebook_modes",
     "commitment_weight",
@@ -181,9 +182,11 @@ def _start_from_data(net: RQVAENet, estimator: Any, X: NDArray[Any]) -> int:
     warn_of_few_rows(
         n_distinct, net.module__codebook_sizes, sampled=len(sample) < len(X)
     )
-    start(
+    latents = start_paths(module, sample)
+    del sample  # frees memory for the codebooks
+    start_quantizer(
         module,
-        sample,
+        latents,
         kmeans_init=estimator.codebook_kmeans_init,
         noise=estimator.noise,
     )
@@ -285,4 +288,7 @@ def _report_collapse(net: RQVAENet, n_distinct: int) -> None:
 def _count_distinct(rows: Tensor) -> int:
     """Number of different rows, told apart by one random projection."""
     direction = torch.randn(rows.shape[1], dtype=torch.float64, device=rows.device)
-    return len(torch.unique((rows.double() * direction).sum(1)))
+    projections = [
+        (block.double() * direction).sum(1) for block in rows.split(_ROWS_PROJECTED)
+    ]
+    return len(torch.unique(torch.cat(projections)))

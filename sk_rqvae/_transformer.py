@@ -30,7 +30,7 @@ from sk_rqvae._pretrained import from_pretrained, save_pretrained
 from sk_rqvae._report import SemanticIDReport, summarise
 from sk_rqvae._settings import Settings, check_settings, count_epochs
 from sk_rqvae._training import Course, train
-from sk_rqvae._validation import check_binary_columns
+from sk_rqvae._validation import check_binary_columns, check_finite
 
 _WIDEST_FLOAT = 8
 
@@ -652,7 +652,10 @@ QuantizeForwardMode or sequence of them, default="ste"
         return len(self.codebooks_)
 
     def _check_rows(self, X: ArrayLike, *, reset: bool) -> NDArray[Any]:
-        rows = validate_data(self, X, reset=reset, dtype="numeric")
+        rows = validate_data(
+            self, X, reset=reset, dtype="numeric", ensure_all_finite=False
+        )
+        check_finite(rows, estimator_name=type(self).__name__)
         n_cat_features = self.n_cat_features if reset else self._n_cat_features()
         if rows.dtype.kind == "f" and rows.dtype.itemsize > _WIDEST_FLOAT:
             rows = rows.astype(np.float64)

@@ -71,7 +71,7 @@ def test_a_cluster_that_runs_empty_splits_the_largest(clusters):
 
 def test_progressive_clustering_explains_most_of_clusters_that_are_there(clusters):
     points, _ = clusters
-    found = progressive_kmeans(points, 10)
+    found = progressive_kmeans(points.clone(), 10)
     assert inertia(points, found) < 0.2 * inertia(points, points.mean(0, keepdim=True))
 
 
@@ -79,7 +79,7 @@ def test_one_cluster_is_the_mean():
     torch.manual_seed(0)
     points = torch.randn(100, 3)
     torch.testing.assert_close(
-        progressive_kmeans(points, 1), points.mean(0, keepdim=True)
+        progressive_kmeans(points.clone(), 1), points.mean(0, keepdim=True)
     )
 
 
@@ -87,7 +87,7 @@ def test_one_cluster_is_the_mean():
 def test_more_clusters_than_points_leave_no_error_and_no_nan(n_points):
     torch.manual_seed(0)
     points = torch.randn(n_points, 3)
-    found = progressive_kmeans(points, 12)
+    found = progressive_kmeans(points.clone(), 12)
     assert found.shape == (12, 3)
     assert torch.isfinite(found).all()
     assert inertia(points, found) == pytest.approx(0, abs=1e-6)
@@ -96,7 +96,7 @@ def test_more_clusters_than_points_leave_no_error_and_no_nan(n_points):
 @pytest.mark.parametrize("value", [0.0, 3.0])
 def test_identical_points_give_centres_on_them(value):
     points = torch.full((50, 4), value)
-    found = progressive_kmeans(points, 6)
+    found = progressive_kmeans(points.clone(), 6)
     assert torch.isfinite(found).all()
     assert inertia(points, found) == pytest.approx(0, abs=1e-4)
 
@@ -123,5 +123,5 @@ def test_one_seed_gives_one_result(clusters):
     found = []
     for _ in range(2):
         torch.manual_seed(7)
-        found.append(progressive_kmeans(points, 9))
+        found.append(progressive_kmeans(points.clone(), 9))
     assert torch.equal(*found)
