@@ -90,7 +90,7 @@ for axes, score in ((left, "explained"), (right, "usage")):
     )
     axes.invert_yaxis()
 left.set(xlabel="explained variance, held out")
-_ = right.set(xlabel="usage, held out", yticklabels=[])
+right.set(xlabel="usage, held out", yticklabels=[])
 
 # %%
 # A rule of your own

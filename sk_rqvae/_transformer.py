@@ -22,12 +22,14 @@ from sk_rqvae._blocks import map_rows
 from sk_rqvae._checkpoints import load_checkpoint
 from sk_rqvae._codes import IntArray, check_codes
 from sk_rqvae._compat import CallbackSupportMixin, fit_task, with_callbacks
+from sk_rqvae._dask import gather, is_dask, lazy_inverse_transform, lazy_transform
 from sk_rqvae._doc_link import DocLink
 from sk_rqvae._explained import explained_by_depth
 from sk_rqvae._module import RQVAEModule
 from sk_rqvae._onnx import write_onnx
 from sk_rqvae._pretrained import from_pretrained, save_pretrained
 from sk_rqvae._report import SemanticIDReport, summarise
+from sk_rqvae._seeds import draw_seed
 from sk_rqvae._settings import Settings, check_settings, count_epochs
 from sk_rqvae._training import Course, train
 from sk_rqvae._validation import check_binary_columns, check_finite
@@ -137,7 +139,8 @@ QuantizeForwardMode or sequence of them, default="ste"
     resident_mb : float or "auto", default="auto"
         Largest training matrix, in MiB of float32, that is copied to the device. A
         larger one is streamed in shuffled blocks. "auto" is 512 on a CPU, half of the
-        free memory on a CUDA device.
+        free memory on a CUDA device. Of a Dask collection, also how much is brought to
+        train on.
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is a device, else the CPU.
     random_state : int, RandomState instance or None, default=None
@@ -267,6 +270,9 @@ QuantizeForwardMode or sequence of them, default="ste"
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Also a Dask array or DataFrame. Its rows are brought into memory a few
+            blocks at a time; where they would take more than `resident_mb`, blocks of
+            them drawn at random, which the log says.
         y : None
             Ignored.
 
@@ -287,6 +293,7 @@ QuantizeForwardMode or sequence of them, default="ste"
             If codes of a layer are hardly used.
         """
         settings = check_settings(self)
+        X = self._gathered(X, settings)
         data = {"X": X, "y": y}
         n_epochs = count_epochs(self, X)
         with fit_task(self, n_epochs, data, adopt) as callbacks:
@@ -318,8 +325,9 @@ QuantizeForwardMode or sequence of them, default="ste"
         DivergenceError
             If the loss is no longer finite.
         """
+        settings = check_settings(self)
         course = Course(max_epochs=1, scheduled=False, callbacks=[])
-        self._fit(X, check_settings(self), course, going_on=True)
+        self._fit(self._gathered(X, settings), settings, course, going_on=True)
         return self
 
     def transform(self, X: ArrayLike) -> IntArray:
@@ -328,11 +336,13 @@ QuantizeForwardMode or sequence of them, default="ste"
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Also a Dask array or DataFrame.
 
         Returns
         -------
         ndarray of shape (n_samples, n_layers), dtype int64
-            A row's codes depend on nothing but that row.
+            A row's codes depend on nothing but that row. For a Dask collection one of
+            its kind, not yet computed.
 
         Raises
         ------
@@ -340,6 +350,8 @@ QuantizeForwardMode or sequence of them, default="ste"
             If `X` has other columns than in `fit`, or values that are not finite.
         """
         check_is_fitted(self)
+        if is_dask(X):
+            return lazy_transform(self, X)
         return self._assign(self._check_rows(X, reset=False))
 
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
@@ -348,12 +360,13 @@ QuantizeForwardMode or sequence of them, default="ste"
         Parameters
         ----------
         X : array-like of shape (n_samples, k), k <= n_layers
-            Codes, as `transform` gives them.
+            Codes, as `transform` gives them. Also a Dask array or DataFrame.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features), dtype float64
-            In the units of the training data; probabilities for binary columns.
+            In the units of the training data; probabilities for binary columns. For a
+            Dask collection one of its kind, not yet computed.
 
         Raises
         ------
@@ -364,6 +377,8 @@ QuantizeForwardMode or sequence of them, default="ste"
             not in its codebook.
         """
         check_is_fitted(self)
+        if is_dask(X):
+            return lazy_inverse_transform(self, X)
         return self._reconstruct(self._check_codes(X))
 
     def next_code_distances(self, X: ArrayLike, prefix: ArrayLike) -> NDArray[Any]:
@@ -651,7 +666,19 @@ QuantizeForwardMode or sequence of them, default="ste"
     def _n_features_out(self) -> int:
         return len(self.codebooks_)
 
+    def _gathered(self, X: Any, settings: Settings) -> Any:
+        """`X`, brought into memory if it is a Dask collection."""
+        if not is_dask(X):
+            return X
+        seed = draw_seed(self.random_state)
+        return gather(self, X, most_bytes=settings.resident_bytes, seed=seed)
+
     def _check_rows(self, X: ArrayLike, *, reset: bool) -> NDArray[Any]:
+        if is_dask(X):
+            raise TypeError(
+                "A Dask collection can be fitted and transformed; all else needs rows "
+                "in memory. Pass some that are computed."
+            )
         rows = validate_data(
             self, X, reset=reset, dtype="numeric", ensure_all_finite=False
         )
