@@ -160,7 +160,11 @@ class Batches:
 
 def as_tensor(rows: NDArray[Any], device: torch.device) -> Tensor:
     """A float64 tensor of `rows` on `device`; crosses to it in the narrower dtype."""
-    return torch.from_numpy(narrow(rows)).to(device).double()
+    tensor = torch.from_numpy(narrow(rows))
+    if device.type == "cuda":
+        # Copies from pinned memory need not wait for the kernels of earlier batches.
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True).double()
 
 
 def narrow(rows: NDArray[Any]) -> NDArray[Any]:

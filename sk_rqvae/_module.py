@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +76,15 @@ class SkipMLP(nn.Module):
     linear_path : bool
         Add a linear map of the input to the output. The perceptron's last layer then
         starts at zero, so that training begins from the linear map alone.
+
+    Attributes
+    ----------
+    mixed_precision : bool
+        Multiply in bfloat16 while training. In evaluation, where codes are decided,
+        and beyond the output all is in the input's dtype whatever this says.
     """
+
+    mixed_precision = False
 
     def __init__(
         self,
@@ -102,8 +111,16 @@ class SkipMLP(nn.Module):
             nn.init.zeros_(last.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        bent = self.mlp(x)
-        return bent if self.linear is None else bent + self.linear(x)
+        with self._precision(x.device):
+            bent = self.mlp(x)
+            straight = None if self.linear is None else self.linear(x)
+        bent = bent.to(x.dtype)
+        return bent if straight is None else bent + straight.to(x.dtype)
+
+    def _precision(self, device: torch.device) -> AbstractContextManager[Any]:
+        if self.mixed_precision and self.training:
+            return torch.autocast(device.type, dtype=torch.bfloat16)
+        return nullcontext()
 
 
 class RQVAEModule(nn.Module):
@@ -220,6 +237,11 @@ class RQVAEModule(nn.Module):
         self.commitment_weight = commitment_weight
         self.prefix_weight = prefix_weight
         self.rerank = rerank
+
+    def set_mixed_precision(self, mixed_precision: bool) -> None:
+        """Train encoder and decoder in bfloat16, or in float32."""
+        self.encoder.mixed_precision = mixed_precision
+        self.decoder.mixed_precision = mixed_precision
 
     def price_list(self) -> PriceList:
         """Prices of the IDs that several rows wanted."""

@@ -25,6 +25,7 @@ from sk_rqvae._validation import (
 )
 
 SCHEDULES = ("cosine", "step", "constant")
+MIXED_PRECISIONS = ("auto", "bf16", "no")
 
 _ENOUGH_STEPS = 860
 _FEWEST_EPOCHS = 10
@@ -33,6 +34,8 @@ _WIDEST_DEFAULT_LATENT = 1024
 _BYTES_A_MB = 2**20
 _AUTO_RESIDENT_MB_ON_CPU = 512
 _AUTO_RESIDENT_SHARE_OF_CUDA = 0.5
+_CUDA_WITH_BF16 = (8, 0)
+_CPU_WITH_BF16 = ("avx512_bf16", "amx_bf16")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Settings:
     hidden_dims: tuple[int, ...]
     callbacks: list[Any]
     resident_bytes: int
+    mixed_precision: bool
 
 
 def check_settings(estimator: Any) -> Settings:
@@ -71,6 +75,7 @@ def check_settings(estimator: Any) -> Settings:
         hidden_dims,
         check_callbacks(estimator.callbacks),
         _resident_bytes(estimator.resident_mb, device),
+        _uses_bf16(estimator.mixed_precision, device),
     )
 
 
@@ -156,6 +161,27 @@ def _check_training(estimator: Any) -> None:
     check_bool("warm_start", estimator.warm_start)
     check_seed(estimator.random_state)
     check_verbose(estimator.verbose)
+
+
+def _uses_bf16(value: Any, device: torch.device) -> bool:
+    check_choice("mixed_precision", value, MIXED_PRECISIONS)
+    fast = _multiplies_bf16(device)
+    if value == "bf16" and device.type == "cuda" and not fast:
+        raise ValueError(
+            'mixed_precision must be "no" or "auto" where the CUDA device has no '
+            "bfloat16. Got 'bf16'."
+        )
+    return bool(fast if value == "auto" else value == "bf16")
+
+
+def _multiplies_bf16(device: torch.device) -> bool:
+    """Whether a device has instructions for products in bfloat16."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= _CUDA_WITH_BF16
+    if not hasattr(torch.cpu, "get_capabilities"):  # older torch
+        return False
+    able = torch.cpu.get_capabilities()
+    return any(able.get(name, False) for name in _CPU_WITH_BF16)
 
 
 def _resident_bytes(value: Any, device: torch.device) -> int:

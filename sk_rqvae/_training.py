@@ -238,6 +238,7 @@ def _prepare(
 ) -> None:
     """Optimizer, callbacks and length of this training."""
     net.max_epochs = course.max_epochs
+    net.module_.set_mixed_precision(settings.mixed_precision)
     net.initialize_optimizer()
     callbacks = list(course.callbacks)
     if course.scheduled:

@@ -27,6 +27,7 @@ from sk_rqvae._doc_link import DocLink
 from sk_rqvae._explained import explained_by_depth
 from sk_rqvae._module import RQVAEModule
 from sk_rqvae._onnx import write_onnx
+from sk_rqvae._out_of_memory import ENCODING, TRAINING, say_what_to_lower
 from sk_rqvae._pretrained import from_pretrained, save_pretrained
 from sk_rqvae._report import SemanticIDReport, summarise
 from sk_rqvae._seeds import draw_seed
@@ -141,6 +142,12 @@ QuantizeForwardMode or sequence of them, default="ste"
         larger one is streamed in shuffled blocks. "auto" is 512 on a CPU, half of the
         free memory on a CUDA device. Of a Dask collection, also how much is brought to
         train on.
+    mixed_precision : {"auto", "bf16", "no"}, default="auto"
+        Multiply matrices of encoder and decoder in bfloat16 while training. Codes,
+        distances and losses are computed in float32 all the same, and `transform` and
+        `inverse_transform` are in float32 throughout. "auto" does so on devices that
+        have the instructions: CUDA from compute capability 8.0, CPUs with AVX512-BF16
+        or AMX.
     device : str or torch.device, default="auto"
         "auto" is CUDA where there is a device, else the CPU.
     random_state : int, RandomState instance or None, default=None
@@ -220,6 +227,7 @@ QuantizeForwardMode or sequence of them, default="ste"
         module: type[RQVAEModule] = RQVAEModule,
         callbacks: list[Any] | None = None,
         resident_mb: float | str = "auto",
+        mixed_precision: str = "auto",
         device: str | torch.device = "auto",
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
@@ -259,6 +267,7 @@ QuantizeForwardMode or sequence of them, default="ste"
         self.module = module
         self.callbacks = callbacks
         self.resident_mb = resident_mb
+        self.mixed_precision = mixed_precision
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
@@ -711,22 +720,24 @@ QuantizeForwardMode or sequence of them, default="ste"
         module = self.net_.module_
         stack = module.quantizer.searched()
         out = np.empty((len(rows), len(self._sizes())), dtype=np.int64)
-        return map_rows(
-            lambda block: module.assign(module.standardize(block), stack),
-            rows,
-            out,
-            module.input_mean.device,
-        )
+        with say_what_to_lower(self, ENCODING):
+            return map_rows(
+                lambda block: module.assign(module.standardize(block), stack),
+                rows,
+                out,
+                module.input_mean.device,
+            )
 
     def _reconstruct(self, codes: IntArray) -> NDArray[np.float64]:
         module = self.net_.module_
         out = np.empty((len(codes), self.n_features_in_))
-        return map_rows(
-            lambda block: module.restore(module.reconstruct(block)),
-            codes,
-            out,
-            module.input_mean.device,
-        )
+        with say_what_to_lower(self, ENCODING):
+            return map_rows(
+                lambda block: module.restore(module.reconstruct(block)),
+                codes,
+                out,
+                module.input_mean.device,
+            )
 
     def _explained(
         self, rows: NDArray[Any], codes: IntArray, depths: Sequence[int]
@@ -746,7 +757,8 @@ QuantizeForwardMode or sequence of them, default="ste"
         with _all_or_nothing(self):
             fitted = getattr(self, "net_", None) if going_on else None
             rows = self._check_rows(X, reset=fitted is None)
-            adopt(self, train(self, rows, settings, course, fitted))
+            with say_what_to_lower(self, TRAINING):
+                adopt(self, train(self, rows, settings, course, fitted))
 
 
 @contextmanager

@@ -105,6 +105,9 @@ BAD_PARAMETERS = [
     ("resident_mb", -1, ValueError, "[0, inf)"),
     ("resident_mb", "nope", ValueError, '"auto"'),
     ("resident_mb", None, TypeError, "a number"),
+    ("mixed_precision", "fp16", ValueError, "'bf16'"),
+    ("mixed_precision", True, ValueError, "'auto'"),
+    ("mixed_precision", None, ValueError, "'no'"),
     ("device", "nope", ValueError, '"cuda"'),
     ("device", "meta", ValueError, '"cuda"'),
     ("device", None, TypeError, '"auto"'),
@@ -194,6 +197,8 @@ GOOD_PARAMETERS = [
     {"callbacks": []},
     {"callbacks": (EarlyStopping(monitor="train_loss"),)},
     {"warmup_epochs": 100},
+    {"mixed_precision": "bf16"},
+    {"mixed_precision": "no"},
 ]
 
 

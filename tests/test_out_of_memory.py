@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import small
+
+from sk_rqvae import RQVAEModule
+
+SAID = "Tried to allocate 2.00 GiB"
+
+
+def without_memory(*args, **kwargs):
+    raise torch.cuda.OutOfMemoryError(SAID)
+
+
+def test_training_without_memory_says_which_parameters_to_lower(blobs, monkeypatch):
+    monkeypatch.setattr(RQVAEModule, "forward", without_memory)
+    estimator = small(batch_size=123, resident_mb=7)
+    with pytest.raises(torch.cuda.OutOfMemoryError) as raised:
+        estimator.fit(blobs)
+    message = str(raised.value)
+    for part in ("batch_size=123", "resident_mb=7", "hidden_dims=(32,)", SAID):
+        assert part in message
+    assert not hasattr(estimator, "net_")
+
+
+def test_encoding_without_memory_says_which_parameters_to_lower(
+    fitted, blobs, monkeypatch
+):
+    monkeypatch.setattr(RQVAEModule, "assign", without_memory)
+    with pytest.raises(torch.cuda.OutOfMemoryError, match="n_beams=5"):
+        fitted.transform(blobs)
+    monkeypatch.setattr(RQVAEModule, "reconstruct", without_memory)
+    with pytest.raises(torch.cuda.OutOfMemoryError, match="hidden_dims"):
+        fitted.inverse_transform(np.zeros((3, 3), dtype=int))
+
+
+def test_other_errors_are_left_as_they_are(blobs, monkeypatch):
+    def broken(*args):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(RQVAEModule, "forward", broken)
+    with pytest.raises(RuntimeError, match=r"^something else$"):
+        small().fit(blobs)
