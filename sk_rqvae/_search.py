@@ -85,23 +85,25 @@ class SearchedStack:
     with the residual, and no tables.
     """
 
-    @torch.no_grad()
     def __init__(self, everything: Tensor, sizes: Sequence[int], n_beams: int) -> None:
-        self._everything = everything
-        self._lengths = everything.square().sum(1)
-        self._sizes = list(sizes)
-        self._codebooks = everything.split(self._sizes)
-        self._n_beams = n_beams
-        tabulated = n_beams > 1 and sum(sizes) <= _LARGEST_TABLE
-        self._overlaps = self._tables() if tabulated else None
+        # Blocks and no decorators: torch's exporter cannot follow decorated methods of
+        # an object that is made in the graph.
+        with torch.no_grad():
+            self._everything = everything
+            self._lengths = everything.square().sum(1)
+            self._sizes = list(sizes)
+            self._codebooks = everything.split(self._sizes)
+            self._n_beams = n_beams
+            tabulated = n_beams > 1 and sum(sizes) <= _LARGEST_TABLE
+            self._overlaps = self._tables() if tabulated else None
 
-    @torch.no_grad()
     def search(self, latents: Tensor, prices: Prices | None = None) -> Beams:
         """See `beam_search`."""
         charges = prices or [None] * len(self._codebooks)
-        if self._n_beams == 1:
-            return self._one_beam(latents, charges)
-        return self._several_beams(latents, charges)
+        with torch.no_grad():
+            if self._n_beams == 1:
+                return self._one_beam(latents, charges)
+            return self._several_beams(latents, charges)
 
     def _one_beam(self, latents: Tensor, prices: Prices) -> Beams:
         residual = latents
