@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple, Self
@@ -18,11 +18,11 @@ from sk_rqvae._modes import QuantizeForwardMode
 from sk_rqvae._residual import ResidualQuantizer
 from sk_rqvae._search import SearchedStack
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "elu": nn.ELU,
     "gelu": nn.GELU,
     "leaky_relu": nn.LeakyReLU,
-    "relu": nn.ReLU,
+    "relu": partial(nn.ReLU, inplace=True),
     "silu": nn.SiLU,
     "tanh": nn.Tanh,
 }
@@ -253,7 +253,7 @@ class RQVAEModule(nn.Module):
 
     def standardize(self, x: Tensor) -> Tensor:
         """Rows in the user's units, float64, to float32 around zero with unit scale."""
-        return ((x - self.input_mean) / self.input_scale).float()
+        return (x - self.input_mean).div_(self.input_scale).float()
 
     def restore(self, reconstruction: Tensor) -> Tensor:
         """Undo `standardize` on a reconstruction; logits become probabilities."""

@@ -132,9 +132,11 @@ class SearchedStack:
             gains = alone[level].unsqueeze(1)
             if level:
                 gains = self._overlap(level, codes).add_(gains)
-            extended = gains + errors.unsqueeze(2)
-            charged = extended
-            if price is not None or costs is not errors:
+            if price is None and costs is errors:
+                # In place: fresh memory for every step would cost more than the sum.
+                charged = extended = gains.add_(errors.unsqueeze(2))
+            else:
+                extended = gains + errors.unsqueeze(2)
                 charge = 0.0 if price is None else price(extended[:, 0])
                 charged = costs.unsqueeze(2) + gains - charge
             count = min(self._n_beams, charged.shape[1] * size)

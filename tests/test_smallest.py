@@ -58,6 +58,13 @@ def test_the_nearest_is_the_first_of_the_smallest(seed, n_columns):
     assert nearest(distances).tolist() == expected
 
 
+def test_the_values_are_left_as_they_were():
+    values = draw(0, 9, 300)
+    before = values.clone()
+    smallest(values, 5)
+    assert torch.equal(values, before)
+
+
 def test_a_graph_gets_the_operations_that_every_device_has(monkeypatch):
     monkeypatch.setattr(_smallest, "_runs_on_cpu", lambda tensor: False)
     values = draw(0, 9, 1280)
