@@ -12,7 +12,13 @@ from conftest import assert_same_model, small
 from sk_rqvae import RQVAETransformer, SemanticIDIndex, __version__
 from sk_rqvae._cli import _parameters, main
 
-QUICK = ("--max-epochs=1", "--hidden-dims=4", "--codebook-size=8", "--device=cpu")
+QUICK = (
+    "--max-epochs=1",
+    "--hidden-dims=4",
+    "--codebook-size=8",
+    "--device=cpu",
+    "--mixed-precision=no",
+)
 
 
 @pytest.fixture(scope="module")
