@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import signal
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from conftest import small
 from sklearn.exceptions import NotFittedError
 from skorch.callbacks import Callback, EarlyStopping
 
+import sk_rqvae
 from sk_rqvae import RQVAEModule
 from sk_rqvae._net import RQVAENet
 
@@ -138,6 +142,70 @@ def test_ctrl_c_is_not_swallowed_wherever_it_arrives(blobs, hook):
     with pytest.raises(KeyboardInterrupt):
         estimator.fit(blobs)
     assert not hasattr(estimator, "net_")
+
+
+class InterruptedCall:
+    """Press Ctrl-C when the package's functions are called for the `at`-th time."""
+
+    def __init__(self, at):
+        self.at = at
+        self.n_calls = 0
+
+    def __enter__(self):
+        sys.setprofile(self)
+        return self
+
+    def __exit__(self, *error):
+        sys.setprofile(None)
+
+    def __call__(self, frame, event, arg):
+        if event == "call" and PACKAGE in frame.f_code.co_filename:
+            self.n_calls += 1
+            if self.n_calls == self.at:
+                raise KeyboardInterrupt
+
+
+PACKAGE = str(Path(sk_rqvae.__file__).parent)
+N_POINTS = 40
+
+
+def is_whole(estimator):
+    """Whether what `fit` leaves belongs together."""
+    levels = estimator.net_.module_.quantizer.levels
+    for level, codebook in zip(levels, estimator.codebooks_, strict=True):
+        np.testing.assert_array_equal(level.codes().detach().numpy(), codebook)
+    return estimator.n_iter_ == len(estimator.net_.history)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("call", ["fit", "warm fit", "partial_fit"])
+def test_ctrl_c_in_any_function_leaves_the_old_model_or_the_new(blobs, call):
+    rows = blobs[:200]
+    options = {"codebook_size": 4, "max_epochs": 1, "warm_start": call == "warm fit"}
+    method = call.removeprefix("warm ")
+
+    def again(estimator):
+        return getattr(estimator, method)(rows + 1)
+
+    with InterruptedCall(at=0) as whole:
+        again(small(**options).fit(rows))
+    with InterruptedCall(at=0) as first:
+        small(**options).fit(rows)
+    n_calls = whole.n_calls - first.n_calls
+    for at in np.linspace(1, n_calls, N_POINTS, dtype=int).tolist():
+        estimator = small(**options).fit(rows)
+        old, codes = state_of(estimator), estimator.transform(rows)
+        with pytest.raises(KeyboardInterrupt), InterruptedCall(at):
+            again(estimator)
+        if state_of(estimator) == old:
+            np.testing.assert_array_equal(estimator.transform(rows), codes)
+        else:
+            assert is_whole(estimator)
+        unfitted = small(**options)
+        with contextlib.suppress(KeyboardInterrupt), InterruptedCall(at):
+            again(unfitted)
+        assert not hasattr(unfitted, "net_") or is_whole(unfitted)
+        assert hasattr(unfitted, "n_features_in_") is hasattr(unfitted, "net_")
 
 
 def test_an_interrupted_fit_puts_the_generators_back(blobs):

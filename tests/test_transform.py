@@ -9,6 +9,7 @@ from conftest import small
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from skorch.callbacks import Callback
 
 from sk_rqvae import QuantizeForwardMode
 from sk_rqvae.metrics import explained_variance, reconstruction_error
@@ -135,6 +136,24 @@ def test_any_chunks_in_any_order_give_the_same_bits(fitted, blobs, data):
             np.testing.assert_array_equal(fitted.inverse_transform(again), back[part])
 
 
+@pytest.mark.slow
+def test_a_million_rows_have_the_same_codes_in_other_chunks_and_another_order(blobs):
+    model = small(hidden_dims=(16,), n_beams=3, max_epochs=2).fit(blobs)
+    rng = np.random.default_rng(0)
+    spread = rng.normal(size=(1_000_000, 12)).astype(np.float32)
+    rows = blobs[rng.integers(len(blobs), size=len(spread))] + 0.3 * spread
+    codes = model.transform(rows)
+    order = rng.permutation(len(rows))
+    cuts = np.sort(rng.choice(len(rows), size=300, replace=False))
+    for part in np.split(order, cuts):
+        np.testing.assert_array_equal(model.transform(rows[part]), codes[part])
+    back = model.inverse_transform(codes)
+    for part in np.split(order, cuts)[:30]:
+        np.testing.assert_array_equal(model.inverse_transform(codes[part]), back[part])
+    alone = np.concatenate([model.transform(row[None]) for row in rows[:1000]])
+    np.testing.assert_array_equal(alone, codes[:1000])
+
+
 def test_the_same_numbers_in_another_dtype_or_layout_have_the_same_codes(fitted, blobs):
     codes = fitted.transform(blobs)
     for rows in (
@@ -158,6 +177,30 @@ def test_threads_that_share_an_estimator_get_the_single_threads_answer(fitted, b
         for found in pool.map(there_and_back, range(16)):
             np.testing.assert_array_equal(found[0], codes)
             np.testing.assert_array_equal(found[1], back)
+
+
+class AskMeanwhile(Callback):
+    """Transform with the estimator that is being fitted, in every epoch."""
+
+    def __init__(self, rows):
+        self.rows = rows
+        self.answers = []
+
+    def on_epoch_end(self, net, **kwargs):
+        self.answers.append(self.estimator.transform(self.rows))
+
+
+@pytest.mark.parametrize("warm_start", [False, True])
+def test_while_a_fit_runs_the_old_model_answers(blobs, warm_start):
+    estimator = small(max_epochs=2, warm_start=warm_start).fit(blobs)
+    codes = estimator.transform(blobs)
+    meanwhile = AskMeanwhile(blobs)
+    meanwhile.estimator = estimator
+    estimator.set_params(callbacks=[meanwhile], random_state=1, lr=0.01).fit(blobs)
+    assert len(meanwhile.answers) == 2
+    for answer in meanwhile.answers:
+        np.testing.assert_array_equal(answer, codes)
+    assert not np.array_equal(estimator.transform(blobs), codes)
 
 
 def test_transforming_changes_neither_the_model_nor_the_generators(variant):

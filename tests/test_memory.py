@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not Path("/proc/self/status").exists(), reason="needs Linux's /proc"
+    ),
+]
+
+ROWS, COLUMNS = 100_000, 768
+MB_OF_FILE = ROWS * COLUMNS * 4 / 2**20
+
+# Prints by how many MiB anonymous memory, which pages of the file are not, grew at most
+# in each call. The first fit imports what training needs, and does not count.
+SCRIPT = """
+import sys, threading
+import numpy as np
+from conftest import small
+
+def anonymous_mb():
+    with open("/proc/self/status") as status:
+        fields = dict(line.split(":", 1) for line in status)
+    return int(fields["RssAnon"].split()[0]) / 1024
+
+def peak_growth(call):
+    before = peak = anonymous_mb()
+    over = threading.Event()
+    def sample():
+        nonlocal peak
+        while not over.wait(0.002):
+            peak = max(peak, anonymous_mb())
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        call()
+    finally:
+        over.set()
+        thread.join()
+    return peak - before
+
+model = small(
+    hidden_dims=(16,), embed_dim=8, n_layers=2, n_beams=2, max_epochs=1,
+    batch_size=1024, init_sample_size=2048, resident_mb=0, **eval(sys.argv[2]),
+)
+model.fit(np.random.default_rng(0).integers(0, 2, (300, 20)))
+rows = np.load(sys.argv[1], mmap_mode="r")
+for call in (model.fit, model.partial_fit, model.transform, model.score):
+    print(peak_growth(lambda: call(rows)))
+"""
+
+
+def write_rows(path, dtype):
+    """A matrix on disk of the same size for every dtype, its last column binary."""
+    n_rows = ROWS * 4 // np.dtype(dtype).itemsize
+    rows = np.lib.format.open_memmap(path, "w+", dtype, (n_rows, COLUMNS))
+    rng = np.random.default_rng(0)
+    block = rng.standard_normal((10_000, COLUMNS), dtype=np.float32) + 3
+    for start in range(0, n_rows, len(block)):
+        part = rows[start : start + len(block)]
+        part[:] = block * rng.choice([1, 1.5], COLUMNS)
+        part[:, -1] = block[:, -1] > 3
+    rows.flush()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "options"),
+    [
+        (np.float32, {}),
+        # Its sum overflows, and so is no proof that all values are finite.
+        (np.float16, {"early_stopping": True, "n_cat_features": 1}),
+    ],
+    ids=["float32", "float16, with everything"],
+)
+def test_no_call_on_a_memory_map_holds_a_copy_of_it(
+    tmp_path, fresh_python, dtype, options
+):
+    path = tmp_path / "rows.npy"
+    write_rows(path, dtype)
+    growth = list(map(float, fresh_python(SCRIPT, path, options).split()))
+    path.unlink()
+    assert max(growth) < 0.9 * MB_OF_FILE
+    transform = growth[2]
+    assert transform < 0.3 * MB_OF_FILE
