@@ -158,6 +158,7 @@ class RQVAENet(NeuralNet):
             step = step_fn(batch, **fit_params)
             totals.add(step["parts"], step["codes"])
             self.notify("on_batch_end", batch=batch, training=training, **step)
+        self.module_.eval()  # what callbacks see after an epoch is the model in use
         if training:
             self._record_training(totals, iterator)
             self.history.record("lr", lr)
@@ -241,7 +242,6 @@ class RQVAENet(NeuralNet):
         n_dead = int((totals.counts == 0).sum())
         if not (self.restart_dead_codes and n_dead):
             return [0] * len(totals.sizes)
-        self.module_.eval()
         n_rows = min(_ROWS_A_DEAD_CODE * n_dead, _LARGEST_RESTART_SAMPLE)
         with torch.no_grad():
             latents = self.module_.encode(iterator.dataset.sample(n_rows))

@@ -335,6 +335,19 @@ def test_noise_is_drawn_in_training_only(blobs):
     np.testing.assert_array_equal(noisy.transform(blobs), noisy.transform(blobs))
 
 
+@pytest.mark.parametrize("restart", [True, False])
+def test_callbacks_see_the_model_in_evaluation_after_every_epoch(blobs, restart):
+    class Watch(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            net.history.record("in_training", net.module_.training)
+
+    # With one code nothing dies, so that nothing is restarted either.
+    estimator = small(
+        codebook_size=1, restart_dead_codes=restart, callbacks=[Watch()]
+    ).fit(blobs)
+    assert estimator.net_.history[:, "in_training"] == [False] * 5
+
+
 def test_weight_decay_is_for_the_perceptrons_alone(blobs):
     groups = small(weight_decay=0.3).fit(blobs).net_.optimizer_.param_groups
     module = small(weight_decay=0.3).fit(blobs).net_.module_
