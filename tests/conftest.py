@@ -8,11 +8,16 @@ from pathlib import Path
 # Without it scikit-learn skips a check; SciPy reads it when it is imported.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
 
 from sk_rqvae import RQVAETransformer
+
+# No test may fail for the time it takes on a busy machine.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 def small(**changes):

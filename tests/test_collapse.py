@@ -17,7 +17,7 @@ def ruinous(mode):
     """Random codebooks, a rate far too high, and nothing that repairs."""
     return small(
         codebook_mode=mode,
-        codebook_size=32,
+        codebook_size=64,
         codebook_kmeans_init=False,
         restart_dead_codes=False,
         lr=10.0,
@@ -40,8 +40,8 @@ def test_a_collapse_is_named_with_its_level_its_codes_and_a_remedy(blobs, mode):
     last = estimator.net_.history[-1]
     for message in messages:
         level = int(message.split()[1])
-        used = round(32 * last["usage"][level])
-        assert message.startswith(f"Layer {level} collapsed: {used} of 32 codes")
+        used = round(64 * last["usage"][level])
+        assert message.startswith(f"Layer {level} collapsed: {used} of 64 codes")
         for remedy in REMEDIES:
             assert remedy in message
 

@@ -28,9 +28,11 @@ def row_progress(doing: str, n_rows: int | None) -> Iterator[Callable[[int], Non
     callable
         Tells that so many more rows are done.
     """
-    with Progress(
-        console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True
-    ) as progress:
+    if not sys.stderr.isatty():
+        # A disabled bar writes an empty line in some releases of rich.
+        yield lambda n_more: None
+        return
+    with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(doing, total=n_rows)
         yield lambda n_more: progress.advance(task, n_more)
 
