@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sk_rqvae._codes import IntArray, row_keys
-from sk_rqvae._progress import EpochProgress
+from sk_rqvae._progress import bars_asked_for
 from sk_rqvae._transformer import RQVAETransformer
 from sk_rqvae.datasets import load_wordnet_nouns
 
@@ -34,16 +34,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             codebook_size=options.codebook_size,
             max_epochs=_NOUN_EPOCHS if options.items is None else None,
             random_state=options.seed,
-            callbacks=[EpochProgress(Console(stderr=True))],
         )
-        codes = model.fit_transform(rows)
         output = _output(options.items, options.output)
-        if output is not None:
-            np.save(output, codes)
+        with bars_asked_for():
+            codes = model.fit_transform(rows)
+            if output is not None:
+                np.save(output, codes)
+            report = model.report(rows)
     except (OSError, TypeError, ValueError) as error:
         sys.stderr.write(f"sk_rqvae: {error}\n")
         return 2
-    console.print(model.report(rows), "")
+    console.print(report, "")
     if nouns is not None:
         console.print(_by_prefix(codes, nouns))
     if output is not None:

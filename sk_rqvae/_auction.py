@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sk_rqvae._progress import Advance, untold
+
 _MULTIPLIER = 0x1E3779B97F4A7C15
 _ROUNDS = 100
 _ROWS_AT_ONCE = 65536
@@ -70,7 +72,7 @@ def look_up(price_list: PriceList, keys: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def auction(keys: Tensor, costs: Tensor) -> PriceList:
+def auction(keys: Tensor, costs: Tensor, advance: Advance = untold) -> PriceList:
     """Find prices at which rows choose different IDs.
 
     Parameters
@@ -80,6 +82,8 @@ def auction(keys: Tensor, costs: Tensor) -> PriceList:
         be the largest things in memory.
     costs : Tensor of shape (n, n_candidates), float32 or float64
         Error of the row under each.
+    advance : Advance, default=untold
+        Told of each round's share of the most there may be, at most 1 in all.
 
     Returns
     -------
@@ -107,6 +111,7 @@ def auction(keys: Tensor, costs: Tensor) -> PriceList:
         if not bool((raise_by > 0).any()):
             break
         prices += raise_by
+        advance(1 / _ROUNDS)
     priced = prices[:-1] > 0
     return PriceList(wanted[priced], prices[:-1][priced])
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sk_rqvae._batches import narrow
+from sk_rqvae._progress import Advance, untold
 
 _ROWS_ON_CPU = 256
 _ROWS_ON_CUDA = 16384
@@ -59,6 +60,7 @@ def map_rows(
     rows: NDArray[Any],
     out: NDArray[Any],
     device: torch.device,
+    advance: Advance = untold,
 ) -> NDArray[Any]:
     """Fill `out` with `function` of the rows, a block of one shape at a time.
 
@@ -69,6 +71,8 @@ def map_rows(
     rows : ndarray of shape (n, ...)
     out : ndarray of shape (n, ...)
     device : torch.device
+    advance : Advance, default=untold
+        Called with the number of rows of each block.
 
     Returns
     -------
@@ -76,5 +80,7 @@ def map_rows(
         `out`.
     """
     for part, block in equal_blocks(rows, device):
-        out[part] = function(block)[: part.stop - part.start].cpu().numpy()
+        n_rows = part.stop - part.start
+        out[part] = function(block)[:n_rows].cpu().numpy()
+        advance(n_rows)
     return out

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
+import sys
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -19,12 +18,14 @@ class EpochTable(PrintLog):
     """One printed row an epoch; values that a level has are printed side by side."""
 
     def format_row(self, row: dict[str, Any], key: str, color: str) -> str:
-        """Format one cell."""
+        """Format one cell, in colour where it is the best so far."""
         value = row[key]
         if isinstance(value, Sequence) and not isinstance(value, str):
             return " ".join(
                 str(each) if isinstance(each, int) else f"{each:.3g}" for each in value
             )
+        if not sys.stdout.isatty():
+            row = {key: value}  # skorch colours what is marked as the best
         return super().format_row(row, key, color)
 
 
@@ -44,55 +45,6 @@ class Annealing(Callback):
         epoch = len(net.history) - 1 - self.first_epoch_
         progress = epoch / max(1.0, _ANNEALED_AFTER * net.max_epochs)
         net.module_.quantizer.temperature.fill_(max(0.0, 1.0 - progress))
-
-
-class ScikitLearnCallbacks(Callback):
-    """Tell scikit-learn's callbacks when an epoch begins and ends.
-
-    Parameters
-    ----------
-    estimator : estimator
-        The estimator being fitted.
-    context : sklearn.callback.CallbackContext
-        The context of the fit.
-    data : dict
-        What `fit` was called with, ``X`` and ``y``.
-    adopt : callable
-        Gives an object the attributes of an estimator fitted with a net.
-    """
-
-    def __init__(
-        self,
-        estimator: Any,
-        context: Any,
-        data: dict[str, Any],
-        adopt: Callable[[Any, Any], None],
-    ) -> None:
-        self.estimator = estimator
-        self.context = context
-        self.data = data
-        self.adopt = adopt
-
-    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Open a task for the epoch."""
-        self.epoch_ = self.context.subcontext(task_name="epoch")
-        self.epoch_.call_on_fit_task_begin(estimator=self.estimator, **self.data)
-
-    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Close the task; skorch ends training where a callback raises an interrupt."""
-        if self.epoch_.call_on_fit_task_end(
-            estimator=self.estimator,
-            **self.data,
-            reconstruction_attributes=lambda: self._attributes(net),
-        ):
-            raise KeyboardInterrupt
-
-    def _attributes(self, net: Any) -> dict[str, Any]:
-        """What the estimator would have if training ended here."""
-        fitted = SimpleNamespace()
-        self.adopt(fitted, copy.deepcopy(net))
-        fitted.net_.module_.eval()
-        return vars(fitted)
 
 
 class LearningRateFactor:

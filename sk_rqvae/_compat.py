@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sk_rqvae._callbacks import ScikitLearnCallbacks
+from sk_rqvae._progress import FitProgress
+from sk_rqvae._tasks import FitTasks
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -20,40 +21,42 @@ except ImportError:  # scikit-learn < 1.9
         return method
 
 
+_MOST_PARTS = 3  # set-up, training, separation
+
 HAS_CALLBACKS = hasattr(CallbackSupportMixin, "set_callbacks")
 
 
 @contextmanager
 def fit_task(
     estimator: Any,
-    n_epochs: int,
     data: dict[str, Any],
     adopt: Callable[[Any, Any], None],
-) -> Iterator[list[Any]]:
-    """Open scikit-learn's task for a fit; yield the skorch callbacks that report to it.
+    otherwise: FitProgress,
+) -> Iterator[FitProgress]:
+    """Open scikit-learn's task for a fit, where it has tasks.
 
     Parameters
     ----------
     estimator : estimator
         What is being fitted.
-    n_epochs : int
-        Epochs at most.
     data : dict
         What `fit` was called with, ``X`` and ``y``.
     adopt : callable
         Gives an object the attributes of an estimator fitted with a net.
+    otherwise : FitProgress
+        Who is told how far the fit is if no callback of scikit-learn is set.
 
     Yields
     ------
-    list of callback
-        Empty where scikit-learn has no callbacks.
+    FitProgress
     """
     if not HAS_CALLBACKS:
-        yield []
+        yield otherwise
         return
-    context = estimator._init_callback_context(max_subtasks=n_epochs)
+    context = estimator._init_callback_context(max_subtasks=_MOST_PARTS)
     context.call_on_fit_task_begin(estimator=estimator, **data)
-    yield [ScikitLearnCallbacks(estimator, context, data, adopt)]
+    is_watched = hasattr(estimator, "_skl_callbacks")
+    yield FitTasks(estimator, context, data, adopt) if is_watched else otherwise
     context.call_on_fit_task_end(
         estimator=estimator, **data, reconstruction_attributes={}
     )

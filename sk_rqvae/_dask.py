@@ -188,10 +188,11 @@ def _frozen(estimator: Any) -> Any:
     """A fitted estimator's copy that later calls of its methods leave alone.
 
     They replace attributes and change none in place, so the copy can be shallow. It
-    checks no names of columns: they are checked once, where the graph is made.
+    checks no names of columns: they are checked once, where the graph is made. Dask
+    shows how far it is.
     """
     frozen = copy.copy(estimator)
-    frozen.callbacks = None
+    frozen.callbacks, frozen.verbose = None, 0
     for name in ("feature_names_in_", "_sklearn_output_config"):
         vars(frozen).pop(name, None)
     return frozen

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from sk_rqvae._distances import nearness
 from sk_rqvae._principal import principal_axes
+from sk_rqvae._progress import Advance, untold
 from sk_rqvae._smallest import nearest
 
 _ROWS_AT_ONCE = 16384
@@ -16,7 +20,9 @@ _ITERATIONS_A_STAGE = 10
 
 
 @torch.no_grad()
-def progressive_kmeans(points: Tensor, n_clusters: int) -> Tensor:
+def progressive_kmeans(
+    points: Tensor, n_clusters: int, advance: Advance = untold
+) -> Tensor:
     """Cluster in the first principal components, then in more and more of them.
 
     Started at once in many dimensions, k-means leaves many centres where they began,
@@ -28,6 +34,8 @@ def progressive_kmeans(points: Tensor, n_clusters: int) -> Tensor:
         Overwritten: a copy could be the largest thing in memory while a fit starts.
     n_clusters : int
         May exceed the number of points.
+    advance : Advance, default=untold
+        Told of each iteration's share, 1 in all.
 
     Returns
     -------
@@ -42,12 +50,17 @@ def progressive_kmeans(points: Tensor, n_clusters: int) -> Tensor:
     axes = principal_axes(points, points.shape[1])
     for block in points.split(_ROWS_AT_ONCE):
         block.copy_(block @ axes.T)
-    first, *later = stages(points.shape[1])
-    start = random_rows(points[:, :first], n_clusters)
-    centres = kmeans(points[:, :first], start, n_iterations=_ITERATIONS_A_STAGE)
-    for dim in later:
+    dims = stages(points.shape[1])
+    centres = random_rows(points[:, : dims[0]], n_clusters)
+    share = 1 / (len(dims) * _ITERATIONS_A_STAGE)
+    for dim in dims:
         start = F.pad(centres, (0, dim - centres.shape[1]))
-        centres = kmeans(points[:, :dim], start, n_iterations=_ITERATIONS_A_STAGE)
+        centres = kmeans(
+            points[:, :dim],
+            start,
+            n_iterations=_ITERATIONS_A_STAGE,
+            advance=partial(advance, share),
+        )
     return centres @ axes + mean
 
 
@@ -60,7 +73,13 @@ def stages(dim: int) -> list[int]:
 
 
 @torch.no_grad()
-def kmeans(points: Tensor, start: Tensor, *, n_iterations: int) -> Tensor:
+def kmeans(
+    points: Tensor,
+    start: Tensor,
+    *,
+    n_iterations: int,
+    advance: Callable[[], None] = untold,
+) -> Tensor:
     """Lloyd's algorithm; clusters that run empty split the largest.
 
     Parameters
@@ -69,6 +88,8 @@ def kmeans(points: Tensor, start: Tensor, *, n_iterations: int) -> Tensor:
     start : Tensor of shape (n_clusters, dim)
         Centres to begin with.
     n_iterations : int
+    advance : callable, default=untold
+        Called after each.
 
     Returns
     -------
@@ -81,6 +102,7 @@ def kmeans(points: Tensor, start: Tensor, *, n_iterations: int) -> Tensor:
     points, centres = points.contiguous(), start
     for _ in range(n_iterations):
         centres = _means(points, nearest_centre(points, centres), centres)
+        advance()
     return centres
 
 

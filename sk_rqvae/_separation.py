@@ -12,11 +12,16 @@ from torch import Tensor
 from sk_rqvae._auction import PriceList, auction, id_keys, no_prices
 from sk_rqvae._blocks import equal_blocks
 from sk_rqvae._module import RQVAEModule
+from sk_rqvae._progress import Advance, untold
+
+SEPARATION_STEPS = 2
 
 _MOST_ROWS = 5_000_000
 
 
-def price_shared_ids(module: RQVAEModule, X: NDArray[Any]) -> PriceList:
+def price_shared_ids(
+    module: RQVAEModule, X: NDArray[Any], advance: Advance = untold
+) -> PriceList:
     """Prices at which the rows of `X` that share an ID choose different ones.
 
     Parameters
@@ -26,6 +31,8 @@ def price_shared_ids(module: RQVAEModule, X: NDArray[Any]) -> PriceList:
     X : ndarray of shape (n, n_features)
         Rows in the user's units. Beyond `_MOST_ROWS` no prices are sought: the
         candidates of all rows are held in memory, some 150 bytes a row.
+    advance : Advance, default=untold
+        Told of shares of the two halves, candidates and auction, each 1 in all.
 
     Returns
     -------
@@ -36,12 +43,13 @@ def price_shared_ids(module: RQVAEModule, X: NDArray[Any]) -> PriceList:
     if n_beams == 1 or len(X) > _MOST_ROWS:
         return no_prices(device)
 
-    return auction(*_candidates(module, X, n_beams))
+    keys, costs = _candidates(module, X, n_beams, advance)
+    return auction(keys, costs, advance)
 
 
 @torch.no_grad()
 def _candidates(
-    module: RQVAEModule, X: NDArray[Any], n_beams: int
+    module: RQVAEModule, X: NDArray[Any], n_beams: int, advance: Advance
 ) -> tuple[Tensor, Tensor]:
     """Keys and costs of the IDs that each row could have."""
     device = module.input_mean.device
@@ -53,6 +61,7 @@ def _candidates(
         n_rows = part.stop - part.start
         keys[part] = id_keys(codes[:n_rows])
         costs[part] = errors[:n_rows]
+        advance(n_rows / len(X))
     return keys, costs
 
 

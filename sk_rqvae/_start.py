@@ -10,6 +10,7 @@ from torch import Tensor
 from sk_rqvae._kmeans import progressive_kmeans
 from sk_rqvae._module import RQVAEModule
 from sk_rqvae._principal import principal_axes
+from sk_rqvae._progress import Advance, untold
 from sk_rqvae._residual import ResidualQuantizer
 from sk_rqvae._search import beam_search, sum_of_codes
 
@@ -54,7 +55,12 @@ def start_paths(module: RQVAEModule, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def start_quantizer(
-    module: RQVAEModule, latents: Tensor, *, kmeans_init: bool, noise: float
+    module: RQVAEModule,
+    latents: Tensor,
+    *,
+    kmeans_init: bool,
+    noise: float,
+    advance: Advance = untold,
 ) -> None:
     """Set codebooks and noise of an untrained module from latents of data.
 
@@ -67,8 +73,12 @@ def start_quantizer(
     noise : float
         Noise on the encoder's input in training, in root mean square residuals of the
         starting codebooks.
+    advance : Advance, default=untold
+        Told of the clustering of each level, as 1 in all.
     """
-    error = start_codebooks(module.quantizer, latents, kmeans_init=kmeans_init)
+    error = start_codebooks(
+        module.quantizer, latents, kmeans_init=kmeans_init, advance=advance
+    )
     unexplained = error / latents.square().sum(1).mean().clamp_min(_SMALLEST_POWER)
     module.noise_scale.copy_(noise * unexplained.sqrt())
 
@@ -82,7 +92,11 @@ def _inward(x: Tensor, embed_dim: int) -> Tensor:
 
 
 def start_codebooks(
-    quantizer: ResidualQuantizer, latents: Tensor, *, kmeans_init: bool
+    quantizer: ResidualQuantizer,
+    latents: Tensor,
+    *,
+    kmeans_init: bool,
+    advance: Advance = untold,
 ) -> Tensor:
     """Set codebooks one by one, each on what a beam search over those before leaves.
 
@@ -92,6 +106,8 @@ def start_codebooks(
     latents : Tensor of shape (n, dim)
     kmeans_init : bool
         Cluster the residuals of all beams; otherwise draw random vectors.
+    advance : Advance, default=untold
+        Told of the clustering of each level, as 1 in all.
 
     Returns
     -------
@@ -116,8 +132,10 @@ def start_codebooks(
     for level in quantizer.levels:
         most = min(_POINTS_PER_CODE * level.size, _MOST_VALUES // latents.shape[1])
         points = _residuals(latents, codebooks, codes, errors, most)
-        find = progressive_kmeans if kmeans_init else random_vectors
-        level.set_vectors(find(points, level.size))
+        if kmeans_init:
+            level.set_vectors(progressive_kmeans(points, level.size, advance))
+        else:
+            level.set_vectors(random_vectors(points, level.size))
         del points  # frees memory for the search and for the next level's
         codebooks.append(level.vectors())
         codes, errors = _search_all(latents, codebooks, quantizer.n_beams)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from skorch.callbacks import Callback
 from skorch.helper import predefined_split
 from torch import Tensor
 
@@ -24,8 +25,9 @@ from sk_rqvae._callbacks import (
 from sk_rqvae._collapse import warn_of_collapse, warn_of_few_rows
 from sk_rqvae._moments import location_and_scale
 from sk_rqvae._net import RQVAENet
+from sk_rqvae._progress import Advance, FitProgress
 from sk_rqvae._seeds import draw_seed, seeded
-from sk_rqvae._separation import price_shared_ids
+from sk_rqvae._separation import SEPARATION_STEPS, price_shared_ids
 from sk_rqvae._settings import Settings, module_arguments
 from sk_rqvae._start import start_paths, start_quantizer
 
@@ -51,13 +53,13 @@ class Course:
     scheduled : bool
         Follow the learning rate schedule, anneal and stop early. Otherwise train at a
         constant rate and the lowest temperature, going on with the optimizer's state.
-    callbacks : list of callback
-        In addition to those of the course itself.
+    progress : FitProgress
+        Who is told how far it is.
     """
 
     max_epochs: int
     scheduled: bool
-    callbacks: list[Any]
+    progress: FitProgress
 
 
 def train(
@@ -89,14 +91,17 @@ def train(
     with seeded(seed, settings.device):
         if fitted is None:
             net = new_net(estimator, settings, X.shape[1])
-            n_distinct = _start_from_data(net, estimator, X)
+            n_parts = 1 + len(net.module__codebook_sizes)
+            with course.progress.steps("set-up", n_parts) as advance:
+                n_distinct = _start_from_data(net, estimator, X, advance)
         else:
             net = _copy_of(fitted, estimator, settings, X.shape[1])
             n_distinct = _count_distinct(_sample(net, estimator, X))
         training, held_out = _datasets(estimator, X, net, settings, course)
-        _prepare(net, estimator, settings, course, len(training), fitted)
         net.train_split = None if held_out is None else predefined_split(held_out)
-        net.partial_fit(training)
+        with course.progress.epochs(course.max_epochs) as counter:
+            _prepare(net, estimator, settings, course, len(training), fitted, counter)
+            net.partial_fit(training)
         net.check_finite(training.sample(_ROWS_CHECKED))
         net.module_.set_price_list(_price_list(net, estimator, X, course))
     net.callbacks, net.train_split = None, None
@@ -171,7 +176,9 @@ def _set_training_parameters(net: RQVAENet, estimator: Any) -> None:
     net.verbose = int(estimator.verbose)
 
 
-def _start_from_data(net: RQVAENet, estimator: Any, X: NDArray[Any]) -> int:
+def _start_from_data(
+    net: RQVAENet, estimator: Any, X: NDArray[Any], advance: Advance
+) -> int:
     """Location, scale and starting point, from the data or a sample; count its rows."""
     module = net.module_
     mean, scale = location_and_scale(X, estimator.n_cat_features)
@@ -184,11 +191,13 @@ def _start_from_data(net: RQVAENet, estimator: Any, X: NDArray[Any]) -> int:
     )
     latents = start_paths(module, sample)
     del sample  # frees memory for the codebooks
+    advance()
     start_quantizer(
         module,
         latents,
         kmeans_init=estimator.codebook_kmeans_init,
         noise=estimator.noise,
+        advance=advance,
     )
     return n_distinct
 
@@ -235,12 +244,13 @@ def _prepare(
     course: Course,
     n_rows: int,
     fitted: RQVAENet | None,
+    counter: Callback,
 ) -> None:
     """Optimizer, callbacks and length of this training."""
     net.max_epochs = course.max_epochs
     net.module_.set_mixed_precision(settings.mixed_precision)
     net.initialize_optimizer()
-    callbacks = list(course.callbacks)
+    callbacks = [counter]
     if course.scheduled:
         factor = LearningRateFactor(
             estimator.lr_schedule,
@@ -266,7 +276,8 @@ def _price_list(
 ) -> PriceList:
     """Prices for the IDs of the rows of a whole fit; a pass knows only some of them."""
     if estimator.separate_ids and course.scheduled:
-        return price_shared_ids(net.module_, X)
+        with course.progress.steps("separation", SEPARATION_STEPS) as advance:
+            return price_shared_ids(net.module_, X, advance)
     return no_prices(net.module_.input_mean.device)
 
 

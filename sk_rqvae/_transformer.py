@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from os import PathLike
 from typing import Any, Self
 
@@ -29,6 +29,7 @@ from sk_rqvae._module import RQVAEModule
 from sk_rqvae._onnx import write_onnx
 from sk_rqvae._out_of_memory import ENCODING, TRAINING, say_what_to_lower
 from sk_rqvae._pretrained import from_pretrained, save_pretrained
+from sk_rqvae._progress import Advance, FitBars, progress_bar
 from sk_rqvae._report import SemanticIDReport, summarise
 from sk_rqvae._seeds import draw_seed
 from sk_rqvae._settings import Settings, check_settings, count_epochs
@@ -154,7 +155,8 @@ QuantizeForwardMode or sequence of them, default="ste"
         Makes `fit` repeatable. None draws fresh entropy and leaves NumPy's global
         state alone.
     verbose : int, default=0
-        Print a table with a row an epoch.
+        Print a table with a row an epoch. Where standard error is a terminal, also draw
+        a bar on it while something takes longer than two seconds.
 
     Attributes
     ----------
@@ -304,9 +306,8 @@ QuantizeForwardMode or sequence of them, default="ste"
         settings = check_settings(self)
         X = self._gathered(X, settings)
         data = {"X": X, "y": y}
-        n_epochs = count_epochs(self, X)
-        with fit_task(self, n_epochs, data, adopt) as callbacks:
-            course = Course(n_epochs, scheduled=True, callbacks=callbacks)
+        with fit_task(self, data, adopt, FitBars(self.verbose > 0)) as progress:
+            course = Course(count_epochs(self, X), scheduled=True, progress=progress)
             self._fit(X, settings, course, going_on=self.warm_start)
         return self
 
@@ -335,7 +336,8 @@ QuantizeForwardMode or sequence of them, default="ste"
             If the loss is no longer finite.
         """
         settings = check_settings(self)
-        course = Course(max_epochs=1, scheduled=False, callbacks=[])
+        progress = FitBars(self.verbose > 0)
+        course = Course(max_epochs=1, scheduled=False, progress=progress)
         self._fit(self._gathered(X, settings), settings, course, going_on=True)
         return self
 
@@ -716,34 +718,52 @@ QuantizeForwardMode or sequence of them, default="ste"
         depth = codes.shape[1] if codes.ndim == 2 else len(sizes)
         return check_codes(codes, sizes[:depth], name="X")
 
+    def _bar(self, doing: str, n_rows: int) -> AbstractContextManager[Advance]:
+        return progress_bar(doing, n_rows, shown=self.verbose > 0)
+
     def _assign(self, rows: NDArray[Any]) -> IntArray:
         module = self.net_.module_
         stack = module.quantizer.searched()
         out = np.empty((len(rows), len(self._sizes())), dtype=np.int64)
-        with say_what_to_lower(self, ENCODING):
+        with (
+            say_what_to_lower(self, ENCODING),
+            self._bar("transforming", len(rows)) as advance,
+        ):
             return map_rows(
                 lambda block: module.assign(module.standardize(block), stack),
                 rows,
                 out,
                 module.input_mean.device,
+                advance,
             )
 
     def _reconstruct(self, codes: IntArray) -> NDArray[np.float64]:
         module = self.net_.module_
         out = np.empty((len(codes), self.n_features_in_))
-        with say_what_to_lower(self, ENCODING):
+        with (
+            say_what_to_lower(self, ENCODING),
+            self._bar("reconstructing", len(codes)) as advance,
+        ):
             return map_rows(
                 lambda block: module.restore(module.reconstruct(block)),
                 codes,
                 out,
                 module.input_mean.device,
+                advance,
             )
 
     def _explained(
         self, rows: NDArray[Any], codes: IntArray, depths: Sequence[int]
     ) -> NDArray[np.float64]:
         unit = float(self.net_.module_.input_scale.max())
-        return explained_by_depth(rows, codes, self._reconstruct, depths, unit)
+        with self._bar("scoring", len(rows) * len(depths)) as advance:
+
+            def reconstruct(part: IntArray) -> NDArray[np.float64]:
+                found = self._reconstruct(part)
+                advance(len(part))
+                return found
+
+            return explained_by_depth(rows, codes, reconstruct, depths, unit)
 
     def _n_cat_features(self) -> int:
         return self.net_.module_.n_cat_features

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 # Without it scikit-learn skips a check; SciPy reads it when it is imported.
@@ -12,8 +13,9 @@ import hypothesis
 import numpy as np
 import pytest
 import torch
+from rich.progress import Progress
 
-from sk_rqvae import RQVAETransformer
+from sk_rqvae import RQVAETransformer, _progress
 
 # No test may fail for the time it takes on a busy machine.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -81,3 +83,34 @@ def fresh_python():
         return done.stdout.strip()
 
     return run
+
+
+@pytest.fixture
+def wait_for_bar(monkeypatch):
+    """Show bars at once, and hold work up until its bar has been drawn."""
+    drawn = threading.Event()
+    update = Progress.update
+
+    def watched(self, *args, **kwargs):
+        update(self, *args, **kwargs)
+        drawn.set()
+
+    def wait():
+        for _ in range(2):  # the first may have begun before it was waited for
+            drawn.clear()
+            assert drawn.wait(20)
+
+    monkeypatch.setattr(Progress, "update", watched)
+    monkeypatch.setattr(_progress, "_SHOWN_AFTER", 0.0)
+    monkeypatch.setattr(_progress, "_DRAWN_EVERY", 0.01)
+    monkeypatch.setenv("TERM", "xterm")
+    return wait
+
+
+@pytest.fixture
+def bars(monkeypatch):
+    """The bars that would have been drawn."""
+    bars = []
+    monkeypatch.setattr(_progress._Bar, "start", lambda bar: bars.append(bar))
+    monkeypatch.setattr(_progress._Bar, "join", lambda bar: None)
+    return bars

@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 from conftest import assert_same_model, small
+from hypothesis import given
+from hypothesis import strategies as st
 from skorch.callbacks import (
     Callback,
     Checkpoint,
@@ -15,7 +17,9 @@ from skorch.callbacks import (
     TrainEndCheckpoint,
 )
 
-from sk_rqvae._compat import HAS_CALLBACKS
+from sk_rqvae import _progress
+from sk_rqvae._compat import HAS_CALLBACKS, CallbackSupportMixin
+from sk_rqvae._tasks import FitTasks
 
 
 class Counter(Callback):
@@ -181,11 +185,48 @@ class Tasks:
 
 
 @needs_sklearn_callbacks
-def test_scikit_learns_callbacks_hear_of_every_epoch(blobs):
+def test_scikit_learns_callbacks_hear_of_every_part_and_epoch(blobs):
     tasks = Tasks()
     small(max_epochs=2).set_callbacks(tasks).fit(blobs)
     epoch = ["begin epoch", "end epoch"]
-    assert tasks.log == ["setup", "begin fit", *epoch, *epoch, "end fit", "teardown"]
+    training = ["begin training", *epoch, *epoch, "end training"]
+    step = ["begin step", "end step"]
+    set_up = ["begin set-up", *4 * step, "end set-up"]
+    separation = ["begin separation", *2 * step, "end separation"]
+    fit = ["begin fit", *set_up, *training, *separation, "end fit"]
+    assert tasks.log == ["setup", *fit, "teardown"]
+
+
+@needs_sklearn_callbacks
+def test_training_that_goes_on_has_no_set_up(blobs):
+    tasks = Tasks()
+    model = small(max_epochs=1, separate_ids=False, warm_start=True).fit(blobs)
+    model.set_callbacks(tasks).fit(blobs)
+    epoch = ["begin epoch", "end epoch"]
+    fit = ["begin fit", "begin training", *epoch, "end training", "end fit"]
+    assert tasks.log == ["setup", *fit, "teardown"]
+
+
+@needs_sklearn_callbacks
+@given(
+    shares=st.lists(st.floats(0, 3), max_size=30),
+    total=st.floats(0.5, 1000),
+)
+def test_every_step_of_a_part_ends_whatever_was_told(shares, total):
+    class Watched(CallbackSupportMixin):
+        pass
+
+    tasks = Tasks()
+    watched = Watched().set_callbacks(tasks)
+    context = watched._init_callback_context(max_subtasks=1)
+    fit = FitTasks(watched, context, {"X": None, "y": None}, adopt=None)
+    with fit.steps("part", total) as advance:
+        for share in shares:
+            advance(share)
+    begun = tasks.log.count("begin step")
+    assert begun == tasks.log.count("end step")
+    assert 1 <= begun <= 100
+    assert tasks.log[-1] == "end part"
 
 
 @needs_sklearn_callbacks
@@ -224,11 +265,23 @@ def test_scikit_learns_callbacks_are_torn_down_after_a_failure(blobs):
 
 
 @needs_sklearn_callbacks
-def test_the_progress_bar_of_scikit_learn_counts_the_epochs(blobs, capsys):
+def test_the_progress_bar_of_scikit_learn_shows_the_parts(blobs, capsys):
     pytest.importorskip("rich")
     from sklearn.callback import ProgressBar as SklearnProgressBar
 
     small(max_epochs=2).set_callbacks(SklearnProgressBar()).fit(blobs)
     out = capsys.readouterr().out
-    assert "RQVAETransformer" in out
-    assert "100%" in out
+    for part in ("fit", "set-up", "training", "separation"):
+        (line,) = [line for line in out.splitlines() if f" - {part}" in line]
+        assert "RQVAETransformer" in line
+        assert "100%" in line
+
+
+@needs_sklearn_callbacks
+def test_where_scikit_learns_callbacks_are_set_no_bars_are_drawn(blobs, monkeypatch):
+    class Silent(Tasks):
+        def on_fit_task_end(self, estimator, context):
+            pass
+
+    monkeypatch.setattr(_progress, "_has_terminal", lambda: pytest.fail("asked"))
+    small(max_epochs=1, verbose=1).set_callbacks(Silent()).fit(blobs)

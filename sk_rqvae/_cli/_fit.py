@@ -14,7 +14,7 @@ from sk_rqvae._cli._options import (
 )
 from sk_rqvae._cli._parameters import add_parameters, given_parameters
 from sk_rqvae._cli._sources import mapped
-from sk_rqvae._cli._terminal import training_progress
+from sk_rqvae._progress import bars_asked_for
 from sk_rqvae._settings import check_settings
 from sk_rqvae._transformer import RQVAETransformer
 
@@ -48,14 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Learn a model and write it."""
-    model = RQVAETransformer(**given_parameters(options), callbacks=training_progress())
+    model = RQVAETransformer(**given_parameters(options))
     check_settings(model)
     refuse_to_overwrite(options.output, options.force)
     _check_folder(options.output)
-    with opened_items(options) as source, mapped(source) as rows:
+    with bars_asked_for(), opened_items(options) as source, mapped(source) as rows:
         model.fit(rows)
-    # Callbacks are not part of a saved model.
-    model.set_params(callbacks=None).save_pretrained(options.output)
+    model.save_pretrained(options.output)
 
 
 def _check_folder(path: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 
 from sk_rqvae._cli._options import add_items, add_model, opened_items, read_model
 from sk_rqvae._cli._sources import mapped
+from sk_rqvae._progress import bars_asked_for
 
 SUMMARY = "show what the IDs of a matrix's rows are worth"
 DESCRIPTION = """\
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Write the table."""
     model = read_model(options)
-    with opened_items(options) as source, mapped(source) as rows:
+    with bars_asked_for(), opened_items(options) as source, mapped(source) as rows:
         report = model.report(rows)
     columns = {name: column.tolist() for name, column in report.to_dict().items()}
     sys.stdout.write(f"{json.dumps(columns) if options.json else report}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from sk_rqvae._cli._arrays import GrowingNpy, npy_source, npz_source
 from sk_rqvae._cli._blocks import Columns, Source
 from sk_rqvae._cli._csv import csv_source
 from sk_rqvae._cli._parquet import parquet_source
+from sk_rqvae._progress import progress_bar
 
 _ARRAYS = (".npy", ".npz")
 _TABLES = {".csv": csv_source, ".parquet": parquet_source}
@@ -66,9 +68,12 @@ def mapped(source: Source) -> Iterator[NDArray[Any]]:
 def _copy(source: Source, path: Path) -> None:
     blocks = source.blocks()
     first = next(blocks)
-    with path.open("wb") as file:
+    with (
+        path.open("wb") as file,
+        progress_bar("reading", source.n_rows, shown=True) as advance,
+    ):
         copy = GrowingNpy(file, first.rows.shape[1], first.rows.dtype)
-        copy.append(first.rows)
-        for block in blocks:
+        for block in itertools.chain([first], blocks):
             copy.append(block.rows)
+            advance(len(block.rows))
         copy.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from sk_rqvae._cli._options import (
     read_model,
     refuse_to_overwrite,
 )
-from sk_rqvae._cli._terminal import row_progress
+from sk_rqvae._progress import progress_bar
 
 SUMMARY = "write the IDs of a matrix's rows"
 DESCRIPTION = """\
@@ -57,15 +58,19 @@ def run(options: argparse.Namespace) -> None:
     """Write IDs."""
     check_id_path(options.output)
     refuse_to_overwrite(options.output, options.force)
-    model = read_model(options)
+    model = read_model(options).set_params(verbose=0)
+    # On a terminal, the IDs themselves show how far it is.
+    shown = options.output is not None or not sys.stdout.isatty()
     with (
         opened_items(options) as source,
-        row_progress("transforming", source.n_rows) as advance,
+        progress_bar("transforming", source.n_rows, shown=shown) as advance,
         open_ids(options.output, len(model.codebooks_)) as append,
     ):
+        n_done = 0
         for items, rows in _numbered(source):
             append(items, model.transform(rows))
-            advance(len(rows))
+            n_done += len(rows)
+            advance(len(rows), f"{n_done} rows")
 
 
 def _numbered(source: Source) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
