@@ -318,9 +318,10 @@ class RQVAEModule(nn.Module):
 
         A candidate costs its error, plus the price of its ID if it has one.
         """
+        stack = stack or self.quantizer.searched()
+        if stack.n_beams == 1:
+            return stack.best(self.encode(x))
         codes, costs = self.candidates(x, stack)
-        if codes.shape[1] == 1:
-            return codes[:, 0]
         if len(self.price_keys):
             costs = costs + look_up(self.price_list(), id_keys(codes))
         best = costs.argmin(1).view(-1, 1, 1).expand(-1, 1, codes.shape[2])

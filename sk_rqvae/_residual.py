@@ -100,21 +100,21 @@ class ResidualQuantizer(nn.Module):
         """Choose codes, gather their vectors at once, and estimate gradients."""
         codebooks = self.codebooks()
         everything = torch.cat(codebooks)
-        codes = self._choose(latents, everything.detach())
+        codes = self._choose(latents, everything)
         vectors = F.embedding(codes + self.offsets, everything)
-        held = vectors.detach()
+        total = vectors.sum(1)
         residual = passed = latents
         for first, after in self._groups():
             if first:
                 residual = latents - passed
             estimate = self.modes[first].behaviour.estimate(
                 residual,
-                held[:, first:after].sum(1),
+                self._sum(vectors, first, after, total).detach(),
                 codebooks[first],
                 self.temperature,
             )
             passed = passed + estimate if first else estimate
-        return Quantized(codes, vectors, vectors.sum(1), passed)
+        return Quantized(codes, vectors, total, passed)
 
     def searched(self, n_beams: int | None = None) -> SearchedStack:
         """What a search can prepare, once as long as the codebooks stay the same."""
@@ -140,12 +140,20 @@ class ResidualQuantizer(nn.Module):
         ]
         return list(zip(starts, [*starts[1:], len(self.modes)], strict=True))
 
+    def _sum(self, vectors: Tensor, first: int, after: int, total: Tensor) -> Tensor:
+        """Sum over the levels of a group; `total` is that over all levels."""
+        if after - first == 1:
+            return vectors.select(1, first)
+        if after - first == len(self.modes):
+            return total
+        return vectors[:, first:after].sum(1)
+
     def _choose(self, latents: Tensor, everything: Tensor) -> Tensor:
         prices = [
             _tempered(mode.behaviour.prices, self.temperature) for mode in self.modes
         ]
         stack = SearchedStack(everything, self.sizes, self.n_beams)
-        return stack.search(latents.detach(), prices).codes[:, 0]
+        return stack.best(latents, prices)
 
 
 def _tempered(prices: Prices | None, temperature: Tensor) -> Prices | None:

@@ -52,7 +52,7 @@ def beam_search(
         Prefixes kept a row. Early levels keep fewer where fewer exist.
     prices : sequence of callable or None, optional
         For each level None, or a function from the distances of the best prefix's
-        residuals to what is taken off every code's distance.
+        residuals, up to a constant a row, to what is taken off every code's distance.
 
     Returns
     -------
@@ -93,39 +93,46 @@ class SearchedStack:
             self._lengths = everything.square().sum(1)
             self._sizes = list(sizes)
             self._codebooks = everything.split(self._sizes)
-            self._n_beams = n_beams
+            self.n_beams = n_beams
             tabulated = n_beams > 1 and sum(sizes) <= _LARGEST_TABLE
             self._overlaps = self._tables() if tabulated else None
 
     def search(self, latents: Tensor, prices: Prices | None = None) -> Beams:
         """See `beam_search`."""
-        charges = prices or [None] * len(self._codebooks)
         with torch.no_grad():
-            if self._n_beams == 1:
-                return self._one_beam(latents, charges)
-            return self._several_beams(latents, charges)
+            if self.n_beams > 1:
+                return self._several_beams(latents, self._charges(prices))
+            codes = self._one_beam(latents, self._charges(prices))
+            left_over = latents - sum_of_codes(self._codebooks, codes)
+            return Beams(codes.unsqueeze(1), left_over.square().sum(1, keepdim=True))
 
-    def _one_beam(self, latents: Tensor, prices: Prices) -> Beams:
+    def best(self, latents: Tensor, prices: Prices | None = None) -> Tensor:
+        """The codes of the best beam alone, ``(n, n_layers)``, int64."""
+        with torch.no_grad():
+            if self.n_beams > 1:
+                return self._several_beams(latents, self._charges(prices)).codes[:, 0]
+            return self._one_beam(latents, self._charges(prices))
+
+    def _charges(self, prices: Prices | None) -> Prices:
+        return prices or [None] * len(self._codebooks)
+
+    def _one_beam(self, latents: Tensor, prices: Prices) -> Tensor:
         residual = latents
-        codes = []
-        levels = zip(
-            self._codebooks, self._lengths.split(self._sizes), prices, strict=True
-        )
-        for codebook, lengths, price in levels:
-            gains = torch.addmm(lengths, residual, codebook.T, alpha=-2)
-            if price is not None:
-                length = residual.square().sum(1, keepdim=True)
-                gains = gains - price(gains + length)
-            code = nearest(gains)
-            residual = residual - F.embedding(code, codebook)
-            codes.append(code)
-        errors = residual.square().sum(1, keepdim=True)
-        return Beams(torch.stack(codes, dim=1).unsqueeze(1), errors)
+        codes: list[Tensor] = []
+        all_lengths = self._lengths.split(self._sizes)
+        for level, codebook in enumerate(self._codebooks):
+            if codes:
+                before = F.embedding(codes[-1], self._codebooks[level - 1])
+                residual = residual - before
+            gains = torch.addmm(all_lengths[level], residual, codebook.T, alpha=-2)
+            price = prices[level]
+            codes.append(nearest(gains if price is None else gains - price(gains)))
+        return torch.stack(codes, dim=1)
 
     def _several_beams(self, latents: Tensor, prices: Prices) -> Beams:
         products = torch.addmm(self._lengths, latents, self._everything.T, alpha=-2)
         alone = products.split(self._sizes, dim=1)
-        codes = latents.new_empty((len(latents), 1, 0), dtype=torch.int64)
+        codes = latents.new_empty(0, dtype=torch.int64)
         costs = errors = latents.square().sum(1, keepdim=True)
         for level, price in enumerate(prices):
             size = self._sizes[level]
@@ -139,23 +146,21 @@ class SearchedStack:
                 extended = gains + errors.unsqueeze(2)
                 charge = 0.0 if price is None else price(extended[:, 0])
                 charged = costs.unsqueeze(2) + gains - charge
-            count = min(self._n_beams, charged.shape[1] * size)
+            count = min(self.n_beams, charged.shape[1] * size)
             costs, kept = smallest(charged.flatten(1), count)
             if charged is extended:
                 errors = costs
             else:
                 errors = extended.flatten(1).gather(1, kept)
-            parent = kept.div(size, rounding_mode="floor")
-            history = codes.gather(1, parent.unsqueeze(2).expand(-1, -1, level))
-            code = (kept - parent * size).unsqueeze(2)
-            codes = torch.cat([history, code], dim=2)
+            codes = _extended(codes, kept, size) if level else kept.unsqueeze(2)
         return Beams(codes, errors)
 
     def _tables(self) -> list[list[Tensor]]:
-        """Twice the products of each level's codes with those of the levels before."""
+        """For levels but the first, twice the products with codes of earlier levels."""
+        doubled = [2 * codebook.T for codebook in self._codebooks[1:]]
         return [
-            [2 * (earlier @ codebook.T) for earlier in self._codebooks[:level]]
-            for level, codebook in enumerate(self._codebooks)
+            [earlier @ codebook for earlier in self._codebooks[:level]]
+            for level, codebook in enumerate(doubled, start=1)
         ]
 
     def _overlap(self, level: int, codes: Tensor) -> Tensor:
@@ -163,11 +168,18 @@ class SearchedStack:
         if self._overlaps is None:
             sums = sum_of_codes(self._codebooks, codes)
             return 2 * (sums @ self._codebooks[level].T)
-        first, *others = self._overlaps[level]
+        first, *others = self._overlaps[level - 1]
         total = F.embedding(codes[:, :, 0], first)
         for earlier, table in enumerate(others, start=1):
             total += F.embedding(codes[:, :, earlier], table)
         return total
+
+
+def _extended(codes: Tensor, kept: Tensor, size: int) -> Tensor:
+    """Prefixes with one more code; `kept` are places among all extensions of a row."""
+    parent = kept.div(size, rounding_mode="floor").unsqueeze(2)
+    history = codes.gather(1, parent.expand(-1, -1, codes.shape[2]))
+    return torch.cat([history, kept.remainder(size).unsqueeze(2)], dim=2)
 
 
 def sum_of_codes(codebooks: Sequence[Tensor], codes: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.dlpack import from_dlpack
 
 _FEW = 10
 
@@ -22,7 +23,7 @@ def nearest(distances: Tensor) -> Tensor:
     """
     if _runs_on_cpu(distances):
         # torch's reduction to an index is not vectorised on CPUs, NumPy's is.
-        return torch.from_numpy(distances.numpy().argmin(axis=1))
+        return from_dlpack(distances.numpy().argmin(axis=1))
     return distances.argmin(1)
 
 
@@ -60,7 +61,7 @@ def _one_after_another(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
         found[:, place] = entries[rows, where[:, place]]
         entries[rows, where[:, place]] = np.inf
     entries[rows[:, None], where] = found
-    return torch.from_numpy(found), torch.from_numpy(where)
+    return from_dlpack(found), from_dlpack(where)
 
 
 def _runs_on_cpu(tensor: Tensor) -> bool:
