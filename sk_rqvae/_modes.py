@@ -10,16 +10,14 @@ line to `QuantizeForwardMode`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
-
-from sk_rqvae._distances import squared_distances
 
 Estimator = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 Prices = Callable[[Tensor], Tensor]
@@ -27,9 +25,7 @@ Prices = Callable[[Tensor], Tensor]
 _SMALLEST_NORM = 1e-6
 _LOWEST_TEMPERATURE = 0.02
 _SINKHORN_EPSILON = 0.05
-_SINKHORN_ITERATIONS = 30
-_SINKHORN_ITERATIONS_FOR_FEW = 100
-_FEW_CODES = 128
+_SINKHORN_RELAXATIONS = (4.0, 10.0, 2.0, 6.0, 2.0)
 
 
 def straight_through(
@@ -111,13 +107,49 @@ def gumbel_softmax(
     Jang, Gu and Poole (2017), arXiv:1611.01144; Maddison, Mnih and Teh (2017),
     arXiv:1611.00712.
     """
-    variance = (residual - chosen).detach().square().mean()
-    smallest = torch.finfo(variance.dtype).tiny
-    logits = squared_distances(residual, codebook) / (-2 * variance.clamp_min(smallest))
-    noise = -torch.empty_like(logits).exponential_().log()
-    tempered = temperature.clamp_min(_LOWEST_TEMPERATURE)
-    weights = torch.softmax((logits + tempered * noise) / tempered, dim=-1)
-    return weights @ codebook
+    with torch.no_grad():
+        tempered = temperature.clamp_min(_LOWEST_TEMPERATURE)
+        smallest = torch.finfo(residual.dtype).tiny
+        width = (F.mse_loss(residual, chosen) * tempered).clamp_min(smallest)
+        # Of an exponential time, minus the logarithm is Gumbel noise.
+        log_times = residual.new_empty(len(residual), len(codebook))
+        log_times.exponential_().log_()
+    mixture: Tensor = _Mixture.apply(residual, codebook, width, log_times)  # type: ignore[no-untyped-call]
+    return mixture
+
+
+class _Mixture(torch.autograd.Function):
+    r"""Codes mixed with weights proportional to their kernel over their times.
+
+    Written out, with a derivative that takes half as many operations as recorded ones.
+    For weights :math:`w` and the gradient :math:`g` of the mixture :math:`m`, logits
+    :math:`-\lVert e - c_j \rVert^2 / 2 \omega` receive
+    :math:`w_j\, g \cdot (c_j - m)`, which sums to zero over the codes.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, residual: Tensor, codebook: Tensor, width: Tensor, log_times: Tensor
+    ) -> Tensor:
+        lengths = codebook.square().sum(1)
+        nearness = torch.addmm(lengths, residual, codebook.T, beta=-0.5)
+        # Else a small width would make more than one weight infinite.
+        nearness.sub_(nearness.amax(1, keepdim=True))
+        weights = torch.softmax(nearness.div_(width).sub_(log_times), dim=1)
+        mixture = weights @ codebook
+        ctx.save_for_backward(residual, codebook, width, weights, mixture)
+        return mixture
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        residual, codebook, width, weights, mixture = ctx.saved_tensors
+        along_mixture = (gradient * mixture).sum(1, keepdim=True)
+        slopes = torch.addmm(along_mixture, gradient, codebook.T, beta=-1)
+        slopes.mul_(weights).div_(width)
+        of_codebook = torch.addmm(weights.T @ gradient, slopes.T, residual)
+        of_codebook.addcmul_(slopes.sum(0).unsqueeze(1), codebook, value=-1)
+        return slopes @ codebook, of_codebook, None, None
 
 
 def sinkhorn_prices(distances: Tensor) -> Tensor:
@@ -135,24 +167,37 @@ def sinkhorn_prices(distances: Tensor) -> Tensor:
     Returns
     -------
     Tensor of shape (codebook_size,)
-        Prices in the units of `distances`. After them, the soft assignment's mass on a
-        code is within 10% of 1 / `codebook_size`.
+        Prices in the units of `distances`, up to a constant. After them, the soft
+        assignment's mass on a code is, as a rule, within 10% of 1 / `codebook_size`.
+
+    Notes
+    -----
+    Near the solution an iteration multiplies errors by the eigenvalues of its
+    derivative, which lie in :math:`[0, 1)`; relaxed by :math:`\omega`, eigenvalue
+    :math:`\lambda` becomes :math:`1 - \omega (1 - \lambda)`. Plain iterations quench
+    the small eigenvalues, and each relaxed one between them strikes out a large one,
+    as in Richardson's method. Eleven iterations then do what takes thirty plain ones
+    or, with few codes, a hundred.
 
     References
     ----------
     Cuturi (2013), arXiv:1306.0895; used for semantic IDs by LC-Rec, arXiv:2311.09049.
+    Over-relaxation: Thibault et al. (2021), arXiv:1711.01851.
     """
-    n_rows, n_codes = distances.shape
-    spread = (distances.mean(1) - distances.amin(1)).mean()
-    epsilon = (_SINKHORN_EPSILON * spread).clamp_min(torch.finfo(spread.dtype).tiny)
-    affinity = -(distances - distances.amin(1, keepdim=True)) / epsilon
-    log_share = math.log(n_rows / n_codes)
-    log_prices = torch.zeros(n_codes, device=distances.device, dtype=distances.dtype)
-    few = n_codes < _FEW_CODES
-    for _ in range(_SINKHORN_ITERATIONS_FOR_FEW if few else _SINKHORN_ITERATIONS):
-        log_rows = torch.logsumexp(affinity + log_prices, dim=1, keepdim=True)
-        log_prices = log_share - torch.logsumexp(affinity - log_rows, dim=0)
-    return log_prices * epsilon
+    further = distances - distances.amin(1, keepdim=True)
+    largest = -torch.finfo(distances.dtype).tiny
+    scale = (-_SINKHORN_EPSILON * further.mean()).clamp_max(largest)
+    log_plan = further / scale
+    for relaxation in _SINKHORN_RELAXATIONS:
+        of_rows = torch.log_softmax(_balanced(log_plan), 1)
+        log_plan = torch.lerp(of_rows, torch.log_softmax(of_rows, 0), relaxation)
+    # What a row of the plan gained is the row's own constant plus the prices.
+    return torch.addcmul(further[0], _balanced(log_plan)[0], scale, value=-1)
+
+
+def _balanced(log_plan: Tensor) -> Tensor:
+    """One iteration: equal mass on every row, then on every code."""
+    return torch.log_softmax(torch.log_softmax(log_plan, 1), 0)
 
 
 class Behaviour(NamedTuple):
