@@ -3,9 +3,10 @@
 Every figure is a ratio of times taken in turns in this process, the best of several, or
 a count. The rows are random: what they are does not change what a step costs. The
 bare autoencoder has the papers' layers, batches of 1024, fused AdamW and no quantizer.
-For example::
+For example, all of it, and the counts alone::
 
     python benchmarks/speed.py
+    python benchmarks/speed.py --counts
 """
 
 from __future__ import annotations
@@ -67,6 +68,13 @@ EXTRAS: dict[str, dict[str, Any]] = {
     "rotation_trick": {"codebook_mode": "rotation_trick"},
     "sinkhorn": {"codebook_mode": "sinkhorn"},
 }
+ALL_ON: dict[str, Any] = {
+    "linear_path": True,
+    "dropout": 0.2,
+    "noise": 0.7,
+    "prefix_weight": 0.3,
+    "n_beams": 5,
+}
 HEADER = ("what", "measured", "target")
 Row = tuple[str, str, str]
 
@@ -78,12 +86,14 @@ def main() -> None:
     # Epochs here are far too few to train anything.
     warnings.simplefilter("ignore", CollapseWarning)
     X = np.random.default_rng(0).normal(size=(N_ROWS, N_FEATURES)).astype(np.float32)
-    rows = [
-        *_epochs(X, arguments),
-        *_rivals(X, arguments),
-        *_counts(X),
-        *_transforms(X, arguments),
-    ]
+    rows = list(_counts(X))
+    if not arguments.counts:
+        rows = [
+            *_epochs(X, arguments),
+            *_rivals(X, arguments),
+            *rows,
+            *_transforms(X, arguments),
+        ]
     print(
         f"{N_ROWS} x {N_FEATURES}, layers {HIDDEN_DIMS}, latent {LATENT_DIM}, "
         f"{N_LAYERS} x {N_CODES} codes, batch {BATCH_SIZE}; {conditions(arguments)}",
@@ -96,6 +106,9 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--turns", type=int, default=5, help="runs of which the best")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--counts", action="store_true", help="count operations, and time nothing"
+    )
     parser.set_defaults(seeds=[0], quick=False)
     return parser.parse_args()
 
@@ -115,14 +128,7 @@ def _epochs(X: Matrix, arguments: argparse.Namespace) -> Iterator[Row]:
     yield "set-up / epoch, 5 beams", f"{share:.1f}", "<= 3"
     for name, changes in EXTRAS.items():
         yield f"epoch / bare epoch, {name}", f"{timed(**changes).ratio_:.2f}", ""
-    switched_on = {
-        "linear_path": True,
-        "dropout": 0.2,
-        "noise": 0.7,
-        "prefix_weight": 0.3,
-        "n_beams": 5,
-    }
-    all_on = timed(**switched_on)
+    all_on = timed(**ALL_ON)
     yield "epoch / bare epoch, all of STE's extras", f"{all_on.ratio_:.2f}", ""
 
 
@@ -209,6 +215,8 @@ def _counts(X: Matrix) -> Iterator[Row]:
         yield f"host synchronisations a step, {mode}", str(waits), "0"
         total = " / ".join(str(sum(counts.values())) for counts in (small, large))
         yield f"operations a step, {mode}, 128 / 512 codes", total, "<= 300"
+        extras = _counted(X, codebook_mode=mode, **ALL_ON)
+        yield f"operations a step, {mode}, all extras", str(sum(extras.values())), ""
 
 
 def _counted(X: Matrix, **changes: Any) -> Any:

@@ -176,8 +176,8 @@ def sinkhorn_prices(distances: Tensor) -> Tensor:
     derivative, which lie in :math:`[0, 1)`; relaxed by :math:`\omega`, eigenvalue
     :math:`\lambda` becomes :math:`1 - \omega (1 - \lambda)`. Plain iterations quench
     the small eigenvalues, and each relaxed one between them strikes out a large one,
-    as in Richardson's method. Eleven iterations then do what takes thirty plain ones
-    or, with few codes, a hundred.
+    as in Richardson's method. Eleven iterations then leave masses about as even as
+    thirty plain ones.
 
     References
     ----------
