@@ -128,6 +128,7 @@ class _EpochCounter(Callback):
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Remember where this training starts."""
         self.n_before_ = len(net.history)
+        self.advance(0, f"epoch 0/{net.max_epochs}")
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Advance, and say which epoch this was."""

@@ -89,6 +89,7 @@ def test_the_parts_of_a_fit_are_done_when_they_are_over(blobs, bars):
         ("training", 2),
         ("separation", 2),
     ]
+    assert bars[1].note.startswith("epoch 2/2, reconstruction 0.")
     set_up, training, separation = (bar.n_done for bar in bars)
     assert set_up == pytest.approx(4)
     assert training == 2
