@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import random
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from conftest import assert_same_model, small
 
-from sk_rqvae import QuantizeForwardMode
+from sk_rqvae import QuantizeForwardMode, RQVAETransformer
 
 MODES = [mode.value for mode in QuantizeForwardMode]
 
@@ -19,8 +20,10 @@ def test_one_seed_gives_one_model_bit_for_bit(blobs, mode):
     first, second = (small(**options).fit(blobs) for _ in range(2))
     assert_same_model(first, second)
     np.testing.assert_array_equal(first.transform(blobs), second.transform(blobs))
-    losses = [each.net_.history[:, "train_loss"] for each in (first, second)]
-    assert losses[0] == losses[1]
+    histories = [copy.deepcopy(each.net_.history) for each in (first, second)]
+    for row in [row for history in histories for row in history]:
+        assert row.pop("dur") > 0
+    assert histories[0] == histories[1]
 
 
 def test_other_seeds_give_other_models(blobs):
@@ -51,23 +54,49 @@ def test_a_random_state_instance_moves_on_from_fit_to_fit(blobs):
 SEEDED_FIT = """
 import sys
 import numpy as np
-from conftest import assert_same_model, small
+from conftest import small
 rows = np.load(sys.argv[1])
-codes = small(codebook_mode=sys.argv[2].split()).fit_transform(rows)
-np.save(sys.argv[3], codes)
+model = small(codebook_mode=sys.argv[2].split()).fit(rows)
+np.save(sys.argv[3], model.transform(rows))
+model.save_pretrained(sys.argv[4])
 """
 
 
-def test_one_seed_gives_the_same_ids_in_a_fresh_process(blobs, fresh_python, tmp_path):
+def test_one_seed_gives_the_same_model_in_a_fresh_process(
+    blobs, fresh_python, tmp_path
+):
     np.save(tmp_path / "rows.npy", blobs)
     modes = ["gumbel_softmax", "sinkhorn", "rotation_trick"]
-    fresh_python(
-        SEEDED_FIT, tmp_path / "rows.npy", " ".join(modes), tmp_path / "codes.npy"
-    )
+    names = tmp_path / "codes.npy", tmp_path / "model"
+    fresh_python(SEEDED_FIT, tmp_path / "rows.npy", " ".join(modes), *names)
+    here = small(codebook_mode=modes).fit(blobs)
+    assert_same_model(RQVAETransformer.from_pretrained(tmp_path / "model"), here)
     np.testing.assert_array_equal(
-        np.load(tmp_path / "codes.npy"),
-        small(codebook_mode=modes).fit_transform(blobs),
+        np.load(tmp_path / "codes.npy"), here.transform(blobs)
     )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: rows[::-1],
+        lambda rows: np.concatenate([rows, rows[:1]]),
+        lambda rows: rows.astype(np.float16),
+    ],
+    ids=["another order", "one more row", "rounded"],
+)
+def test_a_change_to_the_data_is_a_change_to_the_model(blobs, change):
+    other = small().fit(change(blobs)).transform(blobs)
+    share = (other != small().fit_transform(blobs)).any(axis=1).mean()
+    assert share > 0.5
+
+
+def test_streamed_rows_train_another_model_than_resident_ones(blobs):
+    codes = [
+        small(resident_mb=resident_mb).fit_transform(blobs)
+        for resident_mb in (0, "auto")
+    ]
+    assert not np.array_equal(*codes)
 
 
 def test_fits_in_threads_give_what_they_give_alone(blobs):

@@ -3,6 +3,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import small
@@ -105,19 +106,26 @@ def test_transforming_back_gives_the_models_own_reconstruction(variant):
     )
 
 
-def test_codes_do_not_depend_on_the_order_of_rows(variant):
+def test_codes_and_rows_do_not_depend_on_their_order(variant):
     estimator, rows = variant
     order = np.random.default_rng(0).permutation(len(rows))
+    codes = estimator.transform(rows)
+    np.testing.assert_array_equal(estimator.transform(rows[order]), codes[order])
     np.testing.assert_array_equal(
-        estimator.transform(rows[order]), estimator.transform(rows)[order]
+        estimator.inverse_transform(codes[order]),
+        estimator.inverse_transform(codes)[order],
     )
 
 
-def test_row_by_row_gives_the_codes_of_all_at_once(variant):
+def test_one_by_one_gives_what_all_at_once_give(variant):
     estimator, rows = variant
     codes = estimator.transform(rows)
     alone = np.concatenate([estimator.transform(row[None]) for row in rows[:40]])
     np.testing.assert_array_equal(alone, codes[:40])
+    back = [estimator.inverse_transform(each[None]) for each in codes[:40]]
+    np.testing.assert_array_equal(
+        np.concatenate(back), estimator.inverse_transform(codes)[:40]
+    )
 
 
 @settings(FITTED)
@@ -161,6 +169,7 @@ def test_the_same_numbers_in_another_dtype_or_layout_have_the_same_codes(fitted,
         blobs.astype(">f4"),
         np.asfortranarray(blobs),
         np.repeat(blobs, 2, axis=1)[:, ::2],
+        pd.DataFrame(blobs),
     ):
         np.testing.assert_array_equal(fitted.transform(rows), codes)
     np.testing.assert_array_equal(fitted.transform(blobs[::-1]), codes[::-1])
