@@ -18,6 +18,7 @@ class Places(TorchDispatchMode):
     def __init__(self):
         super().__init__()
         self.n_operations = 0
+        self.n_detached = 0
         self.on_cpu = []
         self.waits = []
 
@@ -25,6 +26,7 @@ class Places(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         self.n_operations += 1
         name = func.name().removeprefix("aten::").partition(".")[0]
+        self.n_detached += name == "detach"
         if name in self.WAITING:
             self.waits.append(name)
         made = out if isinstance(out, (tuple, list)) else [out]

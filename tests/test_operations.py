@@ -42,7 +42,10 @@ def last_step(X, **changes):
 @pytest.mark.filterwarnings("ignore::sk_rqvae.exceptions.CollapseWarning")
 @pytest.mark.parametrize("mode", MODES)
 def test_a_step_of_three_levels_takes_at_most_300_operations(blobs, mode):
-    assert last_step(blobs, codebook_mode=mode, **PLAIN).n_operations <= 300
+    places = last_step(blobs, codebook_mode=mode, **PLAIN)
+    # Autograd detaches what it keeps, 38 times in torch 2.13 and 64 times in 2.4. That
+    # launches nothing, so the bar is on the rest.
+    assert places.n_operations - places.n_detached <= 300 - 38
 
 
 @pytest.mark.filterwarnings("ignore::sk_rqvae.exceptions.CollapseWarning")
