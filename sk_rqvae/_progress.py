@@ -165,10 +165,14 @@ class _Bar(threading.Thread):
         if self.is_over.wait(_SHOWN_AFTER):
             return
         with self._display() as display:
-            task = display.add_task(self.doing, total=self.total, note="")
+            task = display.add_task(self.doing, total=self.total, visible=False)
             while not self.is_over.is_set():
                 display.update(
-                    task, completed=self.n_done, note=self.note, refresh=True
+                    task,
+                    completed=self.n_done,
+                    note=self.note,
+                    visible=True,
+                    refresh=True,
                 )
                 self.is_over.wait(_DRAWN_EVERY)
 
