@@ -119,13 +119,13 @@ class SearchedStack:
     def _one_beam(self, latents: Tensor, prices: Prices) -> Tensor:
         residual = latents
         codes: list[Tensor] = []
-        all_lengths = self._lengths.split(self._sizes)
-        for level, codebook in enumerate(self._codebooks):
-            if codes:
+        lengths = self._lengths.split(self._sizes)
+        columns = self._everything.T.split(self._sizes, dim=1)
+        for level, price in enumerate(prices):
+            if level:
                 before = F.embedding(codes[-1], self._codebooks[level - 1])
                 residual = residual - before
-            gains = torch.addmm(all_lengths[level], residual, codebook.T, alpha=-2)
-            price = prices[level]
+            gains = torch.addmm(lengths[level], residual, columns[level], alpha=-2)
             codes.append(nearest(gains if price is None else gains - price(gains)))
         return torch.stack(codes, dim=1)
 

@@ -190,8 +190,8 @@ def test_the_value_that_is_passed_on_is_the_chosen_code(mode):
 def gumbel_weights(residual, chosen, codebook, temperature, seed):
     """Softmax of ``(logits + Gumbel noise)`` with logits a Gaussian's, in NumPy."""
     torch.manual_seed(seed)
-    exponential = torch.empty(len(residual), len(codebook), dtype=residual.dtype)
-    noise = -np.log(exponential.exponential_().numpy())
+    uniform = torch.rand(len(residual), len(codebook), dtype=residual.dtype).numpy()
+    noise = -np.log(-np.log(uniform))
     r, c, codes = residual.numpy(), chosen.numpy(), codebook.numpy()
     distances = np.square(r[:, None] - codes).sum(-1)
     logits = -distances / (2 * np.square(r - c).mean())

@@ -34,8 +34,8 @@ class WatchSteps(Callback):
 
 def last_step(X, **changes):
     watch = WatchSteps()
-    few = {"max_epochs": 2, "separate_ids": False, "callbacks": [watch]}
-    small(**(few | changes)).fit(X[:256])
+    few = {"max_epochs": 1, "separate_ids": False, "callbacks": [watch]}
+    small(batch_size=128, **(few | changes)).fit(X[:256])
     return watch.places_
 
 
