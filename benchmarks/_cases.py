@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.datasets import load_digits, load_sample_images
+from sklearn.datasets import load_digits, load_sample_images, make_blobs
 
 from _contract import Matrix
 from _data import sample_rows
@@ -50,6 +50,8 @@ def all_cases() -> list[Case]:
         Case("heavy tails", _heavy_tails),
         Case("heavy tails, correlated", _heavy_tails_correlated),
         Case("binary", _binary),
+        Case("clusters, 3 x 16 codes", _clusters, n_codes=16),
+        Case("clusters", _clusters),
         Case("unnormalised, correlated", _unnormalised_correlated),
         Case("gaussian, 768 columns", partial(_gaussian, n_columns=768)),
         Case("gaussian, 1536 columns", partial(_gaussian, n_columns=1536)),
@@ -100,6 +102,14 @@ def _heavy_tails_correlated(seed: int) -> Matrix:
     factors = random.standard_t(3, size=(N_ROWS, 16)) * np.arange(16, 0, -1) ** 2
     X = factors @ random.normal(size=(16, 64))
     return (X + X.std() * random.standard_t(3, size=X.shape) / 20).astype(np.float32)
+
+
+def _clusters(seed: int) -> Matrix:
+    """Sixty-four clusters, far apart, in 32 columns."""
+    X, _ = make_blobs(
+        N_ROWS, 32, centers=64, cluster_std=0.3, center_box=(-1, 1), random_state=seed
+    )
+    return X.astype(np.float32)
 
 
 def _binary(seed: int) -> Matrix:

@@ -11,7 +11,7 @@ import torch
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler, PrintLog
 from torch.optim.lr_scheduler import LambdaLR
 
-_ANNEALED_AFTER = 0.8
+_ANNEALED_AFTER = 0.5
 
 
 class EpochTable(PrintLog):

@@ -21,9 +21,11 @@ from torch.nn import functional as F
 
 Estimator = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 Prices = Callable[[Tensor], Tensor]
+Commitment = Callable[[Tensor, Tensor], Tensor]
 
 _SMALLEST_NORM = 1e-6
 _LOWEST_TEMPERATURE = 0.02
+_STRAIGHT_PULL = 3.0
 _SINKHORN_EPSILON = 0.05
 _SINKHORN_RELAXATIONS = (4.0, 10.0, 2.0, 6.0, 2.0)
 
@@ -69,11 +71,6 @@ def rotation_trick(
 
     A residual without length has no direction to rotate: its Jacobian is the identity.
 
-    Where a code is the mean of its latents, the gradient of a squared error comes back
-    at a right angle to the latent, so nothing holds against a commitment loss, which
-    shortens latents. With one they shrank until the codes collapsed; levels of this
-    mode therefore do without.
-
     References
     ----------
     Fifty et al. (2024), arXiv:2410.06424, section 4.2.
@@ -100,7 +97,9 @@ def gumbel_softmax(
     The logits are :math:`-\lVert e - c_j \rVert^2 / 2 \sigma^2`, the posterior of a
     Gaussian around each code whose variance :math:`\sigma^2` is the mean squared
     distance, per dimension, of the batch to the chosen codes. As the temperature falls
-    the mixture becomes the nearest code, which is what encoding uses.
+    the mixture becomes the nearest code, which is what encoding uses. A single code
+    passes no gradient to the residual, so that a straight-through gradient takes its
+    place as the temperature falls: of the weight that the temperature lacks of 1.
 
     References
     ----------
@@ -115,7 +114,9 @@ def gumbel_softmax(
         # `exponential_` takes four times as long.
         shares = residual.new_empty(len(residual), len(codebook))
         log_times = shares.uniform_(smallest, 1).log_().neg_().log_()
-    mixture: Tensor = _Mixture.apply(residual, codebook, width, log_times)  # type: ignore[no-untyped-call]
+    mixture: Tensor = _Mixture.apply(  # type: ignore[no-untyped-call]
+        residual, codebook, width, log_times, temperature
+    )
     return mixture
 
 
@@ -125,12 +126,18 @@ class _Mixture(torch.autograd.Function):
     Written out, with a derivative that takes half as many operations as recorded ones.
     For weights :math:`w` and the gradient :math:`g` of the mixture :math:`m`, logits
     :math:`-\lVert e - c_j \rVert^2 / 2 \omega` receive
-    :math:`w_j\, g \cdot (c_j - m)`, which sums to zero over the codes.
+    :math:`w_j\, g \cdot (c_j - m)`, which sums to zero over the codes. As much
+    of :math:`g` as the temperature lacks of 1 goes to the residual as it is.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, residual: Tensor, codebook: Tensor, width: Tensor, log_times: Tensor
+        ctx: Any,
+        residual: Tensor,
+        codebook: Tensor,
+        width: Tensor,
+        log_times: Tensor,
+        temperature: Tensor,
     ) -> Tensor:
         lengths = codebook.square().sum(1)
         nearness = torch.addmm(lengths, residual, codebook.T, beta=-0.5)
@@ -138,20 +145,24 @@ class _Mixture(torch.autograd.Function):
         nearness.sub_(nearness.amax(1, keepdim=True))
         weights = torch.softmax(nearness.div_(width).sub_(log_times), dim=1)
         mixture = weights @ codebook
-        ctx.save_for_backward(residual, codebook, width, weights, mixture)
+        ctx.save_for_backward(residual, codebook, weights, mixture)
+        ctx.constants = width, temperature
         return mixture
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        residual, codebook, width, weights, mixture = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        residual, codebook, weights, mixture = ctx.saved_tensors
+        width, temperature = ctx.constants
         along_mixture = (gradient * mixture).sum(1, keepdim=True)
         slopes = torch.addmm(along_mixture, gradient, codebook.T, beta=-1)
         slopes.mul_(weights).div_(width)
         by_code = slopes.T
         of_codebook = torch.addmm(weights.T @ gradient, by_code, residual)
         of_codebook.addcmul_(by_code.sum(1, keepdim=True), codebook, value=-1)
-        return slopes @ codebook, of_codebook, None, None
+        straight = torch.addcmul(gradient, gradient, temperature, value=-1)
+        of_residual = torch.addmm(straight, slopes, codebook)
+        return of_residual, of_codebook, None, None, None
 
 
 def sinkhorn_prices(distances: Tensor) -> Tensor:
@@ -202,6 +213,26 @@ def _balanced(log_plan: Tensor) -> Tensor:
     return torch.log_softmax(torch.log_softmax(log_plan, 1), 0)
 
 
+def squared_commitment(latents: Tensor, chosen: Tensor) -> Tensor:
+    """Mean squared distance of latents to what was chosen, a dimension."""
+    return F.mse_loss(latents, chosen)
+
+
+def angular_commitment(latents: Tensor, chosen: Tensor) -> Tensor:
+    r"""As much of the squared distance as turning a latent, not stretching it, removes.
+
+    With :math:`\theta` the angle between them, the mean of
+    :math:`2 \lVert z \rVert \lVert q \rVert (1 - \cos \theta)`, a dimension, with the
+    lengths held constant. The rotation trick returns the gradient of a squared error at
+    a right angle to the latent where a code is the mean of its latents, so nothing
+    would hold against the shortening of latents by a squared distance: with that they
+    shrank until the codes collapsed, and without any they drifted from their codes.
+    """
+    lengths = latents.detach().norm(dim=1) * chosen.norm(dim=1)
+    cosines = F.cosine_similarity(latents, chosen, dim=1)
+    return 2 * (lengths * (1 - cosines)).mean() / latents.shape[1]
+
+
 class Behaviour(NamedTuple):
     """What a mode does.
 
@@ -213,14 +244,17 @@ class Behaviour(NamedTuple):
         From the distances of a batch to prices of the codes, while training.
     level_by_level : bool
         Estimate each level by itself, not the sum over neighbouring levels.
-    commits : bool
-        Whether latents of this mode are drawn to their codes by the commitment loss.
+    commitment : callable
+        The loss that draws latents to what was chosen for them.
+    pull : float
+        Weight of that loss beside that of other modes.
     """
 
     estimate: Estimator
     prices: Prices | None = None
     level_by_level: bool = False
-    commits: bool = True
+    commitment: Commitment = squared_commitment
+    pull: float = 1.0
 
 
 class QuantizeForwardMode(StrEnum):
@@ -244,6 +278,9 @@ class QuantizeForwardMode(StrEnum):
         return member
 
     GUMBEL_SOFTMAX = "gumbel_softmax", Behaviour(gumbel_softmax, level_by_level=True)
-    STE = "ste", Behaviour(straight_through)
-    ROTATION_TRICK = "rotation_trick", Behaviour(rotation_trick, commits=False)
+    STE = "ste", Behaviour(straight_through, pull=_STRAIGHT_PULL)
+    ROTATION_TRICK = (
+        "rotation_trick",
+        Behaviour(rotation_trick, commitment=angular_commitment),
+    )
     SINKHORN = "sinkhorn", Behaviour(straight_through, prices=sinkhorn_prices)

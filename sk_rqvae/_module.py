@@ -417,20 +417,23 @@ class RQVAEModule(nn.Module):
             + \beta \lVert z - \mathrm{sg}(q) \rVert^2
             + \gamma \lVert x - \tilde x \rVert^2 \right) .
 
-        The weight of the commitment is `commitment_weight` times the share of levels
-        whose mode takes part; the rotation trick does not.
+        The straight-through estimator pushes latents away from their codes about as
+        hard as a commitment of weight 1 draws them back, so levels of that mode commit
+        with thrice the weight. Levels of the rotation trick commit to the direction
+        alone: :math:`2 \lVert z \rVert \lVert q \rVert (1 - \cos(z, q))`.
 
         Since rows are standardised, the reconstruction part of real columns is the
         share of variance that is not explained. Binary columns contribute their
         cross-entropy in nats instead of a squared error.
         """
         x, latents, quantized = output.inputs, output.latents, output.quantized
-        commitment = self.commitment_weight * self.quantizer.committed_share()
         share = latents.shape[1] / self.n_features
         parts = {
             "reconstruction": self.reconstruction_loss(x, output.reconstruction),
             "codebook": share * F.mse_loss(quantized, latents.detach()),
-            "commitment": commitment * share * F.mse_loss(latents, quantized.detach()),
+            "commitment": self.quantizer.commitment(
+                latents, quantized.detach(), self.commitment_weight * share
+            ),
         }
         if len(output.coarse):
             coarse = self.reconstruction_loss(x[: len(output.coarse)], output.coarse)

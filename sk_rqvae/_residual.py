@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sk_rqvae._codebook import Codebook
-from sk_rqvae._modes import Prices, QuantizeForwardMode
+from sk_rqvae._modes import Commitment, Prices, QuantizeForwardMode
 from sk_rqvae._search import Beams, SearchedStack, sum_of_codes
 
 
@@ -88,9 +88,17 @@ class ResidualQuantizer(nn.Module):
         starts = torch.tensor([0, *accumulate(self.sizes[:-1])])
         self.register_buffer("offsets", starts, persistent=False)
 
-    def committed_share(self) -> float:
-        """Share of the levels whose mode takes part in the commitment loss."""
-        return sum(mode.behaviour.commits for mode in self.modes) / len(self.modes)
+    def commitment(self, latents: Tensor, total: Tensor, weight: float) -> Tensor:
+        """How far latents are from their sums of codes, as the modes measure it."""
+        pulls: dict[Commitment, float] = {}
+        for behaviour in (mode.behaviour for mode in self.modes):
+            pull = pulls.get(behaviour.commitment, 0.0) + behaviour.pull
+            pulls[behaviour.commitment] = pull
+        share = weight / len(self.modes)
+        first, *others = (
+            share * pull * loss(latents, total) for loss, pull in pulls.items()
+        )
+        return sum(others, start=first)
 
     def codebooks(self) -> list[Tensor]:
         """The vectors of every level."""
@@ -109,7 +117,7 @@ class ResidualQuantizer(nn.Module):
                 residual = latents - passed
             estimate = self.modes[first].behaviour.estimate(
                 residual,
-                self._sum(vectors, first, after, total).detach(),
+                self._sum(vectors, first, after, total),
                 codebooks[first],
                 self.temperature,
             )
@@ -140,12 +148,13 @@ class ResidualQuantizer(nn.Module):
         ]
         return list(zip(starts, [*starts[1:], len(self.modes)], strict=True))
 
+    @torch.no_grad()
     def _sum(self, vectors: Tensor, first: int, after: int, total: Tensor) -> Tensor:
         """Sum over the levels of a group; `total` is that over all levels."""
         if after - first == 1:
             return vectors.select(1, first)
         if after - first == len(self.modes):
-            return total
+            return total.detach()
         return vectors[:, first:after].sum(1)
 
     def _choose(self, latents: Tensor, everything: Tensor) -> Tensor:

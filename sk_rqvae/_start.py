@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -15,8 +16,8 @@ from sk_rqvae._residual import ResidualQuantizer
 from sk_rqvae._search import beam_search, sum_of_codes
 
 _POINTS_PER_CODE = 256
+_PLAUSIBLE_ERROR = 2.0
 _MOST_VALUES = 2**26
-_PLAUSIBLE_ERROR = 1.4
 _ROWS_AT_ONCE = 1024
 _SMALLEST_POWER = 1e-30
 
@@ -61,7 +62,7 @@ def start_quantizer(
     kmeans_init: bool,
     noise: float,
     advance: Advance = untold,
-) -> None:
+) -> float:
     """Set codebooks and noise of an untrained module from latents of data.
 
     Parameters
@@ -75,12 +76,29 @@ def start_quantizer(
         starting codebooks.
     advance : Advance, default=untold
         Told of the clustering of each level, as 1 in all.
+
+    Returns
+    -------
+    float
+        Share of the latents' variance that the codebooks leave unexplained.
     """
     error = start_codebooks(
         module.quantizer, latents, kmeans_init=kmeans_init, advance=advance
     )
     unexplained = error / latents.square().sum(1).mean().clamp_min(_SMALLEST_POWER)
     module.noise_scale.copy_(noise * unexplained.sqrt())
+    return float(unexplained)
+
+
+def expected_growth(sizes: Sequence[int], n_rows: int) -> float:
+    """How much larger squared residuals of unseen rows are than those of fitted ones.
+
+    A centre that averages ``m`` of the fitted rows has moved towards each of them,
+    which divides their squared residuals by about ``1 + 1 / m``, and is as far off for
+    others, which multiplies theirs. Over all levels this compounds to
+    ``exp(2 * total codes / rows)``, taken to be at most e.
+    """
+    return math.exp(min(1.0, 2 * sum(sizes) / n_rows))
 
 
 def _inward(x: Tensor, embed_dim: int) -> Tensor:
@@ -117,9 +135,10 @@ def start_codebooks(
     Notes
     -----
     A level is trained on the residuals of all beams whose squared error is at most
-    `_PLAUSIBLE_ERROR` times the best one's. With many codes in many dimensions these
-    are most of the beams, and several points for each row average out the noise of the
-    centres, which tells on unseen rows; with few codes only the best is plausible.
+    `_PLAUSIBLE_ERROR` times what the row's, or a mean one, would be had the row been
+    left out of the clustering. In text embeddings these are most of the beams, and
+    several points for each row average out the noise of the centres, which tells on
+    unseen rows; among clusters far apart only the best is plausible.
 
     References
     ----------
@@ -162,7 +181,7 @@ def _residuals(
 ) -> Tensor:
     """Residuals of up to `most` plausible pairs of a row and one of its beams."""
     errors = errors.clamp_min(0)  # rounding can leave a tiny negative where it is zero
-    plausible = errors <= _PLAUSIBLE_ERROR * errors[:, :1]
+    plausible = errors <= _PLAUSIBLE_ERROR * _typical_errors(codes, errors)
     pairs = plausible.flatten().nonzero().squeeze(1)
     pairs = pairs[torch.randperm(len(pairs), device=pairs.device)[:most]]
     residuals = latents[pairs.div(codes.shape[1], rounding_mode="floor")]
@@ -173,6 +192,33 @@ def _residuals(
         ):
             block -= sum_of_codes(codebooks, part)
     return residuals
+
+
+def _typical_errors(codes: Tensor, errors: Tensor) -> Tensor:
+    """What the error of each row, or of a mean one, would be had it been left out.
+
+    Parameters
+    ----------
+    codes : Tensor of shape (n, n_beams, depth)
+    errors : Tensor of shape (n, n_beams)
+
+    Returns
+    -------
+    Tensor of shape (n, 1)
+
+    Notes
+    -----
+    A centre that averages ``m`` rows lies ``m / (m - 1)`` times as far from any of them
+    once that one is taken out. A row alone at its centre would go to its second beam.
+    """
+    if codes.shape[1] == 1:
+        return errors
+    last = codes[:, 0, -1]
+    n_alike = torch.bincount(last)[last].to(errors.dtype)
+    without = errors[:, 0] * (n_alike / (n_alike - 1)).square()
+    alone = n_alike == 1
+    left_out = torch.where(alone, errors[:, 1], without.minimum(errors[:, 1]))
+    return left_out.clamp_min(left_out.mean()).unsqueeze(1)
 
 
 def random_vectors(points: Tensor, count: int) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,10 +29,12 @@ from sk_rqvae._progress import Advance, FitProgress
 from sk_rqvae._seeds import draw_seed, seeded
 from sk_rqvae._separation import SEPARATION_STEPS, price_shared_ids
 from sk_rqvae._settings import Settings, module_arguments
-from sk_rqvae._start import start_paths, start_quantizer
+from sk_rqvae._start import expected_growth, start_paths, start_quantizer
 
 _BYTES_A_FLOAT = 4
 _ROWS_CHECKED = 256
+_NOTHING_LEFT = 1e-4
+_WIDTH_OF_LR = 384
 _ROWS_PROJECTED = 1024
 _ADJUSTABLE = (
     "codebook_modes",
@@ -93,7 +95,10 @@ def train(
             net = new_net(estimator, settings, X.shape[1])
             n_parts = 1 + len(net.module__codebook_sizes)
             with course.progress.steps("set-up", n_parts) as advance:
-                n_distinct = _start_from_data(net, estimator, X, advance)
+                n_distinct, left = _start_from_data(net, estimator, X, advance)
+            by_default = course.scheduled and estimator.max_epochs is None
+            if by_default and left < _NOTHING_LEFT:
+                course = _keep_start(net, course)
         else:
             net = _copy_of(fitted, estimator, settings, X.shape[1])
             n_distinct = _count_distinct(_sample(net, estimator, X))
@@ -167,7 +172,7 @@ def _check_unchanged(name: str, fitted: Any, wanted: Any) -> None:
 
 
 def _set_training_parameters(net: RQVAENet, estimator: Any) -> None:
-    net.lr = estimator.lr
+    net.lr = estimator.lr * min(1.0, _WIDTH_OF_LR / net.module__embed_dim)
     net.batch_size = estimator.batch_size
     # Two groups: the optimizer makes a step for each.
     decay = {"weight_decay": estimator.weight_decay}
@@ -178,28 +183,40 @@ def _set_training_parameters(net: RQVAENet, estimator: Any) -> None:
 
 def _start_from_data(
     net: RQVAENet, estimator: Any, X: NDArray[Any], advance: Advance
-) -> int:
-    """Location, scale and starting point, from the data or a sample; count its rows."""
-    module = net.module_
+) -> tuple[int, float]:
+    """Location, scale and starting point, from the data or a sample.
+
+    Returns
+    -------
+    n_distinct : int
+        Different rows that it starts from.
+    unexplained : float
+        Share of their variance that the start leaves.
+    """
+    module, sizes = net.module_, net.module__codebook_sizes
     mean, scale = location_and_scale(X, estimator.n_cat_features)
     module.input_mean.copy_(torch.from_numpy(mean))
     module.input_scale.copy_(torch.from_numpy(scale))
     sample = _sample(net, estimator, X)
     n_distinct = _count_distinct(sample)
-    warn_of_few_rows(
-        n_distinct, net.module__codebook_sizes, sampled=len(sample) < len(X)
-    )
+    warn_of_few_rows(n_distinct, sizes, sampled=len(sample) < len(X))
     latents = start_paths(module, sample)
     del sample  # frees memory for the codebooks
     advance()
-    start_quantizer(
+    unexplained = start_quantizer(
         module,
         latents,
         kmeans_init=estimator.codebook_kmeans_init,
-        noise=estimator.noise,
+        noise=estimator.noise * expected_growth(sizes, len(X)),
         advance=advance,
     )
-    return n_distinct
+    return n_distinct, unexplained
+
+
+def _keep_start(net: RQVAENet, course: Course) -> Course:
+    """An epoch that changes nothing: training could only lose what the start has."""
+    net.lr, net.restart_dead_codes = 0.0, False
+    return replace(course, max_epochs=1)
 
 
 def _sample(net: RQVAENet, estimator: Any, X: NDArray[Any]) -> Tensor:

@@ -76,8 +76,9 @@ class RQVAETransformer(
 QuantizeForwardMode or sequence of them, default="ste"
         How gradients pass the choice of codes, for all layers or one each.
     commitment_weight : float, default=0.25
-        Weight of the loss that draws latents to their codes. Layers with the rotation
-        trick do without.
+        Weight of the loss that draws latents to their codes. It counts thrice for
+        straight-through layers, whose gradient pushes latents away the hardest; layers
+        with the rotation trick draw the direction only.
     codebook_kmeans_init : bool, default=True
         Start codebooks from k-means on residuals, otherwise from random vectors.
     codebook_normalize : bool, default=False
@@ -98,9 +99,11 @@ QuantizeForwardMode or sequence of them, default="ste"
     prefix_weight : float, default=0.3
         Weight of the loss of reconstructions from prefixes, which keeps IDs coarse to
         fine.
-    noise : float, default=0.7
+    noise : float, default=0.6
         Standard deviation of the noise added to the encoder's input in training, in
-        root mean square residuals of the starting codebooks.
+        root mean square residuals of the starting codebooks, times the factor by which
+        squared residuals of unseen rows can be expected to exceed them: at most e, and
+        ``exp(2 * n_layers * codebook_size / n_samples)``.
     n_cat_features : int, default=0
         The last columns of `X` that are binary. They are reconstructed under binary
         cross-entropy, and `inverse_transform` returns their probabilities.
@@ -110,11 +113,15 @@ QuantizeForwardMode or sequence of them, default="ste"
         Rows, drawn at random, from which principal components and codebooks start.
     max_epochs : int, default=None
         Passes over the rows in `fit`. None makes at least 860 steps of the optimizer,
-        in no fewer than 10 and no more than 150 epochs.
+        in no fewer than 10 and no more than 150 epochs. Where the starting codebooks
+        leave less than a ten-thousandth of the variance, as with hardly more rows than
+        codes, it makes one that changes nothing.
     batch_size : int, default=256
         Rows a step of the optimizer.
     lr : float, default=2e-3
-        Learning rate of AdamW.
+        Learning rate of AdamW for latents of up to 384 dimensions. For wider ones it
+        falls in proportion to the width: an equal step of all weights moves sums of
+        more of them further.
     weight_decay : float, default=1e-2
         Weight decay of AdamW, on the weights of the perceptrons.
     lr_schedule : {"cosine", "step", "constant"}, default="cosine"
@@ -210,7 +217,7 @@ QuantizeForwardMode or sequence of them, default="ste"
         rerank: bool = True,
         separate_ids: bool = True,
         prefix_weight: float = 0.3,
-        noise: float = 0.7,
+        noise: float = 0.6,
         n_cat_features: int = 0,
         restart_dead_codes: bool = True,
         init_sample_size: int = 32768,

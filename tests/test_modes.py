@@ -14,9 +14,11 @@ from sk_rqvae import QuantizeForwardMode
 from sk_rqvae._distances import squared_distances
 from sk_rqvae._modes import (
     _SINKHORN_EPSILON,
+    angular_commitment,
     gumbel_softmax,
     rotation_trick,
     sinkhorn_prices,
+    squared_commitment,
     straight_through,
 )
 from sk_rqvae._residual import ResidualQuantizer
@@ -209,14 +211,15 @@ def test_gumbel_softmax_mixes_codes_by_its_formula():
     np.testing.assert_allclose(mixed.numpy(), weights @ codebook.numpy())
 
 
-def test_gumbel_softmax_has_the_jacobian_of_its_softmax():
+def test_gumbel_softmax_has_the_jacobian_of_its_softmax_and_what_that_lacks():
+    """At a temperature of a half, half of the straight-through estimator's."""
     residual, codebook = draw(1, 1, 3), draw(2, 5, 3)
     chosen = codebook[squared_distances(residual, codebook).argmin(1)]
     weights = gumbel_weights(residual, chosen, codebook, 0.5, seed=9)[0]
     variance = np.square((residual - chosen).numpy()).mean()
     slopes = -(residual.numpy() - codebook.numpy()) / (variance * 0.5)
     spread = np.diag(weights) - np.outer(weights, weights)
-    expected = codebook.numpy().T @ spread @ slopes
+    expected = codebook.numpy().T @ spread @ slopes + 0.5 * np.eye(3)
 
     def of_row(row):
         torch.manual_seed(9)
@@ -410,3 +413,20 @@ def test_a_mode_equals_its_string_and_survives_a_pickle():
         assert mode == mode.value
         assert QuantizeForwardMode(mode.value) is mode
         assert pickle.loads(pickle.dumps(mode)) is mode
+
+
+def test_the_commitment_of_the_rotation_trick_turns_and_does_not_stretch():
+    latents, chosen = draw(1, 6, 4).requires_grad_(), draw(2, 6, 4)
+    angular_commitment(latents, chosen).backward()
+    along = (latents.grad * latents).sum(1).detach()
+    torch.testing.assert_close(along, torch.zeros(6, dtype=along.dtype))
+    turned = (latents - 1e-3 * latents.grad).detach()
+    before = torch.cosine_similarity(latents, chosen)
+    assert (torch.cosine_similarity(turned, chosen) > before).all()
+
+
+@given(SEEDS)
+def test_turning_removes_no_more_than_the_squared_distance(seed):
+    latents, chosen = draw(seed, 6, 4), draw(seed + 1, 6, 4)
+    squared = squared_commitment(latents, chosen)
+    assert 0 <= angular_commitment(latents, chosen) <= squared * (1 + 1e-6)

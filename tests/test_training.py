@@ -50,11 +50,18 @@ def test_the_history_has_a_row_an_epoch_with_every_part_of_the_loss(blobs, mode)
     json.dumps([dict(row) for row in history])
 
 
+UNCHANGED = {
+    "max_epochs": 1,
+    "lr": 1e-30,
+    "noise": 0,
+    "restart_dead_codes": False,
+    "separate_ids": False,
+}
+
+
 def test_usage_and_perplexity_are_those_of_the_codes_of_the_epoch(blobs):
     """One epoch at a rate of nearly zero chooses the codes that transform does."""
-    estimator = small(
-        max_epochs=1, lr=1e-30, noise=0, rerank=False, separate_ids=False
-    ).fit(blobs)
+    estimator = small(**(UNCHANGED | {"rerank": False})).fit(blobs)
     codes = estimator.transform(blobs)
     row = estimator.net_.history[-1]
     for level, column in enumerate(codes.T):
@@ -65,9 +72,7 @@ def test_usage_and_perplexity_are_those_of_the_codes_of_the_epoch(blobs):
 
 
 def test_the_reconstruction_part_is_the_share_of_variance_not_explained(blobs):
-    estimator = small(
-        max_epochs=1, lr=1e-30, noise=0, rerank=False, separate_ids=False
-    ).fit(blobs)
+    estimator = small(**(UNCHANGED | {"rerank": False})).fit(blobs)
     (unexplained,) = estimator.net_.history[:, "train_reconstruction"]
     assert 1 - unexplained == pytest.approx(estimator.score(blobs), abs=1e-4)
 

@@ -1,0 +1,115 @@
+"""What a fit on real data is good for, with margins that no seed crosses."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from sklearn.cluster import KMeans
+from sklearn.datasets import make_blobs
+
+from sk_rqvae import QuantizeForwardMode, RQVAETransformer
+from sk_rqvae.datasets import load_wordnet_nouns
+from sk_rqvae.metrics import codebook_usage, collision_rate
+
+pytestmark = pytest.mark.slow
+
+N_FITTED = 3600
+N_CODES = 64
+MODES = [mode.value for mode in QuantizeForwardMode]
+
+
+def nouns():
+    X = load_wordnet_nouns().data
+    return X[:N_FITTED], X[N_FITTED:]
+
+
+def fit(X, **changes):
+    parameters = {
+        "codebook_size": N_CODES,
+        "hidden_dims": (512,),
+        "max_epochs": 25,
+        "random_state": 0,
+        "mixed_precision": "no",
+    }
+    return RQVAETransformer(**(parameters | changes)).fit(X)
+
+
+@cache
+def on_nouns(mode, kmeans_init=True):
+    return fit(nouns()[0], codebook_mode=mode, codebook_kmeans_init=kmeans_init)
+
+
+class ResidualKMeans:
+    """Greedy k-means, level after level."""
+
+    def __init__(self, X, n_codes, n_layers=3):
+        self.mean, self.levels = X.mean(0), []
+        residual = X - self.mean
+        for _ in range(n_layers):
+            level = KMeans(n_codes, n_init=1, random_state=0).fit(residual)
+            residual = residual - level.cluster_centers_[level.labels_]
+            self.levels.append(level)
+
+    def unexplained(self, X, depth=3):
+        """Share of the variance of `X` that the first `depth` codes leave."""
+        residual = X - self.mean
+        total = np.square(X - X.mean(0)).sum()
+        for level in self.levels[:depth]:
+            residual = residual - level.cluster_centers_[level.predict(residual)]
+        return np.square(residual).sum() / total
+
+
+@pytest.fixture(scope="module")
+def residual_kmeans():
+    return ResidualKMeans(nouns()[0], N_CODES)
+
+
+def test_it_reconstructs_better_than_residual_kmeans(residual_kmeans):
+    fitted, unseen = nouns()
+    rq = on_nouns("ste")
+    assert 1 - rq.score(fitted) < 0.92 * residual_kmeans.unexplained(fitted)
+    assert 1 - rq.score(unseen) < 0.97 * residual_kmeans.unexplained(unseen)
+
+
+def test_every_depth_of_an_id_explains_about_what_kmeans_does(residual_kmeans):
+    fitted, _ = nouns()
+    explained = on_nouns("ste").report(fitted).explained_variance
+    for depth, share in enumerate(explained, start=1):
+        assert share > 0.9 * (1 - residual_kmeans.unexplained(fitted, depth))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_no_mode_is_far_behind_the_default(mode):
+    fitted, unseen = nouns()
+    best, rq = on_nouns("ste"), on_nouns(mode)
+    assert rq.score(fitted) > 0.87 * best.score(fitted)
+    assert rq.score(unseen) > 0.88 * best.score(unseen)
+
+
+@pytest.mark.parametrize("kmeans_init", [True, False])
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_uses_its_codes_however_it_starts(mode, kmeans_init):
+    codes = on_nouns(mode, kmeans_init).transform(nouns()[0])
+    assert min(codebook_usage(codes, N_CODES)) >= 0.98
+
+
+def test_rows_that_were_fitted_have_ids_of_their_own():
+    assert collision_rate(on_nouns("ste").transform(nouns()[0])) < 0.002
+
+
+def test_clusters_far_apart_are_told_apart():
+    """Codes spent on the way from one cluster to another would cost a tenth of this."""
+    X, _ = make_blobs(
+        2000, 32, centers=16, cluster_std=0.3, center_box=(-1, 1), random_state=0
+    )
+    kmeans = ResidualKMeans(X, n_codes=16)
+    assert 1 - fit(X, codebook_size=16).score(X) < 1.05 * kmeans.unexplained(X)
+
+
+def test_hardly_more_rows_than_codes_are_reconstructed_exactly():
+    fitted, _ = nouns()
+    rq = fit(fitted[:68], max_epochs=None)
+    assert rq.score(fitted[:68]) > 1 - 1e-4
+    assert rq.n_iter_ == 1
