@@ -66,7 +66,7 @@ def measure(method: Method, fitted: Matrix, unseen: Matrix, task: Task) -> Measu
         unseen_variance=explained_variance(unseen, restored_unseen),
         error=reconstruction_error(fitted, restored),
         unseen_error=reconstruction_error(unseen, restored_unseen),
-        prefix_variances=_prefix_variances(quantizer, fitted, codes),
+        prefix_variances=prefix_variances(quantizer, fitted, codes),
         usage=float(codebook_usage(codes, task.n_codes).min()),
         perplexity=tuple(codebook_perplexity(codes, task.n_codes).tolist()),
         unique=1 - collision_rate(codes),
@@ -90,9 +90,10 @@ def ratio(error: float, reference: float) -> float:
     return error / reference
 
 
-def _prefix_variances(
+def prefix_variances(
     quantizer: Quantizer, X: Matrix, codes: Codes
 ) -> tuple[float, ...]:
+    """Explained variance from the first 1, 2, ... codes, if it decodes prefixes."""
     if not quantizer.decodes_prefixes:
         return ()
     depths = range(1, codes.shape[1] + 1)

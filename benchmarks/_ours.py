@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from _contract import QUICK_EPOCHS, Matrix, Quantizer, Task
-from sk_rqvae import RQVAETransformer
+from sk_rqvae import RQVAEModule, RQVAETransformer
+from sk_rqvae.metrics import explained_variance
 
 
 def fit_transformer(X: Matrix, task: Task, **parameters: Any) -> Quantizer:
@@ -22,3 +25,14 @@ def fit_transformer(X: Matrix, task: Task, **parameters: Any) -> Quantizer:
     return Quantizer(
         transformer.transform, transformer.inverse_transform, decodes_prefixes=True
     )
+
+
+def variance_of(module: RQVAEModule, X: Matrix) -> float:
+    """Explained variance of rows, as `transform` would encode them."""
+    was_training = module.training
+    module.eval()
+    with torch.no_grad():
+        rows = module.standardize(torch.from_numpy(X).double())
+        restored = module.reconstruct(module.assign(rows))
+    module.train(was_training)
+    return explained_variance(rows.numpy(), restored.numpy())

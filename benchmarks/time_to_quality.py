@@ -18,7 +18,6 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-import torch
 from skorch.callbacks import Callback
 
 from _arguments import add_data, heading, new_parser
@@ -26,9 +25,9 @@ from _contract import Matrix, Method, Task
 from _data import load_matrices, sample_rows, split_rows
 from _measures import Measures, measure
 from _methods import OURS, choose_methods
+from _ours import variance_of
 from _table import markdown_table
-from sk_rqvae import RQVAEModule, RQVAETransformer
-from sk_rqvae.metrics import explained_variance
+from sk_rqvae import RQVAETransformer
 
 WARM_UP_ROWS = 300
 WARM_UP_CODES = 16
@@ -126,17 +125,6 @@ def main() -> None:
         middle = median(race.ratio for race in races.values())
         print(f"Median of ours / LC-Rec: {middle:.3f}.", end="\n\n")
     print(CAPTION)
-
-
-def variance_of(module: RQVAEModule, X: Matrix) -> float:
-    """Explained variance of rows, as `transform` would encode them."""
-    was_training = module.training
-    module.eval()
-    with torch.no_grad():
-        rows = module.standardize(torch.from_numpy(X).double())
-        restored = module.reconstruct(module.assign(rows))
-    module.train(was_training)
-    return explained_variance(rows.numpy(), restored.numpy())
 
 
 def _parse() -> argparse.Namespace:

@@ -1,0 +1,267 @@
+"""Draw the pictures of "How it works and which settings to choose" from real runs.
+
+Trains on the package's nouns, a tenth of them unseen, prints what the pictures show and
+writes them to ``docs/_static``. Needs the extras ``bench`` and ``plot``. For example::
+
+    python benchmarks/pictures.py --seeds 0 1
+
+Encoder and decoder are smaller and training is shorter than by default, so that all of
+it takes minutes: ``hidden_dims=(256,)``, 20 epochs, float32.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import torch
+from skorch.callbacks import Callback
+
+from _arguments import conditions, new_parser
+from _contract import Matrix, Quantizer, Task
+from _data import split_rows
+from _drawing import Line, Panel, averaged, draw
+from _faiss import fit_faiss
+from _measures import prefix_variances
+from _ours import fit_transformer, variance_of
+from _residual_kmeans import fit_residual_kmeans
+from _table import markdown_table
+from sk_rqvae import QuantizeForwardMode
+from sk_rqvae.datasets import load_wordnet_nouns
+from sk_rqvae.metrics import explained_variance
+from throughput import fitted as fit_for_speed
+from throughput import seconds
+
+OUT = Path(__file__).parents[1] / "docs" / "_static"
+SMALL: dict[str, Any] = {
+    "hidden_dims": (256,),
+    "max_epochs": 20,
+    "mixed_precision": "no",
+}
+N_LAYERS, N_CODES = 3, 256
+FAISS = "faiss, 5 beams"
+KMEANS = "residual k-means"
+# Levels and codes that make IDs of as many bits.
+SHAPES = {
+    18: ((2, 512), (3, 64), (6, 8), (9, 4)),
+    24: ((3, 256), (4, 64), (6, 16), (8, 8), (12, 4)),
+}
+BEAMS = (1, 2, 5, 10)
+RERANK = (True, False)
+ROUNDS = 5
+FITTED = "explained variance, fitted rows"
+UNSEEN = "explained variance, unseen rows"
+
+
+class Split(NamedTuple):
+    """Rows to fit on, rows held out, and how to fit."""
+
+    fitted: Matrix
+    unseen: Matrix
+    seed: int
+    quick: bool
+
+    def task(self, n_layers: int = N_LAYERS, n_codes: int = N_CODES) -> Task:
+        return Task(n_layers, n_codes, self.seed, self.quick)
+
+    def ours(self, task: Task, **parameters: Any) -> Quantizer:
+        return fit_transformer(self.fitted, task, **SMALL, **parameters)
+
+    def variances(self, quantizer: Quantizer) -> tuple[float, float]:
+        """Explained variance of fitted and of unseen rows."""
+        fitted, unseen = (
+            explained_variance(X, quantizer.decode(quantizer.encode(X)))
+            for X in (self.fitted, self.unseen)
+        )
+        return fitted, unseen
+
+
+class Follow(Callback):
+    """Measure the model before training and after every epoch.
+
+    Parameters
+    ----------
+    X : list of ndarray
+        Matrices to measure it on.
+
+    Attributes
+    ----------
+    variances_ : list of list of float
+        Explained variances by epoch, of each matrix.
+    """
+
+    def __init__(self, X: list[Matrix]) -> None:
+        self.X = X
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        self.variances_: list[list[float]] = [[] for _ in self.X]
+        self._measure(net)
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        self._measure(net)
+
+    def _measure(self, net: Any) -> None:
+        for X, found in zip(self.X, self.variances_, strict=True):
+            found.append(variance_of(net.module_, X))
+
+
+def by_depth(split: Split) -> list[Panel]:
+    """What the first codes of an ID explain: ours, faiss, residual k-means."""
+    task = split.task()
+    fits = {
+        "ours": split.ours(task),
+        FAISS: fit_faiss(split.fitted, task, n_beams=5),
+        KMEANS: fit_residual_kmeans(split.fitted, task),
+    }
+
+    def panel(title: str, X: Matrix) -> Panel:
+        return Panel(
+            title,
+            "codes of the ID",
+            [str(depth) for depth in range(1, N_LAYERS + 1)],
+            [
+                Line(name, prefix_variances(fit, X, fit.encode(X)), colour)
+                for colour, (name, fit) in enumerate(fits.items())
+            ],
+        )
+
+    return [panel(FITTED, split.fitted), panel(UNSEEN, split.unseen)]
+
+
+def by_epoch(split: Split) -> list[Panel]:
+    """What whole IDs explain after each epoch, in each mode, and faiss's."""
+    courses = {}
+    for mode in QuantizeForwardMode:
+        follow = Follow([split.fitted, split.unseen])
+        split.ours(split.task(), codebook_mode=mode, callbacks=[follow])
+        courses[str(mode)] = follow.variances_
+    faiss = split.variances(fit_faiss(split.fitted, split.task(), n_beams=5))
+    n_measured = len(follow.variances_[0])
+
+    def panel(title: str, place: int) -> Panel:
+        ours = [
+            Line(mode, variances[place], colour)
+            for colour, (mode, variances) in enumerate(courses.items())
+        ]
+        theirs = Line(FAISS, [faiss[place]] * n_measured, len(ours), dashed=True)
+        ticks = [str(epoch) for epoch in range(n_measured)]
+        return Panel(title, "epochs of training", ticks, [*ours, theirs])
+
+    return [panel(FITTED, 0), panel(UNSEEN, 1)]
+
+
+def by_shape(split: Split) -> list[Panel]:
+    """What IDs of as many bits explain, of few large or many small codebooks."""
+
+    def panel(n_bits: int) -> Panel:
+        tasks = [split.task(*shape) for shape in SHAPES[n_bits]]
+        ours = [split.variances(split.ours(task)) for task in tasks]
+        theirs = [
+            split.variances(fit_residual_kmeans(split.fitted, task)) for task in tasks
+        ]
+        ticks = [f"{task.n_layers} x {task.n_codes}" for task in tasks]
+        lines = [
+            Line(f"{name}, {rows}", values, colour, dashed=rows == "unseen")
+            for colour, (name, pairs) in enumerate(
+                {"ours": ours, KMEANS: theirs}.items()
+            )
+            for rows, values in zip(
+                ("fitted", "unseen"), zip(*pairs, strict=True), strict=True
+            )
+        ]
+        title = f"explained variance, {n_bits} bits"
+        return Panel(title, "levels x codes", ticks, lines)
+
+    return [panel(n_bits) for n_bits in SHAPES]
+
+
+def by_beams(split: Split) -> list[Panel]:
+    """What beams add on unseen rows, and what they cost the default model."""
+    gains = {
+        (n_beams, rerank): split.variances(
+            split.ours(split.task(), n_beams=n_beams, rerank=rerank)
+        )[1]
+        for n_beams in BEAMS
+        for rerank in RERANK
+    }
+    models = {
+        (n_beams, rerank): fit_for_speed(split.fitted, n_beams=n_beams, rerank=rerank)
+        for n_beams, rerank in gains
+    }
+    rounds = [
+        {key: seconds(model, split.fitted) for key, model in models.items()}
+        for _ in range(1 if split.quick else ROUNDS)
+    ]
+    best = {key: min(times[key] for times in rounds) for key in models}
+    costs = {key: best[key] / best[1, False] for key in models}
+    return [
+        Panel(
+            title,
+            "n_beams",
+            [str(n_beams) for n_beams in BEAMS],
+            [
+                Line(
+                    f"rerank={rerank}",
+                    [values[n_beams, rerank] for n_beams in BEAMS],
+                    colour,
+                )
+                for colour, rerank in enumerate(RERANK)
+            ],
+        )
+        for title, values in (
+            (UNSEEN, gains),
+            ("CPU time of transform, greedy = 1", costs),
+        )
+    ]
+
+
+PICTURES: dict[str, Callable[[Split], list[Panel]]] = {
+    "explained_by_depth": by_depth,
+    "explained_by_epoch": by_epoch,
+    "levels_or_codes": by_shape,
+    "beams": by_beams,
+}
+
+
+def table(panel: Panel) -> str:
+    columns = zip(*(line.values for line in panel.lines), strict=True)
+    return markdown_table(
+        [panel.axis, *(line.name for line in panel.lines)],
+        [
+            [tick, *(f"{value:.3f}" for value in values)]
+            for tick, values in zip(panel.ticks, columns, strict=True)
+        ],
+    )
+
+
+def main() -> None:
+    arguments = _parse()
+    torch.set_num_threads(1)
+    X = load_wordnet_nouns().data
+    splits = [
+        Split(*split_rows(X, seed), seed, arguments.quick) for seed in arguments.seeds
+    ]
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    print(conditions(arguments), end="\n\n")
+    for name in arguments.only or PICTURES:
+        start = perf_counter()
+        panels = averaged([PICTURES[name](split) for split in splits])
+        draw(panels, arguments.out / f"{name}.svg")
+        print(f"{name}: {perf_counter() - start:.0f} s", file=sys.stderr)
+        for panel in panels:
+            print(f"**{name}**: {panel.title}\n\n{table(panel)}", end="\n\n")
+
+
+def _parse() -> argparse.Namespace:
+    parser = new_parser(__doc__)
+    parser.add_argument("--out", type=Path, default=OUT, help="folder for the SVGs")
+    parser.add_argument("--only", nargs="+", choices=PICTURES, help="draw but these")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
