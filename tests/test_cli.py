@@ -153,7 +153,8 @@ def test_every_parameter_is_an_option_but_those_that_need_python():
 def test_the_help_has_every_parameter_with_its_default_and_description(run, capsys):
     assert run("fit", "--help") == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "--lr FLOAT Learning rate of AdamW. [0.002]" in said
+    assert "--batch-size INT Rows a step of the optimizer. [256]" in said
+    assert "--lr FLOAT Learning rate of AdamW for latents of up to" in said
     assert "--hidden-dims INT[,INT] Widths of the encoder's hidden layers" in said
     assert "--rerank, --no-rerank Let transform decode all beams" in said
     assert "One of cosine, step, constant. Course of" in said
