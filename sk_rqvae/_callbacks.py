@@ -30,9 +30,9 @@ class EpochTable(PrintLog):
 
 
 class Annealing(Callback):
-    """Lower the temperature of the modes from 1 to 0 over most of the training.
+    """Lower the temperature of the modes from 1 to 0 over half of the training.
 
-    The last epochs train at zero, where Gumbel-Softmax is nearly the nearest code and
+    The other half trains at zero, where Gumbel-Softmax is nearly the nearest code and
     Sinkhorn charges nothing: what is learned then is what `transform` uses.
     """
 
