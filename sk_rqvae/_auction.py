@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import NamedTuple
 
 import torch
@@ -72,7 +73,13 @@ def look_up(price_list: PriceList, keys: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def auction(keys: Tensor, costs: Tensor, advance: Advance = untold) -> PriceList:
+def auction(
+    keys: Tensor,
+    costs: Tensor,
+    advance: Advance = untold,
+    *,
+    most_error: float = math.inf,
+) -> PriceList:
     """Find prices at which rows choose different IDs.
 
     Parameters
@@ -84,6 +91,9 @@ def auction(keys: Tensor, costs: Tensor, advance: Advance = untold) -> PriceList
         Error of the row under each.
     advance : Advance, default=untold
         Told of each round's share of the most there may be, at most 1 in all.
+    most_error : float, default=inf
+        Total error of what the rows choose, in the least there can be, above which
+        all prices are dropped.
 
     Returns
     -------
@@ -112,6 +122,10 @@ def auction(keys: Tensor, costs: Tensor, advance: Advance = untold) -> PriceList
             break
         prices += raise_by
         advance(1 / _ROUNDS)
+    free = torch.zeros_like(prices)
+    paid, least = (_total_error(where, costs, these) for these in (prices, free))
+    if paid > most_error * least:
+        return no_prices(keys.device)
     priced = prices[:-1] > 0
     return PriceList(wanted[priced], prices[:-1][priced])
 
@@ -137,6 +151,17 @@ def _places(wanted: Tensor, keys: Tensor) -> Tensor:
         known = wanted[place.clamp_max(len(wanted) - 1)] == block
         block.copy_(torch.where(known, place, len(wanted)))
     return keys
+
+
+def _total_error(where: Tensor, costs: Tensor, prices: Tensor) -> float:
+    """Sum of the errors, prices apart, of what the rows choose."""
+    total = 0.0
+    for place, cost in zip(
+        where.split(_ROWS_AT_ONCE), costs.split(_ROWS_AT_ONCE), strict=True
+    ):
+        chosen = (cost + prices[place]).argmin(1, keepdim=True)
+        total += float(cost.gather(1, chosen).double().clamp_min(0).sum())
+    return total
 
 
 def _raises(where: Tensor, costs: Tensor, prices: Tensor) -> Tensor:

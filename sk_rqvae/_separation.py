@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,11 @@ _MOST_ROWS = 5_000_000
 
 
 def price_shared_ids(
-    module: RQVAEModule, X: NDArray[Any], advance: Advance = untold
+    module: RQVAEModule,
+    X: NDArray[Any],
+    advance: Advance = untold,
+    *,
+    most_error: float = math.inf,
 ) -> PriceList:
     """Prices at which the rows of `X` that share an ID choose different ones.
 
@@ -33,6 +38,9 @@ def price_shared_ids(
         candidates of all rows are held in memory, some 150 bytes a row.
     advance : Advance, default=untold
         Told of shares of the two halves, candidates and auction, each 1 in all.
+    most_error : float, default=inf
+        Mean error of the rows' latents under the prices, in what it is without, above
+        which there are none.
 
     Returns
     -------
@@ -44,7 +52,7 @@ def price_shared_ids(
         return no_prices(device)
 
     keys, costs = _candidates(module, X, n_beams, advance)
-    return auction(keys, costs, advance)
+    return auction(keys, costs, advance, most_error=most_error)
 
 
 @torch.no_grad()

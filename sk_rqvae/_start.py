@@ -20,6 +20,7 @@ _PLAUSIBLE_ERROR = 2.0
 _MOST_VALUES = 2**26
 _ROWS_AT_ONCE = 1024
 _SMALLEST_POWER = 1e-30
+_LR_TIMES_WIDTH = 560
 
 
 @torch.no_grad()
@@ -90,15 +91,48 @@ def start_quantizer(
     return float(unexplained)
 
 
-def expected_growth(sizes: Sequence[int], n_rows: int) -> float:
+@torch.no_grad()
+def share_unexplained(module: RQVAEModule, x: Tensor) -> float:
+    """Share of the variance of the latents of `x` that the codebooks leave."""
+    module.eval()
+    latents = module.encode(x)
+    codebooks = [level.vectors() for level in module.quantizer.levels]
+    found = beam_search(latents, codebooks, module.quantizer.n_beams)
+    error = found.errors[:, 0].mean().clamp_min(0)
+    return float(error / latents.square().sum(1).mean().clamp_min(_SMALLEST_POWER))
+
+
+def share_of_lr(unexplained: float, embed_dim: int) -> float:
+    """How much of the learning rate suits latents of this width and difficulty.
+
+    A step of Adam moves each weight of a linear path by about the learning rate,
+    whatever the data, and so a reconstruction by up to `embed_dim` times as much. Where
+    the codebooks leave little, that would be more than training can gain.
+
+    Parameters
+    ----------
+    unexplained : float
+        Share of the variance that the starting codebooks leave.
+    embed_dim : int
+
+    Returns
+    -------
+    float
+        From 0 to 1; 1 for 384 columns of text embeddings and 3 x 256 codes.
+    """
+    return min(1.0, _LR_TIMES_WIDTH * unexplained ** (2 / 3) / embed_dim)
+
+
+def expected_growth(sizes: Sequence[int], embed_dim: int, n_rows: int) -> float:
     """How much larger squared residuals of unseen rows are than those of fitted ones.
 
     A centre that averages ``m`` of the fitted rows has moved towards each of them,
     which divides their squared residuals by about ``1 + 1 / m``, and is as far off for
-    others, which multiplies theirs. Over all levels this compounds to
-    ``exp(2 * total codes / rows)``, taken to be at most e.
+    others, which multiplies theirs; a linear path of `embed_dim` columns that is fitted
+    to ``n`` rows does the same with ``1 + embed_dim / n``. Over all levels this
+    compounds to ``exp(2 * (total codes + columns) / rows)``, taken to be at most e.
     """
-    return math.exp(min(1.0, 2 * sum(sizes) / n_rows))
+    return math.exp(min(1.0, 2 * (sum(sizes) + embed_dim) / n_rows))
 
 
 def _inward(x: Tensor, embed_dim: int) -> Tensor:

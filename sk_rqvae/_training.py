@@ -29,13 +29,19 @@ from sk_rqvae._progress import Advance, FitProgress
 from sk_rqvae._seeds import draw_seed, seeded
 from sk_rqvae._separation import SEPARATION_STEPS, price_shared_ids
 from sk_rqvae._settings import Settings, module_arguments
-from sk_rqvae._start import expected_growth, start_paths, start_quantizer
+from sk_rqvae._start import (
+    expected_growth,
+    share_of_lr,
+    share_unexplained,
+    start_paths,
+    start_quantizer,
+)
 
 _BYTES_A_FLOAT = 4
 _ROWS_CHECKED = 256
 _NOTHING_LEFT = 1e-4
-_WIDTH_OF_LR = 384
 _ROWS_PROJECTED = 1024
+_AFFORDABLE = 1.01
 _ADJUSTABLE = (
     "codebook_modes",
     "commitment_weight",
@@ -96,12 +102,16 @@ def train(
             n_parts = 1 + len(net.module__codebook_sizes)
             with course.progress.steps("set-up", n_parts) as advance:
                 n_distinct, left = _start_from_data(net, estimator, X, advance)
-            by_default = course.scheduled and estimator.max_epochs is None
-            if by_default and left < _NOTHING_LEFT:
-                course = _keep_start(net, course)
         else:
             net = _copy_of(fitted, estimator, settings, X.shape[1])
-            n_distinct = _count_distinct(_sample(net, estimator, X))
+            sample = _sample(net, estimator, X)
+            n_distinct = _count_distinct(sample)
+            left = share_unexplained(net.module_, sample[:_ROWS_CHECKED])
+            del sample  # frees memory for training
+        net.lr *= share_of_lr(left, net.module__embed_dim)
+        untrained = fitted is None and course.scheduled
+        if untrained and estimator.max_epochs is None and left < _NOTHING_LEFT:
+            course = _keep_start(net, course)
         training, held_out = _datasets(estimator, X, net, settings, course)
         net.train_split = None if held_out is None else predefined_split(held_out)
         with course.progress.epochs(course.max_epochs) as counter:
@@ -172,7 +182,7 @@ def _check_unchanged(name: str, fitted: Any, wanted: Any) -> None:
 
 
 def _set_training_parameters(net: RQVAENet, estimator: Any) -> None:
-    net.lr = estimator.lr * min(1.0, _WIDTH_OF_LR / net.module__embed_dim)
+    net.lr = estimator.lr
     net.batch_size = estimator.batch_size
     # Two groups: the optimizer makes a step for each.
     decay = {"weight_decay": estimator.weight_decay}
@@ -207,7 +217,7 @@ def _start_from_data(
         module,
         latents,
         kmeans_init=estimator.codebook_kmeans_init,
-        noise=estimator.noise * expected_growth(sizes, len(X)),
+        noise=estimator.noise * expected_growth(sizes, net.module__embed_dim, len(X)),
         advance=advance,
     )
     return n_distinct, unexplained
@@ -293,8 +303,9 @@ def _price_list(
 ) -> PriceList:
     """Prices for the IDs of the rows of a whole fit; a pass knows only some of them."""
     if estimator.separate_ids and course.scheduled:
+        most = _AFFORDABLE if estimator.separate_ids == "auto" else math.inf
         with course.progress.steps("separation", SEPARATION_STEPS) as advance:
-            return price_shared_ids(net.module_, X, advance)
+            return price_shared_ids(net.module_, X, advance, most_error=most)
     return no_prices(net.module_.input_mean.device)
 
 

@@ -91,19 +91,21 @@ QuantizeForwardMode or sequence of them, default="ste"
     rerank : bool, default=True
         Let `transform` decode all beams of a row and take the one that reconstructs the
         row best, instead of the one nearest to its latent.
-    separate_ids : bool, default=True
+    separate_ids : bool or "auto", default="auto"
         After training, put prices on IDs that several rows of `X` share, so that all
         but one of them take their next best beam. `transform` stays a function of each
         row alone: the prices are part of the model. Exact duplicates keep one ID.
-        Needs more than one beam, and at most five million rows.
+        Needs more than one beam, and at most five million rows. "auto" puts no prices
+        where IDs are so scarce that they would raise the error of latents of `X` by
+        more than a hundredth.
     prefix_weight : float, default=0.3
         Weight of the loss of reconstructions from prefixes, which keeps IDs coarse to
         fine.
-    noise : float, default=0.6
+    noise : float, default=0.57
         Standard deviation of the noise added to the encoder's input in training, in
         root mean square residuals of the starting codebooks, times the factor by which
         squared residuals of unseen rows can be expected to exceed them: at most e, and
-        ``exp(2 * n_layers * codebook_size / n_samples)``.
+        ``exp(2 * (n_layers * codebook_size + embed_dim) / n_samples)``.
     n_cat_features : int, default=0
         The last columns of `X` that are binary. They are reconstructed under binary
         cross-entropy, and `inverse_transform` returns their probabilities.
@@ -119,9 +121,11 @@ QuantizeForwardMode or sequence of them, default="ste"
     batch_size : int, default=256
         Rows a step of the optimizer.
     lr : float, default=2e-3
-        Learning rate of AdamW for latents of up to 384 dimensions. For wider ones it
-        falls in proportion to the width: an equal step of all weights moves sums of
-        more of them further.
+        Highest learning rate of AdamW. It is lowered in proportion to the latents'
+        width, and to the power 2/3 of the share of their variance that the starting
+        codebooks leave, where these come to less than with 384 columns of text
+        embeddings and 3 x 256 codes: an equal step of all weights moves sums of more of
+        them further, and there is less to gain.
     weight_decay : float, default=1e-2
         Weight decay of AdamW, on the weights of the perceptrons.
     lr_schedule : {"cosine", "step", "constant"}, default="cosine"
@@ -215,9 +219,9 @@ QuantizeForwardMode or sequence of them, default="ste"
         codebook_sim_vq: bool = False,
         n_beams: int = 5,
         rerank: bool = True,
-        separate_ids: bool = True,
+        separate_ids: bool | str = "auto",
         prefix_weight: float = 0.3,
-        noise: float = 0.6,
+        noise: float = 0.57,
         n_cat_features: int = 0,
         restart_dead_codes: bool = True,
         init_sample_size: int = 32768,

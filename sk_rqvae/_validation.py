@@ -51,10 +51,10 @@ def check_real(
     return number
 
 
-def check_bool(name: str, value: Any) -> bool:
-    """True or False."""
+def check_bool(name: str, value: Any, *, others: str = "") -> bool:
+    """True or False, where `others` names what else there might have been."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False. Got {value!r}.")
+        raise TypeError(f"{name} must be True or False{others}. Got {value!r}.")
     return bool(value)
 
 

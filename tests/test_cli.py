@@ -154,7 +154,7 @@ def test_the_help_has_every_parameter_with_its_default_and_description(run, caps
     assert run("fit", "--help") == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "--batch-size INT Rows a step of the optimizer. [256]" in said
-    assert "--lr FLOAT Learning rate of AdamW for latents of up to" in said
+    assert "--lr FLOAT Highest learning rate of AdamW." in said
     assert "--hidden-dims INT[,INT] Widths of the encoder's hidden layers" in said
     assert "--rerank, --no-rerank Let transform decode all beams" in said
     assert "One of cosine, step, constant. Course of" in said

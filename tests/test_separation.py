@@ -75,8 +75,29 @@ def test_fitted_rows_get_more_different_ids_for_little_reconstruction(dense):
     assert apart.score(dense) > shared.score(dense) - 0.03
 
 
+def test_where_ids_are_scarce_different_ones_are_only_sought_when_told():
+    keys, costs = crowd(0, n_rows=90, n_ids=100, n_candidates=5)
+    dear = auction(keys.clone(), costs)
+    assert len(dear.keys) > 0
+    assert len(auction(keys.clone(), costs, most_error=1.01).keys) == 0
+
+
+def test_where_ids_abound_prices_stay_within_what_error_is_allowed():
+    keys, costs = crowd(0, n_rows=500, n_ids=2000, n_candidates=5)
+    costs += 10
+    assert len(auction(keys.clone(), costs, most_error=1.01).keys) == len(
+        auction(keys.clone(), costs).keys
+    )
+
+
+def test_by_default_scarce_ids_are_shared_rather_than_reconstruct_worse(dense):
+    shared = small(separate_ids=False, codebook_size=8).fit(dense)
+    default = small(codebook_size=8).fit(dense)
+    np.testing.assert_array_equal(default.transform(dense), shared.transform(dense))
+
+
 def test_prices_do_not_make_a_row_depend_on_others(dense):
-    model = small().fit(dense)
+    model = small(separate_ids=True).fit(dense)
     assert len(model.net_.module_.prices) > 0
     whole = model.transform(dense)
     np.testing.assert_array_equal(model.transform(dense[::-1])[::-1], whole)

@@ -10,16 +10,37 @@ from conftest import small
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sk_rqvae._start import _typical_errors, expected_growth
+from sk_rqvae._start import _typical_errors, expected_growth, share_of_lr
 
 
-@given(st.lists(st.integers(1, 4096), min_size=1, max_size=8), st.integers(1, 10**9))
-def test_residuals_of_unseen_rows_are_expected_to_grow_by_one_to_e(sizes, n_rows):
-    assert 1 <= expected_growth(sizes, n_rows) <= math.e
+@given(
+    st.lists(st.integers(1, 4096), min_size=1, max_size=8),
+    st.integers(1, 4096),
+    st.integers(1, 10**9),
+)
+def test_residuals_of_unseen_rows_are_expected_to_grow_by_one_to_e(sizes, dim, n_rows):
+    assert 1 <= expected_growth(sizes, dim, n_rows) <= math.e
 
 
-def test_more_rows_a_code_leave_less_to_grow():
-    assert expected_growth([256] * 3, 3600) > expected_growth([256] * 3, 36000) > 1
+def test_more_rows_leave_less_to_grow():
+    few, many = (expected_growth([256] * 3, 64, n_rows) for n_rows in (3600, 36000))
+    assert few > many > 1
+
+
+def test_wider_latents_are_expected_to_grow_more():
+    narrow, wide = (expected_growth([256] * 3, dim, 3600) for dim in (64, 768))
+    assert wide > narrow
+
+
+@given(st.floats(0, 1), st.integers(1, 10**5))
+def test_the_learning_rate_is_lowered_never_raised(unexplained, embed_dim):
+    assert 0 <= share_of_lr(unexplained, embed_dim) <= 1
+
+
+def test_the_learning_rate_falls_with_width_and_with_what_is_left_to_explain():
+    assert share_of_lr(0.57, 384) == 1
+    assert share_of_lr(0.5, 768) < 0.5
+    assert share_of_lr(0.02, 192) < share_of_lr(0.2, 192)
 
 
 def test_a_row_left_out_is_further_from_the_mean_of_the_others():
@@ -44,12 +65,22 @@ def test_noise_grows_with_codes_for_the_rows(blobs):
     assert net.module_.noise_scale == pytest.approx(2 * quieter.module_.noise_scale)
 
 
-@pytest.mark.parametrize(("width", "share"), [(12, 1.0), (768, 0.5)])
-def test_steps_are_smaller_in_latents_wider_than_384(blobs, width, share):
-    estimator = small(
-        embed_dim=width, max_epochs=1, lr=1e-3, lr_schedule="constant", warmup_epochs=0
+def test_steps_are_smaller_in_wide_latents(blobs):
+    once = {"max_epochs": 1, "lr_schedule": "constant", "warmup_epochs": 0}
+    narrow, wide = (
+        small(embed_dim=width, lr=1e-3, **once).fit(blobs).net_.history[-1, "lr"]
+        for width in (12, 768)
     )
-    assert estimator.fit(blobs).net_.history[-1, "lr"] == pytest.approx(share * 1e-3)
+    assert wide < 0.5e-3 < narrow <= 1e-3
+
+
+def test_going_on_lowers_the_learning_rate_as_a_first_fit_does(blobs):
+    estimator = small(
+        embed_dim=768, max_epochs=1, lr=1e-3, lr_schedule="constant", warmup_epochs=0
+    )
+    rate = estimator.fit(blobs).net_.history[-1, "lr"]
+    estimator.partial_fit(blobs)
+    assert estimator.net_.history[-1, "lr"] == pytest.approx(rate, rel=0.3)
 
 
 def test_an_exact_start_is_kept(blobs):

@@ -64,7 +64,7 @@ def _parameters() -> dict[str, inspect.Parameter]:
 
 def _reading(hint: Any) -> dict[str, Any]:
     """How argparse reads the text of an option."""
-    if hint is bool:
+    if hint is bool or bool in get_args(hint):
         return {"action": argparse.BooleanOptionalAction}
     kind = _kind(hint)
     return {"type": partial(_read, kind=kind), "metavar": _metavar(kind)}
