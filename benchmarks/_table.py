@@ -19,6 +19,7 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def mean_and_spread(values: Sequence[float], digits: int = 3) -> str:
     """The mean and, of several values, their standard deviation."""
+    values = [float(value) for value in values]  # stdev fails on NumPy's floats
     mean = f"{fmean(values):.{digits}f}"
     if len(values) < 2:
         return mean

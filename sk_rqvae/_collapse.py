@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sk_rqvae.exceptions import CollapseWarning
 
 _ROWS_A_CODE = 4
+_FEWEST_ROWS_A_CODE = 2
 _SMALLEST_USAGE = 0.5
 _SMALLEST_PERPLEXITY = 0.1
 
@@ -45,7 +46,7 @@ def warn_of_collapse(
 
 
 def warn_of_few_rows(n_distinct: int, sizes: Sequence[int], *, sampled: bool) -> None:
-    """Warn where codebooks start from fewer different rows than they have codes.
+    """Warn where codebooks start from too few different rows for their codes.
 
     Parameters
     ----------
@@ -56,9 +57,18 @@ def warn_of_few_rows(n_distinct: int, sizes: Sequence[int], *, sampled: bool) ->
     sampled : bool
         Whether these rows are a sample.
     """
-    if n_distinct >= max(sizes):
+    if n_distinct >= _FEWEST_ROWS_A_CODE * max(sizes):
         return
-    if sampled:
+    if n_distinct >= max(sizes):
+        remedy = "Raise init_sample_size" if sampled else "Lower codebook_size"
+        warnings.warn(
+            f"The {max(sizes)} codes of a codebook start from {n_distinct} different "
+            f"rows, fewer than {_FEWEST_ROWS_A_CODE} for each code: IDs will fit these "
+            f"rows and say little of others. {remedy}.",
+            UserWarning,
+            stacklevel=2,
+        )
+    elif sampled:
         warnings.warn(
             f"The {max(sizes)} codes of a codebook start from a sample of X with "
             f"{n_distinct} different rows. Raise init_sample_size.",

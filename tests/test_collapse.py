@@ -135,9 +135,18 @@ def test_too_few_different_rows_cannot_show_a_collapse():
     assert len(messages_of([0.1], [1.5], [16], 64)) == 1
 
 
+@pytest.mark.parametrize(
+    ("sampled", "remedy"),
+    [(False, "Lower codebook_size"), (True, "Raise init_sample_size")],
+)
+def test_hardly_more_rows_than_codes_are_warned_of_with_what_to_change(sampled, remedy):
+    with pytest.warns(UserWarning, match=f"31 different rows.*{remedy}"):
+        warn_of_few_rows(31, [4, 16], sampled=sampled)
+
+
 def test_few_rows_are_counted_against_the_largest_codebook():
     with pytest.warns(UserWarning, match="5 different rows, fewer than the 16 codes"):
         warn_of_few_rows(5, [4, 16], sampled=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warn_of_few_rows(16, [4, 16], sampled=False)
+        warn_of_few_rows(32, [4, 16], sampled=False)
