@@ -211,8 +211,8 @@ class RQVAENet(NeuralNet):
     def report_divergence(self, what: str) -> NoReturn:
         """Raise a DivergenceError that says what to lower."""
         raise DivergenceError(
-            f"Training diverged in epoch {len(self.history)}: {what}. Lower lr (got "
-            f"{self.lr}), or raise warmup_epochs."
+            f"Training diverged in epoch {len(self.history)}: {what}. Lower lr (at "
+            f"most {self.lr:.2g} here), or raise warmup_epochs."
         )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -106,7 +106,8 @@ def train(
             net = _copy_of(fitted, estimator, settings, X.shape[1])
             sample = _sample(net, estimator, X)
             n_distinct = _count_distinct(sample)
-            left = share_unexplained(net.module_, sample[:_ROWS_CHECKED])
+            apart = math.ceil(len(sample) / _ROWS_CHECKED)
+            left = share_unexplained(net.module_, sample[::apart])
             del sample  # frees memory for training
         net.lr *= share_of_lr(left, net.module__embed_dim)
         untrained = fitted is None and course.scheduled
