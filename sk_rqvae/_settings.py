@@ -127,8 +127,9 @@ def _check_model(estimator: Any) -> None:
     check_bool("codebook_sim_vq", estimator.codebook_sim_vq)
     check_int("n_beams", estimator.n_beams, minimum=1)
     check_bool("rerank", estimator.rerank)
-    if estimator.separate_ids != "auto":
-        check_bool("separate_ids", estimator.separate_ids, others=' or "auto"')
+    separate_ids = estimator.separate_ids
+    if not (isinstance(separate_ids, str) and separate_ids == "auto"):
+        check_bool("separate_ids", separate_ids, others=' or "auto"')
     check_real("prefix_weight", estimator.prefix_weight, low=0)
     check_real("noise", estimator.noise, low=0)
     check_int("n_cat_features", estimator.n_cat_features, minimum=0)

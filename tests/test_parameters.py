@@ -65,6 +65,7 @@ BAD_PARAMETERS = [
     ("n_beams", 2.0, TypeError, "an int"),
     ("rerank", None, TypeError, "True or False"),
     ("separate_ids", "yes", TypeError, "True or False"),
+    ("separate_ids", np.array([True, False]), TypeError, "True or False"),
     ("prefix_weight", -0.5, ValueError, "[0, inf)"),
     ("noise", -1, ValueError, "[0, inf)"),
     ("noise", float("inf"), ValueError, "[0, inf)"),
