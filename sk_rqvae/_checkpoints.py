@@ -167,6 +167,7 @@ def _check_matrix(state: State, name: str) -> None:
 def _read_from_shapes(state: State) -> tuple[int, dict[str, Any]]:
     """Number of columns, and the parameters that the tensors tell."""
     matrices = [state[name] for name in _matrices(state, "encoder")]
+    outward = [state[name] for name in _matrices(state, "decoder")]
     tables = sorted(
         name for name in state if re.fullmatch(rf"{re.escape(_LEVEL)}\d+\.table", name)
     )
@@ -181,6 +182,7 @@ def _read_from_shapes(state: State) -> tuple[int, dict[str, Any]]:
         "codebook_size": sizes[0] if len(set(sizes)) == 1 else sizes,
         "embed_dim": len(matrices[-1]),
         "hidden_dims": tuple(len(matrix) for matrix in matrices[:-1]),
+        "decoder_hidden_dims": tuple(len(matrix) for matrix in outward[:-1]),
         "linear_path": "encoder.linear.weight" in state,
         "codebook_sim_vq": f"{_LEVEL}0.projection.weight" in state,
     }

@@ -50,6 +50,8 @@ class RQVAEOutput(NamedTuple):
     coarse : Tensor of shape (m, n_features)
         Likewise for the first ``m < n`` rows, each from a prefix of random length
         shorter than an ID; no rows where IDs have one code.
+    coarse_weights : Tensor of shape (m,)
+        What the loss of each of them counts.
     """
 
     inputs: Tensor
@@ -58,6 +60,7 @@ class RQVAEOutput(NamedTuple):
     quantized: Tensor
     reconstruction: Tensor
     coarse: Tensor
+    coarse_weights: Tensor
 
 
 class SkipMLP(nn.Module):
@@ -137,8 +140,8 @@ class RQVAEModule(nn.Module):
         How many of them, the last, are binary.
     embed_dim : int
         Width of the latents.
-    hidden_dims : sequence of int
-        Hidden layers of the encoder; the decoder mirrors them.
+    hidden_dims, decoder_hidden_dims : sequence of int
+        Widths of the hidden layers of encoder and decoder.
     activation : str
         Name of the non-linearity, see `RQVAETransformer`.
     dropout : float
@@ -158,7 +161,8 @@ class RQVAEModule(nn.Module):
     commitment_weight : float
         Weight of the commitment part of the loss.
     prefix_weight : float
-        Weight of the loss of reconstructions from prefixes.
+        Weight of the loss of reconstructions from prefixes, and of the errors of
+        prefixes where beams are compared.
 
     References
     ----------
@@ -170,6 +174,7 @@ class RQVAEModule(nn.Module):
     input_mean: Tensor
     input_scale: Tensor
     noise_scale: Tensor
+    noise_axes: Tensor
     price_keys: Tensor
     prices: Tensor
 
@@ -180,6 +185,7 @@ class RQVAEModule(nn.Module):
         n_cat_features: int,
         embed_dim: int,
         hidden_dims: Sequence[int],
+        decoder_hidden_dims: Sequence[int],
         activation: str,
         dropout: float,
         linear_path: bool,
@@ -203,7 +209,7 @@ class RQVAEModule(nn.Module):
             SkipMLP, activation=activation, dropout=dropout, linear_path=linear_path
         )
         self.encoder = perceptron(n_features, embed_dim, hidden_dims)
-        self.decoder = perceptron(embed_dim, n_features, hidden_dims[::-1])
+        self.decoder = perceptron(embed_dim, n_features, decoder_hidden_dims)
         self.quantizer = ResidualQuantizer(
             codebook_sizes,
             embed_dim,
@@ -211,6 +217,7 @@ class RQVAEModule(nn.Module):
             n_beams=n_beams,
             normalize=codebook_normalize,
             sim_vq=codebook_sim_vq,
+            prefix_weight=prefix_weight,
         )
         # What a prefix lacks: the decoder sees the sum of its codes plus this offset.
         n_prefixes = len(codebook_sizes) - 1
@@ -218,6 +225,9 @@ class RQVAEModule(nn.Module):
         self.register_buffer("input_mean", torch.zeros(n_features, dtype=torch.float64))
         self.register_buffer("input_scale", torch.ones(n_features, dtype=torch.float64))
         self.register_buffer("noise_scale", torch.zeros(()))
+        # Rows that make noise of white noise; without a linear path it stays white.
+        n_axes = embed_dim if linear_path else 0
+        self.register_buffer("noise_axes", torch.zeros(n_axes, n_features))
         self._draws_noise = True
         self.register_buffer("price_keys", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("prices", torch.zeros(0, dtype=torch.float64))
@@ -234,6 +244,7 @@ class RQVAEModule(nn.Module):
         """Change what can be changed in a trained model."""
         self.quantizer.modes = tuple(codebook_modes)
         self.quantizer.n_beams = n_beams
+        self.quantizer.prefix_weight = prefix_weight
         self.commitment_weight = commitment_weight
         self.prefix_weight = prefix_weight
         self.rerank = rerank
@@ -291,7 +302,8 @@ class RQVAEModule(nn.Module):
 
         The candidates are the beams that end nearest to the latent. What is near in
         latent space is not always near once decoded, so `rerank` measures the error of
-        the reconstruction instead.
+        the reconstruction instead. What the errors of its prefixes cost a beam is added
+        to either.
 
         Parameters
         ----------
@@ -305,13 +317,13 @@ class RQVAEModule(nn.Module):
         costs : Tensor of shape (n, n_beams), float64
         """
         stack = stack or self.quantizer.searched()
-        codes, errors = stack.search(self.encode(x))
+        codes, errors, surcharges = stack.search(self.encode(x))
         n_beams = codes.shape[1]
         if self.rerank and n_beams > 1:
             decoded = self.reconstruct(codes.flatten(0, 1))
             decoded = decoded.unflatten(0, (-1, n_beams))
             errors = self.row_losses(x.unsqueeze(1), decoded)
-        return codes, errors.double()
+        return codes, (errors + surcharges).double()
 
     def assign(self, x: Tensor, stack: SearchedStack | None = None) -> Tensor:
         """Codes of standardised rows, ``(n, n_layers)``, int64: the cheapest candidate.
@@ -362,11 +374,14 @@ class RQVAEModule(nn.Module):
         n_prefixes = len(self.prefix_offsets)
         if n_prefixes == 0 or self.prefix_weight == 0:
             decoded = self.decode(passed)
-            return RQVAEOutput(x, latents, codes, total, decoded, decoded[:0])
+            empty = decoded[:0]
+            return RQVAEOutput(x, latents, codes, total, decoded, empty, empty[:, 0])
         n_coarse = math.ceil(_SHARE_FROM_PREFIXES * len(x))
         # One pass of the decoder for both: fewer and larger products.
-        decoded = self.decode(torch.cat([passed, self._prefixes(vectors[:n_coarse])]))
-        return RQVAEOutput(x, latents, codes, total, *decoded.split([len(x), n_coarse]))
+        prefixes, weights = self._prefixes(vectors[:n_coarse])
+        decoded = self.decode(torch.cat([passed, prefixes]))
+        whole, coarse = decoded.split([len(x), n_coarse])
+        return RQVAEOutput(x, latents, codes, total, whole, coarse, weights)
 
     def train(self, mode: bool = True) -> Self:
         """Switch to training or back; training asks here, once, whether there is noise.
@@ -380,15 +395,22 @@ class RQVAEModule(nn.Module):
     def _noisy(self, x: Tensor) -> Tensor:
         if not self._draws_noise:
             return x
-        return torch.addcmul(x, torch.randn_like(x), self.noise_scale)
+        n_axes = len(self.noise_axes)
+        noise = torch.randn(
+            len(x), n_axes or x.shape[1], dtype=x.dtype, device=x.device
+        )
+        if n_axes:
+            noise = noise @ self.noise_axes
+        return torch.addcmul(x, noise, self.noise_scale)
 
-    def _prefixes(self, vectors: Tensor) -> Tensor:
-        """What the decoder sees of rows cut to prefixes of random lengths."""
+    def _prefixes(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """What the decoder sees of rows cut at random, and what each counts."""
         n_prefixes = len(self.prefix_offsets)
         depths = torch.randint(n_prefixes, (len(vectors),), device=vectors.device)
         levels = torch.arange(vectors.shape[1], device=vectors.device)
         kept = (levels <= depths.unsqueeze(1)).unsqueeze(2)
-        return (vectors * kept).sum(1) + F.embedding(depths, self.prefix_offsets)
+        latents = (vectors * kept).sum(1) + F.embedding(depths, self.prefix_offsets)
+        return latents, self.quantizer.prefix_weights()[depths]
 
     def compute_loss(self, output: RQVAEOutput) -> dict[str, Tensor]:
         r"""The parts of the loss, named; training minimises their sum.
@@ -410,7 +432,8 @@ class RQVAEModule(nn.Module):
         the number of features. With :math:`z` the latents, :math:`q` the sum of codes,
         :math:`\tilde x` the reconstruction from a prefix, :math:`\mathrm{sg}` the
         stop-gradient, :math:`\beta` the commitment weight and :math:`\gamma` the
-        prefix weight,
+        prefix weight times the square of the starting codebooks' error of all codes
+        over that of as many as the prefix has,
 
         .. math:: \frac1d \left( \lVert x - \hat x \rVert^2
             + \lVert \mathrm{sg}(z) - q \rVert^2
@@ -436,8 +459,8 @@ class RQVAEModule(nn.Module):
             ),
         }
         if len(output.coarse):
-            coarse = self.reconstruction_loss(x[: len(output.coarse)], output.coarse)
-            parts["prefix"] = self.prefix_weight * coarse
+            losses = self.row_losses(x[: len(output.coarse)], output.coarse)
+            parts["prefix"] = (output.coarse_weights * losses).mean() / self.n_features
         return parts
 
     def reconstruction_loss(self, x: Tensor, reconstruction: Tensor) -> Tensor:

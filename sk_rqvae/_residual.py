@@ -51,6 +51,15 @@ class ResidualQuantizer(nn.Module):
         Prefixes kept a row while codes are chosen.
     normalize, sim_vq : bool
         As in `Codebook`.
+    prefix_weight : float, default=0.0
+        How much of the error of each prefix a tuple is charged where beams are
+        compared, for a prefix that leaves no more than all codes do.
+
+    Attributes
+    ----------
+    prefix_shares : Tensor of shape (n_layers - 1,)
+        Square of what all codes leave over what each prefix leaves. Where all codes
+        tell nearly everything, errors of prefixes would otherwise drown theirs.
 
     Notes
     -----
@@ -64,6 +73,7 @@ class ResidualQuantizer(nn.Module):
 
     temperature: Tensor
     offsets: Tensor
+    prefix_shares: Tensor
 
     def __init__(
         self,
@@ -74,16 +84,19 @@ class ResidualQuantizer(nn.Module):
         n_beams: int,
         normalize: bool,
         sim_vq: bool,
+        prefix_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.modes = tuple(modes)
         self.n_beams = n_beams
+        self.prefix_weight = prefix_weight
         self.sizes = tuple(sizes)
         levels = nn.ModuleList(
             Codebook(size, dim, normalize=normalize, sim_vq=sim_vq) for size in sizes
         )
         self.levels = cast("Sequence[Codebook]", levels)
         self.register_buffer("temperature", torch.ones(()))
+        self.register_buffer("prefix_shares", torch.ones(len(self.sizes) - 1))
         # Where each level begins when the codebooks lie one after another.
         starts = torch.tensor([0, *accumulate(self.sizes[:-1])])
         self.register_buffer("offsets", starts, persistent=False)
@@ -99,6 +112,10 @@ class ResidualQuantizer(nn.Module):
             share * pull * loss(latents, total) for loss, pull in pulls.items()
         )
         return sum(others, start=first)
+
+    def prefix_weights(self) -> Tensor:
+        """What the error of each prefix counts, ``(n_layers - 1,)``."""
+        return self.prefix_weight * self.prefix_shares
 
     def codebooks(self) -> list[Tensor]:
         """The vectors of every level."""
@@ -127,7 +144,7 @@ class ResidualQuantizer(nn.Module):
     def searched(self, n_beams: int | None = None) -> SearchedStack:
         """What a search can prepare, once as long as the codebooks stay the same."""
         everything = torch.cat(self.codebooks()).detach()
-        return SearchedStack(everything, self.sizes, n_beams or self.n_beams)
+        return self._stack(everything, n_beams or self.n_beams)
 
     def search(self, latents: Tensor, n_beams: int | None = None) -> Beams:
         """The best tuples of codes, as `transform` chooses them."""
@@ -161,8 +178,11 @@ class ResidualQuantizer(nn.Module):
         prices = [
             _tempered(mode.behaviour.prices, self.temperature) for mode in self.modes
         ]
-        stack = SearchedStack(everything, self.sizes, self.n_beams)
-        return stack.best(latents, prices)
+        return self._stack(everything, self.n_beams).best(latents, prices)
+
+    def _stack(self, everything: Tensor, n_beams: int) -> SearchedStack:
+        weights = self.prefix_weights() if self.prefix_weight else None
+        return SearchedStack(everything, self.sizes, n_beams, weights)
 
 
 def _tempered(prices: Prices | None, temperature: Tensor) -> Prices | None:

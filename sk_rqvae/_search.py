@@ -24,10 +24,14 @@ class Beams(NamedTuple):
     codes : Tensor of shape (n, n_beams, n_layers), int64
     errors : Tensor of shape (n, n_beams)
         Squared distances of the sums of codes to the latents.
+    surcharges : Tensor of shape (n, n_beams)
+        What was added to them where beams were compared: shares of the errors of
+        prefixes, less prices.
     """
 
     codes: Tensor
     errors: Tensor
+    surcharges: Tensor
 
 
 @torch.no_grad()
@@ -36,6 +40,7 @@ def beam_search(
     codebooks: Sequence[Tensor],
     n_beams: int,
     prices: Prices | None = None,
+    prefix_weights: Tensor | None = None,
 ) -> Beams:
     """Find, for every row, tuples of codes whose vectors sum to nearly the latent.
 
@@ -53,13 +58,16 @@ def beam_search(
     prices : sequence of callable or None, optional
         For each level None, or a function from the distances of the best prefix's
         residuals, up to a constant a row, to what is taken off every code's distance.
+    prefix_weights : Tensor of shape (n_layers - 1,), optional
+        How much of the error of each of its prefixes a tuple is charged. Of tuples that
+        end about as near, those win whose first codes alone are near, too.
 
     Returns
     -------
     Beams
     """
     sizes = [len(codebook) for codebook in codebooks]
-    stack = SearchedStack(torch.cat(list(codebooks)), sizes, n_beams)
+    stack = SearchedStack(torch.cat(list(codebooks)), sizes, n_beams, prefix_weights)
     return stack.search(latents, prices)
 
 
@@ -74,6 +82,8 @@ class SearchedStack:
         Codes a level.
     n_beams : int
         As in `beam_search`.
+    prefix_weights : Tensor of shape (n_layers - 1,), optional
+        As in `beam_search`.
 
     Notes
     -----
@@ -85,7 +95,13 @@ class SearchedStack:
     with the residual, and no tables.
     """
 
-    def __init__(self, everything: Tensor, sizes: Sequence[int], n_beams: int) -> None:
+    def __init__(
+        self,
+        everything: Tensor,
+        sizes: Sequence[int],
+        n_beams: int,
+        prefix_weights: Tensor | None = None,
+    ) -> None:
         # Blocks and no decorators: torch's exporter cannot follow decorated methods of
         # an object that is made in the graph.
         with torch.no_grad():
@@ -94,6 +110,7 @@ class SearchedStack:
             self._sizes = list(sizes)
             self._codebooks = everything.split(self._sizes)
             self.n_beams = n_beams
+            self._prefix_weights = prefix_weights
             tabulated = n_beams > 1 and sum(sizes) <= _LARGEST_TABLE
             self._overlaps = self._tables() if tabulated else None
 
@@ -104,7 +121,8 @@ class SearchedStack:
                 return self._several_beams(latents, self._charges(prices))
             codes = self._one_beam(latents, self._charges(prices))
             left_over = latents - sum_of_codes(self._codebooks, codes)
-            return Beams(codes.unsqueeze(1), left_over.square().sum(1, keepdim=True))
+            errors = left_over.square().sum(1, keepdim=True)
+            return Beams(codes.unsqueeze(1), errors, torch.zeros_like(errors))
 
     def best(self, latents: Tensor, prices: Prices | None = None) -> Tensor:
         """The codes of the best beam alone, ``(n, n_layers)``, int64."""
@@ -134,26 +152,29 @@ class SearchedStack:
         alone = products.split(self._sizes, dim=1)
         codes = latents.new_empty(0, dtype=torch.int64)
         costs = errors = latents.square().sum(1, keepdim=True)
+        surcharges = torch.zeros_like(costs)
         for level, price in enumerate(prices):
             size = self._sizes[level]
             gains = alone[level].unsqueeze(1)
             if level:
                 gains = self._overlap(level, codes).add_(gains)
-            if price is None and costs is errors:
-                # In place: fresh memory for every step would cost more than the sum.
-                charged = extended = gains.add_(errors.unsqueeze(2))
-            else:
-                extended = gains + errors.unsqueeze(2)
-                charge = 0.0 if price is None else price(extended[:, 0])
-                charged = costs.unsqueeze(2) + gains - charge
-            count = min(self.n_beams, charged.shape[1] * size)
-            costs, kept = smallest(charged.flatten(1), count)
-            if charged is extended:
-                errors = costs
-            else:
-                errors = extended.flatten(1).gather(1, kept)
+            # In place: fresh memory for every step would cost more than the sum.
+            extended = gains.add_(costs.unsqueeze(2)).flatten(1)
+            charged = extended
+            if price is not None:
+                charge = price(gains[:, 0])
+                charged = (gains - charge).flatten(1)
+            count = min(self.n_beams, charged.shape[1])
+            costs, kept = smallest(charged, count)
+            parents = kept.div(size, rounding_mode="floor")
+            errors = extended.gather(1, kept) - surcharges.gather(1, parents)
+            surcharges = costs - errors
+            if self._prefix_weights is not None and level < len(prices) - 1:
+                weight = self._prefix_weights[level]
+                surcharges = torch.addcmul(surcharges, errors, weight)
+                costs = errors + surcharges
             codes = _extended(codes, kept, size) if level else kept.unsqueeze(2)
-        return Beams(codes, errors)
+        return Beams(codes, errors, surcharges)
 
     def _tables(self) -> list[list[Tensor]]:
         """For levels but the first, twice the products with codes of earlier levels."""

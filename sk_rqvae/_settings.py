@@ -28,6 +28,7 @@ SCHEDULES = ("cosine", "step", "constant")
 MIXED_PRECISIONS = ("auto", "bf16", "no")
 
 _ENOUGH_STEPS = 860
+_WIDER_DECODER = 3
 _FEWEST_EPOCHS = 10
 _MOST_EPOCHS = 150
 _WIDEST_DEFAULT_LATENT = 1024
@@ -46,6 +47,7 @@ class Settings:
     codebook_sizes: tuple[int, ...]
     codebook_modes: tuple[QuantizeForwardMode, ...]
     hidden_dims: tuple[int, ...]
+    decoder_hidden_dims: tuple[int, ...]
     callbacks: list[Any]
     resident_bytes: int
     mixed_precision: bool
@@ -63,6 +65,7 @@ def check_settings(estimator: Any) -> Settings:
     sizes = check_sizes(estimator.codebook_size, n_layers)
     modes = check_modes(estimator.codebook_mode, n_layers)
     hidden_dims = check_widths("hidden_dims", estimator.hidden_dims)
+    decoder_hidden_dims = _decoder_hidden_dims(estimator, hidden_dims)
     if estimator.embed_dim is not None:
         check_int("embed_dim", estimator.embed_dim, minimum=1)
     _check_model(estimator)
@@ -73,6 +76,7 @@ def check_settings(estimator: Any) -> Settings:
         sizes,
         modes,
         hidden_dims,
+        decoder_hidden_dims,
         check_callbacks(estimator.callbacks),
         _resident_bytes(estimator.resident_mb, device),
         _uses_bf16(estimator.mixed_precision, device),
@@ -92,6 +96,7 @@ def module_arguments(
         "activation": estimator.activation,
         "dropout": estimator.dropout,
         "linear_path": estimator.linear_path,
+        "decoder_hidden_dims": settings.decoder_hidden_dims,
         "codebook_sizes": settings.codebook_sizes,
         "codebook_modes": settings.codebook_modes,
         "codebook_normalize": estimator.codebook_normalize,
@@ -101,6 +106,15 @@ def module_arguments(
         "commitment_weight": estimator.commitment_weight,
         "prefix_weight": estimator.prefix_weight,
     }
+
+
+def _decoder_hidden_dims(
+    estimator: Any, hidden_dims: tuple[int, ...]
+) -> tuple[int, ...]:
+    if estimator.decoder_hidden_dims is not None:
+        return check_widths("decoder_hidden_dims", estimator.decoder_hidden_dims)
+    factor = _WIDER_DECODER if estimator.linear_path else 1
+    return tuple(factor * width for width in reversed(hidden_dims))
 
 
 def count_epochs(estimator: Any, X: Any) -> int:

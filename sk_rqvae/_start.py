@@ -21,6 +21,7 @@ _MOST_VALUES = 2**26
 _ROWS_AT_ONCE = 1024
 _SMALLEST_POWER = 1e-30
 _LR_TIMES_WIDTH = 560
+_OPEN_SHARE = 0.5
 
 
 @torch.no_grad()
@@ -66,6 +67,9 @@ def start_quantizer(
 ) -> float:
     """Set codebooks and noise of an untrained module from latents of data.
 
+    Noise is drawn like the residuals of the codebooks, where linear paths say what they
+    look like in the input, and otherwise alike in every direction.
+
     Parameters
     ----------
     module : RQVAEModule
@@ -73,8 +77,8 @@ def start_quantizer(
     kmeans_init : bool
         Train the codebooks on the latents; otherwise they are random.
     noise : float
-        Noise on the encoder's input in training, in root mean square residuals of the
-        starting codebooks.
+        Noise on the encoder's input in training, in residuals of the starting
+        codebooks.
     advance : Advance, default=untold
         Told of the clustering of each level, as 1 in all.
 
@@ -83,11 +87,17 @@ def start_quantizer(
     float
         Share of the latents' variance that the codebooks leave unexplained.
     """
-    error = start_codebooks(
+    residuals = start_codebooks(
         module.quantizer, latents, kmeans_init=kmeans_init, advance=advance
     )
-    unexplained = error / latents.square().sum(1).mean().clamp_min(_SMALLEST_POWER)
-    module.noise_scale.copy_(noise * unexplained.sqrt())
+    power = latents.square().sum(1).mean().clamp_min(_SMALLEST_POWER)
+    unexplained = residuals.trace() / power
+    if module.decoder.linear is None:
+        module.noise_scale.copy_(noise * unexplained.sqrt())
+    else:
+        shape = _root(residuals) if kmeans_init else _like_everywhere(residuals)
+        module.noise_axes.copy_(shape @ module.decoder.linear.weight.T)
+        module.noise_scale.copy_(noise * _share_of_noise(unexplained))
     return float(unexplained)
 
 
@@ -96,8 +106,7 @@ def share_unexplained(module: RQVAEModule, x: Tensor) -> float:
     """Share of the variance of the latents of `x` that the codebooks leave."""
     module.eval()
     latents = module.encode(x)
-    codebooks = [level.vectors() for level in module.quantizer.levels]
-    found = beam_search(latents, codebooks, module.quantizer.n_beams)
+    found = module.quantizer.search(latents)
     error = found.errors[:, 0].mean().clamp_min(0)
     return float(error / latents.square().sum(1).mean().clamp_min(_SMALLEST_POWER))
 
@@ -123,16 +132,43 @@ def share_of_lr(unexplained: float, embed_dim: int) -> float:
     return min(1.0, _LR_TIMES_WIDTH * unexplained ** (2 / 3) / embed_dim)
 
 
-def expected_growth(sizes: Sequence[int], embed_dim: int, n_rows: int) -> float:
-    """How much larger squared residuals of unseen rows are than those of fitted ones.
+def expected_growth(sizes: Sequence[int], n_rows: int) -> float:
+    """How much larger residuals of unseen rows are than those of fitted ones.
 
     A centre that averages ``m`` of the fitted rows has moved towards each of them,
     which divides their squared residuals by about ``1 + 1 / m``, and is as far off for
-    others, which multiplies theirs; a linear path of `embed_dim` columns that is fitted
-    to ``n`` rows does the same with ``1 + embed_dim / n``. Over all levels this
-    compounds to ``exp(2 * (total codes + columns) / rows)``, taken to be at most e.
+    others, which multiplies theirs. Over all levels this compounds to
+    ``exp(2 * total codes / rows)`` in squares, taken to be at most e, and to the root
+    of that in residuals.
     """
-    return math.exp(min(1.0, 2 * (sum(sizes) + embed_dim) / n_rows))
+    return math.exp(min(0.5, sum(sizes) / n_rows))
+
+
+def _share_of_noise(unexplained: Tensor) -> Tensor:
+    """How much of the noise suits residuals that are this share of the variance.
+
+    Among many codes in few directions, noise as long as the residual of a row is enough
+    to make another code the nearest; in many directions it hardly is.
+    """
+    return (unexplained / _OPEN_SHARE).clamp_max(1) ** 0.25
+
+
+def _root(covariance: Tensor) -> Tensor:
+    """A matrix that turns white noise in rows into noise of this covariance."""
+    variances, axes = torch.linalg.eigh(covariance.double())
+    root = variances.clamp_min(0).sqrt().unsqueeze(1) * axes.T
+    return root.to(covariance.dtype)
+
+
+def _like_everywhere(covariance: Tensor) -> Tensor:
+    """Likewise, of the same power in all and alike in every direction.
+
+    Random codebooks leave residuals that look like the rows themselves. Noise like that
+    would hide from the encoder what codes are to tell apart first.
+    """
+    dim = len(covariance)
+    identity = torch.eye(dim, device=covariance.device)
+    return identity * (covariance.trace() / dim).sqrt()
 
 
 def _inward(x: Tensor, embed_dim: int) -> Tensor:
@@ -163,8 +199,8 @@ def start_codebooks(
 
     Returns
     -------
-    Tensor of shape ()
-        Mean squared distance of the latents to their sums of codes.
+    Tensor of shape (dim, dim)
+        Mean outer product of what the sums of codes leave of latents with itself.
 
     Notes
     -----
@@ -180,6 +216,7 @@ def start_codebooks(
     (beam search); the residual quantizer of faiss, arXiv:2401.08281, section 5.
     """
     codebooks: list[Tensor] = []
+    left: list[Tensor] = []
     codes = torch.empty(len(latents), 1, 0, dtype=torch.int64, device=latents.device)
     errors = torch.ones(len(latents), 1, device=latents.device)
     for level in quantizer.levels:
@@ -192,7 +229,21 @@ def start_codebooks(
         del points  # frees memory for the search and for the next level's
         codebooks.append(level.vectors())
         codes, errors = _search_all(latents, codebooks, quantizer.n_beams)
-    return errors[:, 0].mean().clamp_min(0)
+        left.append(errors[:, 0].mean().clamp_min(_SMALLEST_POWER))
+    quantizer.prefix_shares.copy_((left[-1] / torch.stack(left)[:-1]).square())
+    return _covariance_of_residuals(latents, codebooks, codes[:, 0])
+
+
+def _covariance_of_residuals(
+    latents: Tensor, codebooks: list[Tensor], codes: Tensor
+) -> Tensor:
+    dim = latents.shape[1]
+    total = latents.new_zeros(dim, dim)
+    blocks = latents.split(_ROWS_AT_ONCE), codes.split(_ROWS_AT_ONCE)
+    for block, part in zip(*blocks, strict=True):
+        residuals = block - sum_of_codes(codebooks, part)
+        total.addmm_(residuals.T, residuals)
+    return total / len(latents)
 
 
 def _search_all(

@@ -218,7 +218,7 @@ def _start_from_data(
         module,
         latents,
         kmeans_init=estimator.codebook_kmeans_init,
-        noise=estimator.noise * expected_growth(sizes, net.module__embed_dim, len(X)),
+        noise=estimator.noise * expected_growth(sizes, len(X)),
         advance=advance,
     )
     return n_distinct, unexplained

@@ -61,11 +61,14 @@ class RQVAETransformer(
         Width of the latents that are quantised. None is the width of `X`, up to 1024.
         Narrower is faster and reconstructs less; the papers use 32.
     hidden_dims : sequence of int, default=(2048,)
-        Widths of the encoder's hidden layers; the decoder mirrors them. The papers use
-        (512, 256, 128).
+        Widths of the encoder's hidden layers. The papers use (512, 256, 128).
+    decoder_hidden_dims : sequence of int, default=None
+        Widths of the decoder's hidden layers. None is `hidden_dims` in reverse, beside
+        a linear path each three times as wide: rows that were not fitted gain more from
+        the decoder's width than from the encoder's.
     activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
         Non-linearity between layers.
-    dropout : float, default=0.2
+    dropout : float, default=0
         Share of the hidden units silenced in training, in [0, 1).
     linear_path : bool, default=True
         Put linear maps beside the perceptrons of encoder and decoder. They start as
@@ -98,14 +101,18 @@ QuantizeForwardMode or sequence of them, default="ste"
         Needs more than one beam, and at most five million rows. "auto" puts no prices
         where IDs are so scarce that they would raise the error of latents of `X` by
         more than a hundredth.
-    prefix_weight : float, default=0.3
-        Weight of the loss of reconstructions from prefixes, which keeps IDs coarse to
-        fine.
-    noise : float, default=0.57
-        Standard deviation of the noise added to the encoder's input in training, in
-        root mean square residuals of the starting codebooks, times the factor by which
-        squared residuals of unseen rows can be expected to exceed them: at most e, and
-        ``exp(2 * (n_layers * codebook_size + embed_dim) / n_samples)``.
+    prefix_weight : float, default=0.28
+        Keeps IDs coarse to fine: the weight of the loss of reconstructions from
+        prefixes, and of the error of each prefix where beams are compared, times the
+        square of the starting codebooks' error of all codes over that of the prefix.
+    noise : float, default=0.86
+        Noise added to the encoder's input in training, in residuals of the starting
+        codebooks, whose covariance it has (random codebooks or no linear path: the same
+        power, alike in every direction). It is multiplied by the factor by which
+        residuals of unseen rows can be expected to exceed them,
+        ``exp(n_layers * codebook_size / n_samples)`` and at most the root of e, and
+        where the codebooks leave less than half of the variance, by the fourth root of
+        twice that share.
     n_cat_features : int, default=0
         The last columns of `X` that are binary. They are reconstructed under binary
         cross-entropy, and `inverse_transform` returns their probabilities.
@@ -126,8 +133,9 @@ QuantizeForwardMode or sequence of them, default="ste"
         codebooks leave, where these come to less than with 384 columns of text
         embeddings and 3 x 256 codes: an equal step of all weights moves sums of more of
         them further, and there is less to gain.
-    weight_decay : float, default=1e-2
-        Weight decay of AdamW, on the weights of the perceptrons.
+    weight_decay : float, default=1.0
+        Weight decay of AdamW, on the weights of the perceptrons, which are corrections
+        to the linear path; without it, recipes use 1e-4 to 1e-2.
     lr_schedule : {"cosine", "step", "constant"}, default="cosine"
         Course of the learning rate after the warm-up.
     warmup_epochs : int, default=2
@@ -209,8 +217,9 @@ QuantizeForwardMode or sequence of them, default="ste"
         codebook_size: int | Sequence[int] = 256,
         embed_dim: int | None = None,
         hidden_dims: Sequence[int] = (2048,),
+        decoder_hidden_dims: Sequence[int] | None = None,
         activation: str = "relu",
-        dropout: float = 0.2,
+        dropout: float = 0,
         linear_path: bool = True,
         codebook_mode: Any = "ste",
         commitment_weight: float = 0.25,
@@ -220,15 +229,15 @@ QuantizeForwardMode or sequence of them, default="ste"
         n_beams: int = 5,
         rerank: bool = True,
         separate_ids: bool | str = "auto",
-        prefix_weight: float = 0.3,
-        noise: float = 0.57,
+        prefix_weight: float = 0.28,
+        noise: float = 0.86,
         n_cat_features: int = 0,
         restart_dead_codes: bool = True,
         init_sample_size: int = 32768,
         max_epochs: int | None = None,
         batch_size: int = 256,
         lr: float = 2e-3,
-        weight_decay: float = 1e-2,
+        weight_decay: float = 1.0,
         lr_schedule: str = "cosine",
         warmup_epochs: int = 2,
         lr_step_size: int = 10,
@@ -249,6 +258,7 @@ QuantizeForwardMode or sequence of them, default="ste"
         self.codebook_size = codebook_size
         self.embed_dim = embed_dim
         self.hidden_dims = hidden_dims
+        self.decoder_hidden_dims = decoder_hidden_dims
         self.activation = activation
         self.dropout = dropout
         self.linear_path = linear_path

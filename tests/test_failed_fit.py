@@ -302,6 +302,7 @@ def test_going_on_with_another_architecture_names_the_parameter(blobs):
         "codebook_size": 8,
         "embed_dim": 3,
         "hidden_dims": (16,),
+        "decoder_hidden_dims": (16,),
         "activation": "gelu",
         "linear_path": False,
         "codebook_normalize": True,

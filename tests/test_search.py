@@ -12,6 +12,7 @@ from sk_rqvae._search import beam_search, sum_of_codes
 
 SEEDS = st.integers(0, 2**16)
 SIZES = st.lists(st.integers(1, 5), min_size=1, max_size=3)
+WEIGHTS = st.lists(st.floats(0.01, 2), min_size=2, max_size=2)
 
 
 def problem(seed, sizes, n_rows=9, dim=4):
@@ -38,6 +39,28 @@ def test_with_room_for_all_prefixes_it_finds_the_best_of_all_tuples(seed, sizes)
     beams = beam_search(latents, codebooks, n_beams=len(tuples))
     torch.testing.assert_close(beams.codes[:, 0], tuples[errors.argmin(1)])
     torch.testing.assert_close(beams.errors, errors.sort(1).values)
+
+
+@settings(max_examples=40)
+@given(seed=SEEDS, sizes=SIZES, weights=WEIGHTS)
+def test_a_tuple_is_charged_a_share_of_the_errors_of_its_prefixes(seed, sizes, weights):
+    latents, codebooks = problem(seed, sizes)
+    tuples = every_tuple(sizes).expand(len(latents), -1, -1)
+    errors = squared_errors(latents, codebooks, tuples)
+    charges = torch.zeros_like(errors)
+    for depth in range(1, len(sizes)):
+        charges += weights[depth - 1] * squared_errors(
+            latents, codebooks, tuples[..., :depth]
+        )
+    n_beams = max(2, tuples.shape[1])
+    beams = beam_search(
+        latents, codebooks, n_beams, prefix_weights=torch.tensor(weights)
+    )
+    torch.testing.assert_close(
+        beams.errors + beams.surcharges, (errors + charges).sort(1).values
+    )
+    best = (errors + charges).argmin(1, keepdim=True)
+    torch.testing.assert_close(beams.errors[:, :1], errors.gather(1, best))
 
 
 @settings(max_examples=40, deadline=None)

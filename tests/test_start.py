@@ -10,26 +10,29 @@ from conftest import small
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sk_rqvae._start import _typical_errors, expected_growth, share_of_lr
+from sk_rqvae._modes import QuantizeForwardMode
+from sk_rqvae._residual import ResidualQuantizer
+from sk_rqvae._search import beam_search
+from sk_rqvae._start import (
+    _share_of_noise,
+    _typical_errors,
+    expected_growth,
+    share_of_lr,
+    start_codebooks,
+)
 
 
 @given(
     st.lists(st.integers(1, 4096), min_size=1, max_size=8),
-    st.integers(1, 4096),
     st.integers(1, 10**9),
 )
-def test_residuals_of_unseen_rows_are_expected_to_grow_by_one_to_e(sizes, dim, n_rows):
-    assert 1 <= expected_growth(sizes, dim, n_rows) <= math.e
+def test_residuals_are_expected_to_grow_by_one_to_the_root_of_e(sizes, n_rows):
+    assert 1 <= expected_growth(sizes, n_rows) <= math.sqrt(math.e)
 
 
 def test_more_rows_leave_less_to_grow():
-    few, many = (expected_growth([256] * 3, 64, n_rows) for n_rows in (3600, 36000))
+    few, many = (expected_growth([256] * 3, n_rows) for n_rows in (3600, 36000))
     assert few > many > 1
-
-
-def test_wider_latents_are_expected_to_grow_more():
-    narrow, wide = (expected_growth([256] * 3, dim, 3600) for dim in (64, 768))
-    assert wide > narrow
 
 
 @given(st.floats(0, 1), st.integers(1, 10**5))
@@ -58,11 +61,86 @@ def test_a_row_alone_at_its_centre_would_go_to_its_second_beam():
     torch.testing.assert_close(_typical_errors(codes, errors), expected)
 
 
-def test_noise_grows_with_codes_for_the_rows(blobs):
-    """Not by the residuals of the start alone, which fall with more codes."""
+def test_noise_is_proportional_to_its_parameter(blobs):
     net = small(codebook_size=8, max_epochs=1, noise=0.5).fit(blobs).net_
     quieter = small(codebook_size=8, max_epochs=1, noise=0.25).fit(blobs).net_
     assert net.module_.noise_scale == pytest.approx(2 * quieter.module_.noise_scale)
+
+
+def test_noise_is_less_of_the_residuals_where_these_are_little_of_the_variance():
+    shares = _share_of_noise(torch.tensor([0.0, 0.005, 0.05, 0.5, 1.0]))
+    assert shares[0] == 0
+    assert shares[1] < shares[2] < 1
+    assert shares[3] == shares[4] == 1
+
+
+def test_a_prefix_counts_by_the_square_of_what_all_codes_leave_over_what_it_leaves():
+    torch.manual_seed(0)
+    latents = torch.randn(200, 4)
+    quantizer = ResidualQuantizer(
+        [8, 8, 8],
+        4,
+        modes=[QuantizeForwardMode.STE] * 3,
+        n_beams=3,
+        normalize=False,
+        sim_vq=False,
+        prefix_weight=0.5,
+    )
+    with torch.no_grad():
+        start_codebooks(quantizer, latents, kmeans_init=True)
+    codebooks = quantizer.codebooks()
+    first, second, third = (
+        beam_search(latents, codebooks[:depth], 3).errors[:, 0].mean()
+        for depth in (1, 2, 3)
+    )
+    expected = 0.5 * (third / torch.stack([first, second])).square()
+    torch.testing.assert_close(quantizer.prefix_weights(), expected)
+
+
+def noise_of(estimator, blobs):
+    module = estimator.fit(blobs).net_.module_
+    return module, module.noise_axes.T @ module.noise_axes
+
+
+def test_noise_has_the_covariance_of_the_residuals_of_the_start(blobs):
+    # One epoch at a rate of next to nothing leaves the start as it was.
+    estimator = small(max_epochs=1, lr=1e-12, restart_dead_codes=False)
+    module, covariance = noise_of(estimator, blobs)
+    with torch.no_grad():
+        x = module.standardize(torch.from_numpy(blobs).double())
+        latents = module.encode(x)
+        left = module.decode(latents) - module.decode(
+            module.quantizer.sum_of(module.quantizer.search(latents).codes[:, 0])
+        )
+    torch.testing.assert_close(
+        covariance, left.T @ left / len(left), rtol=1e-3, atol=1e-5
+    )
+
+
+def test_noise_is_alike_in_all_directions_where_codebooks_start_at_random(blobs):
+    estimator = small(codebook_kmeans_init=False, embed_dim=None, max_epochs=1)
+    module, covariance = noise_of(estimator, blobs)
+    power = covariance.diagonal().mean()
+    torch.testing.assert_close(covariance, power * torch.eye(module.n_features))
+
+
+def test_noise_is_white_without_a_linear_path(blobs):
+    module, _ = noise_of(small(linear_path=False, max_epochs=1), blobs)
+    assert module.noise_axes.shape == (0, module.n_features)
+    assert module.noise_scale > 0
+
+
+def test_the_decoder_is_wider_beside_a_linear_path_alone(blobs):
+    def widths(**options):
+        estimator = small(hidden_dims=(6, 5), max_epochs=1, **options).fit(blobs)
+        decoder = estimator.net_.module_.decoder.mlp
+        return [layer.out_features for layer in decoder if hasattr(layer, "weight")][
+            :-1
+        ]
+
+    assert widths() == [15, 18]
+    assert widths(linear_path=False) == [5, 6]
+    assert widths(decoder_hidden_dims=(7,)) == [7]
 
 
 def test_steps_are_smaller_in_wide_latents(blobs):

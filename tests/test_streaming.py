@@ -17,8 +17,9 @@ def test_streamed_rows_train_as_well_as_resident_ones(blobs, tmp_path, mode):
 
 
 def test_streamed_rows_start_from_the_same_codebooks_as_resident_ones(blobs):
+    as_started = {"lr": 1e-30, "weight_decay": 0, "restart_dead_codes": False}
     models = [
-        small(max_epochs=1, lr=1e-30, weight_decay=0, resident_mb=size).fit(blobs)
+        small(max_epochs=1, resident_mb=size, **as_started).fit(blobs)
         for size in ("auto", 0)
     ]
     for one, other in zip(*[model.codebooks_ for model in models], strict=True):
