@@ -21,6 +21,7 @@ def ruinous(mode):
         codebook_kmeans_init=False,
         restart_dead_codes=False,
         lr=10.0,
+        weight_decay=0,
         batch_size=256,
         warmup_epochs=0,
         lr_schedule="constant",
@@ -89,7 +90,12 @@ def test_duplicates_are_no_collapse(blobs):
 def test_a_collapse_that_comes_with_more_training_is_seen(blobs):
     estimator = small(codebook_size=32, warm_start=True).fit(blobs)
     estimator.set_params(
-        lr=10.0, batch_size=256, restart_dead_codes=False, warmup_epochs=0, n_beams=1
+        lr=10.0,
+        weight_decay=0,
+        batch_size=256,
+        restart_dead_codes=False,
+        warmup_epochs=0,
+        n_beams=1,
     )
     with pytest.warns(CollapseWarning):
         estimator.fit(blobs)

@@ -104,7 +104,7 @@ def noise_of(estimator, blobs):
 
 def test_noise_has_the_covariance_of_the_residuals_of_the_start(blobs):
     # One epoch at a rate of next to nothing leaves the start as it was.
-    estimator = small(max_epochs=1, lr=1e-12, restart_dead_codes=False)
+    estimator = small(max_epochs=1, lr=1e-12, restart_dead_codes=False, prefix_weight=0)
     module, covariance = noise_of(estimator, blobs)
     with torch.no_grad():
         x = module.standardize(torch.from_numpy(blobs).double())
