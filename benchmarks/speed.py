@@ -48,6 +48,7 @@ WAITING = ("_local_scalar_dense", "nonzero", "equal", "item")
 LIKE_FOR_LIKE: dict[str, Any] = {
     "embed_dim": LATENT_DIM,
     "hidden_dims": HIDDEN_DIMS,
+    "decoder_hidden_dims": HIDDEN_DIMS[::-1],
     "batch_size": BATCH_SIZE,
     "lr": LEARNING_RATE,
     "n_beams": 1,
@@ -62,17 +63,16 @@ LIKE_FOR_LIKE: dict[str, Any] = {
 EXTRAS: dict[str, dict[str, Any]] = {
     "linear_path": {"linear_path": True},
     "dropout=0.2": {"dropout": 0.2},
-    "noise=0.7": {"noise": 0.7},
-    "prefix_weight=0.3": {"prefix_weight": 0.3},
+    "noise=0.86": {"noise": 0.86},
+    "prefix_weight=0.28": {"prefix_weight": 0.28},
     "gumbel_softmax": {"codebook_mode": "gumbel_softmax"},
     "rotation_trick": {"codebook_mode": "rotation_trick"},
     "sinkhorn": {"codebook_mode": "sinkhorn"},
 }
 ALL_ON: dict[str, Any] = {
     "linear_path": True,
-    "dropout": 0.2,
-    "noise": 0.7,
-    "prefix_weight": 0.3,
+    "noise": 0.86,
+    "prefix_weight": 0.28,
     "n_beams": 5,
 }
 HEADER = ("what", "measured", "target")
