@@ -22,6 +22,8 @@ _ROWS_AT_ONCE = 1024
 _SMALLEST_POWER = 1e-30
 _LR_TIMES_WIDTH = 560
 _OPEN_SHARE = 0.5
+_UNTOLD_SHARE = 0.6
+_MOST_NOISE = 1.6
 
 
 @torch.no_grad()
@@ -148,9 +150,12 @@ def _share_of_noise(unexplained: Tensor) -> Tensor:
     """How much of the noise suits residuals that are this share of the variance.
 
     Among many codes in few directions, noise as long as the residual of a row is enough
-    to make another code the nearest; in many directions it hardly is.
+    to make another code the nearest; in many directions it hardly is. Where codes tell
+    little, there is little to learn but the rows themselves.
     """
-    return (unexplained / _OPEN_SHARE).clamp_max(1) ** 0.25
+    narrow = (unexplained / _OPEN_SHARE).clamp_max(1) ** 0.25
+    untold = (unexplained / _UNTOLD_SHARE).clamp_min(1).square()
+    return narrow * untold.clamp_max(_MOST_NOISE)
 
 
 def _root(covariance: Tensor) -> Tensor:

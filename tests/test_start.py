@@ -67,11 +67,11 @@ def test_noise_is_proportional_to_its_parameter(blobs):
     assert net.module_.noise_scale == pytest.approx(2 * quieter.module_.noise_scale)
 
 
-def test_noise_is_less_of_the_residuals_where_these_are_little_of_the_variance():
-    shares = _share_of_noise(torch.tensor([0.0, 0.005, 0.05, 0.5, 1.0]))
+def test_noise_is_more_of_the_residuals_the_more_of_the_variance_they_are():
+    shares = _share_of_noise(torch.tensor([0.0, 0.005, 0.05, 0.5, 0.6, 0.7, 1.0]))
     assert shares[0] == 0
     assert shares[1] < shares[2] < 1
-    assert shares[3] == shares[4] == 1
+    assert shares[3] == shares[4] == 1 < shares[5] < shares[6]
 
 
 def test_a_prefix_counts_by_the_square_of_what_all_codes_leave_over_what_it_leaves():
