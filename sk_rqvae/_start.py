@@ -94,12 +94,13 @@ def start_quantizer(
     )
     power = latents.square().sum(1).mean().clamp_min(_SMALLEST_POWER)
     unexplained = residuals.trace() / power
+    scale = noise * _share_of_noise(unexplained)
     if module.decoder.linear is None:
-        module.noise_scale.copy_(noise * unexplained.sqrt())
+        module.noise_scale.copy_(scale * unexplained.sqrt())
     else:
         shape = _root(residuals) if kmeans_init else _like_everywhere(residuals)
         module.noise_axes.copy_(shape @ module.decoder.linear.weight.T)
-        module.noise_scale.copy_(noise * _share_of_noise(unexplained))
+        module.noise_scale.copy_(scale)
     return float(unexplained)
 
 

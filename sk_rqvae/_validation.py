@@ -58,10 +58,11 @@ def check_bool(name: str, value: Any, *, others: str = "") -> bool:
     return bool(value)
 
 
-def check_choice(name: str, value: Any, choices: Iterable[Any]) -> Any:
-    """One of `choices`."""
+def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
+    """One of `choices`, all strings."""
     options = list(choices)
-    if not any(value is option or value == option for option in options):
+    # An array compares with each entry by itself, and has no truth value.
+    if not isinstance(value, str) or value not in options:
         raise ValueError(f"{name} must be one of {options}. Got {value!r}.")
     return value
 

@@ -19,6 +19,7 @@ from sk_rqvae._start import (
     expected_growth,
     share_of_lr,
     start_codebooks,
+    start_quantizer,
 )
 
 
@@ -128,6 +129,21 @@ def test_noise_is_white_without_a_linear_path(blobs):
     module, _ = noise_of(small(linear_path=False, max_epochs=1), blobs)
     assert module.noise_axes.shape == (0, module.n_features)
     assert module.noise_scale > 0
+
+
+@pytest.mark.parametrize("linear_path", [True, False])
+def test_noise_is_scaled_by_the_share_left_with_and_without_a_linear_path(
+    blobs, linear_path
+):
+    estimator = small(linear_path=linear_path, codebook_size=64, max_epochs=1)
+    module = estimator.fit(blobs).net_.module_
+    with torch.no_grad():
+        latents = module.encode(module.standardize(torch.from_numpy(blobs).double()))
+        left = start_quantizer(module, latents, kmeans_init=True, noise=0.7)
+    share = float(_share_of_noise(torch.tensor(left)))
+    residuals = 1 if linear_path else math.sqrt(left)
+    assert share < 1
+    assert module.noise_scale == pytest.approx(0.7 * share * residuals)
 
 
 def test_the_decoder_is_wider_beside_a_linear_path_alone(blobs):
