@@ -17,6 +17,8 @@ from sk_rqvae._smallest import nearest
 _ROWS_AT_ONCE = 16384
 _STAGES = 10
 _ITERATIONS_A_STAGE = 10
+_STAGES_OF_ALL_POINTS = 2
+_POINTS_PER_CLUSTER = 64
 
 
 @torch.no_grad()
@@ -26,12 +28,14 @@ def progressive_kmeans(
     """Cluster in the first principal components, then in more and more of them.
 
     Started at once in many dimensions, k-means leaves many centres where they began,
-    on single points. Started in few, it divides the bulk of the points first.
+    on single points. Started in few, it divides the bulk of the points first, for which
+    some of them are enough.
 
     Parameters
     ----------
     points : Tensor of shape (n, dim)
-        Overwritten: a copy could be the largest thing in memory while a fit starts.
+        In random order. Overwritten: a copy could be the largest thing in memory while
+        a fit starts.
     n_clusters : int
         May exceed the number of points.
     advance : Advance, default=untold
@@ -53,10 +57,12 @@ def progressive_kmeans(
     dims = stages(points.shape[1])
     centres = random_rows(points[:, : dims[0]], n_clusters)
     share = 1 / (len(dims) * _ITERATIONS_A_STAGE)
-    for dim in dims:
+    few = points[: _POINTS_PER_CLUSTER * n_clusters]
+    for stage, dim in enumerate(dims, start=1):
         start = F.pad(centres, (0, dim - centres.shape[1]))
+        sample = points if len(dims) - stage < _STAGES_OF_ALL_POINTS else few
         centres = kmeans(
-            points[:, :dim],
+            sample[:, :dim],
             start,
             n_iterations=_ITERATIONS_A_STAGE,
             advance=partial(advance, share),

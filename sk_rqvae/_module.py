@@ -32,6 +32,21 @@ _SMALLEST_SHARE = 1e-3
 _SHARE_FROM_PREFIXES = 0.25
 
 
+class CoarseOutput(NamedTuple):
+    """Reconstructions from prefixes, each of random length shorter than an ID.
+
+    Attributes
+    ----------
+    reconstruction : Tensor of shape (m, n_features)
+        Standardised, of the first ``m`` rows of a batch.
+    weights : Tensor of shape (m,)
+        What the loss of each of them counts.
+    """
+
+    reconstruction: Tensor
+    weights: Tensor
+
+
 class RQVAEOutput(NamedTuple):
     """What a forward pass in training gives `RQVAEModule.compute_loss`.
 
@@ -47,11 +62,9 @@ class RQVAEOutput(NamedTuple):
         Sum of the chosen vectors; gradients reach the codebooks.
     reconstruction : Tensor of shape (n, n_features)
         Standardised reconstruction; the last `n_cat_features` columns are logits.
-    coarse : Tensor of shape (m, n_features)
-        Likewise for the first ``m < n`` rows, each from a prefix of random length
-        shorter than an ID; no rows where IDs have one code.
-    coarse_weights : Tensor of shape (m,)
-        What the loss of each of them counts.
+    coarse : CoarseOutput or None
+        Likewise for some of the rows, each from a prefix. None where IDs have one code
+        or `prefix_weight` is 0.
     """
 
     inputs: Tensor
@@ -59,8 +72,7 @@ class RQVAEOutput(NamedTuple):
     codes: Tensor
     quantized: Tensor
     reconstruction: Tensor
-    coarse: Tensor
-    coarse_weights: Tensor
+    coarse: CoarseOutput | None
 
 
 class SkipMLP(nn.Module):
@@ -374,14 +386,14 @@ class RQVAEModule(nn.Module):
         n_prefixes = len(self.prefix_offsets)
         if n_prefixes == 0 or self.prefix_weight == 0:
             decoded = self.decode(passed)
-            empty = decoded[:0]
-            return RQVAEOutput(x, latents, codes, total, decoded, empty, empty[:, 0])
+            return RQVAEOutput(x, latents, codes, total, decoded, None)
         n_coarse = math.ceil(_SHARE_FROM_PREFIXES * len(x))
         # One pass of the decoder for both: fewer and larger products.
         prefixes, weights = self._prefixes(vectors[:n_coarse])
         decoded = self.decode(torch.cat([passed, prefixes]))
-        whole, coarse = decoded.split([len(x), n_coarse])
-        return RQVAEOutput(x, latents, codes, total, whole, coarse, weights)
+        whole, part = decoded.split([len(x), n_coarse])
+        coarse = CoarseOutput(part, weights)
+        return RQVAEOutput(x, latents, codes, total, whole, coarse)
 
     def train(self, mode: bool = True) -> Self:
         """Switch to training or back; training asks here, once, whether there is noise.
@@ -458,9 +470,10 @@ class RQVAEModule(nn.Module):
                 latents, quantized.detach(), self.commitment_weight * share
             ),
         }
-        if len(output.coarse):
-            losses = self.row_losses(x[: len(output.coarse)], output.coarse)
-            parts["prefix"] = (output.coarse_weights * losses).mean() / self.n_features
+        if output.coarse is not None:
+            reconstruction, weights = output.coarse
+            losses = self.row_losses(x[: len(weights)], reconstruction)
+            parts["prefix"] = (weights * losses).mean() / self.n_features
         return parts
 
     def reconstruction_loss(self, x: Tensor, reconstruction: Tensor) -> Tensor:

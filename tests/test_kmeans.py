@@ -75,6 +75,22 @@ def test_progressive_clustering_explains_most_of_clusters_that_are_there(cluster
     assert inertia(points, found) < 0.2 * inertia(points, points.mean(0, keepdim=True))
 
 
+def test_some_of_the_points_are_enough_until_the_last_two_stages(monkeypatch):
+    seen = []
+
+    def watched(points, start, **options):
+        seen.append(points.shape)
+        return kmeans(points, start, **options)
+
+    monkeypatch.setattr("sk_rqvae._kmeans.kmeans", watched)
+    torch.manual_seed(0)
+    progressive_kmeans(torch.randn(1000, 16), 3)
+    *early, before_last, last = seen
+    assert {n_points for n_points, _ in early} == {64 * 3}
+    assert before_last[0] == 1000
+    assert last == (1000, 16)
+
+
 def test_one_cluster_is_the_mean():
     torch.manual_seed(0)
     points = torch.randn(100, 3)
