@@ -16,6 +16,7 @@ from sk_rqvae._net import RQVAENet
 from sk_rqvae._seeds import seeded
 from sk_rqvae._settings import check_settings
 from sk_rqvae._training import new_net
+from sk_rqvae._width import widest
 
 _ONE_A_LEVEL = {
     "codebook_sizes": "codebook_size",
@@ -80,7 +81,13 @@ def assemble(
     """
     settings = check_settings(estimator)
     with seeded(_ANY_SEED, settings.device):
-        net = new_net(estimator, settings, n_features, optimizer=_NoOptimizer)
+        net = new_net(
+            estimator,
+            settings,
+            n_features,
+            estimator.embed_dim or widest(n_features),
+            optimizer=_NoOptimizer,
+        )
     _fill(net.module_, tensors, required)
     net.module_.eval()
     net.optimizer, net.optimizer_ = torch.optim.AdamW, None

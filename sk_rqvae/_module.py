@@ -30,6 +30,12 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 _SMALLEST_SHARE = 1e-3
 _SHARE_FROM_PREFIXES = 0.25
+_RERANKED_A_BEAM = 3
+
+
+def standardized(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    """Float64 rows to float32 around zero with unit scale."""
+    return (x - mean).div_(scale).float()
 
 
 class CoarseOutput(NamedTuple):
@@ -167,9 +173,9 @@ class RQVAEModule(nn.Module):
     codebook_normalize, codebook_sim_vq : bool
         As in `RQVAETransformer`.
     n_beams : int
-        Prefixes kept a row while codes are chosen.
+        Prefixes kept a row while codes are chosen in training.
     rerank : bool
-        Let `assign` choose among the beams by their reconstructions.
+        Let `assign` choose among thrice as many beams by their reconstructions.
     commitment_weight : float
         Weight of the commitment part of the loss.
     prefix_weight : float
@@ -276,7 +282,7 @@ class RQVAEModule(nn.Module):
 
     def standardize(self, x: Tensor) -> Tensor:
         """Rows in the user's units, float64, to float32 around zero with unit scale."""
-        return (x - self.input_mean).div_(self.input_scale).float()
+        return standardized(x, self.input_mean, self.input_scale)
 
     def restore(self, reconstruction: Tensor) -> Tensor:
         """Undo `standardize` on a reconstruction; logits become probabilities."""
@@ -307,6 +313,17 @@ class RQVAEModule(nn.Module):
         logits = torch.logit(share).to(decoded.dtype) + slope * decoded[:, n_real:]
         return torch.cat([decoded[:, :n_real], logits], dim=-1)
 
+    def searched(self) -> SearchedStack:
+        """What choosing IDs can prepare, once as long as the codebooks stay the same.
+
+        What re-ranking gains comes from beams that are not the nearest to the latent,
+        so there it has more of them to choose from than training has.
+        """
+        n_beams = self.quantizer.n_beams
+        if self.rerank and n_beams > 1:
+            n_beams *= _RERANKED_A_BEAM
+        return self.quantizer.searched(n_beams)
+
     def candidates(
         self, x: Tensor, stack: SearchedStack | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -321,19 +338,19 @@ class RQVAEModule(nn.Module):
         ----------
         x : Tensor of shape (n, n_features)
         stack : SearchedStack, optional
-            What `quantizer.searched` gives, to prepare it once for many batches.
+            What `searched` gives, to prepare it once for many batches.
 
         Returns
         -------
-        codes : Tensor of shape (n, n_beams, n_layers), int64
-        costs : Tensor of shape (n, n_beams), float64
+        codes : Tensor of shape (n, n_candidates, n_layers), int64
+        costs : Tensor of shape (n, n_candidates), float64
         """
-        stack = stack or self.quantizer.searched()
+        stack = stack or self.searched()
         codes, errors, surcharges = stack.search(self.encode(x))
-        n_beams = codes.shape[1]
-        if self.rerank and n_beams > 1:
+        n_candidates = codes.shape[1]
+        if self.rerank and n_candidates > 1:
             decoded = self.reconstruct(codes.flatten(0, 1))
-            decoded = decoded.unflatten(0, (-1, n_beams))
+            decoded = decoded.unflatten(0, (-1, n_candidates))
             errors = self.row_losses(x.unsqueeze(1), decoded)
         return codes, (errors + surcharges).double()
 
@@ -342,7 +359,7 @@ class RQVAEModule(nn.Module):
 
         A candidate costs its error, plus the price of its ID if it has one.
         """
-        stack = stack or self.quantizer.searched()
+        stack = stack or self.searched()
         if stack.n_beams == 1:
             return stack.best(self.encode(x))
         codes, costs = self.candidates(x, stack)

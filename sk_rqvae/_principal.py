@@ -7,6 +7,12 @@ from torch import Tensor
 
 
 @torch.no_grad()
+def principal_variances(x: Tensor) -> Tensor:
+    """Variances of centred rows along their principal axes, rising, float64."""
+    return torch.linalg.eigvalsh((x.T @ x).double() / len(x))
+
+
+@torch.no_grad()
 def principal_axes(x: Tensor, count: int) -> Tensor:
     """The first `count` principal axes of centred rows.
 

@@ -54,14 +54,14 @@ class SemanticIDReport:
     --------
     >>> import numpy as np
     >>> from sk_rqvae import RQVAETransformer
-    >>> X = np.random.default_rng(0).normal(size=(64, 4))
+    >>> X = np.random.default_rng(0).normal(size=(400, 4))
     >>> rq = RQVAETransformer(n_layers=2, codebook_size=8, max_epochs=5, random_state=0)
     >>> report = rq.fit(X).report(X)
     >>> print(report)
     codes of the ID  explained variance   usage  perplexity  distinct
             first 1               0...  100.0%    ... of 8         8
             first 2               0...  100.0%    ... of 8        ...
-    ... different IDs for 64 items.
+    ... different IDs for 400 items.
     >>> bool(report.explained_variance[-1] == rq.score(X))
     True
     """

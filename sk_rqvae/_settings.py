@@ -28,10 +28,10 @@ SCHEDULES = ("cosine", "step", "constant")
 MIXED_PRECISIONS = ("auto", "bf16", "no")
 
 _ENOUGH_STEPS = 860
-_WIDER_DECODER = 3
+_WIDER_DECODER = 8
+_WIDER_DECODER_IF_DEEP = 3
 _FEWEST_EPOCHS = 10
 _MOST_EPOCHS = 150
-_WIDEST_DEFAULT_LATENT = 1024
 _BYTES_A_MB = 2**20
 _AUTO_RESIDENT_MB_ON_CPU = 512
 _AUTO_RESIDENT_SHARE_OF_CUDA = 0.5
@@ -84,10 +84,9 @@ def check_settings(estimator: Any) -> Settings:
 
 
 def module_arguments(
-    estimator: Any, settings: Settings, n_features: int
+    estimator: Any, settings: Settings, n_features: int, embed_dim: int
 ) -> dict[str, Any]:
     """Arguments of the module for rows of `n_features` columns."""
-    embed_dim = estimator.embed_dim or min(n_features, _WIDEST_DEFAULT_LATENT)
     return {
         "n_features": n_features,
         "n_cat_features": estimator.n_cat_features,
@@ -113,7 +112,9 @@ def _decoder_hidden_dims(
 ) -> tuple[int, ...]:
     if estimator.decoder_hidden_dims is not None:
         return check_widths("decoder_hidden_dims", estimator.decoder_hidden_dims)
-    factor = _WIDER_DECODER if estimator.linear_path else 1
+    factor = 1
+    if estimator.linear_path:
+        factor = _WIDER_DECODER_IF_DEEP if len(hidden_dims) > 1 else _WIDER_DECODER
     return tuple(factor * width for width in reversed(hidden_dims))
 
 

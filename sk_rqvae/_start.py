@@ -126,6 +126,7 @@ def share_of_lr(unexplained: float, embed_dim: int) -> float:
     unexplained : float
         Share of the variance that the starting codebooks leave.
     embed_dim : int
+        Their width, or the width before directions were left out.
 
     Returns
     -------
@@ -214,7 +215,9 @@ def start_codebooks(
     `_PLAUSIBLE_ERROR` times what the row's, or a mean one, would be had the row been
     left out of the clustering. In text embeddings these are most of the beams, and
     several points for each row average out the noise of the centres, which tells on
-    unseen rows; among clusters far apart only the best is plausible.
+    unseen rows; among clusters far apart only the best is plausible. Where there are no
+    more rows than codes, errors of rows tell nothing of those of rows left out, and all
+    beams are.
 
     References
     ----------
@@ -225,9 +228,14 @@ def start_codebooks(
     left: list[Tensor] = []
     codes = torch.empty(len(latents), 1, 0, dtype=torch.int64, device=latents.device)
     errors = torch.ones(len(latents), 1, device=latents.device)
+    by_heart = sum(quantizer.sizes) >= len(latents)
     for level in quantizer.levels:
         most = min(_POINTS_PER_CODE * level.size, _MOST_VALUES // latents.shape[1])
-        points = _residuals(latents, codebooks, codes, errors, most)
+        if by_heart:
+            plausible = torch.ones_like(errors, dtype=torch.bool)
+        else:
+            plausible = errors <= _PLAUSIBLE_ERROR * _typical_errors(codes, errors)
+        points = _residuals(latents, codebooks, codes, plausible, most)
         if kmeans_init:
             level.set_vectors(progressive_kmeans(points, level.size, advance))
         else:
@@ -235,6 +243,8 @@ def start_codebooks(
         del points  # frees memory for the search and for the next level's
         codebooks.append(level.vectors())
         codes, errors = _search_all(latents, codebooks, quantizer.n_beams)
+        # Rounding can leave a tiny negative where it is zero.
+        errors.clamp_min_(0)
         left.append(errors[:, 0].mean().clamp_min(_SMALLEST_POWER))
     quantizer.prefix_shares.copy_((left[-1] / torch.stack(left)[:-1]).square())
     return _covariance_of_residuals(latents, codebooks, codes[:, 0])
@@ -267,12 +277,10 @@ def _residuals(
     latents: Tensor,
     codebooks: list[Tensor],
     codes: Tensor,
-    errors: Tensor,
+    plausible: Tensor,
     most: int,
 ) -> Tensor:
     """Residuals of up to `most` plausible pairs of a row and one of its beams."""
-    errors = errors.clamp_min(0)  # rounding can leave a tiny negative where it is zero
-    plausible = errors <= _PLAUSIBLE_ERROR * _typical_errors(codes, errors)
     pairs = plausible.flatten().nonzero().squeeze(1)
     pairs = pairs[torch.randperm(len(pairs), device=pairs.device)[:most]]
     residuals = latents[pairs.div(codes.shape[1], rounding_mode="floor")]

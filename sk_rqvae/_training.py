@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,8 +25,10 @@ from sk_rqvae._callbacks import (
     stop_early,
 )
 from sk_rqvae._collapse import warn_of_collapse, warn_of_few_rows
+from sk_rqvae._module import standardized
 from sk_rqvae._moments import location_and_scale
 from sk_rqvae._net import RQVAENet
+from sk_rqvae._principal import principal_variances
 from sk_rqvae._progress import Advance, FitProgress
 from sk_rqvae._seeds import draw_seed, seeded
 from sk_rqvae._separation import SEPARATION_STEPS, price_shared_ids
@@ -36,6 +40,7 @@ from sk_rqvae._start import (
     start_paths,
     start_quantizer,
 )
+from sk_rqvae._width import suitable_width, widest
 
 _BYTES_A_FLOAT = 4
 _ROWS_CHECKED = 256
@@ -98,18 +103,17 @@ def train(
     seed = draw_seed(estimator.random_state) + n_epochs_before
     with seeded(seed, settings.device):
         if fitted is None:
-            net = new_net(estimator, settings, X.shape[1])
-            n_parts = 1 + len(net.module__codebook_sizes)
+            n_parts = 1 + len(settings.codebook_sizes)
             with course.progress.steps("set-up", n_parts) as advance:
-                n_distinct, left = _start_from_data(net, estimator, X, advance)
+                net, n_distinct, left = _started(estimator, X, settings, advance)
         else:
             net = _copy_of(fitted, estimator, settings, X.shape[1])
-            sample = _sample(net, estimator, X)
+            sample = _sample(estimator, X, net.module_.standardize, settings.device)
             n_distinct = _count_distinct(sample)
             apart = math.ceil(len(sample) / _ROWS_CHECKED)
             left = share_unexplained(net.module_, sample[::apart])
             del sample  # frees memory for training
-        net.lr *= share_of_lr(left, net.module__embed_dim)
+        net.lr *= share_of_lr(left, estimator.embed_dim or widest(X.shape[1]))
         untrained = fitted is None and course.scheduled
         if untrained and estimator.max_epochs is None and left < _NOTHING_LEFT:
             course = _keep_start(net, course)
@@ -130,11 +134,12 @@ def new_net(
     estimator: Any,
     settings: Settings,
     n_features: int,
+    embed_dim: int,
     *,
     optimizer: type[torch.optim.Optimizer] = torch.optim.AdamW,
 ) -> RQVAENet:
     """An untrained net with an initialised module, for rows of `n_features` columns."""
-    arguments = module_arguments(estimator, settings, n_features)
+    arguments = module_arguments(estimator, settings, n_features, embed_dim)
     net = RQVAENet(
         module=estimator.module,
         optimizer=optimizer,
@@ -157,7 +162,8 @@ def _copy_of(
 ) -> RQVAENet:
     """A copy to go on with, so that an interruption leaves the fitted net alone."""
     net = copy.deepcopy(fitted)
-    wanted = module_arguments(estimator, settings, n_features)
+    embed_dim = estimator.embed_dim or net.module__embed_dim
+    wanted = module_arguments(estimator, settings, n_features, embed_dim)
     _check_unchanged("module", net.module, estimator.module)
     sizes = net.module__codebook_sizes, wanted["codebook_sizes"]
     _check_unchanged("n_layers", *map(len, sizes))
@@ -192,23 +198,29 @@ def _set_training_parameters(net: RQVAENet, estimator: Any) -> None:
     net.verbose = int(estimator.verbose)
 
 
-def _start_from_data(
-    net: RQVAENet, estimator: Any, X: NDArray[Any], advance: Advance
-) -> tuple[int, float]:
-    """Location, scale and starting point, from the data or a sample.
+def _started(
+    estimator: Any, X: NDArray[Any], settings: Settings, advance: Advance
+) -> tuple[RQVAENet, int, float]:
+    """A net with its location, scale, width and start from the data or a sample.
 
     Returns
     -------
+    net : RQVAENet
     n_distinct : int
         Different rows that it starts from.
     unexplained : float
         Share of their variance that the start leaves.
     """
-    module, sizes = net.module_, net.module__codebook_sizes
-    mean, scale = location_and_scale(X, estimator.n_cat_features)
-    module.input_mean.copy_(torch.from_numpy(mean))
-    module.input_scale.copy_(torch.from_numpy(scale))
-    sample = _sample(net, estimator, X)
+    device, sizes = settings.device, settings.codebook_sizes
+    location = location_and_scale(X, estimator.n_cat_features)
+    mean, scale = (torch.from_numpy(values).to(device) for values in location)
+    standardize = partial(standardized, mean=mean, scale=scale)
+    sample = _sample(estimator, X, standardize, device)
+    embed_dim = estimator.embed_dim or _width(estimator, sample, sizes, len(X))
+    net = new_net(estimator, settings, X.shape[1], embed_dim)
+    module = net.module_
+    module.input_mean.copy_(mean)
+    module.input_scale.copy_(scale)
     n_distinct = _count_distinct(sample)
     warn_of_few_rows(n_distinct, sizes, sampled=len(sample) < len(X))
     latents = start_paths(module, sample)
@@ -221,7 +233,18 @@ def _start_from_data(
         noise=estimator.noise * expected_growth(sizes, len(X)),
         advance=advance,
     )
-    return n_distinct, unexplained
+    return net, n_distinct, unexplained
+
+
+def _width(estimator: Any, sample: Tensor, sizes: Sequence[int], n_rows: int) -> int:
+    """Width of the latents where it is not given.
+
+    Principal components are left out only where latents start as these.
+    """
+    if estimator.linear_path and not estimator.codebook_normalize:
+        variances = principal_variances(sample).cpu().numpy()
+        return suitable_width(variances, sizes, n_rows)
+    return widest(sample.shape[1])
 
 
 def _keep_start(net: RQVAENet, course: Course) -> Course:
@@ -230,10 +253,14 @@ def _keep_start(net: RQVAENet, course: Course) -> Course:
     return replace(course, max_epochs=1)
 
 
-def _sample(net: RQVAENet, estimator: Any, X: NDArray[Any]) -> Tensor:
+def _sample(
+    estimator: Any,
+    X: NDArray[Any],
+    standardize: Callable[[Tensor], Tensor],
+    device: torch.device,
+) -> Tensor:
     """Standardised rows, all or some drawn at random."""
-    module = net.module_
-    rows = StreamedRows(X, module.standardize, module.input_mean.device)
+    rows = StreamedRows(X, standardize, device)
     return rows.sample(estimator.init_sample_size)
 
 

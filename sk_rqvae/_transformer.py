@@ -58,14 +58,17 @@ class RQVAETransformer(
     codebook_size : int or sequence of int, default=256
         Codes a codebook has, for all layers or one each.
     embed_dim : int, default=None
-        Width of the latents that are quantised. None is the width of `X`, up to 1024.
-        Narrower is faster and reconstructs less; the papers use 32.
-    hidden_dims : sequence of int, default=(2048,)
+        Width of the latents that are quantised. None is the width of `X`, up to 1024,
+        less the principal components of so little variance that codes could only learn
+        by heart what they are in the rows of `X` (see Notes). Narrower is faster and
+        reconstructs less; the papers use 32.
+    hidden_dims : sequence of int, default=(1024,)
         Widths of the encoder's hidden layers. The papers use (512, 256, 128).
     decoder_hidden_dims : sequence of int, default=None
         Widths of the decoder's hidden layers. None is `hidden_dims` in reverse, beside
-        a linear path each three times as wide: rows that were not fitted gain more from
-        the decoder's width than from the encoder's.
+        a linear path a single one eight times as wide and several each three times:
+        rows that were not fitted gain more from the decoder's width than from the
+        encoder's.
     activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
         Non-linearity between layers.
     dropout : float, default=0
@@ -89,11 +92,12 @@ QuantizeForwardMode or sequence of them, default="ste"
     codebook_sim_vq : bool, default=False
         Freeze each codebook and learn one linear map behind it (SimVQ).
     n_beams : int, default=5
-        Prefixes kept a row while codes are searched, in training and by `transform`; 1
-        is greedy.
+        Prefixes kept a row while codes are searched, in training and, without
+        `rerank`, by `transform`; 1 is greedy.
     rerank : bool, default=True
-        Let `transform` decode all beams of a row and take the one that reconstructs the
-        row best, instead of the one nearest to its latent.
+        Let `transform` decode all beams of a row, of which it then keeps thrice
+        `n_beams` unless that is 1, and take the one that reconstructs the row best,
+        instead of the one nearest to its latent.
     separate_ids : bool or "auto", default="auto"
         After training, put prices on IDs that several rows of `X` share, so that all
         but one of them take their next best beam. `transform` stays a function of each
@@ -128,11 +132,11 @@ QuantizeForwardMode or sequence of them, default="ste"
     batch_size : int, default=256
         Rows a step of the optimizer.
     lr : float, default=2e-3
-        Highest learning rate of AdamW. It is lowered in proportion to the latents'
-        width, and to the power 2/3 of the share of their variance that the starting
-        codebooks leave, where these come to less than with 384 columns of text
-        embeddings and 3 x 256 codes: an equal step of all weights moves sums of more of
-        them further, and there is less to gain.
+        Highest learning rate of AdamW. It is lowered in proportion to `embed_dim`, or
+        the width of `X` if that is None, and to the power 2/3 of the share of the
+        latents' variance that the starting codebooks leave, where these come to less
+        than with 384 columns of text embeddings and 3 x 256 codes: an equal step of all
+        weights moves sums of more of them further, and there is less to gain.
     weight_decay : float, default=1.0
         Weight decay of AdamW, on the weights of the perceptrons, which are corrections
         to the linear path; without it, recipes use 1e-4 to 1e-2.
@@ -197,6 +201,20 @@ QuantizeForwardMode or sequence of them, default="ste"
     --------
     sklearn.cluster.KMeans : One layer, without an autoencoder.
 
+    Notes
+    -----
+    With ``embed_dim=None`` and ``linear_path=True``, unless ``codebook_normalize``,
+    the latents leave out the principal components of least variance up to a share of
+    ``min(g - 1, 1 / 2) * u ** 1.5`` of all variance, but none that ideal codes of as
+    many bits would tell of. There ``g = exp(2 * n_layers * codebook_size / n_samples)``
+    is how many times larger squared residuals of unseen rows are expected to be than
+    those of fitted ones, and ``g * u`` is the share that ideal codes would leave of
+    Gaussian rows, by reverse water-filling [1]_.
+
+    References
+    ----------
+    .. [1] Cover and Thomas (2006), "Elements of Information Theory", theorem 10.3.3.
+
     Examples
     --------
     >>> import numpy as np
@@ -216,7 +234,7 @@ QuantizeForwardMode or sequence of them, default="ste"
         n_layers: int = 3,
         codebook_size: int | Sequence[int] = 256,
         embed_dim: int | None = None,
-        hidden_dims: Sequence[int] = (2048,),
+        hidden_dims: Sequence[int] = (1024,),
         decoder_hidden_dims: Sequence[int] | None = None,
         activation: str = "relu",
         dropout: float = 0,
@@ -744,7 +762,7 @@ QuantizeForwardMode or sequence of them, default="ste"
 
     def _assign(self, rows: NDArray[Any]) -> IntArray:
         module = self.net_.module_
-        stack = module.quantizer.searched()
+        stack = module.searched()
         out = np.empty((len(rows), len(self._sizes())), dtype=np.int64)
         with (
             say_what_to_lower(self, ENCODING),

@@ -30,7 +30,7 @@ OPTIONS = [
 
 def module_on_meta(**changes):
     estimator = small(**changes)
-    arguments = module_arguments(estimator, check_settings(estimator), 12)
+    arguments = module_arguments(estimator, check_settings(estimator), 12, 12)
     return RQVAEModule(**arguments).to(META)
 
 

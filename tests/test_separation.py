@@ -128,6 +128,23 @@ def test_re_ranking_never_reconstructs_fitted_rows_worse(dense):
     assert explained_variance(dense, reranked) > explained_variance(dense, nearest)
 
 
+@pytest.mark.parametrize(
+    ("options", "n_kept"),
+    [
+        ({"n_beams": 4}, 12),
+        ({"n_beams": 4, "rerank": False}, 4),
+        ({"n_beams": 1}, 1),
+    ],
+    ids=str,
+)
+def test_reranking_chooses_among_three_times_the_beams(dense, options, n_kept):
+    module = small(max_epochs=1, **options).fit(dense).net_.module_
+    with torch.no_grad():
+        rows = module.standardize(torch.from_numpy(dense).double())
+        codes, _ = module.candidates(rows)
+    assert codes.shape == (len(dense), n_kept, 3)
+
+
 def test_next_code_distances_are_those_in_latent_space(blobs, fitted):
     module = fitted.net_.module_
     codes = fitted.transform(blobs[:20])

@@ -148,13 +148,15 @@ def test_noise_is_scaled_by_the_share_left_with_and_without_a_linear_path(
 
 def test_the_decoder_is_wider_beside_a_linear_path_alone(blobs):
     def widths(**options):
-        estimator = small(hidden_dims=(6, 5), max_epochs=1, **options).fit(blobs)
+        parameters = {"hidden_dims": (6, 5), "max_epochs": 1} | options
+        estimator = small(**parameters).fit(blobs)
         decoder = estimator.net_.module_.decoder.mlp
         return [layer.out_features for layer in decoder if hasattr(layer, "weight")][
             :-1
         ]
 
     assert widths() == [15, 18]
+    assert widths(hidden_dims=(6,)) == [48]
     assert widths(linear_path=False) == [5, 6]
     assert widths(decoder_hidden_dims=(7,)) == [7]
 
@@ -186,3 +188,31 @@ def test_an_exact_start_is_kept(blobs):
 
 def test_epochs_that_were_asked_for_are_made_from_an_exact_start_too(blobs):
     assert small(codebook_size=16, max_epochs=3).fit(blobs[:16]).n_iter_ == 3
+
+
+def test_all_beams_are_clustered_where_there_are_no_more_rows_than_codes(monkeypatch):
+    n_points = []
+
+    def count(points, n_clusters, advance):
+        n_points.append(len(points))
+        return points[:n_clusters]
+
+    monkeypatch.setattr("sk_rqvae._start.progressive_kmeans", count)
+
+    def start(n_rows):
+        quantizer = ResidualQuantizer(
+            [8, 8],
+            4,
+            modes=[QuantizeForwardMode.STE] * 2,
+            n_beams=4,
+            normalize=False,
+            sim_vq=False,
+        )
+        n_points.clear()
+        rows = torch.randn(n_rows, 4, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            start_codebooks(quantizer, rows, kmeans_init=True)
+        return n_points[1] / n_rows
+
+    assert start(16) == 4
+    assert start(64) < 4

@@ -312,7 +312,8 @@ def test_the_sum_of_codebook_vectors_is_the_latent_of_the_codes(variant):
 def test_codebooks_have_the_documented_shapes_and_are_copies(variant):
     estimator, _ = variant
     module = estimator.net_.module_
-    width = estimator.embed_dim or estimator.n_features_in_
+    width = estimator.embed_dim or estimator.net_.module__embed_dim
+    assert width <= (estimator.embed_dim or estimator.n_features_in_)
     for codebook, size in zip(
         estimator.codebooks_, module.quantizer.sizes, strict=True
     ):
