@@ -35,7 +35,7 @@ def price_shared_ids(
         Trained; its own price list plays no part.
     X : ndarray of shape (n, n_features)
         Rows in the user's units. Beyond `_MOST_ROWS` no prices are sought: the
-        candidates of all rows are held in memory, some 150 bytes a row.
+        candidates of all rows are held in memory, some 270 bytes a row.
     advance : Advance, default=untold
         Told of shares of the two halves, candidates and auction, each 1 in all.
     most_error : float, default=inf
