@@ -26,6 +26,7 @@ Commitment = Callable[[Tensor, Tensor], Tensor]
 _SMALLEST_NORM = 1e-6
 _LOWEST_TEMPERATURE = 0.02
 _STRAIGHT_PULL = 3.0
+_TURNING_PULL = 1.5
 _SINKHORN_EPSILON = 0.05
 _SINKHORN_RELAXATIONS = (4.0, 10.0, 2.0, 6.0, 2.0)
 
@@ -75,18 +76,40 @@ def rotation_trick(
     ----------
     Fifty et al. (2024), arXiv:2410.06424, section 4.2.
     """
-    with torch.no_grad():
-        norm = residual.norm(dim=-1, keepdim=True)
-        has_direction = norm > _SMALLEST_NORM
-        ratio = chosen.norm(dim=-1, keepdim=True) / norm.clamp_min(_SMALLEST_NORM)
-        unit_residual = F.normalize(residual, dim=-1, eps=_SMALLEST_NORM)
-        unit_chosen = F.normalize(chosen, dim=-1, eps=_SMALLEST_NORM)
-        middle = F.normalize(unit_residual + unit_chosen, dim=-1, eps=_SMALLEST_NORM)
-    reflected = 2 * (residual * middle).sum(-1, keepdim=True) * middle
-    along = 2 * (residual * unit_residual).sum(-1, keepdim=True) * unit_chosen
-    rotated = ratio * (residual - reflected + along)
-    moved = torch.where(has_direction, rotated, residual)
-    return moved + (chosen - moved).detach()
+    turned: Tensor = _Turned.apply(residual, chosen)  # type: ignore[no-untyped-call]
+    return turned
+
+
+class _Turned(torch.autograd.Function):
+    """The code, with the matrix of the rotation trick as its Jacobian.
+
+    Written out, since with a level for each estimate there would else be more small
+    operations than all others of a step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, residual: Tensor, chosen: Tensor) -> Tensor:
+        ctx.save_for_backward(residual, chosen)
+        return chosen.view_as(chosen)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        residual, chosen = ctx.saved_tensors
+        unit_residual, norm = _unit(residual)
+        unit_chosen, norm_chosen = _unit(chosen)
+        middle, _ = _unit(unit_residual + unit_chosen)
+        along_middle = (gradient * middle).sum(-1, keepdim=True)
+        along_chosen = (gradient * unit_chosen).sum(-1, keepdim=True)
+        turned = torch.addcmul(gradient, along_middle, middle, value=-2)
+        turned.addcmul_(along_chosen, unit_residual, value=2).mul_(norm_chosen / norm)
+        return torch.where(norm > _SMALLEST_NORM, turned, gradient), None
+
+
+def _unit(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Vectors divided by their norms, and these, a column; zero vectors stay so."""
+    norms = vectors.norm(dim=-1, keepdim=True).clamp_min(_SMALLEST_NORM)
+    return vectors / norms, norms
 
 
 def gumbel_softmax(
@@ -281,6 +304,11 @@ class QuantizeForwardMode(StrEnum):
     STE = "ste", Behaviour(straight_through, pull=_STRAIGHT_PULL)
     ROTATION_TRICK = (
         "rotation_trick",
-        Behaviour(rotation_trick, commitment=angular_commitment),
+        Behaviour(
+            rotation_trick,
+            level_by_level=True,
+            commitment=angular_commitment,
+            pull=_TURNING_PULL,
+        ),
     )
     SINKHORN = "sinkhorn", Behaviour(straight_through, prices=sinkhorn_prices)

@@ -472,7 +472,8 @@ class RQVAEModule(nn.Module):
         The straight-through estimator pushes latents away from their codes about as
         hard as a commitment of weight 1 draws them back, so levels of that mode commit
         with thrice the weight. Levels of the rotation trick commit to the direction
-        alone: :math:`2 \lVert z \rVert \lVert q \rVert (1 - \cos(z, q))`.
+        alone, with one and a half times the weight:
+        :math:`2 \lVert z \rVert \lVert q \rVert (1 - \cos(z, q))`.
 
         Since rows are standardised, the reconstruction part of real columns is the
         share of variance that is not explained. Binary columns contribute their

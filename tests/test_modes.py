@@ -373,14 +373,17 @@ def test_straight_through_passes_one_identity_around_any_number_of_levels(
     torch.testing.assert_close(passed, torch.eye(3, dtype=torch.float64))
 
 
-def test_the_rotation_trick_turns_the_latent_onto_the_sum_of_all_its_codes():
+def test_the_rotation_trick_turns_what_each_level_sees_onto_its_code():
+    """``d p / d z = I - (I - J_3) (I - J_2) (I - J_1)``."""
     quantizer = stack([QuantizeForwardMode.ROTATION_TRICK] * 3, dim=3)
-    latent = draw(0, 3)
-    codes = quantizer(latent[None]).codes[0]
-    vectors = zip(codes, quantizer.codebooks(), strict=True)
-    total = sum(codebook[code].detach() for code, codebook in vectors)
+    residual = latent = draw(0, 3)
+    eye = not_passed = torch.eye(3, dtype=torch.float64)
+    vectors = quantizer(latent[None]).vectors[0].detach()
+    for chosen in vectors:
+        not_passed = (eye - rotation_matrix(residual, chosen)) @ not_passed
+        residual = residual - chosen
     passed = jacobian(lambda z: quantizer(z[None]).passed[0], latent)
-    torch.testing.assert_close(passed, rotation_matrix(latent, total))
+    torch.testing.assert_close(passed, eye - not_passed)
 
 
 def test_groups_of_levels_leave_the_next_group_what_they_did_not_pass():
