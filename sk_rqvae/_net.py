@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sk_rqvae._batches import Batches
 from sk_rqvae._callbacks import EpochTable, usage_and_perplexity
-from sk_rqvae._restart import restart_dead_codes
+from sk_rqvae._restart import count_idle_rows, restart_dead_codes
 from sk_rqvae.exceptions import DivergenceError
 
 _ROWS_A_DEAD_CODE = 16
@@ -239,13 +239,15 @@ class RQVAENet(NeuralNet):
         self.history.record("restarts", self._restart(totals, iterator))
 
     def _restart(self, totals: EpochTotals, iterator: Batches) -> list[int]:
-        n_dead = int((totals.counts == 0).sum())
+        quantizer = self.module_.quantizer
+        dead = count_idle_rows(quantizer, totals.counts, totals.n_rows)
+        n_dead = int(dead.sum())
         if not (self.restart_dead_codes and n_dead):
             return [0] * len(totals.sizes)
         n_rows = min(_ROWS_A_DEAD_CODE * n_dead, _LARGEST_RESTART_SAMPLE)
         with torch.no_grad():
             latents = self.module_.encode(iterator.dataset.sample(n_rows))
-        return restart_dead_codes(self.module_.quantizer, totals.counts, latents)
+        return restart_dead_codes(quantizer, dead, latents)
 
 
 def _raised_by(error: BaseException, function: str) -> bool:

@@ -7,25 +7,23 @@ from torch import Tensor
 
 
 @torch.no_grad()
-def principal_variances(x: Tensor) -> Tensor:
-    """Variances of centred rows along their principal axes, rising, float64."""
-    return torch.linalg.eigvalsh((x.T @ x).double() / len(x))
-
-
-@torch.no_grad()
-def principal_axes(x: Tensor, count: int) -> Tensor:
-    """The first `count` principal axes of centred rows.
+def principal_components(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Principal axes of centred rows and the variances along them, falling.
 
     Parameters
     ----------
     x : Tensor of shape (n, n_features)
-    count : int
-        At most `n_features`.
 
     Returns
     -------
-    Tensor of shape (count, n_features)
-        Orthonormal rows, by falling variance.
+    variances : Tensor of shape (n_features,), float64
+    axes : Tensor of shape (n_features, n_features)
+        Orthonormal rows.
     """
-    _, vectors = torch.linalg.eigh((x.T @ x).double())
-    return vectors.flip(1)[:, :count].T.to(x.dtype).contiguous()
+    variances, vectors = torch.linalg.eigh((x.T @ x).double() / len(x))
+    return variances.flip(0).clamp_min(0), vectors.flip(1).T.to(x.dtype).contiguous()
+
+
+def principal_axes(x: Tensor, count: int) -> Tensor:
+    """The first `count` principal axes of centred rows, ``(count, n_features)``."""
+    return principal_components(x)[1][:count]

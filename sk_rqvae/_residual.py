@@ -60,12 +60,15 @@ class ResidualQuantizer(nn.Module):
     prefix_shares : Tensor of shape (n_layers - 1,)
         Square of what all codes leave over what each prefix leaves. Where all codes
         tell nearly everything, errors of prefixes would otherwise drown theirs.
+    idle_rows : Tensor of shape (sum of sizes,), int64
+        Rows of training since each code was chosen, by whole epochs.
 
     Notes
     -----
-    Neighbouring levels of one mode share an estimate: it passes the gradient once
+    Neighbouring straight-through levels share an estimate: it passes the gradient once
     around the sum of their codes, from the residual that came to the first of them.
-    Gumbel-Softmax mixes the codes of one codebook, so there each level has its own. The
+    Gumbel-Softmax mixes the codes of one codebook, and the rotation trick turns one
+    residual onto one code, so there each level has its own. The
     residual of the next group is the latent less the estimates before it, *not*
     detached, so that the Jacobian of the sum telescopes: straight-through is one
     identity for the whole stack, not one a level.
@@ -74,6 +77,7 @@ class ResidualQuantizer(nn.Module):
     temperature: Tensor
     offsets: Tensor
     prefix_shares: Tensor
+    idle_rows: Tensor
 
     def __init__(
         self,
@@ -97,6 +101,8 @@ class ResidualQuantizer(nn.Module):
         self.levels = cast("Sequence[Codebook]", levels)
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("prefix_shares", torch.ones(len(self.sizes) - 1))
+        idle_rows = torch.zeros(sum(self.sizes), dtype=torch.int64)
+        self.register_buffer("idle_rows", idle_rows, persistent=False)
         # Where each level begins when the codebooks lie one after another.
         starts = torch.tensor([0, *accumulate(self.sizes[:-1])])
         self.register_buffer("offsets", starts, persistent=False)

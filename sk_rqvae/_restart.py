@@ -8,19 +8,50 @@ from torch import Tensor
 from sk_rqvae._residual import ResidualQuantizer
 
 _ROWS_AT_ONCE = 1024
+_IDLE_ROWS_A_CODE = 16
 
 
 @torch.no_grad()
-def restart_dead_codes(
-    quantizer: ResidualQuantizer, counts: Tensor, latents: Tensor
-) -> list[int]:
-    """Replace codes that no row chose by residuals of random rows.
+def count_idle_rows(
+    quantizer: ResidualQuantizer, counts: Tensor, n_rows: int
+) -> Tensor:
+    """Note which codes an epoch used, and say which have been idle for too long.
+
+    Of few rows a code, some leave any code out in an epoch by chance. Were it replaced
+    at once, codes would end on single rows, which they fit by heart, and be lost to
+    rows that are not fitted.
 
     Parameters
     ----------
     quantizer : ResidualQuantizer
+        Whose `idle_rows` are brought up to date.
     counts : Tensor of shape (sum of codebook sizes,)
         How often each code was chosen in the epoch, level after level.
+    n_rows : int
+        Rows of the epoch.
+
+    Returns
+    -------
+    Tensor of shape (sum of codebook sizes,), bool
+        Codes that none of the last 16 rows for each code of their codebook chose.
+    """
+    idle = torch.where(counts == 0, quantizer.idle_rows + n_rows, 0)
+    quantizer.idle_rows.copy_(idle)
+    sizes = torch.tensor(quantizer.sizes, device=idle.device)
+    return idle >= _IDLE_ROWS_A_CODE * sizes.repeat_interleave(sizes)
+
+
+@torch.no_grad()
+def restart_dead_codes(
+    quantizer: ResidualQuantizer, dead: Tensor, latents: Tensor
+) -> list[int]:
+    """Replace dead codes by residuals of random rows.
+
+    Parameters
+    ----------
+    quantizer : ResidualQuantizer
+    dead : Tensor of shape (sum of codebook sizes,), bool
+        Codes to replace, level after level. They count as used from now on.
     latents : Tensor of shape (n, dim)
         A sample to draw residuals from.
 
@@ -33,14 +64,17 @@ def restart_dead_codes(
     ----------
     Williams et al. (2020), "Hierarchical quantized autoencoders", arXiv:2002.08111.
     """
-    dead = [level == 0 for level in counts.split(list(quantizer.sizes))]
-    replaced = [int(level.sum()) for level in dead]
+    by_level = dead.split(list(quantizer.sizes))
+    replaced = [int(level.sum()) for level in by_level]
     if not any(replaced):
         return replaced
+    quantizer.idle_rows.masked_fill_(dead, 0)
     blocks = latents.split(_ROWS_AT_ONCE)
     codes = torch.cat([quantizer.search(block).codes[:, 0] for block in blocks])
     residual = latents
-    for depth, (level, where) in enumerate(zip(quantizer.levels, dead, strict=True)):
+    for depth, (level, where) in enumerate(
+        zip(quantizer.levels, by_level, strict=True)
+    ):
         vectors = level.vectors().clone()
         if replaced[depth]:
             rows = torch.randint(

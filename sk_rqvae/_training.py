@@ -24,11 +24,12 @@ from sk_rqvae._callbacks import (
     schedule_learning_rate,
     stop_early,
 )
+from sk_rqvae._clustered import told_beyond_gaussian
 from sk_rqvae._collapse import warn_of_collapse, warn_of_few_rows
 from sk_rqvae._module import standardized
 from sk_rqvae._moments import location_and_scale
 from sk_rqvae._net import RQVAENet
-from sk_rqvae._principal import principal_variances
+from sk_rqvae._principal import principal_components
 from sk_rqvae._progress import Advance, FitProgress
 from sk_rqvae._seeds import draw_seed, seeded
 from sk_rqvae._separation import SEPARATION_STEPS, price_shared_ids
@@ -46,6 +47,8 @@ _BYTES_A_FLOAT = 4
 _ROWS_CHECKED = 256
 _NOTHING_LEFT = 1e-4
 _ROWS_PROJECTED = 1024
+_MOST_ROWS_LEFT_OUT = 2**16
+_MOST_TOLD = 0.01
 _AFFORDABLE = 1.01
 _ADJUSTABLE = (
     "codebook_modes",
@@ -239,12 +242,22 @@ def _started(
 def _width(estimator: Any, sample: Tensor, sizes: Sequence[int], n_rows: int) -> int:
     """Width of the latents where it is not given.
 
-    Principal components are left out only where latents start as these.
+    Principal components are left out only where latents start as these, and where they
+    are about Gaussian, as `suitable_width` takes them to be. Of sparse or clustered
+    ones codes can tell much, however little they vary.
     """
-    if estimator.linear_path and not estimator.codebook_normalize:
-        variances = principal_variances(sample).cpu().numpy()
-        return suitable_width(variances, sizes, n_rows)
-    return widest(sample.shape[1])
+    whole = widest(sample.shape[1])
+    if not estimator.linear_path or estimator.codebook_normalize:
+        return whole
+    variances, axes = principal_components(sample)
+    width = suitable_width(variances.cpu().numpy(), sizes, n_rows)
+    if width == whole:
+        return whole
+    order = torch.randperm(len(sample), device=sample.device)[:_MOST_ROWS_LEFT_OUT]
+    left_out = sample[order] @ axes[width:].T
+    share = variances[width:].sum() / variances.sum()
+    told = told_beyond_gaussian(left_out, sizes[0]) * float(share)
+    return whole if told > _MOST_TOLD else width
 
 
 def _keep_start(net: RQVAENet, course: Course) -> Course:

@@ -6,7 +6,7 @@ import torch
 from sk_rqvae import QuantizeForwardMode
 from sk_rqvae._codebook import Codebook
 from sk_rqvae._residual import ResidualQuantizer
-from sk_rqvae._restart import restart_dead_codes
+from sk_rqvae._restart import count_idle_rows, restart_dead_codes
 
 
 @pytest.fixture(autouse=True)
@@ -116,8 +116,8 @@ def test_dead_codes_become_residuals_of_rows_and_the_rest_stay():
     tables = [level.table.detach().clone() for level in quantizer.levels]
     first = quantizer.search(latents).codes[:, 0, 0]
     residuals = latents - tables[0][first]
-    counts = torch.tensor([9, 0, 1, 0, 5, 0, 5])
-    assert restart_dead_codes(quantizer, counts, latents) == [2, 1]
+    dead = torch.tensor([9, 0, 1, 0, 5, 0, 5]) == 0
+    assert restart_dead_codes(quantizer, dead, latents) == [2, 1]
     now = [level.table.detach() for level in quantizer.levels]
     assert torch.equal(now[0][[0, 2]], tables[0][[0, 2]])
     assert torch.equal(now[1][[0, 2]], tables[1][[0, 2]])
@@ -126,19 +126,38 @@ def test_dead_codes_become_residuals_of_rows_and_the_rest_stay():
     assert torch.cdist(now[1][[1]], residuals).min() < 1e-5
 
 
-def test_nothing_is_restarted_where_every_code_is_used():
+def test_nothing_is_restarted_where_no_code_is_dead():
     quantizer = two_levels()
     before = [level.table.detach().clone() for level in quantizer.levels]
-    counts = torch.ones(7, dtype=torch.int64)
-    assert restart_dead_codes(quantizer, counts, torch.randn(50, 5)) == [0, 0]
+    dead = torch.zeros(7, dtype=torch.bool)
+    assert restart_dead_codes(quantizer, dead, torch.randn(50, 5)) == [0, 0]
     for level, table in zip(quantizer.levels, before, strict=True):
         assert torch.equal(level.table, table)
+
+
+def test_a_code_is_dead_once_sixteen_rows_for_each_code_passed_it_by():
+    quantizer = two_levels()
+    unused, used = torch.tensor([9, 0, 1, 4, 5, 0, 5]), torch.ones(7)
+    seen = [
+        count_idle_rows(quantizer, counts, 30).nonzero().flatten().tolist()
+        for counts in (unused, unused, unused, used, unused)
+    ]
+    # Of four codes after 64 rows, of three after 48.
+    assert seen == [[], [5], [1, 5], [], []]
+
+
+def test_a_code_that_was_replaced_is_given_time_again():
+    quantizer, counts = two_levels(), torch.tensor([9, 0, 1, 4, 5, 3, 5])
+    dead = count_idle_rows(quantizer, counts, 64)
+    assert restart_dead_codes(quantizer, dead, torch.randn(50, 5)) == [1, 0]
+    assert not count_idle_rows(quantizer, counts, 63).any()
+    assert count_idle_rows(quantizer, counts, 1).nonzero().item() == 1
 
 
 @pytest.mark.parametrize("options", [{"sim_vq": True}, {"normalize": True}])
 def test_a_restarted_code_is_finite_in_any_kind_of_codebook(options):
     quantizer = two_levels(**options)
-    counts = torch.tensor([0, 0, 0, 1, 0, 0, 1])
-    assert restart_dead_codes(quantizer, counts, torch.randn(2, 5)) == [3, 2]
+    dead = torch.tensor([0, 0, 0, 1, 0, 0, 1]) == 0
+    assert restart_dead_codes(quantizer, dead, torch.randn(2, 5)) == [3, 2]
     for vectors in quantizer.codebooks():
         assert torch.isfinite(vectors).all()
