@@ -121,7 +121,8 @@ QuantizeForwardMode or sequence of them, default="ste"
         The last columns of `X` that are binary. They are reconstructed under binary
         cross-entropy, and `inverse_transform` returns their probabilities.
     restart_dead_codes : bool, default=True
-        After every epoch, move codes that no row chose to residuals of random rows.
+        After every epoch, move codes to residuals of random rows that none of the last
+        16 rows for each code of their layer chose.
     init_sample_size : int, default=32768
         Rows, drawn at random, from which principal components and codebooks start.
     max_epochs : int, default=None
@@ -209,7 +210,10 @@ QuantizeForwardMode or sequence of them, default="ste"
     many bits would tell of. There ``g = exp(2 * n_layers * codebook_size / n_samples)``
     is how many times larger squared residuals of unseen rows are expected to be than
     those of fitted ones, and ``g * u`` is the share that ideal codes would leave of
-    Gaussian rows, by reverse water-filling [1]_.
+    Gaussian rows, by reverse water-filling [1]_. All are kept where these components
+    are not Gaussian: where `codebook_size` clusters tell of them, on rows held out of
+    the clustering, over a hundredth of all variance that they would not of Gaussian
+    ones.
 
     References
     ----------
