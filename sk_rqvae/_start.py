@@ -155,7 +155,7 @@ def _share_of_noise(unexplained: Tensor) -> Tensor:
     to make another code the nearest; in many directions it hardly is. Where codes tell
     little, there is little to learn but the rows themselves.
     """
-    narrow = (unexplained / _OPEN_SHARE).clamp_max(1) ** 0.25
+    narrow = (unexplained / _OPEN_SHARE).clamp_max(1).sqrt()
     untold = (unexplained / _UNTOLD_SHARE).clamp_min(1).square()
     return narrow * untold.clamp_max(_MOST_NOISE)
 

@@ -116,7 +116,7 @@ QuantizeForwardMode or sequence of them, default="ste"
         residuals of unseen rows can be expected to exceed them,
         ``exp(n_layers * codebook_size / n_samples)`` and at most the root of e, and
         where the codebooks leave a share ``u`` of the variance below a half, by
-        ``(2 * u) ** 0.25``, or above 0.6, by ``(u / 0.6) ** 2``, at most 1.6.
+        ``(2 * u) ** 0.5``, or above 0.6, by ``(u / 0.6) ** 2``, at most 1.6.
     n_cat_features : int, default=0
         The last columns of `X` that are binary. They are reconstructed under binary
         cross-entropy, and `inverse_transform` returns their probabilities.

@@ -107,6 +107,7 @@ def test_dead_codes_are_restarted_and_counted(blobs):
         "codebook_size": 128,
         "n_beams": 1,
         "lr": 0.5,
+        "max_epochs": 30,
     }
     alive, dead = (
         small(restart_dead_codes=restart, **options).fit(blobs).net_.history
