@@ -9,7 +9,15 @@ from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.datasets import load_digits, load_sample_images, make_blobs
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_digits,
+    load_sample_images,
+    make_blobs,
+)
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.preprocessing import StandardScaler, normalize
 
 from _contract import Matrix
 from _data import sample_rows
@@ -45,7 +53,9 @@ def all_cases() -> list[Case]:
         Case("nouns, 300 rows", partial(_nouns, n_rows=300)),
         Case("nouns, 8 x 2048 codes", _nouns, n_layers=8, n_codes=2048),
         Case("nouns, 2 x 4 codes", _nouns, n_layers=2, n_codes=4),
+        Case("glosses, LSA", _latent_semantics),
         Case("digits", _digits),
+        Case("breast cancer", _breast_cancer),
         Case("patches", _patches, obstacle=_no_images()),
         Case("heavy tails", _heavy_tails),
         Case("heavy tails, correlated", _heavy_tails_correlated),
@@ -53,6 +63,7 @@ def all_cases() -> list[Case]:
         Case("clusters, 3 x 16 codes", _clusters, n_codes=16),
         Case("clusters", _clusters),
         Case("unnormalised, correlated", _unnormalised_correlated),
+        Case("factors and noise", _factors_and_noise),
         Case("gaussian, 768 columns", partial(_gaussian, n_columns=768)),
         Case("gaussian, 1536 columns", partial(_gaussian, n_columns=1536)),
         Case(
@@ -64,6 +75,20 @@ def all_cases() -> list[Case]:
 
 def _nouns(seed: int, n_rows: int = N_ROWS) -> Matrix:
     return sample_rows(load_wordnet_nouns().data, n_rows, seed)
+
+
+def _latent_semantics(seed: int) -> Matrix:
+    """Latent semantic analysis of the nouns' glosses: sparse, of unit length."""
+    glosses = load_wordnet_nouns().text
+    words = TfidfVectorizer(min_df=2, sublinear_tf=True).fit_transform(glosses)
+    topics = TruncatedSVD(256, random_state=seed).fit_transform(words)
+    return normalize(topics).astype(np.float32)
+
+
+def _breast_cancer(seed: int) -> Matrix:
+    """Measures of 569 tumours, each of unit variance."""
+    X, _ = load_breast_cancer(return_X_y=True)
+    return StandardScaler().fit_transform(X).astype(np.float32)
 
 
 def _digits(seed: int) -> Matrix:
@@ -127,6 +152,13 @@ def _unnormalised_correlated(seed: int) -> Matrix:
     X += random.normal(size=X.shape)
     scales = 10 ** random.uniform(-2, 2, size=48)
     return (scales * (X + random.normal(size=48) * 5)).astype(np.float32)
+
+
+def _factors_and_noise(seed: int) -> Matrix:
+    """Ten factors spread over 300 columns, and noise alike in all of them."""
+    random = np.random.default_rng(seed)
+    X = random.normal(size=(N_ROWS, 10)) @ random.normal(size=(10, 300))
+    return (X + random.normal(size=X.shape) / 2).astype(np.float32)
 
 
 def _gaussian(seed: int, n_columns: int) -> Matrix:
