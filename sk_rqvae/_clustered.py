@@ -30,7 +30,7 @@ def told_beyond_gaussian(points: Tensor, n_codes: int) -> float:
         Share of the squared error that Gaussian points of the same variances are left
         with which these are not, both measured on points held out. About 0 for Gaussian
         points, at most 1 for clusters without width, and below 0 where points are
-        harder to tell apart. 0 if there are fewer than two points, or no variance.
+        harder to tell apart. 0 if there are fewer than four points, or no variance.
     """
     points = points[: _POINTS_PER_CODE * n_codes]
     n_held_out = int(_SHARE_HELD_OUT * len(points))

@@ -83,8 +83,7 @@ def rotation_trick(
 class _Turned(torch.autograd.Function):
     """The code, with the matrix of the rotation trick as its Jacobian.
 
-    Written out, since with a level for each estimate there would else be more small
-    operations than all others of a step.
+    Written out, since it takes fewer operations than a recorded derivative.
     """
 
     @staticmethod

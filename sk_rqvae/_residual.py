@@ -68,10 +68,10 @@ class ResidualQuantizer(nn.Module):
     Neighbouring straight-through levels share an estimate: it passes the gradient once
     around the sum of their codes, from the residual that came to the first of them.
     Gumbel-Softmax mixes the codes of one codebook, and the rotation trick turns one
-    residual onto one code, so there each level has its own. The
-    residual of the next group is the latent less the estimates before it, *not*
-    detached, so that the Jacobian of the sum telescopes: straight-through is one
-    identity for the whole stack, not one a level.
+    residual onto one code, so there each level has its own. The residual of the next
+    group is the latent less the estimates before it, *not* detached, so that the
+    Jacobian of the sum telescopes: straight-through is one identity for the whole
+    stack, not one a level.
     """
 
     temperature: Tensor

@@ -84,7 +84,7 @@ QuantizeForwardMode or sequence of them, default="ste"
     commitment_weight : float, default=0.25
         Weight of the loss that draws latents to their codes. It counts thrice for
         straight-through layers, whose gradient pushes latents away the hardest; layers
-        with the rotation trick draw the direction only.
+        with the rotation trick draw the direction only, one and a half times as hard.
     codebook_kmeans_init : bool, default=True
         Start codebooks from k-means on residuals, otherwise from random vectors.
     codebook_normalize : bool, default=False
