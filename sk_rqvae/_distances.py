@@ -19,9 +19,5 @@ def squared_distances(points: Tensor, codebook: Tensor) -> Tensor:
     Tensor of shape (n, codebook_size)
         Rounding can leave tiny negative values where a point lies on a code.
     """
-    return nearness(points, codebook) + points.square().sum(1, keepdim=True)
-
-
-def nearness(points: Tensor, codebook: Tensor) -> Tensor:
-    """``|c|^2 - 2 x.c``: squared distances up to a constant a row."""
-    return torch.addmm(codebook.square().sum(1), points, codebook.T, alpha=-2)
+    products = torch.addmm(codebook.square().sum(1), points, codebook.T, alpha=-2)
+    return products + points.square().sum(1, keepdim=True)

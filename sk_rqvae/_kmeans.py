@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sk_rqvae._distances import nearness
 from sk_rqvae._principal import principal_axes
 from sk_rqvae._progress import Advance, untold
 from sk_rqvae._smallest import nearest
 
-_ROWS_AT_ONCE = 16384
+_ROWS_AT_ONCE = 4096
 _STAGES = 10
-_ITERATIONS_A_STAGE = 10
 _STAGES_OF_ALL_POINTS = 2
+_ITERATIONS = 10
+_ITERATIONS_OF_FEW = 5
 _POINTS_PER_CLUSTER = 64
 
 
@@ -55,16 +55,17 @@ def progressive_kmeans(
     for block in points.split(_ROWS_AT_ONCE):
         block.copy_(block @ axes.T)
     dims = stages(points.shape[1])
-    centres = random_rows(points[:, : dims[0]], n_clusters)
-    share = 1 / (len(dims) * _ITERATIONS_A_STAGE)
+    n_early = max(0, len(dims) - _STAGES_OF_ALL_POINTS)
     few = points[: _POINTS_PER_CLUSTER * n_clusters]
-    for stage, dim in enumerate(dims, start=1):
-        start = F.pad(centres, (0, dim - centres.shape[1]))
-        sample = points if len(dims) - stage < _STAGES_OF_ALL_POINTS else few
+    plan = [(few, _ITERATIONS_OF_FEW)] * n_early
+    plan += [(points, _ITERATIONS)] * (len(dims) - n_early)
+    share = 1 / sum(n_iterations for _, n_iterations in plan)
+    centres = random_rows(points[:, : dims[0]], n_clusters)
+    for dim, (sample, n_iterations) in zip(dims, plan, strict=True):
         centres = kmeans(
             sample[:, :dim],
-            start,
-            n_iterations=_ITERATIONS_A_STAGE,
+            F.pad(centres, (0, dim - centres.shape[1])),
+            n_iterations=n_iterations,
             advance=partial(advance, share),
         )
     return centres @ axes + mean
@@ -115,8 +116,14 @@ def kmeans(
 @torch.no_grad()
 def nearest_centre(points: Tensor, centres: Tensor) -> Tensor:
     """Index of the nearest centre of each point, in blocks of bounded memory."""
-    blocks = points.split(_ROWS_AT_ONCE)
-    return torch.cat([nearest(nearness(block, centres)) for block in blocks])
+    lengths, columns = centres.square().sum(1), centres.T
+    # Fresh memory for every block would cost a CPU more than the distances.
+    room = points.new_empty(min(len(points), _ROWS_AT_ONCE), len(centres))
+    found = [
+        nearest(torch.addmm(lengths, block, columns, alpha=-2, out=room[: len(block)]))
+        for block in points.split(_ROWS_AT_ONCE)
+    ]
+    return torch.cat(found)
 
 
 def random_rows(points: Tensor, count: int) -> Tensor:
