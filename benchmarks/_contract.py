@@ -73,6 +73,8 @@ class Method:
         The optional package, by the name it is imported under.
     powers_of_two : bool
         Whether codebooks must have a power of two codes.
+    by_default : bool
+        Whether the method runs where none is named.
     """
 
     name: str
@@ -80,3 +82,4 @@ class Method:
     fit: Callable[[Matrix, Task], Quantizer]
     needs: str | None = None
     powers_of_two: bool = False
+    by_default: bool = True

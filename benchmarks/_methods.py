@@ -28,7 +28,8 @@ PACKAGES = (
     "semantic-id",
     "vector-quantize-pytorch",
 )
-_PAPERS = "MLP 512-256-128, latent 32, AdamW 1e-3, batches of 1024, 60 epochs"
+_EPOCHS = 60
+_PAPERS = f"MLP 512-256-128, latent 32, AdamW 1e-3, batches of 1024, {_EPOCHS} epochs"
 
 
 def all_methods() -> list[Method]:
@@ -36,9 +37,10 @@ def all_methods() -> list[Method]:
         *map(_transformer, QuantizeForwardMode),
         Method(
             "ours-embed_dim=32",
-            "RQVAETransformer, defaults but for embed_dim=32",
-            partial(fit_transformer, embed_dim=32),
+            f"RQVAETransformer, defaults but for embed_dim=32, max_epochs={_EPOCHS}",
+            partial(fit_transformer, embed_dim=32, max_epochs=_EPOCHS),
         ),
+        *map(_from_random_codebooks, QuantizeForwardMode),
         *map(_faiss, (1, 5)),
         Method(
             "kmeans-residual",
@@ -57,10 +59,10 @@ def all_methods() -> list[Method]:
 
 
 def choose_methods(prefixes: Iterable[str] | None) -> list[Method]:
-    """The methods whose names start with one of `prefixes`; all if there are none."""
+    """The methods whose names start with one of `prefixes`, or those by default."""
     methods = all_methods()
     if prefixes is None:
-        return methods
+        return [method for method in methods if method.by_default]
     prefixes = tuple(prefixes)
     names = [method.name for method in methods]
     for prefix in prefixes:
@@ -108,6 +110,15 @@ def _transformer(mode: QuantizeForwardMode) -> Method:
         name,
         f'RQVAETransformer, codebook_mode="{mode}", {rest}',
         partial(fit_transformer, codebook_mode=mode),
+    )
+
+
+def _from_random_codebooks(mode: QuantizeForwardMode) -> Method:
+    return Method(
+        f"random-{mode}",
+        f'RQVAETransformer, codebook_mode="{mode}", codebook_kmeans_init=False',
+        partial(fit_transformer, codebook_mode=mode, codebook_kmeans_init=False),
+        by_default=False,
     )
 
 

@@ -64,7 +64,10 @@ def _parse() -> argparse.Namespace:
     parser = new_parser(__doc__)
     add_data(parser)
     parser.add_argument(
-        "--methods", nargs="+", metavar="PREFIX", help="beginnings of methods' names"
+        "--methods",
+        nargs="+",
+        metavar="PREFIX",
+        help="beginnings of methods' names; default: all but random-*",
     )
     return parser.parse_args()
 
