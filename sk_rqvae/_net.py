@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sk_rqvae._batches import Batches
 from sk_rqvae._callbacks import EpochTable, usage_and_perplexity
-from sk_rqvae._restart import count_idle_rows, restart_dead_codes
+from sk_rqvae._restart import count_idle_rows, restart_dead_codes, worth_replacing
 from sk_rqvae.exceptions import DivergenceError
 
 _ROWS_A_DEAD_CODE = 16
@@ -89,6 +89,9 @@ class RQVAENet(NeuralNet):
     ----------
     restart_dead_codes : bool
         Replace unused codes after each epoch.
+    n_fitted : int or None
+        Rows that all epochs go through, or None where every epoch has others. Unused
+        codes are replaced as far as that is enough for them.
     """
 
     def __init__(
@@ -96,10 +99,12 @@ class RQVAENet(NeuralNet):
         *args: Any,
         criterion: type[nn.Module] = SumOfParts,
         restart_dead_codes: bool = True,
+        n_fitted: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, criterion=criterion, **kwargs)
         self.restart_dead_codes = restart_dead_codes
+        self.n_fitted = n_fitted
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:
@@ -241,6 +246,8 @@ class RQVAENet(NeuralNet):
     def _restart(self, totals: EpochTotals, iterator: Batches) -> list[int]:
         quantizer = self.module_.quantizer
         dead = count_idle_rows(quantizer, totals.counts, totals.n_rows)
+        if self.n_fitted is not None:
+            dead = worth_replacing(dead, totals.sizes, self.n_fitted)
         n_dead = int(dead.sum())
         if not (self.restart_dead_codes and n_dead):
             return [0] * len(totals.sizes)

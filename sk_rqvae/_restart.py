@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,7 @@ from sk_rqvae._residual import ResidualQuantizer
 
 _ROWS_AT_ONCE = 1024
 _IDLE_ROWS_A_CODE = 16
+_FITTED_ROWS_A_CODE = 4
 
 
 @torch.no_grad()
@@ -37,8 +40,36 @@ def count_idle_rows(
     """
     idle = torch.where(counts == 0, quantizer.idle_rows + n_rows, 0)
     quantizer.idle_rows.copy_(idle)
-    sizes = torch.tensor(quantizer.sizes, device=idle.device)
-    return idle >= _IDLE_ROWS_A_CODE * sizes.repeat_interleave(sizes)
+    by_level = zip(idle.split(list(quantizer.sizes)), quantizer.sizes, strict=True)
+    return torch.cat([rows >= _IDLE_ROWS_A_CODE * size for rows, size in by_level])
+
+
+def worth_replacing(dead: Tensor, sizes: Sequence[int], n_fitted: int) -> Tensor:
+    """Those of the dead codes for which there are rows enough.
+
+    Parameters
+    ----------
+    dead : Tensor of shape (sum of sizes,), bool
+        Level after level.
+    sizes : sequence of int
+        Codes of each level.
+    n_fitted : int
+        Rows that training sees again and again.
+
+    Returns
+    -------
+    Tensor of shape (sum of sizes,), bool
+        So many, the first, that each code in use has four of the rows to itself. More
+        would learn single rows by heart.
+    """
+    most = n_fitted // _FITTED_ROWS_A_CODE
+    by_level = zip(dead.split(list(sizes)), sizes, strict=True)
+    return torch.cat(
+        [
+            codes & (codes.cumsum(0) <= most - size + codes.sum())
+            for codes, size in by_level
+        ]
+    )
 
 
 @torch.no_grad()

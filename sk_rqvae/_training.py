@@ -316,6 +316,7 @@ def _prepare(
 ) -> None:
     """Optimizer, callbacks and length of this training."""
     net.max_epochs = course.max_epochs
+    net.n_fitted = n_rows if course.scheduled else None
     net.module_.set_mixed_precision(settings.mixed_precision)
     net.initialize_optimizer()
     callbacks = [counter]

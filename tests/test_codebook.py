@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sk_rqvae import QuantizeForwardMode
 from sk_rqvae._codebook import Codebook
 from sk_rqvae._residual import ResidualQuantizer
-from sk_rqvae._restart import count_idle_rows, restart_dead_codes
+from sk_rqvae._restart import count_idle_rows, restart_dead_codes, worth_replacing
 
 
 @pytest.fixture(autouse=True)
@@ -152,6 +154,30 @@ def test_a_code_that_was_replaced_is_given_time_again():
     assert restart_dead_codes(quantizer, dead, torch.randn(50, 5)) == [1, 0]
     assert not count_idle_rows(quantizer, counts, 63).any()
     assert count_idle_rows(quantizer, counts, 1).nonzero().item() == 1
+
+
+@pytest.mark.parametrize(
+    ("n_fitted", "expected"), [(16, [0, 2, 3, 5]), (12, [0, 2, 5]), (8, [0]), (3, [])]
+)
+def test_dead_codes_are_replaced_while_there_are_four_rows_for_each(n_fitted, expected):
+    dead = torch.tensor([1, 0, 1, 1, 0, 1, 0], dtype=torch.bool)
+    replaced = worth_replacing(dead, [4, 3], n_fitted)
+    assert replaced.nonzero().flatten().tolist() == expected
+
+
+@given(
+    st.lists(st.lists(st.booleans(), min_size=1, max_size=9), min_size=1, max_size=4),
+    st.integers(0, 60),
+)
+def test_replacing_dead_codes_never_takes_more_rows_than_there_are(levels, n_fitted):
+    sizes = [len(level) for level in levels]
+    dead = torch.tensor([code for level in levels for code in level])
+    replaced = worth_replacing(dead, sizes, n_fitted)
+    assert not (replaced & ~dead).any()
+    for codes, level in zip(replaced.split(sizes), dead.split(sizes), strict=True):
+        n_in_use = int((~level).sum())
+        room = max(0, n_fitted // 4 - n_in_use)
+        assert int(codes.sum()) == min(room, int(level.sum()))
 
 
 @pytest.mark.parametrize("options", [{"sim_vq": True}, {"normalize": True}])

@@ -157,3 +157,14 @@ def test_few_rows_are_counted_against_the_largest_codebook():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_of_few_rows(32, [4, 16], sampled=False)
+
+
+@pytest.mark.filterwarnings("ignore:The 32 codes of a codebook start from 40 different")
+def test_a_fit_restarts_no_more_codes_than_its_rows_are_enough_for(blobs):
+    few = blobs[:40]
+    fitted = small(codebook_size=32, max_epochs=40).fit(few)
+    streamed = small(codebook_size=32)
+    for _ in range(40):
+        streamed.partial_fit(few)  # others may come
+    fit, stream = (each.net_.history[:, "restarts"] for each in (fitted, streamed))
+    assert 0 < np.sum(fit) < np.sum(stream) / 2
