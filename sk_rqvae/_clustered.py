@@ -10,6 +10,7 @@ from sk_rqvae._kmeans import progressive_kmeans
 
 _POINTS_PER_CODE = 64
 _SHARE_HELD_OUT = 0.25
+_ITERATIONS = 3
 _ROWS_AT_ONCE = 1024
 
 
@@ -49,7 +50,9 @@ def _left_over(placing: Tensor, held_out: Tensor, n_codes: int) -> float:
     power = float(held_out.square().sum())
     if power == 0:
         return 0.0
-    centres = progressive_kmeans(placing.clone(), min(n_codes, len(placing)))
+    centres = progressive_kmeans(
+        placing.clone(), min(n_codes, len(placing)), n_iterations=_ITERATIONS
+    )
     blocks = held_out.split(_ROWS_AT_ONCE)
     errors = (
         squared_distances(block, centres).amin(1).clamp_min(0) for block in blocks

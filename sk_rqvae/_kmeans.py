@@ -16,14 +16,16 @@ from sk_rqvae._smallest import nearest
 _ROWS_AT_ONCE = 4096
 _STAGES = 10
 _STAGES_OF_ALL_POINTS = 2
-_ITERATIONS = 10
-_ITERATIONS_OF_FEW = 5
-_POINTS_PER_CLUSTER = 64
+_POINTS_PER_CLUSTER = 32
 
 
 @torch.no_grad()
 def progressive_kmeans(
-    points: Tensor, n_clusters: int, advance: Advance = untold
+    points: Tensor,
+    n_clusters: int,
+    *,
+    n_iterations: int = 10,
+    advance: Advance = untold,
 ) -> Tensor:
     """Cluster in the first principal components, then in more and more of them.
 
@@ -38,6 +40,8 @@ def progressive_kmeans(
         a fit starts.
     n_clusters : int
         May exceed the number of points.
+    n_iterations : int, default=10
+        For each number of components.
     advance : Advance, default=untold
         Told of each iteration's share, 1 in all.
 
@@ -55,13 +59,12 @@ def progressive_kmeans(
     for block in points.split(_ROWS_AT_ONCE):
         block.copy_(block @ axes.T)
     dims = stages(points.shape[1])
-    n_early = max(0, len(dims) - _STAGES_OF_ALL_POINTS)
     few = points[: _POINTS_PER_CLUSTER * n_clusters]
-    plan = [(few, _ITERATIONS_OF_FEW)] * n_early
-    plan += [(points, _ITERATIONS)] * (len(dims) - n_early)
-    share = 1 / sum(n_iterations for _, n_iterations in plan)
+    n_early = len(dims) - _STAGES_OF_ALL_POINTS
+    share = 1 / (len(dims) * n_iterations)
     centres = random_rows(points[:, : dims[0]], n_clusters)
-    for dim, (sample, n_iterations) in zip(dims, plan, strict=True):
+    for stage, dim in enumerate(dims):
+        sample = few if stage < n_early else points
         centres = kmeans(
             sample[:, :dim],
             F.pad(centres, (0, dim - centres.shape[1])),

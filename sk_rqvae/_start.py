@@ -237,7 +237,8 @@ def start_codebooks(
             plausible = errors <= _PLAUSIBLE_ERROR * _typical_errors(codes, errors)
         points = _residuals(latents, codebooks, codes, plausible, most)
         if kmeans_init:
-            level.set_vectors(progressive_kmeans(points, level.size, advance))
+            centres = progressive_kmeans(points, level.size, advance=advance)
+            level.set_vectors(centres)
         else:
             level.set_vectors(random_vectors(points, level.size))
         del points  # frees memory for the search and for the next level's

@@ -86,7 +86,7 @@ def test_some_of_the_points_are_enough_until_the_last_two_stages(monkeypatch):
     torch.manual_seed(0)
     progressive_kmeans(torch.randn(1000, 16), 3)
     *early, before_last, last = seen
-    assert {n_points for n_points, _ in early} == {64 * 3}
+    assert {n_points for n_points, _ in early} == {32 * 3}
     assert before_last[0] == 1000
     assert last == (1000, 16)
 
