@@ -11,7 +11,7 @@ from sk_rqvae._residual import ResidualQuantizer
 
 _ROWS_AT_ONCE = 1024
 _IDLE_ROWS_A_CODE = 16
-_FITTED_ROWS_A_CODE = 4
+_FITTED_ROWS_A_CODE = 3
 
 
 @torch.no_grad()
@@ -59,7 +59,7 @@ def worth_replacing(dead: Tensor, sizes: Sequence[int], n_fitted: int) -> Tensor
     Returns
     -------
     Tensor of shape (sum of sizes,), bool
-        So many, the first, that each code in use has four of the rows to itself. More
+        So many, the first, that there are three of the rows for each code in use. More
         would learn single rows by heart.
     """
     most = n_fitted // _FITTED_ROWS_A_CODE

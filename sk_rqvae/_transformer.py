@@ -123,7 +123,7 @@ QuantizeForwardMode or sequence of them, default="ste"
     restart_dead_codes : bool, default=True
         After every epoch, move codes to residuals of random rows that none of the last
         16 rows for each code of their layer chose. `fit` moves no more than leave each
-        code in use four rows, as more would learn single rows by heart.
+        code in use three rows, as more would learn single rows by heart.
     init_sample_size : int, default=32768
         Rows, drawn at random, from which principal components and codebooks start.
     max_epochs : int, default=None

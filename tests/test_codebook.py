@@ -157,9 +157,11 @@ def test_a_code_that_was_replaced_is_given_time_again():
 
 
 @pytest.mark.parametrize(
-    ("n_fitted", "expected"), [(16, [0, 2, 3, 5]), (12, [0, 2, 5]), (8, [0]), (3, [])]
+    ("n_fitted", "expected"), [(12, [0, 2, 3, 5]), (9, [0, 2, 5]), (6, [0]), (2, [])]
 )
-def test_dead_codes_are_replaced_while_there_are_four_rows_for_each(n_fitted, expected):
+def test_dead_codes_are_replaced_while_there_are_three_rows_for_each(
+    n_fitted, expected
+):
     dead = torch.tensor([1, 0, 1, 1, 0, 1, 0], dtype=torch.bool)
     replaced = worth_replacing(dead, [4, 3], n_fitted)
     assert replaced.nonzero().flatten().tolist() == expected
@@ -176,7 +178,7 @@ def test_replacing_dead_codes_never_takes_more_rows_than_there_are(levels, n_fit
     assert not (replaced & ~dead).any()
     for codes, level in zip(replaced.split(sizes), dead.split(sizes), strict=True):
         n_in_use = int((~level).sum())
-        room = max(0, n_fitted // 4 - n_in_use)
+        room = max(0, n_fitted // 3 - n_in_use)
         assert int(codes.sum()) == min(room, int(level.sum()))
 
 
