@@ -50,6 +50,13 @@ def conditions(arguments: argparse.Namespace) -> str:
     seeds = " ".join(map(str, arguments.seeds))
     quick = " A quick run: the figures mean nothing." * arguments.quick
     return (
-        f"seeds {seeds}; {torch.get_num_threads()} threads; "
+        f"seeds {seeds}; {torch.get_num_threads()} threads; {_gpu()}"
         f"{package_versions()}.{quick}"
     )
+
+
+def _gpu() -> str:
+    """What `device="auto"` is, where it is not the CPU."""
+    if not torch.cuda.is_available():
+        return ""
+    return f'device="auto" is {torch.cuda.get_device_name()}; '

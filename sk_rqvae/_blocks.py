@@ -14,7 +14,7 @@ from sk_rqvae._batches import narrow
 from sk_rqvae._progress import Advance, untold
 
 _ROWS_ON_CPU = 256
-_ROWS_ON_CUDA = 16384
+_ROWS_ON_CUDA = 2048
 
 
 def blocks(n_rows: int, size: int) -> Iterator[slice]:

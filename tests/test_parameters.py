@@ -212,7 +212,12 @@ GOOD_PARAMETERS = [
 ]
 
 
-@pytest.mark.parametrize("parameters", GOOD_PARAMETERS, ids=str)
+def without_addresses(parameters):
+    """A name that is the same in all processes of a parallel test run."""
+    return re.sub(r" at 0x\w+", "", str(parameters))
+
+
+@pytest.mark.parametrize("parameters", GOOD_PARAMETERS, ids=without_addresses)
 def test_a_parameter_may_have_any_type_that_means_it(blobs, parameters):
     estimator = quick().set_params(**parameters).fit(blobs)
     assert estimator.transform(blobs).shape == (600, 3)
