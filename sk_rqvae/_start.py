@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sk_rqvae._kmeans import progressive_kmeans
+from sk_rqvae._kmeans import nearest_centre, progressive_kmeans, random_rows
 from sk_rqvae._module import RQVAEModule
 from sk_rqvae._principal import principal_axes
 from sk_rqvae._progress import Advance, untold
@@ -240,7 +240,7 @@ def start_codebooks(
             centres = progressive_kmeans(points, level.size, advance=advance)
             level.set_vectors(centres)
         else:
-            level.set_vectors(random_vectors(points, level.size))
+            level.set_vectors(random_codes(points, level.size))
         del points  # frees memory for the search and for the next level's
         codebooks.append(level.vectors())
         codes, errors = _search_all(latents, codebooks, quantizer.n_beams)
@@ -321,14 +321,26 @@ def _typical_errors(codes: Tensor, errors: Tensor) -> Tensor:
     return left_out.clamp_min(left_out.mean()).unsqueeze(1)
 
 
-def random_vectors(points: Tensor, count: int) -> Tensor:
-    """Draw Gaussian vectors as long as helps most as codes of `points`.
+def random_codes(points: Tensor, count: int) -> Tensor:
+    """Draw points, all shortened alike, so that they help most as codes of the others.
 
-    A vector of the points' own length in a random direction would, in many dimensions,
-    be a worse guess than zero. The best of ``K`` directions has a cosine of about
-    ``sqrt(2 log K / dim)`` with a point, which is the best length too.
+    In many dimensions a point is, at its own length, a worse guess of the nearest other
+    than zero is.
+
+    Parameters
+    ----------
+    points : Tensor of shape (n, dim)
+        In random order.
+    count : int
+        May exceed the number of points.
+
+    Returns
+    -------
+    Tensor of shape (count, dim)
     """
-    dim = points.shape[1]
-    length = points.square().mean().sqrt()
-    best_cosine = min(1.0, math.sqrt(2 * math.log(max(count, 2)) / dim))
-    return best_cosine * length * torch.randn(count, dim, device=points.device)
+    drawn, others = random_rows(points[:count], count), points[count:]
+    if not len(others):
+        return drawn
+    nearest = drawn[nearest_centre(others, drawn)]
+    power = nearest.square().sum().clamp_min(_SMALLEST_POWER)
+    return drawn * ((nearest * others).sum() / power)

@@ -86,7 +86,8 @@ QuantizeForwardMode or sequence of them, default="ste"
         straight-through layers, whose gradient pushes latents away the hardest; layers
         with the rotation trick draw the direction only, one and a half times as hard.
     codebook_kmeans_init : bool, default=True
-        Start codebooks from k-means on residuals, otherwise from random vectors.
+        Start codebooks from k-means on residuals, otherwise from the residuals of
+        random rows, shortened.
     codebook_normalize : bool, default=False
         Keep latents and codes on the unit sphere. Each layer has one learned gain.
     codebook_sim_vq : bool, default=False

@@ -95,6 +95,13 @@ def test_every_mode_uses_its_codes_however_it_starts(mode, kmeans_init):
     assert min(codebook_usage(codes, N_CODES)) >= 0.98
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_random_codebooks_are_not_far_behind_on_unseen_rows(mode):
+    _, unseen = nouns()
+    at_random, by_kmeans = (on_nouns(mode, kmeans_init=way) for way in (False, True))
+    assert at_random.score(unseen) > 0.9 * by_kmeans.score(unseen)
+
+
 def test_rows_that_were_fitted_have_ids_of_their_own():
     assert collision_rate(on_nouns("ste").transform(nouns()[0])) < 0.002
 
@@ -106,6 +113,16 @@ def test_clusters_far_apart_are_told_apart():
     )
     kmeans = ResidualKMeans(X, n_codes=16)
     assert 1 - fit(X, codebook_size=16).score(X) < 1.05 * kmeans.unexplained(X)
+
+
+def test_rows_far_out_are_reconstructed_too():
+    """A few of them, an eighth of the variance in one, that training could lose."""
+    random = np.random.default_rng(5)
+    factors = random.standard_t(3, size=(4000, 16)) * np.arange(16, 0, -1) ** 2
+    X = factors @ random.normal(size=(16, 64))
+    X = (X + X.std() * random.standard_t(3, size=X.shape) / 20).astype(np.float32)
+    kmeans = ResidualKMeans(X, N_CODES)
+    assert 1 - fit(X).score(X) < 0.95 * kmeans.unexplained(X)
 
 
 def test_hardly_more_rows_than_codes_are_reconstructed_exactly():

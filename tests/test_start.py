@@ -17,6 +17,7 @@ from sk_rqvae._start import (
     _share_of_noise,
     _typical_errors,
     expected_growth,
+    random_codes,
     share_of_lr,
     start_codebooks,
     start_quantizer,
@@ -216,3 +217,31 @@ def test_all_beams_are_clustered_where_there_are_no_more_rows_than_codes(monkeyp
 
     assert start(16) == 4
     assert start(64) < 4
+
+
+@pytest.mark.parametrize("dim", [2, 64])
+def test_no_other_length_of_random_codes_would_fit_the_points_they_are_nearest_to(dim):
+    points = torch.randn(2000, dim, generator=torch.Generator().manual_seed(0))
+    codes = random_codes(points, 32)
+    others = points[32:]
+    # Whose they are was settled at the codes' own length.
+    at_full_length = codes * (points[:32].norm() / codes.norm())
+    nearest = torch.cdist(others, at_full_length).argmin(1)
+
+    def error(times):
+        return (others - times * codes[nearest]).square().sum()
+
+    assert error(1.0) < min(error(0.95), error(1.05))
+    assert error(1.0) < others.square().sum()
+
+
+def test_random_codes_are_the_points_where_there_are_no_others():
+    points = torch.randn(5, 3)
+    codes = random_codes(points, 8)
+    assert {tuple(row) for row in codes.tolist()} == {
+        tuple(row) for row in points.tolist()
+    }
+
+
+def test_random_codes_of_nothing_are_nothing():
+    assert not random_codes(torch.zeros(20, 3), 4).any()
