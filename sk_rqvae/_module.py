@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,16 +16,7 @@ from sk_rqvae._distances import squared_distances
 from sk_rqvae._modes import QuantizeForwardMode
 from sk_rqvae._residual import ResidualQuantizer
 from sk_rqvae._search import SearchedStack
-
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "elu": nn.ELU,
-    "gelu": nn.GELU,
-    "leaky_relu": nn.LeakyReLU,
-    "relu": partial(nn.ReLU, inplace=True),
-    "silu": nn.SiLU,
-    "tanh": nn.Tanh,
-}
-
+from sk_rqvae._skip_mlp import SkipMLP
 
 _SMALLEST_SHARE = 1e-3
 _SHARE_FROM_PREFIXES = 0.25
@@ -79,69 +69,6 @@ class RQVAEOutput(NamedTuple):
     quantized: Tensor
     reconstruction: Tensor
     coarse: CoarseOutput | None
-
-
-class SkipMLP(nn.Module):
-    """A multi-layer perceptron, optionally beside a linear path from end to end.
-
-    Parameters
-    ----------
-    n_in, n_out : int
-        Widths of input and output.
-    hidden_dims : sequence of int
-        Widths of the hidden layers; empty leaves a linear map.
-    activation : str
-        A key of `ACTIVATIONS`.
-    dropout : float
-        Share of hidden units silenced in training.
-    linear_path : bool
-        Add a linear map of the input to the output. The perceptron's last layer then
-        starts at zero, so that training begins from the linear map alone.
-
-    Attributes
-    ----------
-    mixed_precision : bool
-        Multiply in bfloat16 while training. In evaluation, where codes are decided,
-        and beyond the output all is in the input's dtype whatever this says.
-    """
-
-    mixed_precision = False
-
-    def __init__(
-        self,
-        n_in: int,
-        n_out: int,
-        hidden_dims: Sequence[int],
-        *,
-        activation: str,
-        dropout: float,
-        linear_path: bool,
-    ) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        width = n_in
-        for hidden in hidden_dims:
-            bend = nn.Sequential(ACTIVATIONS[activation](), nn.Dropout(dropout))
-            layers += [nn.Linear(width, hidden), bend]
-            width = hidden
-        last = nn.Linear(width, n_out)
-        self.mlp = nn.Sequential(*layers, last)
-        self.linear = nn.Linear(n_in, n_out, bias=False) if linear_path else None
-        if linear_path:
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        with self._precision(x.device):
-            bent = self.mlp(x)
-            straight = None if self.linear is None else self.linear(x)
-        bent = bent.to(x.dtype)
-        return bent if straight is None else bent + straight.to(x.dtype)
-
-    def _precision(self, device: torch.device) -> AbstractContextManager[Any]:
-        if self.mixed_precision and self.training:
-            return torch.autocast(device.type, dtype=torch.bfloat16)
-        return nullcontext()
 
 
 class RQVAEModule(nn.Module):

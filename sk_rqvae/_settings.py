@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from sk_rqvae._modes import QuantizeForwardMode
-from sk_rqvae._module import ACTIVATIONS, RQVAEModule
+from sk_rqvae._module import RQVAEModule
+from sk_rqvae._skip_mlp import ACTIVATIONS
 from sk_rqvae._validation import (
     check_bool,
     check_callbacks,
