@@ -20,7 +20,7 @@ _PLAUSIBLE_ERROR = 2.0
 _MOST_VALUES = 2**26
 _ROWS_AT_ONCE = 1024
 _SMALLEST_POWER = 1e-30
-_LR_TIMES_WIDTH = 560
+_LR_TIMES_WIDTH = 590
 _OPEN_SHARE = 0.5
 _UNTOLD_SHARE = 0.6
 _MOST_NOISE = 1.6
@@ -133,7 +133,7 @@ def share_of_lr(unexplained: float, embed_dim: int) -> float:
     float
         From 0 to 1; 1 for 384 columns of text embeddings and 3 x 256 codes.
     """
-    return min(1.0, _LR_TIMES_WIDTH * unexplained ** (2 / 3) / embed_dim)
+    return min(1.0, _LR_TIMES_WIDTH * unexplained**0.75 / embed_dim)
 
 
 def expected_growth(sizes: Sequence[int], n_rows: int) -> float:

@@ -50,6 +50,7 @@ _ROWS_PROJECTED = 1024
 _MOST_ROWS_LEFT_OUT = 2**14
 _MOST_TOLD = 0.01
 _AFFORDABLE = 1.01
+_BETAS = (0.9, 0.99)
 _ADJUSTABLE = (
     "codebook_modes",
     "commitment_weight",
@@ -197,6 +198,9 @@ def _set_training_parameters(net: RQVAENet, estimator: Any) -> None:
     # Two groups: the optimizer makes a step for each.
     decay = {"weight_decay": estimator.weight_decay}
     net.optimizer__param_groups = [("*coder.mlp.*.weight", decay)]
+    # A fit is a thousand steps. With AdamW's usual 0.999 the large gradients of its
+    # first epochs would shorten nearly all of them.
+    net.optimizer__betas = _BETAS
     net.restart_dead_codes = estimator.restart_dead_codes
     net.verbose = int(estimator.verbose)
 

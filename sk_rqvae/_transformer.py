@@ -136,10 +136,11 @@ QuantizeForwardMode or sequence of them, default="ste"
         Rows a step of the optimizer.
     lr : float, default=2e-3
         Highest learning rate of AdamW. It is lowered in proportion to `embed_dim`, or
-        the width of `X` if that is None, and to the power 2/3 of the share of the
+        the width of `X` if that is None, and to the power 3/4 of the share of the
         latents' variance that the starting codebooks leave, where these come to less
         than with 384 columns of text embeddings and 3 x 256 codes: an equal step of all
-        weights moves sums of more of them further, and there is less to gain.
+        weights moves sums of more of them further, and there is less to gain. AdamW's
+        betas are 0.9 and 0.99.
     weight_decay : float, default=1.0
         Weight decay of AdamW, on the weights of the perceptrons, which are corrections
         to the linear path; without it, recipes use 1e-4 to 1e-2.

@@ -368,6 +368,12 @@ def test_weight_decay_is_for_the_perceptrons_alone(blobs):
     )
 
 
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_large_gradients_are_forgotten_within_some_hundred_steps(blobs, method):
+    groups = getattr(small(), method)(blobs).net_.optimizer_.param_groups
+    assert {group["betas"] for group in groups} == {(0.9, 0.99)}
+
+
 def test_random_codebooks_differ_from_those_of_kmeans(blobs):
     random_start = small(codebook_kmeans_init=False, max_epochs=1).fit(blobs)
     kmeans_start = small(max_epochs=1).fit(blobs)
