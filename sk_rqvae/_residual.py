@@ -14,6 +14,9 @@ from sk_rqvae._codebook import Codebook
 from sk_rqvae._modes import Commitment, Prices, QuantizeForwardMode
 from sk_rqvae._search import Beams, SearchedStack, sum_of_codes
 
+# Trained on IDs with near first codes, codebooks serve prefixes and unseen rows better.
+_CHARGE_IN_TRAINING = 20.0
+
 
 class Quantized(NamedTuple):
     """What the stack makes of a batch of latents while training.
@@ -53,7 +56,8 @@ class ResidualQuantizer(nn.Module):
         As in `Codebook`.
     prefix_weight : float, default=0.0
         How much of the error of each prefix a tuple is charged where beams are
-        compared, for a prefix that leaves no more than all codes do.
+        compared, for a prefix that leaves no more than all codes do; in training twenty
+        times as much.
 
     Attributes
     ----------
@@ -184,10 +188,13 @@ class ResidualQuantizer(nn.Module):
         prices = [
             _tempered(mode.behaviour.prices, self.temperature) for mode in self.modes
         ]
-        return self._stack(everything, self.n_beams).best(latents, prices)
+        stack = self._stack(everything, self.n_beams, _CHARGE_IN_TRAINING)
+        return stack.best(latents, prices)
 
-    def _stack(self, everything: Tensor, n_beams: int) -> SearchedStack:
-        weights = self.prefix_weights() if self.prefix_weight else None
+    def _stack(
+        self, everything: Tensor, n_beams: int, charge: float = 1.0
+    ) -> SearchedStack:
+        weights = charge * self.prefix_weights() if self.prefix_weight else None
         return SearchedStack(everything, self.sizes, n_beams, weights)
 
 

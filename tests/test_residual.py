@@ -57,6 +57,15 @@ def test_at_temperature_zero_training_chooses_the_codes_of_transform():
         assert torch.equal(quantizer(latents()).codes, found), mode
 
 
+def test_training_charges_beams_twenty_times_for_their_prefixes():
+    quantizer = stack(n_beams=3, prefix_weight=0.05)
+    trained = quantizer(latents()).codes
+    quantizer.prefix_weight = 20 * 0.05
+    assert torch.equal(trained, quantizer.search(latents()).codes[:, 0])
+    quantizer.prefix_weight = 0.05
+    assert not torch.equal(trained, quantizer.search(latents()).codes[:, 0])
+
+
 def test_sinkhorn_chooses_other_codes_only_while_it_is_warm():
     quantizer = stack((8, 8), mode=SINKHORN)
     rows = latents(200) + 3
