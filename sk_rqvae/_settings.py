@@ -28,7 +28,7 @@ from sk_rqvae._validation import (
 SCHEDULES = ("cosine", "step", "constant")
 MIXED_PRECISIONS = ("auto", "bf16", "no")
 
-_ENOUGH_STEPS = 780
+_ENOUGH_STEPS = 860
 _WIDER_DECODER = 8
 _WIDER_DECODER_IF_DEEP = 3
 _FEWEST_EPOCHS = 10

@@ -111,7 +111,7 @@ QuantizeForwardMode or sequence of them, default="ste"
         prefixes, and of the error of each prefix where beams are compared (in training
         twenty times that), times the square of the starting codebooks' error of all
         codes over that of the prefix.
-    noise : float, default=0.86
+    noise : float, default=0.88
         Noise added to the encoder's input in training, in residuals of the starting
         codebooks, whose covariance it has (random codebooks or no linear path: the same
         power, alike in every direction). It is multiplied by the factor by which
@@ -129,7 +129,7 @@ QuantizeForwardMode or sequence of them, default="ste"
     init_sample_size : int, default=32768
         Rows, drawn at random, from which principal components and codebooks start.
     max_epochs : int, default=None
-        Passes over the rows in `fit`. None makes at least 780 steps of the optimizer,
+        Passes over the rows in `fit`. None makes at least 860 steps of the optimizer,
         in no fewer than 10 and no more than 150 epochs. Where the starting codebooks
         leave less than a ten-thousandth of the variance, as with hardly more rows than
         codes, it makes one that changes nothing.
@@ -256,7 +256,7 @@ QuantizeForwardMode or sequence of them, default="ste"
         rerank: bool = True,
         separate_ids: bool | str = "auto",
         prefix_weight: float = 0.14,
-        noise: float = 0.86,
+        noise: float = 0.88,
         n_cat_features: int = 0,
         restart_dead_codes: bool = True,
         init_sample_size: int = 32768,
