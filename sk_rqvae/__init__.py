@@ -1,11 +1,17 @@
 """Semantic IDs from embeddings: a residual-quantised autoencoder for scikit-learn."""
 
-from sk_rqvae._index import SemanticIDIndex
-from sk_rqvae._modes import QuantizeForwardMode
-from sk_rqvae._module import CoarseOutput, RQVAEModule, RQVAEOutput
-from sk_rqvae._report import SemanticIDReport
-from sk_rqvae._transformer import RQVAETransformer
-from sk_rqvae.exceptions import CollapseWarning, DivergenceError
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sk_rqvae._inference.report import SemanticIDReport
+    from sk_rqvae._model.modes import QuantizeForwardMode
+    from sk_rqvae._model.module import CoarseOutput, RQVAEModule, RQVAEOutput
+    from sk_rqvae._transformer import RQVAETransformer
+    from sk_rqvae.exceptions import CollapseWarning, DivergenceError
+    from sk_rqvae.index import SemanticIDIndex
 
 __version__ = "0.1.0"
 
@@ -20,3 +26,29 @@ __all__ = [
     "SemanticIDIndex",
     "SemanticIDReport",
 ]
+
+# Where each name is defined. They are imported when they are first used (PEP 562), so
+# that a program that only looks IDs up does not wait for torch.
+_HOMES = {
+    "CoarseOutput": "sk_rqvae._model.module",
+    "CollapseWarning": "sk_rqvae.exceptions",
+    "DivergenceError": "sk_rqvae.exceptions",
+    "QuantizeForwardMode": "sk_rqvae._model.modes",
+    "RQVAEModule": "sk_rqvae._model.module",
+    "RQVAEOutput": "sk_rqvae._model.module",
+    "RQVAETransformer": "sk_rqvae._transformer",
+    "SemanticIDIndex": "sk_rqvae.index",
+    "SemanticIDReport": "sk_rqvae._inference.report",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

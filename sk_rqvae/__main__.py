@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from sk_rqvae._codes import IntArray, row_keys
-from sk_rqvae._progress import bars_asked_for
+from sk_rqvae._checks.codes import IntArray, row_keys
+from sk_rqvae._sklearn.progress_bars import bars_asked_for
 from sk_rqvae._transformer import RQVAETransformer
 from sk_rqvae.datasets import load_wordnet_nouns
 

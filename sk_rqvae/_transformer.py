@@ -17,24 +17,30 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from sk_rqvae._assemble import adopt
-from sk_rqvae._blocks import map_rows
-from sk_rqvae._checkpoints import load_checkpoint
-from sk_rqvae._codes import IntArray, check_codes
-from sk_rqvae._compat import CallbackSupportMixin, fit_task, with_callbacks
-from sk_rqvae._dask import gather, is_dask, lazy_inverse_transform, lazy_transform
-from sk_rqvae._doc_link import DocLink
-from sk_rqvae._explained import explained_by_depth
-from sk_rqvae._module import RQVAEModule
-from sk_rqvae._onnx import write_onnx
-from sk_rqvae._out_of_memory import ENCODING, TRAINING, say_what_to_lower
-from sk_rqvae._pretrained import from_pretrained, save_pretrained
-from sk_rqvae._progress import Advance, FitBars, progress_bar
-from sk_rqvae._report import SemanticIDReport, summarise
-from sk_rqvae._seeds import draw_seed
-from sk_rqvae._settings import Settings, check_settings, count_epochs
-from sk_rqvae._training import Course, train
-from sk_rqvae._validation import check_binary_columns, check_finite
+from sk_rqvae._checks.codes import IntArray, check_codes
+from sk_rqvae._checks.rows import check_binary_columns, check_finite
+from sk_rqvae._inference.blocks import map_rows
+from sk_rqvae._inference.dask import (
+    gather,
+    is_dask,
+    lazy_inverse_transform,
+    lazy_transform,
+)
+from sk_rqvae._inference.explained_variance import explained_by_depth
+from sk_rqvae._inference.report import SemanticIDReport, summarise
+from sk_rqvae._model.module import RQVAEModule
+from sk_rqvae._persistence.assemble import adopt
+from sk_rqvae._persistence.checkpoints import load_checkpoint
+from sk_rqvae._persistence.onnx import write_onnx
+from sk_rqvae._persistence.pretrained import from_pretrained, save_pretrained
+from sk_rqvae._progress import FitProgress, ProgressCallback
+from sk_rqvae._sklearn.callbacks import CallbackSupportMixin, fit_task, with_callbacks
+from sk_rqvae._sklearn.doc_link import DocLink
+from sk_rqvae._sklearn.progress_bars import FitBars, progress_bar
+from sk_rqvae._training.fit import Task, train
+from sk_rqvae._training.out_of_memory import ENCODING, TRAINING, say_what_to_lower
+from sk_rqvae._training.seeds import draw_seed
+from sk_rqvae._training.settings import Settings, check_settings
 
 _WIDEST_FLOAT = 8
 
@@ -354,8 +360,7 @@ QuantizeForwardMode or sequence of them, default="ste"
         X = self._gathered(X, settings)
         data = {"X": X, "y": y}
         with fit_task(self, data, adopt, FitBars(self.verbose > 0)) as progress:
-            course = Course(count_epochs(self, X), scheduled=True, progress=progress)
-            self._fit(X, settings, course, going_on=self.warm_start)
+            self._fit(X, settings, progress, continues=self.warm_start)
         return self
 
     def partial_fit(self, X: ArrayLike, y: Any = None) -> RQVAETransformer:
@@ -383,9 +388,9 @@ QuantizeForwardMode or sequence of them, default="ste"
             If the loss is no longer finite.
         """
         settings = check_settings(self)
+        X = self._gathered(X, settings)
         progress = FitBars(self.verbose > 0)
-        course = Course(max_epochs=1, scheduled=False, progress=progress)
-        self._fit(self._gathered(X, settings), settings, course, going_on=True)
+        self._fit(X, settings, progress, continues=True, is_partial=True)
         return self
 
     def transform(self, X: ArrayLike) -> IntArray:
@@ -765,7 +770,7 @@ QuantizeForwardMode or sequence of them, default="ste"
         depth = codes.shape[1] if codes.ndim == 2 else len(sizes)
         return check_codes(codes, sizes[:depth], name="X")
 
-    def _bar(self, doing: str, n_rows: int) -> AbstractContextManager[Advance]:
+    def _bar(self, doing: str, n_rows: int) -> AbstractContextManager[ProgressCallback]:
         return progress_bar(doing, n_rows, shown=self.verbose > 0)
 
     def _assign(self, rows: NDArray[Any]) -> IntArray:
@@ -774,14 +779,14 @@ QuantizeForwardMode or sequence of them, default="ste"
         out = np.empty((len(rows), len(self._sizes())), dtype=np.int64)
         with (
             say_what_to_lower(self, ENCODING),
-            self._bar("transforming", len(rows)) as advance,
+            self._bar("transforming", len(rows)) as on_progress,
         ):
             return map_rows(
                 lambda block: module.assign(module.standardize(block), stack),
                 rows,
                 out,
                 module.input_mean.device,
-                advance,
+                on_progress,
             )
 
     def _reconstruct(self, codes: IntArray) -> NDArray[np.float64]:
@@ -789,25 +794,25 @@ QuantizeForwardMode or sequence of them, default="ste"
         out = np.empty((len(codes), self.n_features_in_))
         with (
             say_what_to_lower(self, ENCODING),
-            self._bar("reconstructing", len(codes)) as advance,
+            self._bar("reconstructing", len(codes)) as on_progress,
         ):
             return map_rows(
                 lambda block: module.restore(module.reconstruct(block)),
                 codes,
                 out,
                 module.input_mean.device,
-                advance,
+                on_progress,
             )
 
     def _explained(
         self, rows: NDArray[Any], codes: IntArray, depths: Sequence[int]
     ) -> NDArray[np.float64]:
         unit = float(self.net_.module_.input_scale.max())
-        with self._bar("scoring", len(rows) * len(depths)) as advance:
+        with self._bar("scoring", len(rows) * len(depths)) as on_progress:
 
             def reconstruct(part: IntArray) -> NDArray[np.float64]:
                 found = self._reconstruct(part)
-                advance(len(part))
+                on_progress(len(part))
                 return found
 
             return explained_by_depth(rows, codes, reconstruct, depths, unit)
@@ -819,13 +824,20 @@ QuantizeForwardMode or sequence of them, default="ste"
         return [level.size for level in self.net_.module_.quantizer.levels]
 
     def _fit(
-        self, X: ArrayLike, settings: Settings, course: Course, *, going_on: bool
+        self,
+        X: ArrayLike,
+        settings: Settings,
+        progress: FitProgress,
+        *,
+        continues: bool,
+        is_partial: bool = False,
     ) -> None:
         with _all_or_nothing(self):
-            fitted = getattr(self, "net_", None) if going_on else None
+            fitted = getattr(self, "net_", None) if continues else None
             rows = self._check_rows(X, reset=fitted is None)
+            task = Task(rows, settings, progress, is_partial)
             with say_what_to_lower(self, TRAINING):
-                adopt(self, train(self, rows, settings, course, fitted))
+                adopt(self, train(self, task, fitted))
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.preprocessing import FunctionTransformer
 
-from sk_rqvae._pipeline import path_to_quantizer
+from sk_rqvae._sklearn.pipeline import path_to_quantizer
 from sk_rqvae.metrics import (
     codebook_usage,
     collision_rate,

@@ -15,7 +15,8 @@ import pytest
 import torch
 from rich.progress import Progress
 
-from sk_rqvae import RQVAETransformer, _progress
+from sk_rqvae import RQVAETransformer
+from sk_rqvae._sklearn import progress_bars
 
 # No test may fail for the time it takes on a busy machine.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -101,8 +102,8 @@ def wait_for_bar(monkeypatch):
             assert drawn.wait(20)
 
     monkeypatch.setattr(Progress, "update", watched)
-    monkeypatch.setattr(_progress, "_SHOWN_AFTER", 0.0)
-    monkeypatch.setattr(_progress, "_DRAWN_EVERY", 0.01)
+    monkeypatch.setattr(progress_bars, "_SHOWN_AFTER", 0.0)
+    monkeypatch.setattr(progress_bars, "_DRAWN_EVERY", 0.01)
     monkeypatch.setenv("TERM", "xterm")
     return wait
 
@@ -111,6 +112,6 @@ def wait_for_bar(monkeypatch):
 def bars(monkeypatch):
     """The bars that would have been drawn."""
     bars = []
-    monkeypatch.setattr(_progress._Bar, "start", lambda bar: bars.append(bar))
-    monkeypatch.setattr(_progress._Bar, "join", lambda bar: None)
+    monkeypatch.setattr(progress_bars._Bar, "start", lambda bar: bars.append(bar))
+    monkeypatch.setattr(progress_bars._Bar, "join", lambda bar: None)
     return bars

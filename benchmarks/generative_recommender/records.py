@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sk_rqvae._atomic import atomic_write
+from sk_rqvae._persistence.atomic import atomic_write
 
 Result = dict[str, Any]
 

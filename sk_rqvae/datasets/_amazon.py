@@ -13,7 +13,7 @@ from scipy.sparse import issparse
 from sklearn.datasets import get_data_home
 from sklearn.utils import Bunch
 
-from sk_rqvae._validation import check_choice, check_int, check_real
+from sk_rqvae._checks.scalars import check_choice, check_int, check_real
 from sk_rqvae.datasets._amazon_records import (
     Item,
     Reviews,

@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 
 from filelock import FileLock
 
-from sk_rqvae._atomic import atomic_write
+from sk_rqvae._persistence.atomic import atomic_write
 
 _SECONDS_OF_SILENCE = 30
 _BYTES_AT_ONCE = 2**20

@@ -1,4 +1,4 @@
-"""The loader of the WordNet nouns; `_make_wordnet_nouns.py` makes their file."""
+"""The loader of the WordNet nouns, from the file that ships with the package."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
-from sk_rqvae._codes import IntArray, check_codes
+from sk_rqvae._checks.codes import IntArray, check_codes
 
 Matrix = NDArray[Any]
 

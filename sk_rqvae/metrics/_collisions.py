@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sk_rqvae._codes import IntArray, row_keys
+from sk_rqvae._checks.codes import IntArray, row_keys
 from sk_rqvae.metrics._checks import (
     check_item_codes,
     check_matrix,

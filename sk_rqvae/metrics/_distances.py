@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_random_state
 
-from sk_rqvae._codes import IntArray
+from sk_rqvae._checks.codes import IntArray
 from sk_rqvae.metrics._checks import (
     Matrix,
     check_count,

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import column_or_1d
 
-from sk_rqvae._codes import row_keys
+from sk_rqvae._checks.codes import row_keys
 from sk_rqvae.metrics._checks import check_item_codes, check_same_length
 from sk_rqvae.metrics._mutual_information import adjusted_mutual_information
 

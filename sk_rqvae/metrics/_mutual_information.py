@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_rqvae._codes import IntArray
+from sk_rqvae._checks.codes import IntArray
 
 FloatArray = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_rqvae._codes import IntArray
+from sk_rqvae._checks.codes import IntArray
 from sk_rqvae.metrics._checks import Matrix, row_blocks
 
 _BLOCK_DISTANCES = 2**25

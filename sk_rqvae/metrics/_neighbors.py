@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from sk_rqvae._codes import IntArray, row_keys
+from sk_rqvae._checks.codes import IntArray, row_keys
 from sk_rqvae.metrics._checks import (
     check_count,
     check_item_codes,

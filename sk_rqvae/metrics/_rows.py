@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sk_rqvae._codes import IntArray
+from sk_rqvae._checks.codes import IntArray
 from sk_rqvae.metrics._checks import Matrix, row_blocks
 
 

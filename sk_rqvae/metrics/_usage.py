@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sk_rqvae._codes import layer_sizes
+from sk_rqvae._checks.codes import layer_sizes
 from sk_rqvae.metrics._checks import check_item_codes
 
 FloatArray = NDArray[np.float64]

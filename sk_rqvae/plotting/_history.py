@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_rqvae._pipeline import path_to_quantizer
+from sk_rqvae._sklearn.pipeline import path_to_quantizer
 from sk_rqvae.plotting._figure import GREY, axes_for, colours
 
 FloatArray = NDArray[np.float64]

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.decomposition import PCA
 from sklearn.utils import check_array
 
-from sk_rqvae._codes import IntArray, check_codes
-from sk_rqvae._pipeline import path_to_quantizer
+from sk_rqvae._checks.codes import IntArray, check_codes
+from sk_rqvae._sklearn.pipeline import path_to_quantizer
 from sk_rqvae.metrics._checks import (
     check_count,
     check_item_codes,

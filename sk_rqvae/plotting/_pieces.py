@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sk_rqvae._codes import IntArray
+from sk_rqvae._checks.codes import IntArray
 
 
 @dataclass(frozen=True, eq=False)

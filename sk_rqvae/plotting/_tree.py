@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sk_rqvae._codes import IntArray
-from sk_rqvae._pipeline import path_to_quantizer
+from sk_rqvae._checks.codes import IntArray
+from sk_rqvae._sklearn.pipeline import path_to_quantizer
 from sk_rqvae.metrics._checks import (
     check_count,
     check_item_codes,

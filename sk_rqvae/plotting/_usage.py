@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sk_rqvae._codes import layer_sizes
-from sk_rqvae._pipeline import path_to_quantizer
+from sk_rqvae._checks.codes import layer_sizes
+from sk_rqvae._sklearn.pipeline import path_to_quantizer
 from sk_rqvae.metrics._checks import check_item_codes
 from sk_rqvae.plotting._figure import GREY, axes_for, colours
 

@@ -1,0 +1,1 @@
+"""Checks of parameters, rows and codes."""

@@ -1,0 +1,144 @@
+"""Checks of parameters and data that name the argument, what was got and expected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+from skorch.callbacks import Callback
+
+from sk_rqvae._checks.scalars import check_int
+from sk_rqvae._model.modes import QuantizeForwardMode
+
+
+def check_widths(name: str, value: Any) -> tuple[int, ...]:
+    """A sequence of layer widths, possibly empty."""
+    if not _is_sequence(value):
+        raise TypeError(f"{name} must be a sequence of ints. Got {value!r}.")
+    return tuple(
+        check_int(f"{name}[{place}]", width, minimum=1)
+        for place, width in enumerate(value)
+    )
+
+
+def check_sizes(value: Any, n_layers: int) -> tuple[int, ...]:
+    """`codebook_size`, an int or one per layer, as one int per layer."""
+    if not _is_sequence(value):
+        return (check_int("codebook_size", value, minimum=1),) * n_layers
+    sizes = [
+        check_int(f"codebook_size[{place}]", size, minimum=1)
+        for place, size in enumerate(value)
+    ]
+    _check_one_per_layer("codebook_size", sizes, n_layers)
+    return tuple(sizes)
+
+
+def check_modes(value: Any, n_layers: int) -> tuple[QuantizeForwardMode, ...]:
+    """`codebook_mode`, one mode or one per layer, as one member per layer."""
+    if isinstance(value, str):
+        return (_mode("codebook_mode", value),) * n_layers
+    if not _is_sequence(value):
+        raise TypeError(
+            "codebook_mode must be a string, a QuantizeForwardMode or a sequence of "
+            f"them. Got {value!r}."
+        )
+    modes = [_mode(f"codebook_mode[{place}]", mode) for place, mode in enumerate(value)]
+    _check_one_per_layer("codebook_mode", modes, n_layers)
+    return tuple(modes)
+
+
+def check_device(value: Any) -> torch.device:
+    """`device` as a torch device that this machine has; "auto" prefers CUDA."""
+    if isinstance(value, str) and value == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not isinstance(value, (str, torch.device)):
+        raise TypeError(
+            f'device must be "auto", a device name or a torch.device. Got {value!r}.'
+        )
+    try:
+        device = torch.device(value)
+    except RuntimeError as error:
+        raise ValueError(
+            f'device must be "auto", "cpu", "cuda" or "cuda:<index>". Got {value!r}.'
+        ) from error
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(
+            f'device must be "auto", "cpu", "cuda" or "cuda:<index>". Got {value!r}.'
+        )
+    if device.type == "cuda":
+        _check_cuda(device, value)
+    return device
+
+
+def check_verbose(value: Any) -> int:
+    """A level of output, or True or False."""
+    level = int(value) if isinstance(value, (bool, np.bool_)) else value
+    return check_int("verbose", level, minimum=0)
+
+
+def check_seed(value: Any) -> None:
+    """What scikit-learn takes as a `random_state`."""
+    try:
+        check_random_state(value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            "random_state must be an int in [0, 2**32 - 1], a RandomState or None. "
+            f"Got {value!r}."
+        ) from error
+
+
+def check_callbacks(value: Any) -> list[Any]:
+    """A list of skorch callbacks, each alone or after its name; None is none."""
+    if value is None:
+        return []
+    if not isinstance(value, (list, tuple)):
+        raise TypeError(
+            f"callbacks must be a list of skorch callbacks or None. Got {value!r}."
+        )
+    for place, entry in enumerate(value):
+        named = isinstance(entry, tuple) and len(entry) == 2
+        callback = entry[1] if named else entry
+        kind = callback if isinstance(callback, type) else type(callback)
+        if not issubclass(kind, Callback) or (named and not isinstance(entry[0], str)):
+            raise TypeError(
+                f"callbacks[{place}] must be a skorch callback or a pair of its name "
+                f"and it. Got {entry!r}."
+            )
+    return list(value)
+
+
+def _check_cuda(device: torch.device, value: Any) -> None:
+    if not torch.cuda.is_available():
+        raise ValueError(
+            f"device={value!r} needs CUDA, which is not available here. Expected "
+            '"auto" or "cpu".'
+        )
+    count = torch.cuda.device_count()
+    if (device.index or 0) >= count:
+        raise ValueError(f"device={value!r} does not exist. Got {count} CUDA devices.")
+
+
+def _is_sequence(value: Any) -> bool:
+    """Whether `value` has entries; a 0-d array only pretends to."""
+    pretends = isinstance(value, np.ndarray) and value.ndim == 0
+    return isinstance(value, Iterable) and not (
+        pretends or isinstance(value, (str, bytes))
+    )
+
+
+def _check_one_per_layer(name: str, values: list[Any], n_layers: int) -> None:
+    if len(values) != n_layers:
+        raise ValueError(
+            f"{name} must have one entry per layer, {n_layers}. Got {len(values)}."
+        )
+
+
+def _mode(name: str, value: Any) -> QuantizeForwardMode:
+    try:
+        return QuantizeForwardMode(value)  # type: ignore[call-arg]
+    except ValueError as error:
+        choices = [mode.value for mode in QuantizeForwardMode]
+        raise ValueError(f"{name} must be one of {choices}. Got {value!r}.") from error

@@ -1,0 +1,59 @@
+"""Checks of single values; they need neither torch nor scikit-learn."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+
+def check_int(name: str, value: Any, *, minimum: int) -> int:
+    """A whole number that is not a bool, at least `minimum`."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an int. Got {value!r}.")
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}. Got {value!r}.")
+    return int(value)
+
+
+def check_real(
+    name: str,
+    value: Any,
+    *,
+    low: float,
+    high: float = float("inf"),
+    low_open: bool = False,
+    high_open: bool = False,
+) -> float:
+    """A finite real number between bounds, which belong to the range unless open."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number. Got {value!r}.")
+    number = float(value)
+    inside = (number > low if low_open else number >= low) and (
+        number < high if high_open else number <= high
+    )
+    if not np.isfinite(number) or not inside:
+        left = "(" if low_open else "["
+        right = ")" if high_open or np.isinf(high) else "]"
+        raise ValueError(
+            f"{name} must be in {left}{low}, {high}{right}. Got {value!r}."
+        )
+    return number
+
+
+def check_bool(name: str, value: Any, *, others: str = "") -> bool:
+    """True or False, where `others` names what else there might have been."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False{others}. Got {value!r}.")
+    return bool(value)
+
+
+def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
+    """One of `choices`, all strings."""
+    options = list(choices)
+    # An array compares with each entry by itself, and has no truth value.
+    if not isinstance(value, str) or value not in options:
+        raise ValueError(f"{name} must be one of {options}. Got {value!r}.")
+    return value

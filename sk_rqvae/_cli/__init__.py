@@ -1,7 +1,0 @@
-"""The command line, ``sk-rqvae``."""
-
-from __future__ import annotations
-
-from sk_rqvae._cli._main import main
-
-__all__ = ["main"]

@@ -1,7 +1,0 @@
-"""Semantic IDs in use."""
-
-from __future__ import annotations
-
-from sk_rqvae._index._index import SemanticIDIndex
-
-__all__ = ["SemanticIDIndex"]

@@ -1,0 +1,92 @@
+"""Apply a model to rows in blocks of one fixed shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sk_rqvae._progress import ProgressCallback, no_progress
+
+_ROWS_ON_CPU = 256
+_ROWS_ON_CUDA = 2048
+_DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64))
+
+
+def blocks(n_rows: int, size: int) -> Iterator[slice]:
+    """Consecutive slices of `size` rows; the last may be shorter."""
+    for start in range(0, n_rows, size):
+        yield slice(start, min(start + size, n_rows))
+
+
+def equal_blocks(
+    rows: NDArray[Any], device: torch.device
+) -> Iterator[tuple[slice, Tensor]]:
+    """Blocks of rows, all of one shape, on `device`.
+
+    Libraries pick their kernels by the shape of a matrix, and kernels differ in the
+    last bit, which is enough to turn a near tie between two codes. The last block is
+    therefore padded by repeating its last row: every row is computed at one shape, and
+    its result does not depend on the rows that came with it.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, ...)
+    device : torch.device
+
+    Yields
+    ------
+    part : slice
+        Which rows these are.
+    block : Tensor
+        They come first in it.
+    """
+    size = _ROWS_ON_CUDA if device.type == "cuda" else _ROWS_ON_CPU
+    for part in blocks(len(rows), size):
+        block = narrow(rows[part])
+        n_padded = size - len(block)
+        if n_padded:
+            block = np.concatenate([block, np.repeat(block[-1:], n_padded, axis=0)])
+        yield part, torch.from_numpy(block).to(device)
+
+
+@torch.inference_mode()
+def map_rows(
+    function: Callable[[Tensor], Tensor],
+    rows: NDArray[Any],
+    out: NDArray[Any],
+    device: torch.device,
+    on_progress: ProgressCallback = no_progress,
+) -> NDArray[Any]:
+    """Fill `out` with `function` of the rows, a block of one shape at a time.
+
+    Parameters
+    ----------
+    function : callable
+        Maps a block on `device` to a tensor with as many rows.
+    rows : ndarray of shape (n, ...)
+    out : ndarray of shape (n, ...)
+    device : torch.device
+    on_progress : ProgressCallback, default=no_progress
+        Called with the number of rows of each block.
+
+    Returns
+    -------
+    ndarray
+        `out`.
+    """
+    for part, block in equal_blocks(rows, device):
+        n_rows = part.stop - part.start
+        out[part] = function(block)[:n_rows].cpu().numpy()
+        on_progress(n_rows)
+    return out
+
+
+def narrow(rows: NDArray[Any]) -> NDArray[Any]:
+    """A contiguous, writable copy in a dtype that torch has."""
+    dtype = rows.dtype if rows.dtype in _DTYPES else np.float64
+    return np.array(rows, dtype=dtype, order="C")

@@ -1,0 +1,31 @@
+"""Column means of a matrix that may be larger than memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_VALUES_AT_ONCE = 2**22
+
+
+def blocks_of(X: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
+    """Copies of blocks of rows, as float64."""
+    n_rows = max(1, _VALUES_AT_ONCE // X.shape[1])
+    for start in range(0, len(X), n_rows):
+        # In C order whatever the order of X, as the order decides how sums round.
+        yield np.array(X[start : start + n_rows], dtype=np.float64, order="C")
+
+
+def column_means(X: NDArray[Any]) -> NDArray[np.float64]:
+    """Mean of each column; finite even for the largest floats."""
+    # Dividing before adding keeps sums of the largest floats finite.
+    first = np.asarray(X[0], dtype=np.float64)
+    total = np.zeros(X.shape[1])
+    for block in blocks_of(X):
+        block /= len(X)
+        block -= first / len(X)
+        total += block.sum(axis=0)
+    return first + total

@@ -1,0 +1,197 @@
+"""What the codes of a model are worth, level by level, as a small table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from sk_rqvae._checks.codes import IntArray, row_keys
+from sk_rqvae.metrics import codebook_perplexity, codebook_usage
+
+FloatArray = NDArray[np.float64]
+
+_HEADINGS = (
+    "codes of the ID",
+    "explained variance",
+    "usage",
+    "perplexity",
+    "distinct",
+)
+_GAP = "  "
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SemanticIDReport:
+    """How well a model's semantic IDs describe some items, level by level.
+
+    `RQVAETransformer.report` makes it. It prints as a table, in a notebook too.
+
+    Attributes
+    ----------
+    n_items : int
+        Rows that were given IDs.
+    codebook_size : ndarray of shape (n_layers,), int64
+        Codes a level has.
+    explained_variance : ndarray of shape (n_layers,)
+        ``1 - SSE / SST`` of the reconstruction from the first code, from the first two,
+        and so on; at most 1. The last one is the model's `score`.
+    usage : ndarray of shape (n_layers,)
+        Share of the level's codes that at least one item has, in [0, 1]; see
+        `metrics.codebook_usage`.
+    perplexity : ndarray of shape (n_layers,)
+        Effective number of codes, from 1 to `codebook_size`; see
+        `metrics.codebook_perplexity`.
+    n_distinct : ndarray of shape (n_layers,), int64
+        Different prefixes of 1, 2, ... codes. The last one counts different IDs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_rqvae import RQVAETransformer
+    >>> X = np.random.default_rng(0).normal(size=(400, 4))
+    >>> rq = RQVAETransformer(n_layers=2, codebook_size=8, max_epochs=5, random_state=0)
+    >>> report = rq.fit(X).report(X)
+    >>> print(report)
+    codes of the ID  explained variance   usage  perplexity  distinct
+            first 1               0...  100.0%    ... of 8         8
+            first 2               0...  100.0%    ... of 8        ...
+    ... different IDs for 400 items.
+    >>> bool(report.explained_variance[-1] == rq.score(X))
+    True
+    """
+
+    n_items: int
+    codebook_size: IntArray
+    explained_variance: FloatArray
+    usage: FloatArray
+    perplexity: FloatArray
+    n_distinct: IntArray
+
+    @property
+    def n_unique(self) -> int:
+        """Number of different IDs."""
+        return int(self.n_distinct[-1])
+
+    def to_dict(self) -> dict[str, NDArray[Any]]:
+        """The columns of the table, an entry a level.
+
+        Returns
+        -------
+        dict of str to ndarray of shape (n_layers,)
+            `depth`, from 1, and the attributes that have an entry a level.
+        """
+        return {
+            "depth": np.arange(1, len(self.usage) + 1),
+            "explained_variance": self.explained_variance,
+            "usage": self.usage,
+            "perplexity": self.perplexity,
+            "codebook_size": self.codebook_size,
+            "n_distinct": self.n_distinct,
+        }
+
+    def to_frame(self) -> Any:
+        """The table as a data frame.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The columns of `to_dict`, with `depth` as the index.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError("to_frame needs pandas: pip install pandas.") from error
+        return pd.DataFrame(self.to_dict()).set_index("depth")
+
+    def __str__(self) -> str:
+        lines = [_HEADINGS, *self._lines()]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        texts = [
+            _GAP.join(
+                cell.rjust(width) for cell, width in zip(line, widths, strict=True)
+            )
+            for line in lines
+        ]
+        return "\n".join([*texts, self._caption()])
+
+    __repr__ = __str__
+
+    def __rich__(self) -> Table:
+        table = Table(caption=self._caption(), caption_justify="left")
+        for heading in _HEADINGS:
+            table.add_column(heading, justify="right")
+        for line in self._lines():
+            table.add_row(*line)
+        return table
+
+    def _repr_html_(self) -> str:
+        head = _html_row("th", _HEADINGS)
+        body = "".join(_html_row("td", line) for line in self._lines())
+        return (
+            f"<table><caption>{escape(self._caption())}</caption>"
+            f"<thead>{head}</thead><tbody>{body}</tbody></table>"
+        )
+
+    def _lines(self) -> Iterator[tuple[str, ...]]:
+        columns = self.to_dict()
+        for depth, explained, usage, perplexity, size, n_distinct in zip(
+            *columns.values(), strict=True
+        ):
+            yield (
+                f"first {depth}",
+                f"{explained:.3f}",
+                f"{usage:.1%}",
+                f"{perplexity:.1f} of {size}",
+                str(n_distinct),
+            )
+
+    def _caption(self) -> str:
+        return f"{self.n_unique} different IDs for {self.n_items} items."
+
+
+def summarise(
+    codes: IntArray, sizes: list[int], explained_variance: FloatArray
+) -> SemanticIDReport:
+    """Measure the codes of a model.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_items, n_layers), int64
+    sizes : list of int
+        Codes a level.
+    explained_variance : ndarray of shape (n_layers,)
+        Of the reconstructions from prefixes of each length.
+
+    Returns
+    -------
+    SemanticIDReport
+    """
+    n_distinct = [
+        len(np.unique(row_keys(codes[:, :depth]))) for depth in range(1, len(sizes) + 1)
+    ]
+    return SemanticIDReport(
+        n_items=len(codes),
+        codebook_size=np.array(sizes, dtype=np.int64),
+        explained_variance=explained_variance,
+        usage=codebook_usage(codes, sizes),
+        perplexity=codebook_perplexity(codes, sizes),
+        n_distinct=np.array(n_distinct, dtype=np.int64),
+    )
+
+
+def _html_row(tag: str, cells: tuple[str, ...]) -> str:
+    inner = "".join(
+        f'<{tag} style="text-align: right">{escape(cell)}</{tag}>' for cell in cells
+    )
+    return f"<tr>{inner}</tr>"

@@ -1,0 +1,1 @@
+"""Before the first step: what the data decide, and the initial weights."""

@@ -1,0 +1,208 @@
+"""Initialise the codebooks: residual k-means with beams, or random residuals."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sk_rqvae._defaults import PLAUSIBLE_ERROR, POINTS_PER_CODE
+from sk_rqvae._initialization.kmeans import (
+    nearest_centre,
+    progressive_kmeans,
+    random_rows,
+)
+from sk_rqvae._model.beam_search import beam_search, sum_of_codes
+from sk_rqvae._model.module import RQVAEModule
+from sk_rqvae._model.residual_quantizer import ResidualQuantizer
+from sk_rqvae._progress import ProgressCallback, no_progress
+
+_MAX_VALUES = 2**26
+_ROWS_AT_ONCE = 1024
+_SMALLEST_POWER = 1e-30
+
+
+@torch.no_grad()
+def initialize_codebooks(
+    quantizer: ResidualQuantizer,
+    latents: Tensor,
+    *,
+    kmeans_init: bool,
+    on_progress: ProgressCallback = no_progress,
+) -> Tensor:
+    """Set one codebook after another, each from the residuals of those before it.
+
+    The residuals come from a beam search over the earlier levels.
+
+    Parameters
+    ----------
+    quantizer : ResidualQuantizer
+        Changed in place, its `prefix_shares` too.
+    latents : Tensor of shape (n, dim)
+    kmeans_init : bool
+        Cluster the residuals; otherwise draw random ones, see `random_codes`.
+    on_progress : ProgressCallback
+        Told of the clustering of each level, 1 for the whole level.
+
+    Returns
+    -------
+    Tensor of shape (dim, dim)
+        Mean outer product of the residuals of all levels.
+
+    Notes
+    -----
+    A row contributes the residuals of all its plausible beams, not of the best one
+    alone. In text embeddings most beams are plausible, and several points for each row
+    average out the noise of the centres, which improves unseen rows. Where clusters
+    are far apart, only the best beam is plausible.
+
+    A beam is plausible if its squared error is at most `PLAUSIBLE_ERROR` times that
+    which the row, or a mean row, would have if it were left out of the clustering (see
+    `_leave_one_out_errors`). With no more rows than codes, errors of fitted rows say
+    nothing about rows left out, and every beam counts as plausible.
+
+    References
+    ----------
+    Babenko and Lempitsky (2014), "Additive quantization for extreme vector compression"
+    (beam search); the residual quantizer of faiss, arXiv:2401.08281, section 5.
+    """
+    codebooks: list[Tensor] = []
+    mean_errors: list[Tensor] = []
+    codes = torch.empty(len(latents), 1, 0, dtype=torch.int64, device=latents.device)
+    errors = torch.ones(len(latents), 1, device=latents.device)
+    all_memorised = sum(quantizer.sizes) >= len(latents)
+    for level in quantizer.levels:
+        max_points = min(POINTS_PER_CODE * level.size, _MAX_VALUES // latents.shape[1])
+        if all_memorised:
+            plausible = torch.ones_like(errors, dtype=torch.bool)
+        else:
+            plausible = errors <= PLAUSIBLE_ERROR * _leave_one_out_errors(codes, errors)
+        points = _residuals(latents, codebooks, codes, plausible, max_points)
+        if kmeans_init:
+            level.set_vectors(
+                progressive_kmeans(points, level.size, on_progress=on_progress)
+            )
+        else:
+            level.set_vectors(random_codes(points, level.size))
+        del points  # frees memory for the search and for the next level's
+        codebooks.append(level.vectors())
+        codes, errors = _search_all(latents, codebooks, quantizer.n_beams)
+        # Rounding can leave a tiny negative where it is zero.
+        errors.clamp_min_(0)
+        mean_errors.append(errors[:, 0].mean().clamp_min(_SMALLEST_POWER))
+    prefix_shares = (mean_errors[-1] / torch.stack(mean_errors)[:-1]).square()
+    quantizer.prefix_shares.copy_(prefix_shares)
+    return _covariance_of_residuals(latents, codebooks, codes[:, 0])
+
+
+@torch.no_grad()
+def unexplained_share(residual_covariance: Tensor, latents: Tensor) -> Tensor:
+    """Share of the variance of latents that their residuals have, ``()``."""
+    power = latents.square().sum(1).mean().clamp_min(_SMALLEST_POWER)
+    return residual_covariance.trace() / power
+
+
+@torch.no_grad()
+def measured_unexplained_share(module: RQVAEModule, x: Tensor) -> float:
+    """Likewise of a fitted model, for standardised rows `x`."""
+    module.eval()
+    latents = module.encode(x)
+    found = module.quantizer.search(latents)
+    error = found.errors[:, 0].mean().clamp_min(0)
+    return float(error / latents.square().sum(1).mean().clamp_min(_SMALLEST_POWER))
+
+
+def random_codes(points: Tensor, count: int) -> Tensor:
+    """Draw random points as codes, scaled by least squares.
+
+    In many dimensions a random point is, at its own length, a worse approximation of
+    another point than zero is. All are scaled by the one factor that approximates the
+    other points best.
+
+    Parameters
+    ----------
+    points : Tensor of shape (n, dim)
+        In random order.
+    count : int
+        May exceed the number of points.
+
+    Returns
+    -------
+    Tensor of shape (count, dim)
+    """
+    drawn, others = random_rows(points[:count], count), points[count:]
+    if not len(others):
+        return drawn
+    nearest = drawn[nearest_centre(others, drawn)]
+    power = nearest.square().sum().clamp_min(_SMALLEST_POWER)
+    return drawn * ((nearest * others).sum() / power)
+
+
+def _covariance_of_residuals(
+    latents: Tensor, codebooks: list[Tensor], codes: Tensor
+) -> Tensor:
+    dim = latents.shape[1]
+    total = latents.new_zeros(dim, dim)
+    blocks = latents.split(_ROWS_AT_ONCE), codes.split(_ROWS_AT_ONCE)
+    for block, part in zip(*blocks, strict=True):
+        residuals = block - sum_of_codes(codebooks, part)
+        total.addmm_(residuals.T, residuals)
+    return total / len(latents)
+
+
+def _search_all(
+    latents: Tensor, codebooks: list[Tensor], n_beams: int
+) -> tuple[Tensor, Tensor]:
+    """Codes and errors of all beams, searched in blocks of bounded memory."""
+    found = [
+        beam_search(block, codebooks, n_beams) for block in latents.split(_ROWS_AT_ONCE)
+    ]
+    codes = torch.cat([beams.codes for beams in found])
+    return codes, torch.cat([beams.errors for beams in found])
+
+
+def _residuals(
+    latents: Tensor,
+    codebooks: list[Tensor],
+    codes: Tensor,
+    plausible: Tensor,
+    max_points: int,
+) -> Tensor:
+    """Residuals of up to `max_points` plausible pairs of a row and one of its beams."""
+    pairs = plausible.flatten().nonzero().squeeze(1)
+    pairs = pairs[torch.randperm(len(pairs), device=pairs.device)[:max_points]]
+    residuals = latents[pairs.div(codes.shape[1], rounding_mode="floor")]
+    if codebooks:
+        chosen = codes.flatten(0, 1)[pairs]
+        for block, part in zip(
+            residuals.split(_ROWS_AT_ONCE), chosen.split(_ROWS_AT_ONCE), strict=True
+        ):
+            block -= sum_of_codes(codebooks, part)
+    return residuals
+
+
+def _leave_one_out_errors(codes: Tensor, errors: Tensor) -> Tensor:
+    """Error that each row would have if left out, and at least that of a mean row.
+
+    Parameters
+    ----------
+    codes : Tensor of shape (n, n_beams, depth)
+    errors : Tensor of shape (n, n_beams)
+
+    Returns
+    -------
+    Tensor of shape (n, 1)
+
+    Notes
+    -----
+    Without one of the :math:`m` rows that it averages, a centre lies
+    :math:`m / (m - 1)` times as far from that row. A row alone at its centre would
+    move to its second beam.
+    """
+    if codes.shape[1] == 1:
+        return errors
+    last = codes[:, 0, -1]
+    cluster_sizes = torch.bincount(last)[last].to(errors.dtype)
+    without = errors[:, 0] * (cluster_sizes / (cluster_sizes - 1)).square()
+    alone = cluster_sizes == 1
+    left_out = torch.where(alone, errors[:, 1], without.minimum(errors[:, 1]))
+    return left_out.clamp_min(left_out.mean()).unsqueeze(1)

@@ -1,0 +1,200 @@
+r"""What the data decide: every quantity of the recipe that is derived from them.
+
+Throughout, ``unexplained`` is the share of the variance, in [0, 1], that the initial
+codebooks leave unexplained.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sk_rqvae._defaults import (
+    DISCARD_EXPONENT,
+    HIGH_RESIDUAL,
+    HIGH_RESIDUAL_EXPONENT,
+    LOW_RESIDUAL,
+    LOW_RESIDUAL_EXPONENT,
+    LR_EXPONENT,
+    LR_TIMES_WIDTH,
+    MAX_DISCARD_SHARE,
+    MAX_EPOCHS,
+    MAX_NOISE_FACTOR,
+    MAX_STRUCTURE_DISCARDED,
+    MIN_EPOCHS,
+    MIN_STEPS,
+    NEGLIGIBLE_RESIDUAL,
+)
+from sk_rqvae._initialization.gaussianity import explained_beyond_gaussian
+from sk_rqvae._initialization.latent_width import max_width, water_level
+from sk_rqvae._initialization.pca import principal_components
+
+_MAX_ROWS_TESTED = 2**14
+_MAX_LOG_GROWTH = 0.5
+_SMALLEST_VARIANCE = 1e-12
+
+
+def growth_of_unseen_residuals(sizes: Sequence[int], n_rows: int) -> float:
+    r"""Expected norm of the residuals of unseen rows over that of fitted rows.
+
+    A centre that averages :math:`m` fitted rows is pulled towards each of them. That
+    divides their squared residuals by about :math:`1 + 1/m` and multiplies those of
+    unseen rows by as much. Over all levels this compounds to
+    :math:`\exp(2 \sum_l K_l / n)`, in squares, clipped at :math:`e`.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Codes of each level, :math:`K_l`.
+    n_rows : int
+        Fitted rows, :math:`n`.
+
+    Returns
+    -------
+    float
+        The square root of that ratio, in [1, 1.65].
+    """
+    return math.exp(min(_MAX_LOG_GROWTH, sum(sizes) / n_rows))
+
+
+def noise_factor(unexplained: Tensor) -> Tensor:
+    """What the data multiply the parameter `noise` with, given the initial codebooks.
+
+    In low dimensions, noise of the size of the residual changes the nearest code; in
+    high dimensions it rarely does. A low unexplained share is the sign of few
+    dimensions. Where it is high, training would mostly memorise rows, and more noise
+    prevents that.
+
+    Parameters
+    ----------
+    unexplained : Tensor of shape ()
+
+    Returns
+    -------
+    Tensor of shape ()
+        In [0, 1.6]; 1 between shares of 0.5 and 0.6.
+    """
+    low = (unexplained / LOW_RESIDUAL).clamp_max(1) ** LOW_RESIDUAL_EXPONENT
+    high = (unexplained / HIGH_RESIDUAL).clamp_min(1) ** HIGH_RESIDUAL_EXPONENT
+    return low * high.clamp_max(MAX_NOISE_FACTOR)
+
+
+def learning_rate_factor(unexplained: float, embed_dim: int) -> float:
+    """What the data multiply the parameter `lr` with.
+
+    A step of Adam moves each weight of a linear path by about the learning rate,
+    whatever the data, so it moves a reconstruction by up to `embed_dim` times that.
+    Where the codebooks leave little unexplained, such a step could undo more than
+    training can gain.
+
+    Parameters
+    ----------
+    unexplained : float
+    embed_dim : int
+        Width of the latents before any components were discarded.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 1 for text embeddings of 384 columns and 3 x 256 codes.
+    """
+    return min(1.0, LR_TIMES_WIDTH * unexplained**LR_EXPONENT / embed_dim)
+
+
+def is_nearly_exact(unexplained: float) -> bool:
+    """Whether the codebooks leave so little that training could only make it worse."""
+    return unexplained < NEGLIGIBLE_RESIDUAL
+
+
+def number_of_epochs(n_rows: int, batch_size: int) -> int:
+    """Epochs that make enough optimizer steps over `n_rows` rows."""
+    steps_per_epoch = max(1, math.ceil(n_rows / batch_size))
+    enough = math.ceil(MIN_STEPS / steps_per_epoch)
+    return min(max(enough, MIN_EPOCHS), MAX_EPOCHS)
+
+
+def latent_width(sample: Tensor, sizes: Sequence[int], n_rows: int) -> int:
+    """Width of the latents where `embed_dim` is None and they are principal components.
+
+    Components of low variance are discarded as `gaussian_width` says, which assumes
+    Gaussian components. k-means tests that assumption: of sparse or clustered
+    components codes can explain much, however low their variance, so all are kept.
+
+    Parameters
+    ----------
+    sample : Tensor of shape (m, n_features)
+        Standardised rows.
+    sizes : sequence of int
+        Codes of each level.
+    n_rows : int
+        Rows that will be fitted.
+
+    Returns
+    -------
+    int
+        At least 1 and at most `n_features` and 1024.
+    """
+    full_width = max_width(sample.shape[1])
+    variances, axes = principal_components(sample)
+    width = gaussian_width(variances.cpu().numpy(), sizes, n_rows)
+    if width == full_width:
+        return full_width
+    order = torch.randperm(len(sample), device=sample.device)[:_MAX_ROWS_TESTED]
+    discarded = sample[order] @ axes[width:].T
+    share = variances[width:].sum() / variances.sum()
+    structure = explained_beyond_gaussian(discarded, sizes[0]) * float(share)
+    return full_width if structure > MAX_STRUCTURE_DISCARDED else width
+
+
+def gaussian_width(
+    variances: NDArray[np.float64], sizes: Sequence[int], n_rows: int
+) -> int:
+    r"""How many principal components to keep, were they Gaussian.
+
+    Parameters
+    ----------
+    variances : ndarray of shape (n_features,)
+        Of the principal components of the rows, in any order.
+    sizes : sequence of int
+        Codes of each level.
+    n_rows : int
+        Rows that will be fitted.
+
+    Returns
+    -------
+    int
+        At least 1 and at most `n_features` and 1024.
+
+    Notes
+    -----
+    Codes overfit components of low variance: what they encode of fitted rows is noise
+    for unseen rows. Let
+
+    - :math:`g = \exp(2 \sum_l K_l / n)` be the expected ratio of the squared residuals
+      of unseen and fitted rows (see `growth_of_unseen_residuals`),
+    - :math:`D` be the share of variance that ideal codes of as many bits leave
+      unexplained, by reverse water-filling (see `water_level`), and
+    - :math:`u = D / g` be the share that fitted rows then have unexplained.
+
+    Only components below the water level are discarded, those of least variance first,
+    up to a share of :math:`\min(g - 1, 1/2)\, u^{3/2}` of all variance. That is none
+    where all rows can be memorised (:math:`u = 0`), and little where codes explain
+    nearly everything, since the discarded variance would then be most of the error.
+    """
+    spectrum = np.sort(variances)[::-1].clip(min=0)
+    if spectrum[0] <= 0:
+        return max_width(len(spectrum))
+    spectrum = spectrum / spectrum.sum()
+    growth = 2 * sum(sizes) / n_rows
+    n_bits = sum(math.log2(size) for size in sizes)
+    level = water_level(spectrum, n_bits)
+    unexplained = np.minimum(spectrum, level).sum() * math.exp(-growth)
+    share = min(math.expm1(min(growth, 1)), MAX_DISCARD_SHARE)
+    share *= unexplained**DISCARD_EXPONENT
+    discardable = spectrum[::-1].cumsum()[::-1] <= max(share, _SMALLEST_VARIANCE)
+    return max_width(int(((spectrum >= level) | ~discardable).sum()))

@@ -1,0 +1,60 @@
+"""Location and scale of the columns, in bounded memory and without overflow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sk_rqvae._inference.column_means import blocks_of, column_means
+
+
+def location_and_scale(
+    X: NDArray[Any], n_cat_features: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Column means, and one scale for the real and one for the binary columns.
+
+    A single scale keeps the ratios of distances between rows. One scale for each column
+    would not.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_features)
+    n_cat_features : int
+        The number of binary columns, which are the last.
+
+    Returns
+    -------
+    mean : ndarray of shape (n_features,)
+    scale : ndarray of shape (n_features,)
+        Root mean square deviation from the mean over all columns of a kind; 1 where
+        that is zero.
+    """
+    mean = column_means(X)
+    largest, squares = _deviations(X, mean)
+    scale = np.ones(X.shape[1])
+    n_real = X.shape[1] - n_cat_features
+    for kind in (slice(None, n_real), slice(n_real, None)):
+        power = squares[kind].mean() if squares[kind].size else 0.0
+        if power > 0:
+            scale[kind] = largest * np.sqrt(power)
+    return mean, scale
+
+
+def _deviations(
+    X: NDArray[Any], mean: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64]]:
+    """Largest deviation, and mean squares of the columns in units of it."""
+    largest = 0.0
+    for block in blocks_of(X):
+        block -= mean
+        largest = max(largest, float(block.max()), -float(block.min()))
+    if largest == 0:
+        return 0.0, np.zeros(X.shape[1])
+    squares = np.zeros(X.shape[1])
+    for block in blocks_of(X):
+        block -= mean
+        block /= largest
+        squares += np.einsum("ij,ij->j", block, block)
+    return largest, squares / len(X)

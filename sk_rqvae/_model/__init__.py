@@ -1,0 +1,1 @@
+"""The model that is trained: encoder, residual quantizer, decoder and losses."""

@@ -1,0 +1,111 @@
+"""The model as an ONNX graph."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from os import PathLike
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sk_rqvae._model.module import RQVAEModule
+from sk_rqvae._persistence.atomic import atomic_write
+
+_ROWS_TRACED = 2
+
+
+class _Encoder(nn.Module):
+    def __init__(self, module: RQVAEModule) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return self.module.assign(self.module.standardize(rows.double()))
+
+
+class _Decoder(nn.Module):
+    def __init__(self, module: RQVAEModule) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return self.module.restore(self.module.reconstruct(codes)).float()
+
+
+def _searchsorted(sorted_sequence: Tensor, values: Tensor, **options: Any) -> Tensor:
+    """Bisection in operations that ONNX has, for `torch.searchsorted`."""
+    n_smaller = torch.zeros_like(values)
+    for bit in reversed(range(len(sorted_sequence).bit_length())):
+        further = n_smaller + (1 << bit)
+        place = (further - 1).clamp_max(len(sorted_sequence) - 1)
+        inside = further <= len(sorted_sequence)
+        smaller = sorted_sequence[place] < values
+        n_smaller = torch.where(inside & smaller, further, n_smaller)
+    return n_smaller
+
+
+_WRITTEN_OUT = {torch.ops.aten.searchsorted.Tensor: _searchsorted}
+
+
+def write_onnx(
+    module: RQVAEModule, path: str | PathLike[str], *, decoder: bool
+) -> None:
+    """Write encoder or decoder to one file; see `RQVAETransformer.to_onnx`."""
+    onnx = _import_onnx()
+    module = copy.deepcopy(module).cpu().eval()
+    if decoder:
+        depth = len(module.quantizer.sizes)
+        example = torch.zeros(_ROWS_TRACED, depth, dtype=torch.int64)
+        model = _exported(_Decoder(module), example, "codes", "rows")
+    else:
+        example = torch.zeros(_ROWS_TRACED, module.n_features)
+        model = _exported(_Encoder(module), example, "rows", "codes")
+    _remove_traces(model)
+    onnx.checker.check_model(model)
+    with atomic_write(path) as file:
+        file.write(model.SerializeToString())
+
+
+def _import_onnx() -> Any:
+    try:
+        import onnx
+        import onnxscript  # noqa: F401 - torch's exporter needs it
+    except ImportError as error:
+        raise ImportError(
+            "to_onnx needs onnx and onnxscript: pip install 'sk-rqvae[onnx]'."
+        ) from error
+    return onnx
+
+
+def _remove_traces(model: Any) -> None:
+    """Leave out the stack traces, which have the paths of this machine."""
+    for graph in (model.graph, *model.functions):
+        for part in (graph, *graph.node, *graph.value_info):
+            del part.metadata_props[:]
+            part.doc_string = ""
+
+
+def _exported(graph: nn.Module, example: Tensor, name: str, result: str) -> Any:
+    """The graph for any number of rows.
+
+    Strict export follows the length of a tensor as a symbol. The lenient one would take
+    the example's, and the file would then hold for that number of rows alone.
+    """
+    n_rows = torch.export.Dim("n", min=1)
+    with warnings.catch_warnings(), torch.no_grad():
+        # What torch's exporter says of its own insides is not for our callers.
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        program = torch.export.export(
+            graph, (example,), dynamic_shapes={name: {0: n_rows}}, strict=True
+        )
+        exported: Any = torch.onnx.export(
+            program.run_decompositions(_WRITTEN_OUT),
+            dynamo=True,
+            input_names=[name],
+            output_names=[result],
+            verbose=False,
+        )
+    return exported.model_proto

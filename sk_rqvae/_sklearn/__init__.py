@@ -1,0 +1,1 @@
+"""Ties to scikit-learn and to the terminal: callbacks, Pipelines, progress bars."""

@@ -1,0 +1,1 @@
+"""Training: the four steps of a fit, and what they are made of."""

@@ -1,0 +1,119 @@
+"""What happens between batches and epochs, as skorch callbacks."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from skorch.callbacks import Callback, EarlyStopping, LRScheduler, PrintLog
+from torch.optim.lr_scheduler import LambdaLR
+
+from sk_rqvae._defaults import ANNEALING_SHARE
+
+
+class EpochTable(PrintLog):
+    """One printed row an epoch; values that a level has are printed side by side."""
+
+    def format_row(self, row: dict[str, Any], key: str, color: str) -> str:
+        """Format one cell, in colour where it is the best so far."""
+        value = row[key]
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return " ".join(
+                str(each) if isinstance(each, int) else f"{each:.3g}" for each in value
+            )
+        if not sys.stdout.isatty():
+            row = {key: value}  # skorch colours what is marked as the best
+        return super().format_row(row, key, color)
+
+
+class Annealing(Callback):
+    """Lower the temperature of the modes from 1 to 0 over half of the training.
+
+    The other half trains at zero, where Gumbel-Softmax is nearly the nearest code and
+    Sinkhorn charges nothing: what is learned then is what `transform` uses.
+    """
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Remember where this training starts."""
+        self.first_epoch_ = len(net.history)
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Set the temperature of the epoch."""
+        epoch = len(net.history) - 1 - self.first_epoch_
+        progress = epoch / max(1.0, ANNEALING_SHARE * net.max_epochs)
+        net.module_.quantizer.temperature.fill_(max(0.0, 1.0 - progress))
+
+
+class LearningRateFactor:
+    """What the learning rate is multiplied with at each step.
+
+    Parameters
+    ----------
+    schedule : {"cosine", "step", "constant"}
+    steps_per_epoch : int
+    max_epochs : int
+    warmup_epochs : int
+        Epochs in which the factor first rises linearly.
+    step_size : int
+        Epochs between reductions of "step".
+    gamma : float
+        Factor of each reduction.
+    """
+
+    def __init__(
+        self,
+        schedule: str,
+        *,
+        steps_per_epoch: int,
+        max_epochs: int,
+        warmup_epochs: int,
+        step_size: int,
+        gamma: float,
+    ) -> None:
+        self.n_steps = steps_per_epoch * max_epochs
+        self.n_warmup = min(steps_per_epoch * warmup_epochs, self.n_steps // 2)
+        self.steps_per_epoch = steps_per_epoch
+        self.step_size = step_size
+        self.gamma = gamma
+        self.after_warmup: Callable[[int], float] = {
+            "cosine": self._cosine,
+            "step": self._step,
+            "constant": self._constant,
+        }[schedule]
+
+    def __call__(self, step: int) -> float:
+        """The factor at `step`, counted from 0."""
+        warm = min(1.0, (step + 1) / (self.n_warmup + 1))
+        return warm * self.after_warmup(step)
+
+    def _cosine(self, step: int) -> float:
+        done = max(0, step - self.n_warmup) / max(1, self.n_steps - self.n_warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+    def _step(self, step: int) -> float:
+        return self.gamma ** (step // (self.steps_per_epoch * self.step_size))
+
+    def _constant(self, step: int) -> float:
+        return 1.0
+
+
+def schedule_learning_rate(factor: LearningRateFactor) -> LRScheduler:
+    """The skorch callback that applies `factor` at every step."""
+    # Left to itself skorch resumes at the epoch that a fitted net's history has, but
+    # each training has a schedule of its own.
+    return LRScheduler(
+        policy=LambdaLR,
+        lr_lambda=factor,
+        last_epoch=-1,
+        step_every="batch",
+        event_name=None,
+    )
+
+
+def stop_early(n_iter_no_change: int) -> EarlyStopping:
+    """Stop when the held-out loss stops falling, and restore its best weights."""
+    return EarlyStopping(
+        monitor="valid_loss", patience=n_iter_no_change, threshold=0, load_best=True
+    )

@@ -1,0 +1,421 @@
+"""How a transformer is fitted: standardise and plan, initialise, train, separate."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skorch.callbacks import Callback
+from skorch.helper import predefined_split
+from torch import Tensor
+
+from sk_rqvae._defaults import ADAM_BETAS, SEPARATION_BUDGET
+from sk_rqvae._initialization.codebooks import (
+    initialize_codebooks,
+    measured_unexplained_share,
+    unexplained_share,
+)
+from sk_rqvae._initialization.latent_width import max_width
+from sk_rqvae._initialization.linear_paths import initialize_linear_paths
+from sk_rqvae._initialization.noise import initialize_noise
+from sk_rqvae._initialization.plan import (
+    growth_of_unseen_residuals,
+    is_nearly_exact,
+    latent_width,
+    learning_rate_factor,
+    noise_factor,
+    number_of_epochs,
+)
+from sk_rqvae._initialization.standardization import location_and_scale
+from sk_rqvae._model.id_prices import PriceList, no_prices
+from sk_rqvae._model.module import RQVAEModule, standardized
+from sk_rqvae._progress import FitProgress, ProgressCallback
+from sk_rqvae._training.batches import Batches, Rows, StreamedRows, resident_rows
+from sk_rqvae._training.callbacks import (
+    Annealing,
+    LearningRateFactor,
+    schedule_learning_rate,
+    stop_early,
+)
+from sk_rqvae._training.collapse_warnings import warn_of_collapse, warn_of_few_rows
+from sk_rqvae._training.id_separation import SEPARATION_STEPS, price_shared_ids
+from sk_rqvae._training.net import RQVAENet
+from sk_rqvae._training.seeds import draw_seed, seeded
+from sk_rqvae._training.settings import Settings, module_arguments
+
+_BYTES_PER_FLOAT = 4
+_ROWS_CHECKED = 256
+_ROWS_PROJECTED = 1024
+_ADJUSTABLE = (
+    "codebook_modes",
+    "commitment_weight",
+    "n_beams",
+    "prefix_weight",
+    "rerank",
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What `train` is asked to do.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n, n_features)
+        Checked rows.
+    settings : Settings
+        Checked parameters.
+    progress : FitProgress
+        Told how far it is.
+    is_partial : bool
+        Make one pass at a constant learning rate and the lowest temperature, with the
+        optimizer's state of the pass before. Otherwise train for all epochs, on the
+        learning rate schedule, with annealing and early stopping, and separate IDs.
+    """
+
+    X: NDArray[Any]
+    settings: Settings
+    progress: FitProgress
+    is_partial: bool
+
+    @property
+    def n_features(self) -> int:
+        """Columns of the rows."""
+        return self.X.shape[1]
+
+    def sample(self, estimator: Any, mean: Tensor, scale: Tensor) -> Tensor:
+        """Up to `init_sample_size` standardised rows, drawn at random."""
+        standardize = partial(standardized, mean=mean, scale=scale)
+        rows = StreamedRows(self.X, standardize, self.settings.device)
+        return rows.sample(estimator.init_sample_size)
+
+
+def train(estimator: Any, task: Task, fitted: RQVAENet | None) -> RQVAENet:
+    """Train a new net, or a copy of a fitted one.
+
+    Parameters
+    ----------
+    estimator : RQVAETransformer
+        Whose parameters, checked, apply. It is not changed.
+    task : Task
+    fitted : RQVAENet or None
+        The net to continue training from; it is not changed.
+
+    Returns
+    -------
+    RQVAENet
+    """
+    # Later calls must not repeat the order and the noise of earlier ones.
+    n_epochs_before = 0 if fitted is None else len(fitted.history)
+    seed = draw_seed(estimator.random_state) + n_epochs_before
+    with seeded(seed, task.settings.device):
+        if fitted is None:
+            net, n_distinct, unexplained = _initialized(estimator, task)
+        else:
+            net, n_distinct, unexplained = _continued(estimator, task, fitted)
+        _train(net, estimator, task, fitted, unexplained)
+        net.module_.set_price_list(_separated(net, estimator, task))
+    net.callbacks, net.train_split = None, None
+    net.callbacks_ = []
+    _report_collapse(net, n_distinct)
+    return net
+
+
+# Steps one and two: standardise and plan, initialise
+
+
+def _initialized(estimator: Any, task: Task) -> tuple[RQVAENet, int, float]:
+    """A net at its initialisation.
+
+    Returns
+    -------
+    net : RQVAENet
+    n_distinct : int
+        Different rows that it was initialised from.
+    unexplained : float
+        Share of their variance that the codebooks leave unexplained.
+    """
+    sizes, device = task.settings.codebook_sizes, task.settings.device
+    with task.progress.steps("set-up", 1 + len(sizes)) as on_progress:
+        location = location_and_scale(task.X, estimator.n_cat_features)
+        mean, scale = (torch.from_numpy(values).to(device) for values in location)
+        sample = task.sample(estimator, mean, scale)
+        embed_dim = _planned_width(estimator, task, sample)
+        net = new_net(estimator, task.settings, task.n_features, embed_dim)
+        net.module_.input_mean.copy_(mean)
+        net.module_.input_scale.copy_(scale)
+        n_distinct = _count_distinct(sample)
+        warn_of_few_rows(n_distinct, sizes, sampled=len(sample) < len(task.X))
+        latents = initialize_linear_paths(net.module_, sample)
+        del sample  # frees memory for the codebooks
+        on_progress()
+        noise = estimator.noise * growth_of_unseen_residuals(sizes, len(task.X))
+        unexplained = initialize_quantizer(
+            net.module_,
+            latents,
+            kmeans_init=estimator.codebook_kmeans_init,
+            noise=noise,
+            on_progress=on_progress,
+        )
+    return net, n_distinct, unexplained
+
+
+def _planned_width(estimator: Any, task: Task, sample: Tensor) -> int:
+    """Width of the latents: as given, or as the data decide."""
+    if estimator.embed_dim is not None:
+        return int(estimator.embed_dim)
+    if not estimator.linear_path or estimator.codebook_normalize:
+        return max_width(task.n_features)  # latents are no principal components
+    return latent_width(sample, task.settings.codebook_sizes, len(task.X))
+
+
+def initialize_quantizer(
+    module: RQVAEModule,
+    latents: Tensor,
+    *,
+    kmeans_init: bool,
+    noise: float,
+    on_progress: ProgressCallback,
+) -> float:
+    """Set codebooks and training noise from latents of data.
+
+    Parameters
+    ----------
+    module : RQVAEModule
+        Changed in place.
+    latents : Tensor of shape (n, embed_dim)
+    kmeans_init : bool
+        Codebooks by residual k-means; otherwise random residuals.
+    noise : float
+        Standard deviation of the noise, in residuals, before `noise_factor`.
+    on_progress : ProgressCallback
+        Told of each level's codebook, 1 for each.
+
+    Returns
+    -------
+    float
+        Share of the latents' variance that the codebooks leave unexplained.
+    """
+    covariance = initialize_codebooks(
+        module.quantizer, latents, kmeans_init=kmeans_init, on_progress=on_progress
+    )
+    unexplained = unexplained_share(covariance, latents)
+    initialize_noise(
+        module,
+        covariance,
+        scale=noise * noise_factor(unexplained),
+        unexplained=unexplained,
+        isotropic=not kmeans_init,
+    )
+    return float(unexplained)
+
+
+def new_net(
+    estimator: Any,
+    settings: Settings,
+    n_features: int,
+    embed_dim: int,
+    *,
+    optimizer: type[torch.optim.Optimizer] = torch.optim.AdamW,
+) -> RQVAENet:
+    """An untrained net with random weights, for rows of `n_features` columns."""
+    arguments = module_arguments(estimator, settings, n_features, embed_dim)
+    net = RQVAENet(
+        module=estimator.module,
+        optimizer=optimizer,
+        optimizer__fused=True,
+        optimizer__weight_decay=0.0,
+        iterator_train=Batches,
+        iterator_train__shuffle=True,
+        iterator_valid=Batches,
+        train_split=None,
+        device=str(settings.device),
+        **{f"module__{name}": value for name, value in arguments.items()},
+    )
+    _set_training_parameters(net, estimator)
+    with torch.device(settings.device):
+        return net.initialize()
+
+
+# Instead of steps one and two, where training continues
+
+
+def _continued(
+    estimator: Any, task: Task, fitted: RQVAENet
+) -> tuple[RQVAENet, int, float]:
+    """A copy of a fitted net, and what `_initialized` returns beside its net."""
+    net = _copy_of(fitted, estimator, task)
+    module = net.module_
+    sample = task.sample(estimator, module.input_mean, module.input_scale)
+    n_distinct = _count_distinct(sample)
+    stride = math.ceil(len(sample) / _ROWS_CHECKED)
+    return net, n_distinct, measured_unexplained_share(module, sample[::stride])
+
+
+def _copy_of(fitted: RQVAENet, estimator: Any, task: Task) -> RQVAENet:
+    """A copy to train, so that an interruption leaves the fitted net as it is."""
+    net = copy.deepcopy(fitted)
+    embed_dim = estimator.embed_dim or net.module__embed_dim
+    wanted = module_arguments(estimator, task.settings, task.n_features, embed_dim)
+    _check_unchanged("module", net.module, estimator.module)
+    sizes = net.module__codebook_sizes, wanted["codebook_sizes"]
+    _check_unchanged("n_layers", *map(len, sizes))
+    _check_unchanged("codebook_size", *sizes)
+    for name, value in net.get_params_for("module").items():
+        if name not in _ADJUSTABLE:
+            _check_unchanged(name, value, wanted[name])
+    for name in _ADJUSTABLE:
+        setattr(net, f"module__{name}", wanted[name])
+    module = net.module_.to(task.settings.device)
+    module.adjust(**{name: wanted[name] for name in _ADJUSTABLE})
+    net.device = str(task.settings.device)
+    _set_training_parameters(net, estimator)
+    return net
+
+
+def _check_unchanged(name: str, fitted: Any, wanted: Any) -> None:
+    if wanted != fitted:
+        raise ValueError(
+            f"{name} is {fitted!r} in the fitted model and cannot be changed while "
+            f"training continues. Got {wanted!r}."
+        )
+
+
+# Step three: train
+
+
+def _train(
+    net: RQVAENet,
+    estimator: Any,
+    task: Task,
+    fitted: RQVAENet | None,
+    unexplained: float,
+) -> None:
+    """Train the net in place."""
+    n_epochs = 1
+    if not task.is_partial:
+        n_epochs = estimator.max_epochs or number_of_epochs(
+            len(task.X), estimator.batch_size
+        )
+    full_width = estimator.embed_dim or max_width(task.n_features)
+    net.lr *= learning_rate_factor(unexplained, full_width)
+    is_new_fit = fitted is None and not task.is_partial
+    if is_new_fit and estimator.max_epochs is None and is_nearly_exact(unexplained):
+        # An epoch that changes nothing: the history has a row, the model stays exact.
+        n_epochs, net.lr, net.restart_dead_codes = 1, 0.0, False
+    training, held_out = _datasets(estimator, task, net)
+    net.train_split = None if held_out is None else predefined_split(held_out)
+    with task.progress.epochs(n_epochs) as epoch_counter:
+        net.max_epochs = n_epochs
+        net.n_fitted = None if task.is_partial else len(training)
+        net.module_.set_mixed_precision(task.settings.mixed_precision)
+        net.initialize_optimizer()
+        if task.is_partial:
+            callbacks = []
+            net.module_.quantizer.temperature.zero_()
+            if fitted is not None and fitted.optimizer_ is not None:
+                _take_over_state(net.optimizer_, fitted.optimizer_)
+        else:
+            callbacks = _scheduling_callbacks(estimator, n_epochs, len(training))
+        net.callbacks = [epoch_counter, *callbacks, *task.settings.callbacks]
+        net.initialize_callbacks()
+        net.partial_fit(training)
+    net.check_finite(training.sample(_ROWS_CHECKED))
+
+
+def _set_training_parameters(net: RQVAENet, estimator: Any) -> None:
+    net.lr = estimator.lr
+    net.batch_size = estimator.batch_size
+    # Two groups: the optimizer makes a step for each.
+    decay = {"weight_decay": estimator.weight_decay}
+    net.optimizer__param_groups = [("*coder.mlp.*.weight", decay)]
+    net.optimizer__betas = ADAM_BETAS
+    net.restart_dead_codes = estimator.restart_dead_codes
+    net.verbose = int(estimator.verbose)
+
+
+def _scheduling_callbacks(estimator: Any, n_epochs: int, n_rows: int) -> list[Callback]:
+    """Learning rate, annealing and early stopping of a whole fit."""
+    factor = LearningRateFactor(
+        estimator.lr_schedule,
+        steps_per_epoch=math.ceil(n_rows / estimator.batch_size),
+        max_epochs=n_epochs,
+        warmup_epochs=estimator.warmup_epochs,
+        step_size=estimator.lr_step_size,
+        gamma=estimator.lr_gamma,
+    )
+    callbacks = [schedule_learning_rate(factor), Annealing()]
+    if estimator.early_stopping:
+        callbacks.append(stop_early(estimator.n_iter_no_change))
+    return callbacks
+
+
+def _take_over_state(
+    optimizer: torch.optim.Optimizer, earlier: torch.optim.Optimizer
+) -> None:
+    """Continue with the moments of `earlier`, at the rates that `optimizer` has."""
+    state = copy.deepcopy(earlier.state_dict())
+    state["param_groups"] = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict(state)
+
+
+def _datasets(estimator: Any, task: Task, net: RQVAENet) -> tuple[Rows, Rows | None]:
+    """Rows to train on and, for early stopping, rows held out."""
+    X, device = task.X, task.settings.device
+    fits = X.size * _BYTES_PER_FLOAT <= task.settings.resident_bytes
+    kind = resident_rows if fits else StreamedRows
+    source = (X, net.module_.standardize, device)
+    if task.is_partial or not estimator.early_stopping:
+        return kind(*source), None
+    n_units = len(X) if fits else len(StreamedRows(*source).runs)
+    training, held_out = _hold_out(n_units, estimator.validation_fraction)
+    return kind(*source, training), kind(*source, held_out)
+
+
+def _hold_out(
+    n_units: int, fraction: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Divide rows, or runs of them, at random; both parts stay in order."""
+    n_held_out = math.ceil(fraction * n_units)
+    if n_held_out >= n_units:
+        raise ValueError(
+            f"early_stopping=True with validation_fraction={fraction} leaves no rows "
+            f"to train on. Got {n_units} rows."
+        )
+    order = torch.randperm(n_units).numpy()
+    return np.sort(order[n_held_out:]), np.sort(order[:n_held_out])
+
+
+# Step four: separate
+
+
+def _separated(net: RQVAENet, estimator: Any, task: Task) -> PriceList:
+    """Prices for IDs that several rows share. A partial fit knows only some rows."""
+    if not estimator.separate_ids or task.is_partial:
+        return no_prices(net.module_.input_mean.device)
+    is_limited = estimator.separate_ids == "auto"
+    max_error = 1 + SEPARATION_BUDGET if is_limited else math.inf
+    with task.progress.steps("separation", SEPARATION_STEPS) as on_progress:
+        return price_shared_ids(net.module_, task.X, on_progress, max_error=max_error)
+
+
+def _report_collapse(net: RQVAENet, n_distinct: int) -> None:
+    last = net.history[-1]
+    warn_of_collapse(
+        last["usage"], last["perplexity"], net.module__codebook_sizes, n_distinct
+    )
+
+
+def _count_distinct(rows: Tensor) -> int:
+    """Number of different rows, told apart by one random projection."""
+    direction = torch.randn(rows.shape[1], dtype=torch.float64, device=rows.device)
+    projections = [
+        (block.double() * direction).sum(1) for block in rows.split(_ROWS_PROJECTED)
+    ]
+    return len(torch.unique(torch.cat(projections)))

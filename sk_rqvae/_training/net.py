@@ -1,0 +1,273 @@
+"""Training under skorch, without waiting for the device inside an epoch."""
+
+from __future__ import annotations
+
+import dis
+import math
+from functools import reduce
+from typing import Any, NoReturn
+
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import EpochTimer
+from skorch.utils import TeeGenerator
+from torch import Tensor, nn
+
+from sk_rqvae._training.batches import Batches
+from sk_rqvae._training.callbacks import EpochTable
+from sk_rqvae._training.code_usage import usage_and_perplexity
+from sk_rqvae._training.dead_codes import (
+    count_idle_rows,
+    restart_dead_codes,
+    worth_replacing,
+)
+from sk_rqvae.exceptions import DivergenceError
+
+_ROWS_A_DEAD_CODE = 16
+_LARGEST_RESTART_SAMPLE = 8192
+
+
+class StopTraining(Exception):
+    """A callback asked for the end of training."""
+
+
+class SumOfParts(nn.Module):
+    """The criterion: the parts of the loss, added up."""
+
+    def forward(self, parts: dict[str, Tensor]) -> Tensor:
+        """Add the values of `parts`."""
+        if not isinstance(parts, dict):
+            raise TypeError(
+                "compute_loss must return a dict of names and scalar tensors. "
+                f"Got {type(parts).__name__}."
+            )
+        return reduce(torch.add, parts.values())
+
+
+class EpochTotals:
+    """Sums over an epoch that stay on the device until the epoch is over.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Codes a level.
+    device : torch.device
+    """
+
+    def __init__(self, sizes: list[int], device: torch.device) -> None:
+        self.sizes = sizes
+        starts = torch.tensor([0, *sizes[:-1]], device=device).cumsum(0)
+        self.offsets = starts
+        self.counts = torch.zeros(sum(sizes), dtype=torch.int64, device=device)
+        self.parts: Tensor | None = None
+        self.names: list[str] = []
+        self.n_rows = 0
+
+    @torch.no_grad()
+    def add(self, parts: dict[str, Tensor], codes: Tensor) -> None:
+        """Add the parts of a batch's loss and its codes."""
+        values = torch.stack(list(parts.values()))
+        if self.parts is None:
+            self.parts = torch.zeros_like(values)
+        self.parts.add_(values, alpha=len(codes))
+        self.names = list(parts)
+        places = (codes + self.offsets).flatten()
+        self.counts.index_add_(0, places, torch.ones_like(places))
+        self.n_rows += len(codes)
+
+    def means(self) -> dict[str, float]:
+        """Mean of each part over the epoch's rows; waits for the device."""
+        if self.parts is None:
+            return {}
+        means = (self.parts / self.n_rows).tolist()
+        return dict(zip(self.names, means, strict=True))
+
+
+class RQVAENet(NeuralNet):
+    """A `skorch.NeuralNet` around a `RQVAEModule`.
+
+    It differs from its base where the base would wait for the device at every batch
+    (losses are read once an epoch), in what a row of the history holds, and in that an
+    interrupt from the keyboard ends `fit` with a KeyboardInterrupt.
+
+    Parameters
+    ----------
+    restart_dead_codes : bool
+        Replace unused codes after each epoch.
+    n_fitted : int or None
+        Rows that all epochs go through, or None where every epoch has others. Unused
+        codes are replaced as far as that is enough for them.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        criterion: type[nn.Module] = SumOfParts,
+        restart_dead_codes: bool = True,
+        n_fitted: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, criterion=criterion, **kwargs)
+        self.restart_dead_codes = restart_dead_codes
+        self.n_fitted = n_fitted
+
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Any]]:
+        return [
+            ("epoch_timer", EpochTimer()),
+            ("print_log", EpochTable(floatfmt=".4g")),
+        ]
+
+    def train_step(self, batch: Tensor, **fit_params: Any) -> dict[str, Any]:
+        """One step of the optimizer on one batch."""
+        self.optimizer_.zero_grad(set_to_none=True)
+        output = self.module_(batch)
+        parts = self.module_.compute_loss(output)
+        loss = self.criterion_(parts)
+        loss.backward()
+        self.notify(
+            "on_grad_computed",
+            named_parameters=TeeGenerator(self.get_all_learnable_params()),
+            batch=batch,
+            training=True,
+        )
+        self.optimizer_.step()
+        return {"loss": loss, "y_pred": output, "parts": parts, "codes": output.codes}
+
+    def validation_step(self, batch: Tensor, **fit_params: Any) -> dict[str, Any]:
+        """The reconstruction loss of a batch as `transform` would encode it."""
+        with torch.no_grad():
+            codes = self.module_.assign(batch)
+            reconstruction = self.module_.reconstruct(codes)
+            loss = self.module_.reconstruction_loss(batch, reconstruction)
+        return {
+            "loss": loss,
+            "y_pred": reconstruction,
+            "parts": {"loss": loss},
+            "codes": codes,
+        }
+
+    def run_single_epoch(
+        self,
+        iterator: Batches | None,
+        training: bool,
+        prefix: str,
+        step_fn: Any,
+        **fit_params: Any,
+    ) -> None:
+        """Run all batches, then read the sums and record them."""
+        if iterator is None:
+            return
+        self.module_.train(training)
+        sizes = list(self.module_.quantizer.sizes)
+        totals = EpochTotals(sizes, self._module_device())
+        lr = None
+        for batch in iterator:
+            self.notify("on_batch_begin", batch=batch, training=training)
+            lr = self.optimizer_.param_groups[0]["lr"]
+            step = step_fn(batch, **fit_params)
+            totals.add(step["parts"], step["codes"])
+            self.notify("on_batch_end", batch=batch, training=training, **step)
+        self.module_.eval()  # what callbacks see after an epoch is the model in use
+        if training:
+            self._record_training(totals, iterator)
+            self.history.record("lr", lr)
+        else:
+            self.history.record("valid_loss", totals.means()["loss"])
+
+    def partial_fit(
+        self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any
+    ) -> RQVAENet:
+        """Train `max_epochs` more epochs on the dataset `X`."""
+        if not self.initialized_:
+            self.initialize()
+        self.notify("on_train_begin", X=X, y=y)
+        try:
+            self.fit_loop(X, y, **fit_params)
+        except StopTraining:
+            pass
+        finally:
+            self.module_.eval()
+        self.notify("on_train_end", X=X, y=y)
+        return self
+
+    def notify(self, method_name: str, **cb_kwargs: Any) -> None:
+        """Call the hooks; tell a callback's wish to stop from a Ctrl-C.
+
+        A skorch callback ends training with a `raise KeyboardInterrupt` statement in
+        its `on_epoch_end`. A Ctrl-C can arrive there too, but at no such statement.
+        """
+        try:
+            super().notify(method_name, **cb_kwargs)
+        except KeyboardInterrupt as interrupt:
+            if _raised_by(interrupt, "on_epoch_end"):
+                raise StopTraining from interrupt
+            raise
+
+    def check_finite(self, batch: Tensor) -> None:
+        """Encode and decode `batch`: the step after the last loss can diverge too.
+
+        Raises
+        ------
+        DivergenceError
+            If latents are too far from all codes, or a reconstruction is not finite.
+        """
+        with torch.no_grad():
+            beams = self.module_.quantizer.search(self.module_.encode(batch))
+            reconstruction = self.module_.reconstruct(beams.codes[:, 0])
+        if not (beams.errors.isfinite().all() and reconstruction.isfinite().all()):
+            self.report_divergence("the last step left weights that are not finite")
+
+    def report_divergence(self, what: str) -> NoReturn:
+        """Raise a DivergenceError that says what to lower."""
+        raise DivergenceError(
+            f"Training diverged in epoch {len(self.history)}: {what}. Lower lr (at "
+            f"most {self.lr:.2g} here), or raise warmup_epochs."
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what only training needs: optimizer state and callbacks."""
+        light = object.__new__(type(self))
+        light.__dict__.update(vars(self))
+        light.__dict__.update(optimizer_=None, callbacks=None, callbacks_=[])
+        return super(RQVAENet, light).__getstate__()
+
+    def _module_device(self) -> torch.device:
+        return self.module_.input_mean.device
+
+    def _record_training(self, totals: EpochTotals, iterator: Batches) -> None:
+        means = totals.means()
+        loss = math.fsum(means.values())
+        if not math.isfinite(loss):
+            self.report_divergence(f"the loss is {loss}, its parts {means}")
+        self.history.record("train_loss", loss)
+        for name, mean in means.items():
+            self.history.record(f"train_{name}", mean)
+        usage, perplexity = usage_and_perplexity(totals.counts, totals.sizes)
+        self.history.record("usage", usage)
+        self.history.record("perplexity", perplexity)
+        self.history.record("restarts", self._restart(totals, iterator))
+
+    def _restart(self, totals: EpochTotals, iterator: Batches) -> list[int]:
+        quantizer = self.module_.quantizer
+        dead = count_idle_rows(quantizer, totals.counts, totals.n_rows)
+        if self.n_fitted is not None:
+            dead = worth_replacing(dead, totals.sizes, self.n_fitted)
+        n_dead = int(dead.sum())
+        if not (self.restart_dead_codes and n_dead):
+            return [0] * len(totals.sizes)
+        n_rows = min(_ROWS_A_DEAD_CODE * n_dead, _LARGEST_RESTART_SAMPLE)
+        with torch.no_grad():
+            latents = self.module_.encode(iterator.dataset.sample(n_rows))
+        return restart_dead_codes(quantizer, dead, latents)
+
+
+def _raised_by(error: BaseException, function: str) -> bool:
+    """Whether a raise statement of `function` raised `error`, rather than a signal."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or trace.tb_frame.f_code.co_name != function:
+        return False
+    operation = trace.tb_frame.f_code.co_code[trace.tb_lasti]
+    return dis.opname[operation] == "RAISE_VARARGS"

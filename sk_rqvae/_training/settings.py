@@ -1,0 +1,191 @@
+"""The parameters of the transformer, checked and in the form the model takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from sk_rqvae._checks.parameters import (
+    check_callbacks,
+    check_device,
+    check_modes,
+    check_seed,
+    check_sizes,
+    check_verbose,
+    check_widths,
+)
+from sk_rqvae._checks.scalars import check_bool, check_choice, check_int, check_real
+from sk_rqvae._defaults import DECODER_WIDENING, DEEP_DECODER_WIDENING
+from sk_rqvae._model.mlp import ACTIVATIONS
+from sk_rqvae._model.modes import QuantizeForwardMode
+from sk_rqvae._model.module import RQVAEModule
+
+SCHEDULES = ("cosine", "step", "constant")
+MIXED_PRECISIONS = ("auto", "bf16", "no")
+
+_BYTES_A_MB = 2**20
+_AUTO_RESIDENT_MB_ON_CPU = 512
+_AUTO_RESIDENT_SHARE_OF_CUDA = 0.5
+_CUDA_WITH_BF16 = (8, 0)
+_CPU_WITH_BF16 = ("avx512_bf16", "amx_bf16")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Checked parameters that are not taken from the transformer as they stand."""
+
+    device: torch.device
+    codebook_sizes: tuple[int, ...]
+    codebook_modes: tuple[QuantizeForwardMode, ...]
+    hidden_dims: tuple[int, ...]
+    decoder_hidden_dims: tuple[int, ...]
+    callbacks: list[Any]
+    resident_bytes: int
+    mixed_precision: bool
+
+
+def check_settings(estimator: Any) -> Settings:
+    """Check every parameter of a transformer.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the first parameter that is wrong.
+    """
+    n_layers = check_int("n_layers", estimator.n_layers, minimum=1)
+    sizes = check_sizes(estimator.codebook_size, n_layers)
+    modes = check_modes(estimator.codebook_mode, n_layers)
+    hidden_dims = check_widths("hidden_dims", estimator.hidden_dims)
+    decoder_hidden_dims = _decoder_hidden_dims(estimator, hidden_dims)
+    if estimator.embed_dim is not None:
+        check_int("embed_dim", estimator.embed_dim, minimum=1)
+    _check_model(estimator)
+    _check_training(estimator)
+    device = check_device(estimator.device)
+    return Settings(
+        device,
+        sizes,
+        modes,
+        hidden_dims,
+        decoder_hidden_dims,
+        check_callbacks(estimator.callbacks),
+        _resident_bytes(estimator.resident_mb, device),
+        _uses_bf16(estimator.mixed_precision, device),
+    )
+
+
+def module_arguments(
+    estimator: Any, settings: Settings, n_features: int, embed_dim: int
+) -> dict[str, Any]:
+    """Arguments of the module for rows of `n_features` columns."""
+    return {
+        "n_features": n_features,
+        "n_cat_features": estimator.n_cat_features,
+        "embed_dim": embed_dim,
+        "hidden_dims": settings.hidden_dims,
+        "activation": estimator.activation,
+        "dropout": estimator.dropout,
+        "linear_path": estimator.linear_path,
+        "decoder_hidden_dims": settings.decoder_hidden_dims,
+        "codebook_sizes": settings.codebook_sizes,
+        "codebook_modes": settings.codebook_modes,
+        "codebook_normalize": estimator.codebook_normalize,
+        "codebook_sim_vq": estimator.codebook_sim_vq,
+        "n_beams": estimator.n_beams,
+        "rerank": estimator.rerank,
+        "commitment_weight": estimator.commitment_weight,
+        "prefix_weight": estimator.prefix_weight,
+    }
+
+
+def _decoder_hidden_dims(
+    estimator: Any, hidden_dims: tuple[int, ...]
+) -> tuple[int, ...]:
+    if estimator.decoder_hidden_dims is not None:
+        return check_widths("decoder_hidden_dims", estimator.decoder_hidden_dims)
+    factor = 1
+    if estimator.linear_path:
+        factor = DEEP_DECODER_WIDENING if len(hidden_dims) > 1 else DECODER_WIDENING
+    return tuple(factor * width for width in reversed(hidden_dims))
+
+
+def _check_model(estimator: Any) -> None:
+    check_choice("activation", estimator.activation, ACTIVATIONS)
+    check_real("dropout", estimator.dropout, low=0, high=1, high_open=True)
+    check_bool("linear_path", estimator.linear_path)
+    check_real("commitment_weight", estimator.commitment_weight, low=0)
+    check_bool("codebook_kmeans_init", estimator.codebook_kmeans_init)
+    check_bool("codebook_normalize", estimator.codebook_normalize)
+    check_bool("codebook_sim_vq", estimator.codebook_sim_vq)
+    check_int("n_beams", estimator.n_beams, minimum=1)
+    check_bool("rerank", estimator.rerank)
+    separate_ids = estimator.separate_ids
+    if not (isinstance(separate_ids, str) and separate_ids == "auto"):
+        check_bool("separate_ids", separate_ids, others=' or "auto"')
+    check_real("prefix_weight", estimator.prefix_weight, low=0)
+    check_real("noise", estimator.noise, low=0)
+    check_int("n_cat_features", estimator.n_cat_features, minimum=0)
+    check_int("init_sample_size", estimator.init_sample_size, minimum=1)
+    module = estimator.module
+    if not (isinstance(module, type) and issubclass(module, RQVAEModule)):
+        raise TypeError(f"module must be a subclass of RQVAEModule. Got {module!r}.")
+
+
+def _check_training(estimator: Any) -> None:
+    check_bool("restart_dead_codes", estimator.restart_dead_codes)
+    if estimator.max_epochs is not None:
+        check_int("max_epochs", estimator.max_epochs, minimum=1)
+    check_int("batch_size", estimator.batch_size, minimum=1)
+    check_real("lr", estimator.lr, low=0, low_open=True)
+    check_real("weight_decay", estimator.weight_decay, low=0)
+    check_choice("lr_schedule", estimator.lr_schedule, SCHEDULES)
+    check_int("warmup_epochs", estimator.warmup_epochs, minimum=0)
+    check_int("lr_step_size", estimator.lr_step_size, minimum=1)
+    check_real("lr_gamma", estimator.lr_gamma, low=0, high=1, low_open=True)
+    check_bool("early_stopping", estimator.early_stopping)
+    check_real(
+        "validation_fraction",
+        estimator.validation_fraction,
+        low=0,
+        high=1,
+        low_open=True,
+        high_open=True,
+    )
+    check_int("n_iter_no_change", estimator.n_iter_no_change, minimum=1)
+    check_bool("warm_start", estimator.warm_start)
+    check_seed(estimator.random_state)
+    check_verbose(estimator.verbose)
+
+
+def _uses_bf16(value: Any, device: torch.device) -> bool:
+    check_choice("mixed_precision", value, MIXED_PRECISIONS)
+    fast = _multiplies_bf16(device)
+    if value == "bf16" and device.type == "cuda" and not fast:
+        raise ValueError(
+            'mixed_precision must be "no" or "auto" where the CUDA device has no '
+            "bfloat16. Got 'bf16'."
+        )
+    return bool(fast if value == "auto" else value == "bf16")
+
+
+def _multiplies_bf16(device: torch.device) -> bool:
+    """Whether a device has instructions for products in bfloat16."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= _CUDA_WITH_BF16
+    if not hasattr(torch.cpu, "get_capabilities"):  # older torch
+        return False
+    able = torch.cpu.get_capabilities()
+    return any(able.get(name, False) for name in _CPU_WITH_BF16)
+
+
+def _resident_bytes(value: Any, device: torch.device) -> int:
+    if not isinstance(value, str):
+        return int(check_real("resident_mb", value, low=0) * _BYTES_A_MB)
+    if value != "auto":
+        raise ValueError(f'resident_mb must be a number or "auto". Got {value!r}.')
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(_AUTO_RESIDENT_SHARE_OF_CUDA * free)
+    return _AUTO_RESIDENT_MB_ON_CPU * _BYTES_A_MB

@@ -1,0 +1,7 @@
+"""Semantic IDs in use."""
+
+from __future__ import annotations
+
+from sk_rqvae.index._index import SemanticIDIndex
+
+__all__ = ["SemanticIDIndex"]

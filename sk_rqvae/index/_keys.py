@@ -1,0 +1,147 @@
+"""IDs as sortable keys: what binary search needs instead of tuples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sk_rqvae._checks.codes import IntArray
+
+Keys = NDArray[Any]
+
+_LARGEST_KEY = np.iinfo(np.int64).max
+
+
+class KeySpace(Protocol):
+    """Keys that are ordered as the codes are, one a row.
+
+    Attributes
+    ----------
+    radices : tuple of int
+        Exclusive upper bounds of the codes, one a level.
+    dtype : numpy dtype
+        That of the keys.
+    """
+
+    radices: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def encode(self, codes: IntArray) -> Keys:
+        """Return the keys of ``(n, n_layers)`` codes, each below its radix."""
+
+    def bounds(self, prefixes: IntArray) -> tuple[Keys, Keys]:
+        """Return the smallest and largest key below each ``(n, depth)`` prefix."""
+
+    def span(self, keys: Keys, prefix: Sequence[int]) -> tuple[int, int]:
+        """Find where in sorted keys those that begin with `prefix` start and stop."""
+
+    def children(self, prefix: Sequence[int]) -> Keys:
+        """Return the smallest key below each code that could follow `prefix`."""
+
+    def digits(self, keys: Keys, level: int) -> IntArray:
+        """Return the codes at one level of keys that are alike before it."""
+
+
+class IntegerKeys:
+    """Mixed-radix numbers in int64: the codes are the digits."""
+
+    dtype = np.dtype(np.int64)
+
+    def __init__(self, radices: tuple[int, ...]) -> None:
+        self.radices = radices
+        self._spans = [math.prod(radices[depth:]) for depth in range(len(radices) + 1)]
+
+    def encode(self, codes: IntArray) -> Keys:
+        return self.bounds(codes)[0]
+
+    def bounds(self, prefixes: IntArray) -> tuple[Keys, Keys]:
+        depth = prefixes.shape[1]
+        keys = np.zeros(len(prefixes), dtype=np.int64)
+        for level in range(depth):
+            keys *= self.radices[level]
+            keys += prefixes[:, level]
+        span = self._spans[depth]
+        keys *= span
+        return keys, keys + (span - 1)
+
+    def span(self, keys: Keys, prefix: Sequence[int]) -> tuple[int, int]:
+        low = 0
+        for code, radix in zip(prefix, self.radices, strict=False):
+            if code >= radix:
+                return 0, 0
+            low = low * radix + code
+        span = self._spans[len(prefix)]
+        start, stop = keys.searchsorted((low * span, (low + 1) * span)).tolist()
+        return start, stop
+
+    def children(self, prefix: Sequence[int]) -> Keys:
+        first = sum(
+            code * span for code, span in zip(prefix, self._spans[1:], strict=False)
+        )
+        level = len(prefix)
+        return first + np.arange(self.radices[level]) * self._spans[level + 1]
+
+    def digits(self, keys: Keys, level: int) -> IntArray:
+        numbers: IntArray = keys // self._spans[level + 1]
+        radix = self.radices[level]
+        # All have the same digits before the level, so one division is enough.
+        numbers -= int(numbers[0]) // radix * radix
+        return numbers
+
+
+class ByteKeys:
+    """Big-endian byte strings, for IDs whose number does not fit in int64."""
+
+    def __init__(self, radices: tuple[int, ...]) -> None:
+        self.radices = radices
+        self._widths = [max(1, (int(r - 1).bit_length() + 7) // 8) for r in radices]
+        self._starts = [sum(self._widths[:level]) for level in range(len(radices))]
+        self.dtype = np.dtype(f"S{sum(self._widths)}")
+
+    def encode(self, codes: IntArray) -> Keys:
+        return self._packed(codes, 0)
+
+    def bounds(self, prefixes: IntArray) -> tuple[Keys, Keys]:
+        return self._packed(prefixes, 0), self._packed(prefixes, 255)
+
+    def span(self, keys: Keys, prefix: Sequence[int]) -> tuple[int, int]:
+        if any(c >= radix for c, radix in zip(prefix, self.radices, strict=False)):
+            return 0, 0
+        low, high = self.bounds(np.array([prefix], dtype=np.int64))
+        start = keys.searchsorted(low, "left")[0]
+        return int(start), int(keys.searchsorted(high, "right")[0])
+
+    def children(self, prefix: Sequence[int]) -> Keys:
+        level = len(prefix)
+        codes = np.empty((self.radices[level], level + 1), dtype=np.int64)
+        codes[:, :level] = prefix
+        codes[:, level] = np.arange(self.radices[level])
+        return self._packed(codes, 0)
+
+    def digits(self, keys: Keys, level: int) -> IntArray:
+        start, width = self._starts[level], self._widths[level]
+        code_bytes = np.zeros((len(keys), 8), dtype=np.uint8)
+        key_bytes = keys.view(np.uint8).reshape(len(keys), self.dtype.itemsize)
+        code_bytes[:, 8 - width :] = key_bytes[:, start : start + width]
+        return code_bytes.view(">i8")[:, 0].astype(np.int64)
+
+    def _packed(self, prefixes: IntArray, filler: int) -> Keys:
+        packed = np.full((len(prefixes), self.dtype.itemsize), filler, dtype=np.uint8)
+        for level in range(prefixes.shape[1]):
+            start, width = self._starts[level], self._widths[level]
+            column = np.ascontiguousarray(prefixes[:, level], dtype=">i8")
+            code_bytes = column.view(np.uint8).reshape(len(prefixes), 8)
+            packed[:, start : start + width] = code_bytes[:, 8 - width :]
+        return packed.view(self.dtype)[:, 0]
+
+
+def key_space(radices: Sequence[int]) -> KeySpace:
+    """Integer keys where every ID has a number below 2**63, else byte keys."""
+    radices = tuple(radices)
+    if math.prod(radices) <= _LARGEST_KEY:
+        return IntegerKeys(radices)
+    return ByteKeys(radices)

@@ -1,0 +1,202 @@
+"""What the index asks of a fitted transformer."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sk_rqvae._checks.codes import IntArray, layer_sizes
+from sk_rqvae.index._reassign import FloatArray
+
+_ROWS_AT_ONCE = 4096
+_NO_PART_IN_CODES = frozenset({"device", "resident_mb", "verbose"})
+
+
+class CodeModel(Protocol):
+    """A fitted transformer, as far as the index needs one.
+
+    Attributes
+    ----------
+    codebooks_ : list of ndarray of shape (codebook_size, embed_dim)
+        One a level.
+    """
+
+    codebooks_: list[NDArray[Any]]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Parameters by name."""
+
+    def inverse_transform(self, X: Any) -> ArrayLike:
+        """Reconstruct ``(n, n_layers)`` codes, in the units of the input."""
+
+    def next_code_distances(self, X: Any, prefix: IntArray) -> ArrayLike:
+        """Measure how far rows are from their prefixes continued by every code.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, n_features)
+            Rows as `transform` takes them.
+        prefix : ndarray of shape (n, depth), int64
+            Codes of the first `depth` levels, ``0 <= depth < n_layers``.
+
+        Returns
+        -------
+        ndarray of shape (n, codebook_size of level `depth`)
+            In row i, column j the squared distance of the latent of ``X[i]`` to the sum
+            of the vectors of ``prefix[i]`` and code j. Finite, and a pure function of
+            the row and its prefix.
+        """
+
+
+def codebook_sizes(model: CodeModel) -> tuple[int, ...]:
+    """Return the number of codes a level of a fitted model."""
+    codebooks = getattr(model, "codebooks_", None)
+    if codebooks is None:
+        raise TypeError(
+            "model must be a fitted transformer with codebooks_. "
+            f"Got {type(model).__name__}, which has none."
+        )
+    return tuple(len(codebook) for codebook in codebooks)
+
+
+def fingerprint(model: CodeModel) -> str:
+    """Hash the codebooks and parameters of a fitted model.
+
+    The device, the memory to use, the verbosity and parameters that are objects, such
+    as callbacks, are left out.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits, SHA-256.
+    """
+    digest = hashlib.sha256()
+    plain = {
+        name: value
+        for name, parameter in model.get_params(deep=False).items()
+        if name not in _NO_PART_IN_CODES
+        and (value := _plain(parameter)) is not _NOT_PLAIN
+    }
+    digest.update(json.dumps(plain, sort_keys=True).encode())
+    for codebook in model.codebooks_:
+        array = np.ascontiguousarray(codebook, dtype="<f4")
+        digest.update(json.dumps(array.shape).encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def checked_sizes(
+    codebook_size: Any, model: CodeModel | None, n_layers: int
+) -> tuple[int, ...] | None:
+    """Return the codes a level, as the parameter and the model agree on them."""
+    given = None if codebook_size is None else layer_sizes(codebook_size, n_layers)
+    if model is None:
+        return given
+    sizes = codebook_sizes(model)
+    if len(sizes) != n_layers:
+        raise ValueError(
+            f"codes must have one column a layer of the model. Got {n_layers}, "
+            f"expected {len(sizes)}."
+        )
+    if given not in (None, sizes):
+        raise ValueError(
+            f"codebook_size must be that of the model, {sizes}. Got {codebook_size!r}."
+        )
+    return sizes
+
+
+class RowDistances:
+    """The distances of a model for rows of `X`, checked.
+
+    Parameters
+    ----------
+    model : CodeModel
+    X : ndarray of shape (n, n_features)
+    sizes : tuple of int
+    """
+
+    def __init__(
+        self, model: CodeModel, X: NDArray[Any], sizes: tuple[int, ...]
+    ) -> None:
+        if not callable(getattr(model, "next_code_distances", None)):
+            raise TypeError(
+                "model must have next_code_distances(X, prefix) for "
+                f"policy='reassign'. Got {type(model).__name__}."
+            )
+        self._model = model
+        self._X = X
+        self._sizes = sizes
+
+    def __call__(self, rows: IntArray, prefixes: IntArray) -> FloatArray:
+        blocks = [
+            self._of_block(block, prefixes[start : start + len(block)])
+            for start, block in _blocks(rows)
+        ]
+        return np.concatenate(blocks)
+
+    def _of_block(self, rows: IntArray, prefixes: IntArray) -> FloatArray:
+        found = np.asarray(self._model.next_code_distances(self._X[rows], prefixes))
+        expected = (len(rows), self._sizes[prefixes.shape[1]])
+        if found.shape != expected or not np.isfinite(found).all():
+            raise ValueError(
+                "model.next_code_distances must return finite distances of shape "
+                f"{expected}. Got shape {found.shape}."
+            )
+        return found
+
+
+def added_errors(
+    model: CodeModel, X: NDArray[Any], rows: IntArray, codes: IntArray, ids: IntArray
+) -> NDArray[np.float64]:
+    """Measure by how much the squared error of some rows grows.
+
+    Returns
+    -------
+    ndarray of shape (len(rows),)
+        In squared units of the input, averaged over features, like
+        `sk_rqvae.metrics.reconstruction_error`.
+    """
+    added = np.empty(len(rows))
+    for start, block in _blocks(rows):
+        part = added[start : start + len(block)]
+        part[:] = _squared_errors(model, X[block], ids[block])
+        part -= _squared_errors(model, X[block], codes[block])
+    return added
+
+
+def _squared_errors(
+    model: CodeModel, X: NDArray[Any], codes: IntArray
+) -> NDArray[np.float64]:
+    difference = np.asarray(X, dtype=np.float64) - np.asarray(
+        model.inverse_transform(codes)
+    )
+    return np.mean(difference**2, axis=1)
+
+
+def _blocks(rows: IntArray) -> list[tuple[int, IntArray]]:
+    return [
+        (start, rows[start : start + _ROWS_AT_ONCE])
+        for start in range(0, len(rows), _ROWS_AT_ONCE)
+    ]
+
+
+_NOT_PLAIN = object()
+
+
+def _plain(value: Any) -> Any:
+    """Return a parameter as JSON, or `_NOT_PLAIN` where it is an object."""
+    if isinstance(value, enum.Enum):
+        return _plain(value.value)
+    if isinstance(value, np.generic | np.ndarray):
+        return _plain(value.tolist())
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        items = [_plain(item) for item in value]
+        return _NOT_PLAIN if _NOT_PLAIN in items else items
+    return _NOT_PLAIN

@@ -1,0 +1,337 @@
+"""Saved, reloaded and exchanged, an index is the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from index_toys import ToyQuantizer
+
+from sk_rqvae import SemanticIDIndex
+from sk_rqvae.index import _exchange
+
+CODES = np.array([[0, 1], [0, 1], [3, 2], [0, 300], [0, 1]])
+ITEMS = {
+    "row": None,
+    "int": [9, -(2**62), 7, 6, 5],
+    "str": ["e", "", "ünïcode \ud800", 'com,ma"', "nul\0"],
+}
+
+
+def same(index, other):
+    assert np.array_equal(index.ids_, other.ids_)
+    assert np.array_equal(index.item_ids_, other.item_ids_)
+    assert index.summary() == other.summary()
+    assert index.fingerprint_ == other.fingerprint_
+
+
+@pytest.mark.parametrize("policy", ["none", "suffix"])
+@pytest.mark.parametrize("kind", ITEMS)
+def test_a_reloaded_index_is_the_same_and_goes_on_the_same(tmp_path, policy, kind):
+    index = SemanticIDIndex(policy=policy).fit(CODES, ITEMS[kind], X=CODES)
+    index.save(tmp_path / "index")
+    other = SemanticIDIndex.load(str(tmp_path / "index"))
+    assert other.get_params() == index.get_params()
+    same(index, other)
+    new = None if kind == "row" else [{"int": 1, "str": "new"}[kind]]
+    assert np.array_equal(index.add([[0, 1]], new), other.add([[0, 1]], new))
+    same(index, other)
+
+
+def test_a_reloaded_index_knows_its_model_and_what_moving_cost(tmp_path):
+    X = np.round(np.random.default_rng(0).normal(scale=9, size=(40, 2)))
+    model = ToyQuantizer(2, 8).fit(X)
+    index = SemanticIDIndex(policy="reassign", codebook_size=(8, 8))
+    index.fit(model.transform(X), X=X, model=model)
+    index.save(tmp_path / "index")
+    other = SemanticIDIndex.load(tmp_path / "index")
+    same(index, other)
+    assert other.summary()["n_moved"] > 0
+    new = X[:5]
+    assert np.array_equal(
+        index.add(model.transform(new), X=new, model=model),
+        other.add(model.transform(new), X=new, model=model),
+    )
+    changed = ToyQuantizer(2, 8, random_state=1).fit(X)
+    with pytest.raises(ValueError, match="must be the one"):
+        other.add(changed.transform(new), X=new, model=changed)
+
+
+def test_a_reloaded_index_of_huge_codes_takes_new_items(tmp_path):
+    index = SemanticIDIndex(policy="none").fit([[2**62, 0]])
+    index.save(tmp_path / "index")
+    other = SemanticIDIndex.load(tmp_path / "index")
+    assert other.add(np.empty((0, 2))).shape == (0, 2)
+    assert other.add([[0, 1]]).tolist() == [[0, 1]]
+    assert other.ids_.tolist() == [[2**62, 0], [0, 1]]
+
+
+def test_an_empty_index_can_be_saved(tmp_path):
+    index = SemanticIDIndex(codebook_size=4).fit(np.empty((0, 3)), [])
+    index.save(tmp_path / "index")
+    assert SemanticIDIndex.load(tmp_path / "index").ids_.shape == (0, 4)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "index"
+    SemanticIDIndex(codebook_size=512).fit(CODES, ITEMS["str"]).save(path)
+    return path.read_bytes()
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_file_with_any_byte_changed_is_refused(saved, tmp_path_factory, data):
+    place = data.draw(st.integers(0, len(saved) - 1))
+    changed = bytearray(saved)
+    changed[place] ^= data.draw(st.integers(1, 255))
+    path = tmp_path_factory.getbasetemp() / "changed"
+    path.write_bytes(changed)
+    with pytest.raises(ValueError, match=r"changed (is|was)"):
+        SemanticIDIndex.load(path)
+
+
+@given(length=st.integers(0, 10**6))
+@settings(max_examples=100, deadline=None)
+def test_a_file_cut_anywhere_is_refused(saved, tmp_path_factory, length):
+    path = tmp_path_factory.getbasetemp() / "cut"
+    path.write_bytes(saved[: length % len(saved)])
+    with pytest.raises(ValueError, match=r"truncated|not an index file"):
+        SemanticIDIndex.load(path)
+
+
+def test_a_file_of_a_newer_version_is_refused(saved, tmp_path):
+    path = tmp_path / "newer"
+    path.write_bytes(saved[:8] + struct.pack("<I", 7) + saved[12:])
+    with pytest.raises(ValueError, match=r"newer sk_rqvae\. Got format version 7"):
+        SemanticIDIndex.load(path)
+
+
+def rewritten(saved, change):
+    """The file with its header changed and a checksum that fits."""
+    (length,) = struct.unpack("<Q", saved[12:20])
+    header = json.loads(saved[20 : 20 + length])
+    change(header)
+    text = json.dumps(header).encode()
+    content = saved[:12] + struct.pack("<Q", len(text)) + text
+    content += saved[20 + length : -32]
+    return content + hashlib.sha256(content).digest()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header: header.pop("policy"),
+        lambda header: header.update(policy="other"),
+        lambda header: header.update(sizes=[2, 2]),
+        lambda header: header.update(items="int"),
+        lambda header: header["arrays"].pop(0),
+        lambda header: header["arrays"][0].update(shape=[10**9, 3]),
+        lambda header: header["arrays"][0].update(shape=[3, 5]),
+        lambda header: header["arrays"][0].update(dtype="|O"),
+        lambda header: header["arrays"][2].update(shape=[4]),
+        lambda header: header["arrays"].pop(3),
+        lambda header: header["arrays"][-1].update(shape=[0], name="digests"),
+    ],
+)
+def test_a_file_whose_parts_do_not_fit_is_refused(saved, tmp_path, change):
+    path = tmp_path / "forged"
+    path.write_bytes(rewritten(saved, change))
+    with pytest.raises(ValueError, match="forged"):
+        SemanticIDIndex.load(path)
+
+
+def test_a_file_that_was_rewritten_as_it_was_loads(saved, tmp_path):
+    path = tmp_path / "same"
+    path.write_bytes(rewritten(saved, lambda header: None))
+    assert len(SemanticIDIndex.load(path).ids_) == 5
+
+
+def test_saving_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "index"
+    index = SemanticIDIndex().fit(CODES)
+    index.save(path)
+    before = path.read_bytes()
+
+    def full(descriptor):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        index.save(path)
+    with pytest.raises(OSError, match="no space"):
+        index.to_json(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_loading_imports_no_pickle_and_finds_missing_files(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        SemanticIDIndex.load(tmp_path / "missing")
+    path = tmp_path / "pickle"
+    np.save(path.open("wb"), np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="not an index file"):
+        SemanticIDIndex.load(path)
+
+
+def test_json_is_what_generative_recommenders_read(tmp_path):
+    path = tmp_path / "index.json"
+    SemanticIDIndex().fit([[1, 2], [1, 2]], [10, 11]).to_json(path)
+    assert json.loads(path.read_text()) == {
+        "10": ["<a_1>", "<b_2>", "<c_0>"],
+        "11": ["<a_1>", "<b_2>", "<c_1>"],
+    }
+
+
+@pytest.mark.parametrize("policy", ["none", "suffix"])
+@pytest.mark.parametrize("kind", ITEMS)
+@pytest.mark.parametrize("suffix", ["json", "csv", "parquet"])
+def test_an_exchanged_index_is_the_same(tmp_path, policy, kind, suffix):
+    items = ITEMS[kind]
+    if kind == "str" and suffix != "json":
+        items = [item.replace("\ud800", "\n") for item in items]
+    index = SemanticIDIndex(policy=policy).fit(CODES, items)
+    path = tmp_path / f"index.{suffix}"
+    arguments = {"policy": policy, "item_type": str if kind == "str" else int}
+    if suffix == "json":
+        index.to_json(path)
+        other = SemanticIDIndex.from_json(path, **arguments)
+    else:
+        index.to_table(path)
+        other = SemanticIDIndex.from_table(path, **arguments)
+    same(index, other)
+
+
+@pytest.mark.parametrize("library", ["pyarrow", "polars"])
+def test_either_parquet_library_writes_what_the_other_reads(
+    tmp_path, monkeypatch, library
+):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    monkeypatch.setattr(
+        _exchange, "_parquet_library", lambda: (library, pytest.importorskip(library))
+    )
+    for name, items in {"a": None, "b": ["x", "y", "z", "v", "w"]}.items():
+        path = tmp_path / f"{name}.parquet"
+        index = SemanticIDIndex().fit(CODES, items)
+        index.to_table(path)
+        same(index, SemanticIDIndex.from_table(path, item_type=None))
+        for frame in (pd.read_parquet(path), pl.read_parquet(path)):
+            assert list(frame.columns) == ["item_id", "level_1", "level_2", "suffix"]
+            assert frame["level_2"].to_list() == CODES[:, 1].tolist()
+            assert frame["item_id"].to_list() == index.item_ids_.tolist()
+
+
+def test_parquet_without_a_library_is_an_import_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="pyarrow or polars"):
+        SemanticIDIndex().fit(CODES).to_table(tmp_path / "index.parquet")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_of_any_kind_must_name_it(tmp_path):
+    index = SemanticIDIndex().fit(CODES)
+    with pytest.raises(ValueError, match=r"must end in '\.parquet' or '\.csv'"):
+        index.to_table(tmp_path / "index.txt")
+    with pytest.raises(ValueError, match=r"must end in '\.parquet' or '\.csv'"):
+        SemanticIDIndex.from_table(tmp_path / "index.txt")
+
+
+def test_suffixes_read_from_a_file_are_kept_whatever_the_order_of_its_rows(tmp_path):
+    path = tmp_path / "index.json"
+    path.write_text('{"x": ["<a_1>", "<b_1>"], "y": ["<a_1>", "<b_0>"]}')
+    index = SemanticIDIndex.from_json(path)
+    assert index.ids_.tolist() == [[1, 1], [1, 0]]
+    assert index.lookup([[1, 0], [1, 1]]).tolist() == ["y", "x"]
+    assert index.add([[1]], ["z"]).tolist() == [[1, 2]]
+    index.save(tmp_path / "saved")
+    same(index, SemanticIDIndex.load(tmp_path / "saved"))
+
+
+def test_an_index_read_with_its_model_takes_codes_of_that_model_only(tmp_path):
+    X = np.arange(12.0).reshape(6, 2)
+    model, other = (ToyQuantizer(2, 4, random_state=s).fit(X) for s in (0, 1))
+    path = tmp_path / "index.json"
+    SemanticIDIndex().fit(model.transform(X)).to_json(path)
+    index = SemanticIDIndex.from_json(path, model=model)
+    assert index.fingerprint_ is not None
+    with pytest.raises(ValueError, match="must be the one"):
+        index.add(other.transform(X), [f"{n}" for n in range(6, 12)], model=other)
+
+
+BAD_JSON = {
+    "": "not valid JSON",
+    "[]": "an object of items",
+    "{}": "at least one item",
+    '{"x": "<a_1>"}': "a list of tokens",
+    '{"x": [1]}': "a list of tokens",
+    '{"x": ["<a_1>", "<c_0>"]}': "must name one code a level",
+    '{"x": ["<a_1>", "<b_0>"], "y": ["<a_1>"]}': "for item 'y', expected 2",
+    '{"x": ["<a_1>", "<b_0>"], "x": ["<a_2>", "<b_0>"]}': "must be unique",
+    '{"x": ["<a_1>", "<b_1>"]}': "count from 0",
+    '{"x": ["<a_1>"]}': "a column a level and one for the suffix",
+    '{"x": ["<a_9>", "<b_0>"]}': "below codebook_size",
+}
+
+
+@pytest.mark.parametrize("text", BAD_JSON)
+def test_json_that_is_not_an_index_is_an_error(tmp_path, text):
+    path = tmp_path / "index.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=BAD_JSON[text]):
+        SemanticIDIndex.from_json(path, codebook_size=9)
+
+
+def test_reassigned_ids_that_are_not_unique_are_an_error(tmp_path):
+    path = tmp_path / "index.json"
+    path.write_text('{"x": ["<a_1>"], "y": ["<a_1>"]}')
+    with pytest.raises(ValueError, match=r"must be unique .* Got \(1,\) 2 times"):
+        SemanticIDIndex.from_json(path, policy="reassign")
+    path.write_text('{"x": ["<a_1>"], "y": ["<a_2>"]}')
+    index = SemanticIDIndex.from_json(path, policy="reassign")
+    assert index.add([[1]], ["z"], alternatives=[[[0]]]).tolist() == [[0]]
+
+
+def test_items_that_are_not_integers_are_an_error_where_integers_are_asked_for(
+    tmp_path,
+):
+    path = tmp_path / "index.json"
+    path.write_text('{"x": ["<a_1>", "<b_0>"]}')
+    with pytest.raises(ValueError, match="integer items"):
+        SemanticIDIndex.from_json(path, item_type=int)
+    with pytest.raises(ValueError, match="item_type must be int or str"):
+        SemanticIDIndex.from_json(path, item_type=float)
+
+
+BAD_CSV = {
+    "": "a column of items and one a level",
+    "item\nx\n": "a column of items and one a level",
+    "item,a,b\nx,1\n": "line 2 must have 3 fields",
+    "item,a,b\nx,1,0\ny,1.5,0\n": "line 3 must have whole numbers",
+    "item,a,b\nx,-1,0\n": "must not be negative",
+    "item,a,b\nx,1,0\nx,2,0\n": "must be unique",
+}
+
+
+@pytest.mark.parametrize("text", BAD_CSV)
+def test_a_csv_file_that_is_not_an_index_is_an_error(tmp_path, text):
+    path = tmp_path / "index.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=BAD_CSV[text]):
+        SemanticIDIndex.from_table(path)
+
+
+def test_parquet_with_missing_codes_is_an_error(tmp_path):
+    path = tmp_path / "index.parquet"
+    pl.DataFrame({"item": ["x", "y"], "a": [1, None], "b": [0, 0]}).write_parquet(path)
+    with pytest.raises(ValueError, match="ids must be finite"):
+        SemanticIDIndex.from_table(path)
+    pl.DataFrame({"item": ["x", "y"]}).write_parquet(path)
+    with pytest.raises(ValueError, match="a column of items and one a level"):
+        SemanticIDIndex.from_table(path)

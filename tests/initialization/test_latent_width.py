@@ -1,0 +1,112 @@
+"""How wide latents are where `embed_dim` is None."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import small
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sk_rqvae._initialization.latent_width import water_level
+from sk_rqvae._initialization.plan import gaussian_width
+
+VARIANCES = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=40)
+SIZES = st.lists(st.integers(1, 4096), min_size=1, max_size=8)
+CODES = [256, 256, 256]
+
+
+def falling(n, power):
+    return np.arange(1, n + 1.0) ** -power
+
+
+@given(VARIANCES, SIZES, st.integers(1, 10**7))
+def test_a_width_is_at_least_one_and_at_most_that_of_the_rows(values, sizes, n_rows):
+    assert 1 <= gaussian_width(np.array(values), sizes, n_rows) <= len(values)
+
+
+@given(VARIANCES, SIZES, st.integers(1, 10**7), st.floats(1e-3, 1e3))
+def test_the_width_does_not_depend_on_units_or_order(values, sizes, n_rows, unit):
+    spectrum = np.array(values)
+    width = gaussian_width(spectrum, sizes, n_rows)
+    # Rounding may move one component over the edge.
+    assert abs(gaussian_width(unit * spectrum[::-1], sizes, n_rows) - width) <= 1
+
+
+def test_fewer_rows_for_the_codes_make_narrower_latents():
+    few, more, many = (
+        gaussian_width(falling(384, 1), CODES, n_rows)
+        for n_rows in (4_000, 40_000, 4_000_000)
+    )
+    assert few < more < many <= 384
+
+
+def test_nothing_is_left_out_where_all_rows_can_be_learned_by_heart():
+    assert gaussian_width(falling(384, 1), CODES, 300) == 384
+
+
+def test_nothing_is_left_out_where_all_directions_are_alike():
+    assert gaussian_width(np.ones(32), CODES, 4000) == 32
+
+
+def test_directions_without_variance_are_left_out():
+    assert gaussian_width(np.append(np.ones(10), np.zeros(30)), CODES, 10**6) == 10
+
+
+def test_latents_are_no_wider_than_1024():
+    assert gaussian_width(np.ones(4096), CODES, 10**6) == 1024
+    assert gaussian_width(np.zeros(4096), CODES, 10**6) == 1024
+
+
+@given(VARIANCES, st.floats(0, 100))
+def test_the_water_is_no_higher_than_the_largest_component(values, n_bits):
+    spectrum = np.sort(values)[::-1]
+    assert 0 <= water_level(spectrum, n_bits) <= spectrum[0]
+
+
+@given(VARIANCES, st.floats(0, 100), st.floats(0.1, 100))
+def test_more_bits_lower_the_water(values, n_bits, more):
+    spectrum = np.sort(values)[::-1]
+    level = water_level(spectrum, n_bits)
+    assert water_level(spectrum, n_bits + more) <= level * (1 + 1e-9)
+
+
+@given(VARIANCES, st.floats(0, 100))
+def test_the_bits_are_those_that_lower_components_to_the_water(values, n_bits):
+    spectrum = np.sort(values)[::-1]
+    spent = np.log2(spectrum / water_level(spectrum, n_bits)).clip(min=0).sum() / 2
+    assert spent == pytest.approx(n_bits, rel=1e-6, abs=1e-6)
+
+
+def test_a_bit_for_each_of_equal_components_leaves_a_quarter_of_each():
+    assert water_level(np.ones(8), 8) == pytest.approx(1 / 4)
+
+
+def test_a_component_below_the_water_gets_no_bits():
+    assert water_level(np.array([1.0, 0.01]), 2) == pytest.approx(1 / 16)
+
+
+def test_latents_leave_out_what_varies_little(blobs):
+    rng = np.random.default_rng(0)
+    noise = 1e-5 * rng.normal(size=(len(blobs), 20)).astype(np.float32)
+    rows = np.hstack([blobs, noise])
+    estimator = small(embed_dim=None).fit(rows)
+    assert estimator.codebooks_[0].shape == (16, 12)
+    assert estimator.inverse_transform(estimator.transform(rows)).shape == rows.shape
+
+
+@pytest.mark.parametrize(
+    "options", [{"linear_path": False}, {"codebook_normalize": True}], ids=str
+)
+def test_latents_that_are_no_principal_components_are_as_wide_as_rows(blobs, options):
+    rows = np.hstack([blobs, 1e-5 * blobs])
+    assert small(**options).fit(rows).codebooks_[0].shape == (16, 24)
+
+
+def test_a_width_found_in_the_data_is_kept_when_training_goes_on(blobs):
+    rows = np.hstack([blobs, 1e-5 * blobs[:, ::-1]])
+    estimator = small(warm_start=True, max_epochs=1).fit(rows)
+    width = estimator.codebooks_[0].shape[1]
+    estimator.fit(np.random.default_rng(0).normal(size=rows.shape))
+    estimator.partial_fit(rows)
+    assert estimator.codebooks_[0].shape[1] == width < 24

@@ -1,0 +1,254 @@
+"""The start of a training: plausible beams, the scale of noise and of steps."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from conftest import small
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sk_rqvae._initialization.codebooks import (
+    _leave_one_out_errors,
+    initialize_codebooks,
+    random_codes,
+)
+from sk_rqvae._initialization.plan import (
+    growth_of_unseen_residuals,
+    learning_rate_factor,
+    noise_factor,
+)
+from sk_rqvae._model.beam_search import beam_search
+from sk_rqvae._model.modes import QuantizeForwardMode
+from sk_rqvae._model.residual_quantizer import ResidualQuantizer
+from sk_rqvae._progress import no_progress
+from sk_rqvae._training.fit import initialize_quantizer
+
+
+@given(
+    st.lists(st.integers(1, 4096), min_size=1, max_size=8),
+    st.integers(1, 10**9),
+)
+def test_residuals_are_expected_to_grow_by_one_to_the_root_of_e(sizes, n_rows):
+    assert 1 <= growth_of_unseen_residuals(sizes, n_rows) <= math.sqrt(math.e)
+
+
+def test_more_rows_leave_less_to_grow():
+    few, many = (
+        growth_of_unseen_residuals([256] * 3, n_rows) for n_rows in (3600, 36000)
+    )
+    assert few > many > 1
+
+
+@given(st.floats(0, 1), st.integers(1, 10**5))
+def test_the_learning_rate_is_lowered_never_raised(unexplained, embed_dim):
+    assert 0 <= learning_rate_factor(unexplained, embed_dim) <= 1
+
+
+def test_the_learning_rate_falls_with_width_and_with_what_is_left_to_explain():
+    assert learning_rate_factor(0.57, 384) == 1
+    assert learning_rate_factor(0.5, 768) < 0.5
+    assert learning_rate_factor(0.02, 192) < learning_rate_factor(0.2, 192)
+
+
+def test_a_row_left_out_is_further_from_the_mean_of_the_others():
+    codes = torch.tensor([[[0], [1]]] * 3)
+    errors = torch.tensor([[1.0, 9.0]] * 3)
+    expected = torch.full((3, 1), (3 / 2) ** 2)
+    torch.testing.assert_close(_leave_one_out_errors(codes, errors), expected)
+
+
+def test_a_row_alone_at_its_centre_would_go_to_its_second_beam():
+    codes = torch.tensor([[[0], [1]], [[1], [0]]])
+    errors = torch.tensor([[0.0, 4.0], [0.0, 6.0]])
+    # The typical error is that of a mean row, if that is larger.
+    expected = torch.tensor([[5.0], [6.0]])
+    torch.testing.assert_close(_leave_one_out_errors(codes, errors), expected)
+
+
+def test_noise_is_proportional_to_its_parameter(blobs):
+    net = small(codebook_size=8, max_epochs=1, noise=0.5).fit(blobs).net_
+    quieter = small(codebook_size=8, max_epochs=1, noise=0.25).fit(blobs).net_
+    assert net.module_.noise_scale == pytest.approx(2 * quieter.module_.noise_scale)
+
+
+def test_noise_is_more_of_the_residuals_the_more_of_the_variance_they_are():
+    shares = noise_factor(torch.tensor([0.0, 0.005, 0.05, 0.5, 0.6, 0.7, 1.0]))
+    assert shares[0] == 0
+    assert shares[1] < shares[2] < 1
+    assert shares[3] == shares[4] == 1 < shares[5] < shares[6]
+
+
+def test_a_prefix_counts_by_the_square_of_what_all_codes_leave_over_what_it_leaves():
+    torch.manual_seed(0)
+    latents = torch.randn(200, 4)
+    quantizer = ResidualQuantizer(
+        [8, 8, 8],
+        4,
+        modes=[QuantizeForwardMode.STE] * 3,
+        n_beams=3,
+        normalize=False,
+        sim_vq=False,
+        prefix_weight=0.5,
+    )
+    with torch.no_grad():
+        initialize_codebooks(quantizer, latents, kmeans_init=True)
+    codebooks = quantizer.codebooks()
+    first, second, third = (
+        beam_search(latents, codebooks[:depth], 3).errors[:, 0].mean()
+        for depth in (1, 2, 3)
+    )
+    expected = 0.5 * (third / torch.stack([first, second])).square()
+    torch.testing.assert_close(quantizer.prefix_weights(), expected)
+
+
+def noise_of(estimator, blobs):
+    module = estimator.fit(blobs).net_.module_
+    return module, module.noise_axes.T @ module.noise_axes
+
+
+def test_noise_has_the_covariance_of_the_residuals_of_the_start(blobs):
+    # One epoch at a rate of next to nothing leaves the start as it was.
+    estimator = small(max_epochs=1, lr=1e-12, restart_dead_codes=False, prefix_weight=0)
+    module, covariance = noise_of(estimator, blobs)
+    with torch.no_grad():
+        x = module.standardize(torch.from_numpy(blobs).double())
+        latents = module.encode(x)
+        left = module.decode(latents) - module.decode(
+            module.quantizer.sum_of(module.quantizer.search(latents).codes[:, 0])
+        )
+    torch.testing.assert_close(
+        covariance, left.T @ left / len(left), rtol=1e-3, atol=1e-5
+    )
+
+
+def test_noise_is_alike_in_all_directions_where_codebooks_start_at_random(blobs):
+    estimator = small(codebook_kmeans_init=False, embed_dim=None, max_epochs=1)
+    module, covariance = noise_of(estimator, blobs)
+    power = covariance.diagonal().mean()
+    torch.testing.assert_close(covariance, power * torch.eye(module.n_features))
+
+
+def test_noise_is_white_without_a_linear_path(blobs):
+    module, _ = noise_of(small(linear_path=False, max_epochs=1), blobs)
+    assert module.noise_axes.shape == (0, module.n_features)
+    assert module.noise_scale > 0
+
+
+@pytest.mark.parametrize("linear_path", [True, False])
+def test_noise_is_scaled_by_the_share_left_with_and_without_a_linear_path(
+    blobs, linear_path
+):
+    estimator = small(linear_path=linear_path, codebook_size=64, max_epochs=1)
+    module = estimator.fit(blobs).net_.module_
+    with torch.no_grad():
+        latents = module.encode(module.standardize(torch.from_numpy(blobs).double()))
+        left = initialize_quantizer(
+            module, latents, kmeans_init=True, noise=0.7, on_progress=no_progress
+        )
+    share = float(noise_factor(torch.tensor(left)))
+    residuals = 1 if linear_path else math.sqrt(left)
+    assert share < 1
+    assert module.noise_scale == pytest.approx(0.7 * share * residuals)
+
+
+def test_the_decoder_is_wider_beside_a_linear_path_alone(blobs):
+    def widths(**options):
+        parameters = {"hidden_dims": (6, 5), "max_epochs": 1} | options
+        estimator = small(**parameters).fit(blobs)
+        decoder = estimator.net_.module_.decoder.mlp
+        return [layer.out_features for layer in decoder if hasattr(layer, "weight")][
+            :-1
+        ]
+
+    assert widths() == [15, 18]
+    assert widths(hidden_dims=(6,)) == [48]
+    assert widths(linear_path=False) == [5, 6]
+    assert widths(decoder_hidden_dims=(7,)) == [7]
+
+
+def test_steps_are_smaller_in_wide_latents(blobs):
+    once = {"max_epochs": 1, "lr_schedule": "constant", "warmup_epochs": 0}
+    narrow, wide = (
+        small(embed_dim=width, lr=1e-3, **once).fit(blobs).net_.history[-1, "lr"]
+        for width in (12, 768)
+    )
+    assert wide < 0.5e-3 < narrow <= 1e-3
+
+
+def test_going_on_lowers_the_learning_rate_as_a_first_fit_does(blobs):
+    estimator = small(
+        embed_dim=768, max_epochs=1, lr=1e-3, lr_schedule="constant", warmup_epochs=0
+    )
+    rate = estimator.fit(blobs).net_.history[-1, "lr"]
+    estimator.partial_fit(blobs)
+    assert estimator.net_.history[-1, "lr"] == pytest.approx(rate, rel=0.3)
+
+
+def test_an_exact_start_is_kept(blobs):
+    rows = blobs[:16]
+    estimator = small(codebook_size=16, max_epochs=None).fit(rows)
+    assert estimator.n_iter_ == 1
+    assert estimator.score(rows) > 1 - 1e-4
+
+
+def test_epochs_that_were_asked_for_are_made_from_an_exact_start_too(blobs):
+    assert small(codebook_size=16, max_epochs=3).fit(blobs[:16]).n_iter_ == 3
+
+
+def test_all_beams_are_clustered_where_there_are_no_more_rows_than_codes(monkeypatch):
+    n_points = []
+
+    def count(points, n_clusters, on_progress):
+        n_points.append(len(points))
+        return points[:n_clusters]
+
+    monkeypatch.setattr("sk_rqvae._initialization.codebooks.progressive_kmeans", count)
+
+    def start(n_rows):
+        quantizer = ResidualQuantizer(
+            [8, 8],
+            4,
+            modes=[QuantizeForwardMode.STE] * 2,
+            n_beams=4,
+            normalize=False,
+            sim_vq=False,
+        )
+        n_points.clear()
+        rows = torch.randn(n_rows, 4, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            initialize_codebooks(quantizer, rows, kmeans_init=True)
+        return n_points[1] / n_rows
+
+    assert start(16) == 4
+    assert start(64) < 4
+
+
+@pytest.mark.parametrize("dim", [2, 64])
+def test_no_other_length_of_random_codes_would_fit_the_points_they_are_nearest_to(dim):
+    points = torch.randn(2000, dim, generator=torch.Generator().manual_seed(0))
+    codes = random_codes(points, 32)
+    others = points[32:]
+    # Whose they are was settled at the codes' own length.
+    at_full_length = codes * (points[:32].norm() / codes.norm())
+    nearest = torch.cdist(others, at_full_length).argmin(1)
+
+    def error(times):
+        return (others - times * codes[nearest]).square().sum()
+
+    assert error(1.0) < min(error(0.95), error(1.05))
+    assert error(1.0) < others.square().sum()
+
+
+def test_random_codes_are_the_points_where_there_are_no_others():
+    points = torch.randn(5, 3)
+    codes = random_codes(points, 8)
+    assert {tuple(row) for row in codes.tolist()} == {
+        tuple(row) for row in points.tolist()
+    }
+
+
+def test_random_codes_of_nothing_are_nothing():
+    assert not random_codes(torch.zeros(20, 3), 4).any()

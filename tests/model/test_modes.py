@@ -1,0 +1,434 @@
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import logsumexp
+from torch.autograd.functional import jacobian
+
+from sk_rqvae import QuantizeForwardMode
+from sk_rqvae._defaults import SINKHORN_EPSILON
+from sk_rqvae._model.commitment import angular_commitment, squared_commitment
+from sk_rqvae._model.distances import squared_distances
+from sk_rqvae._model.gradient_estimators import (
+    gumbel_softmax,
+    rotation_trick,
+    straight_through,
+)
+from sk_rqvae._model.residual_quantizer import ResidualQuantizer
+from sk_rqvae._model.sinkhorn import sinkhorn_prices
+
+MODES = list(QuantizeForwardMode)
+ONE_HALF = torch.tensor(0.5, dtype=torch.float64)
+SEEDS = st.integers(0, 2**16)
+
+
+def draw(seed, *shape):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, dtype=torch.float64, generator=generator)
+
+
+def row_jacobian(estimate, residual, chosen):
+    """The Jacobian of one row's estimate with respect to its residual, float64."""
+    codebook = chosen.unsqueeze(0)
+
+    def of_one_row(row):
+        batch = row.unsqueeze(0), chosen.unsqueeze(0)
+        return estimate(*batch, codebook, ONE_HALF).squeeze(0)
+
+    return jacobian(of_one_row, residual)
+
+
+def rotation_matrix(residual, chosen):
+    """Equation 4 of arXiv:2410.06424 written out: norm ratio times rotation."""
+    e, q = residual / residual.norm(), chosen / chosen.norm()
+    r = (e + q) / (e + q).norm()
+    eye = torch.eye(len(e), dtype=e.dtype)
+    ratio = chosen.norm() / residual.norm()
+    return ratio * (eye - 2 * torch.outer(r, r) + 2 * torch.outer(q, e))
+
+
+def stack(modes, dim, sizes=None, **options):
+    torch.manual_seed(0)
+    quantizer = ResidualQuantizer(
+        sizes or [4] * len(modes),
+        dim,
+        modes=modes,
+        **{"n_beams": 1, "normalize": False, "sim_vq": False} | options,
+    )
+    return quantizer.double()
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=SEEDS, dim=st.integers(1, 6))
+def test_straight_through_has_the_identity_as_its_jacobian(seed, dim):
+    residual, chosen = draw(seed, 2, dim)
+    assert torch.equal(
+        row_jacobian(straight_through, residual, chosen),
+        torch.eye(dim, dtype=torch.float64),
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=SEEDS, dim=st.integers(2, 6), scale=st.sampled_from([1e-3, 1.0, 1e3]))
+def test_the_rotation_trick_has_the_papers_matrix_as_its_jacobian(seed, dim, scale):
+    residual, chosen = draw(seed, 2, dim)
+    chosen = scale * chosen
+    matrix = rotation_matrix(residual, chosen)
+    torch.testing.assert_close(
+        row_jacobian(rotation_trick, residual, chosen), matrix, rtol=1e-9, atol=1e-9
+    )
+    torch.testing.assert_close(matrix @ residual, chosen)
+
+
+def test_the_rotation_trick_keeps_angles_up_to_the_ratio_of_norms():
+    residual, chosen = draw(3, 2, 5)
+    matrix = row_jacobian(rotation_trick, residual, chosen)
+    ratio = chosen.norm() / residual.norm()
+    torch.testing.assert_close(
+        matrix.T @ matrix, ratio**2 * torch.eye(5, dtype=torch.float64)
+    )
+    assert torch.linalg.det(matrix) > 0
+
+
+def test_the_rotation_trick_of_a_residual_without_length_passes_the_identity():
+    chosen = draw(0, 4)
+    zero = torch.zeros(4, dtype=torch.float64)
+    assert torch.equal(
+        row_jacobian(rotation_trick, zero, chosen), torch.eye(4, dtype=torch.float64)
+    )
+    value = rotation_trick(zero[None], chosen[None], chosen[None], ONE_HALF)
+    assert torch.equal(value, chosen[None])
+
+
+def test_the_rotation_trick_of_a_code_without_length_is_finite():
+    residual = draw(0, 4)
+    zero = torch.zeros(4, dtype=torch.float64)
+    assert torch.isfinite(row_jacobian(rotation_trick, residual, zero)).all()
+    value = rotation_trick(residual[None], zero[None], zero[None], ONE_HALF)
+    torch.testing.assert_close(value, zero[None])
+
+
+def test_the_rotation_trick_of_opposite_vectors_reflects():
+    residual = draw(0, 4)
+    chosen = -2 * residual
+    unit = residual / residual.norm()
+    expected = 2 * (torch.eye(4, dtype=torch.float64) - 2 * torch.outer(unit, unit))
+    torch.testing.assert_close(row_jacobian(rotation_trick, residual, chosen), expected)
+
+
+def test_the_rotation_trick_of_equal_vectors_passes_the_identity():
+    residual = draw(0, 4)
+    torch.testing.assert_close(
+        row_jacobian(rotation_trick, residual, residual),
+        torch.eye(4, dtype=torch.float64),
+    )
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_row_of_a_batch_is_estimated_as_it_is_alone(mode):
+    if mode is QuantizeForwardMode.GUMBEL_SOFTMAX:
+        pytest.skip("its noise and its variance are those of the batch")
+    residual, chosen = draw(1, 6, 3), draw(2, 6, 3)
+    together = mode.behaviour.estimate(residual, chosen, chosen, ONE_HALF)
+    alone = [
+        mode.behaviour.estimate(
+            residual[row, None], chosen[row, None], chosen, ONE_HALF
+        )
+        for row in range(6)
+    ]
+    assert together.shape == (6, 3)
+    torch.testing.assert_close(together, torch.cat(alone))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("n_rows", [1, 2])
+def test_a_batch_of_one_keeps_its_shape_and_has_a_finite_gradient(mode, n_rows):
+    residual = draw(1, n_rows, 3).requires_grad_()
+    codebook = draw(2, 5, 3)
+    estimate = mode.behaviour.estimate(residual, codebook[:n_rows], codebook, ONE_HALF)
+    assert estimate.shape == (n_rows, 3)
+    estimate.square().sum().backward()
+    assert torch.isfinite(residual.grad).all()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_mode_of_identical_rows_on_their_code_is_finite(mode, dtype):
+    residual = torch.ones(4, 3, dtype=dtype, requires_grad=True)
+    codebook = torch.ones(2, 3, dtype=dtype)
+    temperature = torch.ones((), dtype=dtype)
+    estimate = mode.behaviour.estimate(
+        residual, residual.detach(), codebook, temperature
+    )
+    estimate.sum().backward()
+    torch.testing.assert_close(estimate, torch.ones(4, 3, dtype=dtype))
+    assert torch.isfinite(residual.grad).all()
+    prices = mode.behaviour.prices
+    if prices is not None:
+        assert torch.isfinite(prices(squared_distances(residual, codebook))).all()
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [
+        QuantizeForwardMode.STE,
+        QuantizeForwardMode.ROTATION_TRICK,
+        QuantizeForwardMode.SINKHORN,
+    ],
+)
+def test_the_value_that_is_passed_on_is_the_chosen_code(mode):
+    residual, chosen = draw(1, 20, 3), draw(2, 20, 3)
+    torch.testing.assert_close(
+        mode.behaviour.estimate(residual, chosen, chosen, ONE_HALF), chosen
+    )
+
+
+def gumbel_weights(residual, chosen, codebook, temperature, seed):
+    """Softmax of ``(logits + Gumbel noise)`` with logits a Gaussian's, in NumPy."""
+    torch.manual_seed(seed)
+    uniform = torch.rand(len(residual), len(codebook), dtype=residual.dtype).numpy()
+    noise = -np.log(-np.log(uniform))
+    r, c, codes = residual.numpy(), chosen.numpy(), codebook.numpy()
+    distances = np.square(r[:, None] - codes).sum(-1)
+    logits = -distances / (2 * np.square(r - c).mean())
+    scores = logits / temperature + noise
+    weights = np.exp(scores - scores.max(1, keepdims=True))
+    return weights / weights.sum(1, keepdims=True)
+
+
+def test_gumbel_softmax_mixes_codes_by_its_formula():
+    residual, codebook = draw(1, 7, 3), draw(2, 5, 3)
+    chosen = codebook[squared_distances(residual, codebook).argmin(1)]
+    weights = gumbel_weights(residual, chosen, codebook, 0.5, seed=9)
+    torch.manual_seed(9)
+    mixed = gumbel_softmax(residual, chosen, codebook, ONE_HALF)
+    np.testing.assert_allclose(mixed.numpy(), weights @ codebook.numpy())
+
+
+def test_gumbel_softmax_has_the_jacobian_of_its_softmax_and_what_that_lacks():
+    """At a temperature of a half, half of the straight-through estimator's."""
+    residual, codebook = draw(1, 1, 3), draw(2, 5, 3)
+    chosen = codebook[squared_distances(residual, codebook).argmin(1)]
+    weights = gumbel_weights(residual, chosen, codebook, 0.5, seed=9)[0]
+    variance = np.square((residual - chosen).numpy()).mean()
+    slopes = -(residual.numpy() - codebook.numpy()) / (variance * 0.5)
+    spread = np.diag(weights) - np.outer(weights, weights)
+    expected = codebook.numpy().T @ spread @ slopes + 0.5 * np.eye(3)
+
+    def of_row(row):
+        torch.manual_seed(9)
+        return gumbel_softmax(row[None], chosen, codebook, ONE_HALF)[0]
+
+    np.testing.assert_allclose(jacobian(of_row, residual[0]).numpy(), expected)
+
+
+def test_gumbel_softmax_lets_all_codes_learn_by_the_true_derivative():
+    residual, codebook = draw(1, 4, 3), draw(2, 5, 3).requires_grad_()
+    chosen = draw(3, 4, 3)
+
+    def of_codebook(codebook):
+        torch.manual_seed(9)
+        return gumbel_softmax(residual, chosen, codebook, ONE_HALF)
+
+    assert torch.autograd.gradcheck(of_codebook, codebook)
+    of_codebook(codebook).sum().backward()
+    assert (codebook.grad.abs().amax(1) > 0).all()
+
+
+def test_cold_gumbel_softmax_gives_the_nearest_code():
+    codebook = 10 * torch.eye(6, dtype=torch.float64)
+    nearest = torch.arange(6).repeat(50)
+    residual = codebook[nearest] + draw(1, 300, 6)
+    zero = torch.zeros((), dtype=torch.float64)
+    mixed = gumbel_softmax(residual, codebook[nearest], codebook, zero)
+    torch.testing.assert_close(mixed, codebook[nearest], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e6])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_gumbel_softmax_of_rows_on_their_codes_is_finite_at_any_scale(scale, sign):
+    codebook = scale * torch.stack([torch.ones(8), sign * 2 * torch.ones(8)])
+    codebook.requires_grad_()
+    residual = codebook.detach().repeat(3, 1).requires_grad_()
+    chosen, one = residual.detach(), torch.ones(())
+    mixed = gumbel_softmax(residual, chosen, codebook, one)
+    torch.testing.assert_close(mixed, chosen, rtol=1e-5, atol=1e-5 * scale)
+    mixed.sum().backward()
+    assert torch.isfinite(residual.grad).all()
+    assert torch.isfinite(codebook.grad).all()
+
+
+def test_warm_gumbel_softmax_chooses_as_the_posterior_would():
+    """Its largest weight falls on a code as often as the code's probability says."""
+    codebook = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+    residual = torch.full((20_000, 1), 0.25, dtype=torch.float64)
+    chosen = torch.zeros_like(residual)
+    torch.manual_seed(0)
+    mixed = gumbel_softmax(
+        residual, chosen, codebook, torch.ones((), dtype=residual.dtype)
+    )
+    # Logits are -d / (2 sigma^2), distances 1/16 and 9/16, and sigma^2 = 1/16.
+    probability = 1 / (1 + np.exp(4))
+    assert (mixed > 0.5).double().mean().item() == pytest.approx(probability, abs=5e-3)
+
+
+def soft_shares(distances):
+    """What fraction of the rows' mass each code has at the prices."""
+    prices = sinkhorn_prices(distances)
+    spread = (distances.mean(1) - distances.amin(1)).mean()
+    weights = torch.softmax((prices - distances) / (SINKHORN_EPSILON * spread), dim=1)
+    return weights.mean(0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=SEEDS,
+    n_codes=st.integers(8, 256),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_sinkhorn_spreads_the_mass_of_a_batch_within_its_tolerance(
+    seed, n_codes, dtype
+):
+    points, codebook = (
+        draw(seed, 512, 8).to(dtype),
+        draw(seed + 1, n_codes, 8).to(dtype),
+    )
+    shares = soft_shares(squared_distances(points, codebook))
+    deviations = (shares * n_codes - 1).abs()
+    assert deviations.max() < 0.2
+    assert deviations.quantile(0.9) < 0.1
+
+
+def solved_prices(distances, n_iterations):
+    """Plain alternating updates, in units of the distances, with mean zero."""
+    d = distances.numpy()
+    epsilon = SINKHORN_EPSILON * (d.mean(1) - d.min(1)).mean()
+    prices = np.zeros(d.shape[1])
+    for _ in range(n_iterations):
+        rows = logsumexp((prices - d) / epsilon, axis=1, keepdims=True)
+        prices = -epsilon * logsumexp(-d / epsilon - rows, axis=0)
+    return prices - prices.mean()
+
+
+@pytest.mark.parametrize("n_codes", [16, 64])
+def test_sinkhorn_finds_the_prices_of_many_more_plain_iterations(n_codes):
+    distances = squared_distances(draw(0, 256, 8), draw(1, n_codes, 8))
+    solution = solved_prices(distances, 200)
+    prices = sinkhorn_prices(distances).numpy()
+    error = np.abs(prices - prices.mean() - solution).max()
+    assert error < 0.05 * np.ptp(solution)
+    assert error < np.abs(solved_prices(distances, 11) - solution).max() / 3
+
+
+def test_sinkhorn_prices_codes_that_are_far_from_all_rows():
+    codebook = torch.cat([draw(1, 60, 8), 100 * draw(2, 4, 8)])
+    distances = squared_distances(draw(0, 512, 8), codebook).float()
+    shares = soft_shares(distances)
+    assert (shares * 64 - 1).abs().max() < 0.2
+
+
+def test_sinkhorn_evens_out_a_code_that_all_rows_are_nearest_to():
+    points = 0.1 * draw(0, 512, 4) + 1
+    codebook = torch.cat([torch.ones(1, 4), 1 + torch.eye(4)]).double()
+    distances = squared_distances(points, codebook)
+    assert (distances.argmin(1) == 0).all()
+    chosen = (distances - sinkhorn_prices(distances)).argmin(1)
+    counts = torch.bincount(chosen, minlength=5)
+    assert (counts / 512 * 5 - 1).abs().max() < 0.3
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-3, 1e6])
+def test_sinkhorn_prices_have_the_units_of_the_distances(scale):
+    distances = squared_distances(draw(0, 64, 4), draw(1, 8, 4))
+    torch.testing.assert_close(
+        sinkhorn_prices(scale * distances), scale * sinkhorn_prices(distances)
+    )
+
+
+@pytest.mark.parametrize("shape", [(1, 8), (3, 8), (8, 1), (1, 1)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_sinkhorn_is_finite_for_any_number_of_rows_and_codes(shape, dtype):
+    for distances in (torch.rand(shape, dtype=dtype), torch.zeros(shape, dtype=dtype)):
+        prices = sinkhorn_prices(distances)
+        assert prices.shape == shape[1:]
+        assert prices.dtype == dtype
+        assert torch.isfinite(prices).all()
+
+
+@pytest.mark.parametrize("n_levels", [1, 2, 3, 6])
+@pytest.mark.parametrize(
+    "mode", [QuantizeForwardMode.STE, QuantizeForwardMode.SINKHORN]
+)
+def test_straight_through_passes_one_identity_around_any_number_of_levels(
+    mode, n_levels
+):
+    quantizer = stack([mode] * n_levels, dim=3)
+    passed = jacobian(lambda z: quantizer(z[None]).passed[0], draw(0, 3))
+    torch.testing.assert_close(passed, torch.eye(3, dtype=torch.float64))
+
+
+def test_the_rotation_trick_turns_what_each_level_sees_onto_its_code():
+    """``d p / d z = I - (I - J_3) (I - J_2) (I - J_1)``."""
+    quantizer = stack([QuantizeForwardMode.ROTATION_TRICK] * 3, dim=3)
+    residual = latent = draw(0, 3)
+    eye = not_passed = torch.eye(3, dtype=torch.float64)
+    vectors = quantizer(latent[None]).vectors[0].detach()
+    for chosen in vectors:
+        not_passed = (eye - rotation_matrix(residual, chosen)) @ not_passed
+        residual = residual - chosen
+    passed = jacobian(lambda z: quantizer(z[None]).passed[0], latent)
+    torch.testing.assert_close(passed, eye - not_passed)
+
+
+def test_groups_of_levels_leave_the_next_group_what_they_did_not_pass():
+    """``d p / d z = I - (I - J_2) (I - J_1)``, with the modes' own matrices."""
+    modes = [QuantizeForwardMode.ROTATION_TRICK] * 2 + [QuantizeForwardMode.STE]
+    latent = draw(0, 3)
+    passed = jacobian(lambda z: stack(modes, dim=3)(z[None]).passed[0], latent)
+    torch.testing.assert_close(passed, torch.eye(3, dtype=torch.float64))
+
+
+def test_a_straight_through_level_ends_the_stack_with_the_identity():
+    modes = [QuantizeForwardMode.ROTATION_TRICK, QuantizeForwardMode.STE]
+    quantizer = stack(modes, dim=3)
+    passed = jacobian(lambda z: quantizer(z[None]).passed[0], draw(0, 3))
+    torch.testing.assert_close(passed, torch.eye(3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_gradient_of_a_sum_reaches_the_vectors_that_were_chosen(mode):
+    quantizer = stack([mode] * 2, dim=3)
+    quantized = quantizer(draw(0, 5, 3))
+    quantized.total.sum().backward()
+    for level, codes in zip(quantizer.levels, quantized.codes.T, strict=True):
+        counts = torch.bincount(codes, minlength=level.size).double()
+        torch.testing.assert_close(level.table.grad, counts.unsqueeze(1).expand(-1, 3))
+
+
+def test_a_mode_equals_its_string_and_survives_a_pickle():
+    for mode in MODES:
+        assert mode == mode.value
+        assert QuantizeForwardMode(mode.value) is mode
+        assert pickle.loads(pickle.dumps(mode)) is mode
+
+
+def test_the_commitment_of_the_rotation_trick_turns_and_does_not_stretch():
+    latents, chosen = draw(1, 6, 4).requires_grad_(), draw(2, 6, 4)
+    angular_commitment(latents, chosen).backward()
+    along = (latents.grad * latents).sum(1).detach()
+    torch.testing.assert_close(along, torch.zeros(6, dtype=along.dtype))
+    turned = (latents - 1e-3 * latents.grad).detach()
+    before = torch.cosine_similarity(latents, chosen)
+    assert (torch.cosine_similarity(turned, chosen) > before).all()
+
+
+@given(SEEDS)
+def test_turning_removes_no_more_than_the_squared_distance(seed):
+    latents, chosen = draw(seed, 6, 4), draw(seed + 1, 6, 4)
+    squared = squared_commitment(latents, chosen)
+    assert 0 <= angular_commitment(latents, chosen) <= squared * (1 + 1e-6)

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import small
+from sklearn.exceptions import NotFittedError
+
+import sk_rqvae
+from sk_rqvae.datasets import load_wordnet_nouns
+
+_NEAR = 1e-5
+
+
+@pytest.fixture(scope="session")
+def onnxruntime():
+    pytest.importorskip("onnxscript", reason="to_onnx needs the extra onnx")
+    return pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+
+
+@pytest.fixture(scope="session")
+def session(onnxruntime):
+    """Open an ONNX file on one CPU thread."""
+
+    def open_file(path):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        return onnxruntime.InferenceSession(
+            path, options, providers=["CPUExecutionProvider"]
+        )
+
+    return open_file
+
+
+@pytest.fixture(scope="module")
+def nouns():
+    return load_wordnet_nouns().data
+
+
+@pytest.fixture(scope="module")
+def trained(nouns):
+    return small(codebook_size=128, embed_dim=32, max_epochs=2, hidden_dims=(64,)).fit(
+        nouns[:2000]
+    )
+
+
+@pytest.fixture(scope="module")
+def encoder(trained, session, tmp_path_factory):
+    path = tmp_path_factory.mktemp("onnx") / "encoder.onnx"
+    trained.to_onnx(path)
+    assert [file.name for file in path.parent.iterdir()] == ["encoder.onnx"]
+    return session(path)
+
+
+def costs(model, X, codes):
+    """Error of each row under its codes, plus the price of the ID if it has one."""
+    from torch import from_numpy, no_grad
+
+    from sk_rqvae._training.auction import id_keys, look_up
+
+    module = model.net_.module_
+    with no_grad():
+        rows = module.standardize(from_numpy(X).double())
+        decoded = module.reconstruct(from_numpy(codes))
+        errors = module.row_losses(rows, decoded).double()
+        prices = look_up(module.price_list(), id_keys(from_numpy(codes)))
+    return (errors + prices).numpy()
+
+
+@pytest.mark.slow
+def test_onnxruntime_gives_the_codes_of_transform(trained, encoder, nouns):
+    assert len(trained.net_.module_.prices) > 0
+    expected = trained.transform(nouns)
+    codes = encoder.run(["codes"], {"rows": nouns})[0]
+    assert codes.dtype == np.int64
+    differ = (codes != expected).any(axis=1)
+    assert differ.mean() <= 1e-4
+    ours = costs(trained, nouns[differ], expected[differ])
+    theirs = costs(trained, nouns[differ], codes[differ])
+    np.testing.assert_allclose(theirs, ours, rtol=_NEAR)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_rows", [0, 1, 3, 257])
+def test_any_number_of_rows_is_encoded(trained, encoder, nouns, n_rows):
+    codes = encoder.run(None, {"rows": nouns[:n_rows]})[0]
+    assert codes.shape == (n_rows, 3)
+    if n_rows:
+        np.testing.assert_array_equal(codes, trained.transform(nouns[:n_rows]))
+
+
+@pytest.mark.slow
+def test_names_and_types_say_what_goes_in_and_out(encoder):
+    (rows,), (codes,) = encoder.get_inputs(), encoder.get_outputs()
+    assert (rows.name, rows.type) == ("rows", "tensor(float)")
+    assert rows.shape[1:] == [384]
+    assert (codes.name, codes.type) == ("codes", "tensor(int64)")
+    assert isinstance(rows.shape[0], str)
+
+
+@pytest.mark.slow
+def test_the_decoder_gives_the_rows_of_inverse_transform(blobs, session, tmp_path):
+    X = np.column_stack([50 + 9 * blobs, blobs[:, :3] > 0]).astype(np.float32)
+    model = small(n_cat_features=3).fit(X)
+    codes = model.transform(X)
+    model.to_onnx(tmp_path / "decoder.onnx", decoder=True)
+    graph = session(tmp_path / "decoder.onnx")
+    for n_rows in (1, len(X)):
+        rows = graph.run(["rows"], {"codes": codes[:n_rows]})[0]
+        assert rows.dtype == np.float32
+        np.testing.assert_allclose(
+            rows, model.inverse_transform(codes[:n_rows]), rtol=1e-5, atol=1e-5
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n_beams": 1, "codebook_normalize": True, "activation": "gelu"},
+        {"rerank": False, "codebook_sim_vq": True, "codebook_size": [4, 8, 16]},
+        {"n_layers": 1, "linear_path": False, "hidden_dims": ()},
+    ],
+)
+def test_every_kind_of_model_is_exported(blobs, session, tmp_path, changes):
+    model = small(max_epochs=2, **changes).fit(blobs)
+    model.to_onnx(tmp_path / "encoder.onnx")
+    codes = session(tmp_path / "encoder.onnx").run(None, {"rows": blobs})[0]
+    assert (codes == model.transform(blobs)).all(axis=1).mean() > 0.99
+
+
+@pytest.mark.slow
+def test_the_file_does_not_tell_where_it_was_made(blobs, onnxruntime, tmp_path):
+    small(max_epochs=1).fit(blobs).to_onnx(tmp_path / "encoder.onnx")
+    content = (tmp_path / "encoder.onnx").read_bytes()
+    assert b".py" not in content
+    assert str(Path(sk_rqvae.__file__).parent).encode() not in content
+
+
+@pytest.mark.slow
+def test_export_leaves_the_model_as_it_was(blobs, onnxruntime, tmp_path):
+    model = small(max_epochs=1).fit(blobs)
+    codes = model.transform(blobs)
+    model.to_onnx(tmp_path / "encoder.onnx")
+    np.testing.assert_array_equal(model.transform(blobs), codes)
+    assert model.partial_fit(blobs).n_iter_ == 2
+
+
+def test_an_unfitted_transformer_is_not_exported(tmp_path):
+    with pytest.raises(NotFittedError):
+        small().to_onnx(tmp_path / "model.onnx")
+
+
+def test_a_missing_extra_is_named(fitted, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ImportError, match=r"pip install 'sk-rqvae\[onnx\]'"):
+        fitted.to_onnx(tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import assert_same_model, small
+from hypothesis import given
+from hypothesis import strategies as st
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    EpochScoring,
+    Freezer,
+    GradientNormClipping,
+    LRScheduler,
+    ProgressBar,
+    TrainEndCheckpoint,
+)
+
+from sk_rqvae._sklearn import progress_bars
+from sk_rqvae._sklearn.callbacks import HAS_CALLBACKS, CallbackSupportMixin
+from sk_rqvae._sklearn.tasks import FitTasks
+
+
+class Counter(Callback):
+    """Count the calls of every hook."""
+
+    def __init__(self):
+        self.counts = {}
+
+    def _count(self, hook):
+        self.counts[hook] = self.counts.get(hook, 0) + 1
+
+    def on_train_begin(self, net, **kwargs):
+        self._count("train begin")
+
+    def on_train_end(self, net, **kwargs):
+        self._count("train end")
+
+    def on_epoch_begin(self, net, **kwargs):
+        self._count("epoch begin")
+
+    def on_epoch_end(self, net, **kwargs):
+        self._count("epoch end")
+        assert net.history[-1, "train_loss"] > 0
+
+    def on_batch_begin(self, net, batch, training, **kwargs):
+        self._count("batch begin")
+
+    def on_batch_end(self, net, batch, training, loss, y_pred, **kwargs):
+        self._count("batch end")
+        assert loss.ndim == 0
+
+    def on_grad_computed(self, net, named_parameters, **kwargs):
+        assert dict(named_parameters)
+        self._count("gradients")
+
+
+def test_every_hook_of_a_skorch_callback_runs(blobs):
+    counter = Counter()
+    small(max_epochs=3, batch_size=200, callbacks=[counter]).fit(blobs)
+    assert counter.counts == {
+        "train begin": 1,
+        "epoch begin": 3,
+        "batch begin": 9,
+        "gradients": 9,
+        "batch end": 9,
+        "epoch end": 3,
+        "train end": 1,
+    }
+
+
+def test_callbacks_run_in_partial_fit_too(blobs):
+    counter = Counter()
+    small(callbacks=[counter]).partial_fit(blobs)
+    assert counter.counts["epoch end"] == 1
+
+
+def explained(net, X, y=None):
+    return float(1 - net.history[-1, "train_reconstruction"])
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        EarlyStopping(monitor="train_loss"),
+        ("early_stopping", EarlyStopping(monitor="valid_loss")),
+        ("lr_schedule", LRScheduler(policy="ExponentialLR", gamma=0.9)),
+        EarlyStopping,
+        GradientNormClipping(1.0),
+        Freezer("decoder.*"),
+        LRScheduler(policy="StepLR", step_size=2),
+        EpochScoring(explained, name="explained", use_caching=False),
+        ProgressBar(detect_notebook=False),
+    ],
+    ids=lambda callback: str(callback)[:40],
+)
+def test_callbacks_of_skorch_work(blobs, callback):
+    estimator = small(early_stopping=True, callbacks=[callback]).fit(blobs)
+    assert estimator.transform(blobs).shape == (600, 3)
+    assert estimator.net_.callbacks_ == []
+
+
+def test_a_score_of_a_callback_is_in_the_history(blobs):
+    scoring = EpochScoring(
+        explained, name="explained", use_caching=False, on_train=True
+    )
+    history = small(callbacks=[scoring]).fit(blobs).net_.history
+    assert history[-1, "explained"] == explained(small().fit(blobs).net_, None)
+
+
+def test_gradient_clipping_reaches_the_gradients(blobs):
+    norms = []
+
+    class Watch(Callback):
+        def on_grad_computed(self, net, named_parameters, **kwargs):
+            squares = [p.grad.square().sum() for _, p in named_parameters]
+            norms.append(float(torch.stack(squares).sum().sqrt()))
+
+    small(callbacks=[GradientNormClipping(1e-3), Watch()]).fit(blobs)
+    assert max(norms) <= 1.001e-3
+
+
+def test_a_frozen_part_stays_as_it_started(blobs):
+    start = small(max_epochs=1, lr=1e-30, weight_decay=0).fit(blobs)
+    frozen = small(callbacks=[Freezer("decoder.*")]).fit(blobs)
+    mine, theirs = frozen.net_.module_, start.net_.module_
+    moved = [
+        (getattr(mine, part).linear.weight - getattr(theirs, part).linear.weight)
+        .abs()
+        .max()
+        .item()
+        for part in ("decoder", "encoder")
+    ]
+    assert moved[0] < 1e-6
+    assert moved[1] > 1e-3
+
+
+@pytest.mark.parametrize("kind", [Checkpoint, TrainEndCheckpoint])
+def test_a_checkpoint_writes_weights_that_can_be_read(blobs, tmp_path, kind):
+    options = {"monitor": None} if kind is Checkpoint else {}
+    checkpoint = kind(dirname=str(tmp_path), **options)
+    estimator = small(callbacks=[checkpoint]).fit(blobs)
+    (file,) = tmp_path.glob("*params.pt")
+    weights = torch.load(file, weights_only=True)
+    for name, value in weights.items():
+        if not name.startswith("price"):
+            assert torch.equal(value, estimator.net_.module_.state_dict()[name]), name
+
+
+def test_the_callbacks_of_one_fit_are_not_kept_for_the_next(blobs):
+    counter = Counter()
+    estimator = small(callbacks=[counter], max_epochs=1).fit(blobs)
+    estimator.set_params(callbacks=None).partial_fit(blobs)
+    assert counter.counts["train end"] == 1
+
+
+needs_sklearn_callbacks = pytest.mark.skipif(
+    not HAS_CALLBACKS, reason="scikit-learn has no callbacks before 1.9"
+)
+
+
+class Tasks:
+    """A callback of scikit-learn that keeps what it is told."""
+
+    def __init__(self, stop_after=None):
+        self.stop_after = stop_after
+        self.log = []
+        self.scores = []
+
+    def setup(self, estimator, context):
+        self.log.append("setup")
+
+    def teardown(self, estimator, context):
+        self.log.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context):
+        self.log.append(f"begin {context.task_name}")
+
+    def on_fit_task_end(self, estimator, context, *, X, y, fitted_estimator):
+        self.log.append(f"end {context.task_name}")
+        if fitted_estimator is not None and context.task_name == "epoch":
+            self.scores.append(fitted_estimator.score(X))
+        return len(self.scores) == self.stop_after
+
+
+@needs_sklearn_callbacks
+def test_scikit_learns_callbacks_hear_of_every_part_and_epoch(blobs):
+    tasks = Tasks()
+    small(max_epochs=2).set_callbacks(tasks).fit(blobs)
+    epoch = ["begin epoch", "end epoch"]
+    training = ["begin training", *epoch, *epoch, "end training"]
+    step = ["begin step", "end step"]
+    set_up = ["begin set-up", *4 * step, "end set-up"]
+    separation = ["begin separation", *2 * step, "end separation"]
+    fit = ["begin fit", *set_up, *training, *separation, "end fit"]
+    assert tasks.log == ["setup", *fit, "teardown"]
+
+
+@needs_sklearn_callbacks
+def test_training_that_goes_on_has_no_set_up(blobs):
+    tasks = Tasks()
+    model = small(max_epochs=1, separate_ids=False, warm_start=True).fit(blobs)
+    model.set_callbacks(tasks).fit(blobs)
+    epoch = ["begin epoch", "end epoch"]
+    fit = ["begin fit", "begin training", *epoch, "end training", "end fit"]
+    assert tasks.log == ["setup", *fit, "teardown"]
+
+
+@needs_sklearn_callbacks
+@given(
+    shares=st.lists(st.floats(0, 3), max_size=30),
+    total=st.floats(0.5, 1000),
+)
+def test_every_step_of_a_part_ends_whatever_was_told(shares, total):
+    class Watched(CallbackSupportMixin):
+        pass
+
+    tasks = Tasks()
+    watched = Watched().set_callbacks(tasks)
+    context = watched._init_callback_context(max_subtasks=1)
+    fit = FitTasks(watched, context, {"X": None, "y": None}, adopt=None)
+    with fit.steps("part", total) as advance:
+        for share in shares:
+            advance(share)
+    begun = tasks.log.count("begin step")
+    assert begun == tasks.log.count("end step")
+    assert 1 <= begun <= 100
+    assert tasks.log[-1] == "end part"
+
+
+@needs_sklearn_callbacks
+def test_scikit_learns_callbacks_get_the_estimator_as_it_is_so_far(blobs):
+    tasks = Tasks()
+    estimator = small(max_epochs=2, lr=1e-30, separate_ids=False)
+    estimator.set_callbacks(tasks).fit(blobs)
+    assert tasks.scores == pytest.approx([estimator.score(blobs)] * 2, abs=1e-3)
+
+
+@needs_sklearn_callbacks
+def test_looking_at_the_estimator_during_fit_does_not_change_the_fit(blobs):
+    watched = small().set_callbacks(Tasks()).fit(blobs)
+    assert_same_model(watched, small().fit(blobs))
+
+
+@needs_sklearn_callbacks
+def test_a_callback_of_scikit_learn_can_stop_training(blobs):
+    estimator = small(max_epochs=20).set_callbacks(Tasks(stop_after=3)).fit(blobs)
+    assert estimator.n_iter_ == 3
+
+
+@needs_sklearn_callbacks
+def test_scikit_learns_callbacks_are_torn_down_after_a_failure(blobs):
+    class Fails(Callback):
+        def on_epoch_begin(self, net, **kwargs):
+            raise RuntimeError("no")
+
+    tasks = Tasks()
+    estimator = small(callbacks=[Fails()]).set_callbacks(tasks)
+    before = set(vars(estimator))
+    with pytest.raises(RuntimeError, match="no"):
+        estimator.fit(blobs)
+    assert tasks.log[-1] == "teardown"
+    assert set(vars(estimator)) == before
+
+
+@needs_sklearn_callbacks
+def test_the_progress_bar_of_scikit_learn_shows_the_parts(blobs, capsys):
+    pytest.importorskip("rich")
+    from sklearn.callback import ProgressBar as SklearnProgressBar
+
+    small(max_epochs=2).set_callbacks(SklearnProgressBar()).fit(blobs)
+    out = capsys.readouterr().out
+    for part in ("fit", "set-up", "training", "separation"):
+        (line,) = [line for line in out.splitlines() if f" - {part}" in line]
+        assert "RQVAETransformer" in line
+        assert "100%" in line
+
+
+@needs_sklearn_callbacks
+def test_where_scikit_learns_callbacks_are_set_no_bars_are_drawn(blobs, monkeypatch):
+    class Silent(Tasks):
+        def on_fit_task_end(self, estimator, context):
+            pass
+
+    monkeypatch.setattr(progress_bars, "_has_terminal", lambda: pytest.fail("asked"))
+    small(max_epochs=1, verbose=1).set_callbacks(Silent()).fit(blobs)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from email.message import Message
+from importlib.metadata import PackageNotFoundError
+
+import pytest
+from conftest import small
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import estimator_html_repr
+
+from sk_rqvae import RQVAETransformer, SemanticIDIndex
+from sk_rqvae._sklearn import doc_link
+
+SITE = "https://docs.example/stable/"
+PAGE = "https://docs.example/stable/generated/sk_rqvae.RQVAETransformer.html"
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """Let the installed package have these project URLs."""
+
+    def publish(*urls):
+        found = Message()
+        for url in urls:
+            found["Project-URL"] = url
+        monkeypatch.setattr(doc_link, "metadata", lambda name: found)
+
+    monkeypatch.delenv("SK_RQVAE_DOCS_URL", raising=False)
+    publish()
+    return publish
+
+
+def test_the_html_form_links_to_the_page_of_the_class(published, monkeypatch, fitted):
+    monkeypatch.setenv("SK_RQVAE_DOCS_URL", SITE)
+    for estimator in (RQVAETransformer(), fitted):
+        assert f'href="{PAGE}"' in estimator_html_repr(estimator)
+    index = estimator_html_repr(SemanticIDIndex())
+    assert 'href="https://docs.example/stable/generated/sk_rqvae.Semantic' in index
+
+
+def test_the_link_is_there_inside_a_pipeline_too(published, monkeypatch):
+    monkeypatch.setenv("SK_RQVAE_DOCS_URL", SITE)
+    pipe = make_pipeline(StandardScaler(), small())
+    assert f'href="{PAGE}"' in estimator_html_repr(pipe)
+
+
+def test_the_site_is_the_one_that_the_package_names(published):
+    published("Source, https://code.example", f"Documentation, {SITE}")
+    assert RQVAETransformer()._get_doc_link() == PAGE
+
+
+def test_the_environment_comes_before_the_package(published, monkeypatch):
+    published("Documentation, https://other.example")
+    monkeypatch.setenv("SK_RQVAE_DOCS_URL", SITE)
+    assert RQVAETransformer()._get_doc_link() == PAGE
+
+
+def test_there_is_no_link_where_no_site_is_known(published, fitted):
+    published("Source, https://code.example")
+    assert fitted._get_doc_link() == ""
+    assert "sk_rqvae.RQVAETransformer.html" not in estimator_html_repr(fitted)
+
+
+def test_there_is_no_link_where_the_package_is_not_installed(published, monkeypatch):
+    def not_installed(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(doc_link, "metadata", not_installed)
+    assert RQVAETransformer()._get_doc_link() == ""
+
+
+def test_a_class_of_somebody_else_is_not_linked_to_our_pages(published, monkeypatch):
+    class Mine(RQVAETransformer):
+        pass
+
+    monkeypatch.setenv("SK_RQVAE_DOCS_URL", SITE)
+    assert Mine()._get_doc_link() == ""

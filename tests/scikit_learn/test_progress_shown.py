@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+from conftest import assert_same_model, small
+from skorch.callbacks import Callback
+
+from sk_rqvae import RQVAEModule, RQVAETransformer
+from sk_rqvae._sklearn.progress_bars import bars_asked_for
+from sk_rqvae._training import fit as fit_module
+from sk_rqvae.cli import main
+
+pytest.importorskip("pty")
+
+from terminal import terminal_as
+
+
+class WaitForBar(Callback):
+    """Hold training up until its bar has been drawn."""
+
+    def __init__(self, wait):
+        self.wait = wait
+
+    def on_epoch_end(self, net, **kwargs):
+        self.wait()
+
+
+def test_fit_shows_its_epochs(blobs, wait_for_bar, capsys):
+    options = {"max_epochs": 3, "callbacks": [WaitForBar(wait_for_bar)]}
+    with terminal_as("stderr") as terminal:
+        watched = small(verbose=1, **options).fit(blobs)
+    assert "training" in terminal.written
+    assert "epoch 1/3, reconstruction 0." in terminal.written
+    assert_same_model(watched, small(max_epochs=3).fit(blobs))
+    assert len(capsys.readouterr().out.splitlines()) == 5
+
+
+def test_epochs_are_counted_from_the_start_of_this_training(
+    blobs, fitted, wait_for_bar
+):
+    model = small(warm_start=True, max_epochs=1).fit(blobs)
+    model.set_params(verbose=1, max_epochs=2, callbacks=[WaitForBar(wait_for_bar)])
+    with terminal_as("stderr") as terminal:
+        model.fit(blobs)
+    assert "epoch 1/2" in terminal.written
+
+
+def test_a_loss_without_a_reconstruction_has_a_bar_too(blobs, wait_for_bar):
+    class Mine(RQVAEModule):
+        def compute_loss(self, output):
+            loss = self.reconstruction_loss(output.inputs, output.reconstruction)
+            return {"mine": loss}
+
+    options = {"max_epochs": 2, "callbacks": [WaitForBar(wait_for_bar)]}
+    with terminal_as("stderr") as terminal:
+        small(verbose=1, module=Mine, **options).fit(blobs)
+    assert "epoch 1/2" in terminal.written
+
+
+@pytest.mark.parametrize(
+    ("work", "doing"),
+    [
+        ("location_and_scale", "set-up"),
+        ("initialize_quantizer", "set-up"),
+        ("price_shared_ids", "separation"),
+    ],
+)
+def test_fit_shows_what_comes_before_and_after_the_epochs(
+    blobs, wait_for_bar, monkeypatch, work, doing
+):
+    original = getattr(fit_module, work)
+
+    def slow(*args, **kwargs):
+        wait_for_bar()
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(fit_module, work, slow)
+    with terminal_as("stderr") as terminal:
+        small(max_epochs=1, verbose=1).fit(blobs)
+    assert doing in terminal.written
+
+
+def test_the_parts_of_a_fit_are_done_when_they_are_over(blobs, bars):
+    with terminal_as("stderr"), bars_asked_for():
+        small(max_epochs=2).fit(blobs)
+    assert [(bar.doing, bar.total) for bar in bars] == [
+        ("set-up", 4),
+        ("training", 2),
+        ("separation", 2),
+    ]
+    assert bars[1].note.startswith("epoch 2/2, reconstruction 0.")
+    set_up, training, separation = (bar.n_done for bar in bars)
+    assert set_up == pytest.approx(4)
+    assert training == 2
+    assert 1 < separation < 2.001
+
+
+def test_transforms_show_how_far_they_are(fitted, blobs, bars):
+    with terminal_as("stderr"), bars_asked_for():
+        fitted.inverse_transform(fitted.transform(blobs))
+        fitted.report(blobs)
+    assert [(bar.doing, bar.total) for bar in bars] == [
+        ("transforming", 600),
+        ("reconstructing", 600),
+        ("transforming", 600),
+        ("scoring", 1800),
+    ]
+    assert [bar.n_done for bar in bars] == [600, 600, 600, 1800]
+
+
+def test_transforms_are_quiet_by_default(fitted, blobs, bars):
+    with terminal_as("stderr"):
+        fitted.inverse_transform(fitted.transform(blobs))
+    assert bars == []
+
+
+# The command line
+
+
+@pytest.fixture
+def folder(blobs, fitted, tmp_path, monkeypatch):
+    """Where there are a matrix and a model that was saved with `verbose`."""
+    np.save(tmp_path / "items.npy", blobs)
+    np.savetxt(tmp_path / "items.csv", blobs, delimiter=",")
+    copy.copy(fitted).set_params(verbose=1).save_pretrained(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+
+
+QUICK = "--max-epochs=2 --hidden-dims=4 --codebook-size=8 --device=cpu"
+
+
+@pytest.mark.parametrize(
+    ("command", "doing"),
+    [
+        (f"fit items.npy -o new {QUICK}", ["set-up", "training", "separation"]),
+        (
+            f"fit items.csv -o new {QUICK}",
+            ["reading", "set-up", "training", "separation"],
+        ),
+        ("transform model items.npy -o ids.csv", ["transforming"]),
+        ("transform model items.csv -o ids.csv", ["transforming"]),
+        ("transform model items.csv", ["transforming"]),
+        ("report model items.npy", ["transforming", "scoring"]),
+    ],
+)
+def test_the_program_shows_what_takes_long(folder, bars, capsys, command, doing):
+    with terminal_as("stderr") as terminal:
+        assert main(command.split()) == 0
+    assert [bar.doing for bar in bars] == doing
+    assert terminal.written == ""
+    assert "train_loss" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [f"fit items.npy -o new {QUICK}", "transform model items.npy -o ids.csv"],
+)
+def test_the_program_says_nothing_to_a_pipe(folder, bars, capfd, command):
+    assert main(command.split()) == 0
+    assert bars == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_ids_on_a_terminal_have_no_bar_among_them(folder, bars):
+    with terminal_as("stderr"), terminal_as("stdout") as terminal:
+        assert main(["transform", "model", "items.npy"]) == 0
+    assert bars == []
+    assert terminal.written.startswith("item_id,level_1,level_2,level_3")
+
+
+def test_ids_of_csv_are_counted_while_they_are_made(folder, wait_for_bar, monkeypatch):
+    transform = RQVAETransformer.transform
+
+    def slow(model, X):
+        codes = transform(model, X)
+        wait_for_bar()
+        return codes
+
+    monkeypatch.setattr(RQVAETransformer, "transform", slow)
+    monkeypatch.setattr("sk_rqvae.cli._csv.ROWS_AT_ONCE", 300)
+    with terminal_as("stderr") as terminal:
+        assert main(["transform", "model", "items.csv", "-o", "ids.csv"]) == 0
+    assert "300 rows" in terminal.written

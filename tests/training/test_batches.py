@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sk_rqvae._inference.blocks import map_rows
+from sk_rqvae._training.batches import (
+    Batches,
+    StreamedRows,
+    narrow,
+    resident_rows,
+    run_length,
+)
+
+CPU = torch.device("cpu")
+N_ROWS = st.integers(1, 1200)
+BATCH_SIZES = st.integers(1, 1500)
+
+
+def to_float(rows):
+    return rows.float()
+
+
+def numbered(n_rows, dtype=np.float32):
+    """Rows that say in both columns which they are."""
+    return np.arange(n_rows, dtype=dtype)[:, None] * np.array([1, -1], dtype=dtype)
+
+
+def both_kinds(rows):
+    return [resident_rows(rows, to_float, CPU), StreamedRows(rows, to_float, CPU)]
+
+
+def drawn(dataset, batch_size, *, shuffle, seed=0):
+    torch.manual_seed(seed)
+    return list(dataset.batches(batch_size, shuffle=shuffle))
+
+
+@settings(max_examples=40, deadline=None)
+@given(n_rows=N_ROWS, batch_size=BATCH_SIZES, shuffle=st.booleans())
+def test_an_epoch_has_every_row_once_in_full_batches(n_rows, batch_size, shuffle):
+    for dataset in both_kinds(numbered(n_rows)):
+        assert len(dataset) == n_rows
+        batches = drawn(dataset, batch_size, shuffle=shuffle)
+        assert all(len(batch) == batch_size for batch in batches[:-1])
+        assert 0 < len(batches[-1]) <= batch_size
+        rows = torch.cat(batches)
+        assert rows.dtype == torch.float32
+        assert torch.equal(rows[:, 0], -rows[:, 1])
+        numbers = rows[:, 0] if not shuffle else rows[:, 0].sort().values
+        assert torch.equal(numbers, torch.arange(n_rows, dtype=torch.float32))
+
+
+def test_an_epoch_of_many_pools_has_every_row_once():
+    n_rows = 40_000
+    dataset = StreamedRows(numbered(n_rows), to_float, CPU)
+    batches = drawn(dataset, 1000, shuffle=True)
+    assert [len(batch) for batch in batches] == [1000] * 40
+    numbers = torch.cat(batches)[:, 0].sort().values
+    assert torch.equal(numbers, torch.arange(n_rows, dtype=torch.float32))
+
+
+@settings(max_examples=15, deadline=None)
+@given(n_rows=st.integers(1, 600), data=st.data())
+def test_a_part_of_the_rows_has_each_of_them_once(n_rows, data):
+    whole = StreamedRows(numbered(n_rows), to_float, CPU)
+    n_runs = len(whole.runs)
+    mask = data.draw(st.lists(st.booleans(), min_size=n_runs, max_size=n_runs))
+    runs = np.flatnonzero([*mask[:-1], True])
+    part = StreamedRows(numbered(n_rows), to_float, CPU, runs)
+    rest = StreamedRows(
+        numbered(n_rows), to_float, CPU, np.setdiff1d(np.arange(n_runs), runs)
+    )
+    numbers = [
+        torch.cat(drawn(rows, 7, shuffle=True))[:, 0] if len(rows) else torch.empty(0)
+        for rows in (part, rest)
+    ]
+    assert [len(each) for each in numbers] == [len(part), len(rest)]
+    assert torch.equal(
+        torch.cat(numbers).sort().values, torch.arange(n_rows, dtype=torch.float32)
+    )
+
+
+def test_resident_rows_can_be_a_part_in_any_order():
+    index = np.array([5, 1, 3])
+    rows = resident_rows(numbered(9), to_float, CPU, index).rows
+    assert rows[:, 0].tolist() == [5, 1, 3]
+
+
+@pytest.mark.parametrize("kind", [0, 1], ids=["resident", "streamed"])
+def test_every_epoch_has_another_order_and_one_seed_the_same(kind):
+    dataset = both_kinds(numbered(500))[kind]
+    torch.manual_seed(0)
+    first = torch.cat(list(dataset.batches(100, shuffle=True)))
+    second = torch.cat(list(dataset.batches(100, shuffle=True)))
+    assert not torch.equal(first, second)
+    assert torch.equal(first, torch.cat(drawn(dataset, 100, shuffle=True)))
+
+
+@pytest.mark.parametrize("kind", [0, 1], ids=["resident", "streamed"])
+def test_shuffled_batches_are_drawn_from_all_over_the_matrix(kind):
+    dataset = both_kinds(numbered(8000))[kind]
+    for batch in drawn(dataset, 1000, shuffle=True):
+        quarters = torch.bincount((batch[:, 0] / 2000).long(), minlength=4)
+        assert quarters.min() > 150
+
+
+@pytest.mark.parametrize("count", [1, 10, 100, 10_000])
+def test_a_sample_has_different_rows_and_about_as_many_as_asked(count):
+    for dataset in both_kinds(numbered(1000)):
+        torch.manual_seed(0)
+        numbers = dataset.sample(count)[:, 0]
+        assert len(torch.unique(numbers)) == len(numbers)
+        expected = min(count, 1000)
+        assert expected <= len(numbers) < expected + run_length(1000)
+
+
+def test_samples_differ_from_call_to_call():
+    for dataset in both_kinds(numbered(1000)):
+        torch.manual_seed(0)
+        assert set(dataset.sample(50)[:, 0].tolist()) != set(
+            dataset.sample(50)[:, 0].tolist()
+        )
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 63, 64, 65, 1000, 10**9])
+def test_runs_are_many_enough_to_shuffle_and_long_enough_to_read(n_rows):
+    length = run_length(n_rows)
+    assert 1 <= length <= 256
+    assert n_rows / length >= min(n_rows, 64)
+
+
+def test_batches_iterate_again_and_again():
+    batches = Batches(both_kinds(numbered(10))[0], 4)
+    assert [len(batch) for batch in batches] == [4, 4, 2]
+    assert [len(batch) for batch in batches] == [4, 4, 2]
+
+
+def read_only(rows):
+    rows = rows.copy()
+    rows.setflags(write=False)
+    return rows
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        numbered(70, np.float16),
+        numbered(70, np.float64),
+        numbered(70, np.int8),
+        numbered(70, np.int64),
+        numbered(70, ">f4"),
+        numbered(70)[::-1],
+        np.asfortranarray(numbered(70)),
+        numbered(140)[::2, ::-1],
+        read_only(numbered(70)),
+    ],
+    ids=[
+        "float16",
+        "float64",
+        "int8",
+        "int64",
+        "big-endian",
+        "negative strides",
+        "Fortran order",
+        "strided",
+        "read-only",
+    ],
+)
+def test_any_layout_and_dtype_gives_the_same_numbers(rows):
+    expected = torch.from_numpy(np.array(rows, dtype=np.float64)).float()
+    for dataset in both_kinds(rows):
+        assert torch.equal(torch.cat(drawn(dataset, 16, shuffle=False)), expected)
+
+
+def test_narrowing_always_copies():
+    rows = numbered(5)
+    copy = narrow(rows)
+    assert copy.dtype == rows.dtype
+    assert not np.shares_memory(rows, copy)
+    assert copy.flags.writeable
+
+
+def test_large_integers_are_standardised_before_they_lose_digits():
+    rows = np.array([[2**60, 0], [2**60 + 1024, 1]])
+
+    def standardize(block):
+        assert block.dtype == torch.float64
+        return (block - 2**60).float()
+
+    for dataset in (
+        resident_rows(rows, standardize, CPU),
+        StreamedRows(rows, standardize, CPU),
+    ):
+        assert dataset.sample(2).max() == 1024
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 255, 256, 257, 600])
+def test_blocks_cover_every_row_at_one_shape(n_rows):
+    rows, shapes = numbered(n_rows), set()
+
+    def double(block):
+        shapes.add(tuple(block.shape))
+        return 2 * block
+
+    out = map_rows(double, rows, np.empty_like(rows), CPU)
+    np.testing.assert_array_equal(out, 2 * rows)
+    assert len(shapes) == min(1, n_rows)

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from conftest import small
+
+from sk_rqvae import CollapseWarning, QuantizeForwardMode
+from sk_rqvae._training.collapse_warnings import warn_of_collapse, warn_of_few_rows
+
+MODES = [mode.value for mode in QuantizeForwardMode]
+REMEDIES = ["lower lr", "restart_dead_codes=True", "codebook_kmeans_init=True"]
+
+
+def ruinous(mode):
+    """Random codebooks, a rate far too high, and nothing that repairs."""
+    return small(
+        codebook_mode=mode,
+        codebook_size=64,
+        codebook_kmeans_init=False,
+        restart_dead_codes=False,
+        lr=10.0,
+        weight_decay=0,
+        batch_size=256,
+        warmup_epochs=0,
+        lr_schedule="constant",
+        n_beams=1,
+    )
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_collapse_is_named_with_its_level_its_codes_and_a_remedy(blobs, mode):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        estimator = ruinous(mode).fit(blobs)
+    messages = [
+        str(each.message) for each in caught if each.category is CollapseWarning
+    ]
+    assert messages
+    last = estimator.net_.history[-1]
+    for message in messages:
+        level = int(message.split()[1])
+        used = round(64 * last["usage"][level])
+        assert message.startswith(f"Layer {level} collapsed: {used} of 64 codes")
+        for remedy in REMEDIES:
+            assert remedy in message
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.filterwarnings("error::sk_rqvae.CollapseWarning")
+def test_a_healthy_fit_does_not_warn(blobs, mode):
+    estimator = small(codebook_mode=mode, codebook_size=32).fit(blobs)
+    for usage in estimator.net_.history[-1, "usage"]:
+        assert usage >= 0.5
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"codebook_kmeans_init": False},
+        {"codebook_sim_vq": True},
+        {"codebook_normalize": True},
+        {"n_beams": 1},
+        {"embed_dim": 3},
+        {"linear_path": False},
+        {"codebook_size": (32, 16, 1)},
+        {"resident_mb": 0},
+        {"early_stopping": True},
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("error::sk_rqvae.CollapseWarning")
+def test_no_kind_of_codebook_warns_when_healthy(blobs, options):
+    small(**options).fit(blobs)
+
+
+@pytest.mark.filterwarnings("error::sk_rqvae.CollapseWarning")
+def test_fewer_rows_than_codes_are_no_collapse(blobs):
+    with pytest.warns(UserWarning, match="different rows"):
+        small(codebook_size=64).fit(blobs[:20])
+
+
+@pytest.mark.filterwarnings("error::sk_rqvae.CollapseWarning")
+def test_duplicates_are_no_collapse(blobs):
+    with pytest.warns(UserWarning, match="5 different rows"):
+        small(max_epochs=1).fit(np.tile(blobs[:5], (100, 1)))
+
+
+def test_a_collapse_that_comes_with_more_training_is_seen(blobs):
+    estimator = small(codebook_size=32, warm_start=True).fit(blobs)
+    estimator.set_params(
+        lr=10.0,
+        weight_decay=0,
+        batch_size=256,
+        restart_dead_codes=False,
+        warmup_epochs=0,
+        n_beams=1,
+    )
+    with pytest.warns(CollapseWarning):
+        estimator.fit(blobs)
+
+
+def test_dead_codes_are_restarted_and_counted(blobs):
+    options = {
+        "codebook_kmeans_init": False,
+        "codebook_size": 128,
+        "n_beams": 1,
+        "lr": 0.5,
+        "max_epochs": 30,
+    }
+    alive, dead = (
+        small(restart_dead_codes=restart, **options).fit(blobs).net_.history
+        for restart in (True, False)
+    )
+    assert np.sum(alive[:, "restarts"]) > 0
+    assert np.sum(dead[:, "restarts"]) == 0
+    assert np.mean(alive[-1, "usage"]) > np.mean(dead[-1, "usage"])
+
+
+def messages_of(usage, perplexity, sizes, n_distinct):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_of_collapse(usage, perplexity, sizes, n_distinct)
+    return [str(each.message) for each in caught]
+
+
+def test_each_collapsed_level_is_warned_of_alone():
+    messages = messages_of([1.0, 0.25, 0.5], [9.0, 2.0, 1.1], [16, 16, 16], 1000)
+    assert len(messages) == 2
+    assert "Layer 1 collapsed: 4 of 16 codes are used" in messages[0]
+    assert "perplexity of 2.0" in messages[0]
+    assert "Layer 2 collapsed" in messages[1]
+
+
+def test_a_codebook_of_one_code_cannot_collapse():
+    assert messages_of([1.0], [1.0], [1], 1000) == []
+
+
+def test_too_few_different_rows_cannot_show_a_collapse():
+    assert messages_of([0.1], [1.5], [16], 63) == []
+    assert len(messages_of([0.1], [1.5], [16], 64)) == 1
+
+
+@pytest.mark.parametrize(
+    ("sampled", "remedy"),
+    [(False, "Lower codebook_size"), (True, "Raise init_sample_size")],
+)
+def test_hardly_more_rows_than_codes_are_warned_of_with_what_to_change(sampled, remedy):
+    with pytest.warns(UserWarning, match=f"31 different rows.*{remedy}"):
+        warn_of_few_rows(31, [4, 16], sampled=sampled)
+
+
+def test_few_rows_are_counted_against_the_largest_codebook():
+    with pytest.warns(UserWarning, match="5 different rows, fewer than the 16 codes"):
+        warn_of_few_rows(5, [4, 16], sampled=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_few_rows(32, [4, 16], sampled=False)
+
+
+@pytest.mark.filterwarnings("ignore:The 32 codes of a codebook start from 40 different")
+def test_a_fit_restarts_no_more_codes_than_its_rows_are_enough_for(blobs):
+    few = blobs[:40]
+    fitted = small(codebook_size=32, max_epochs=40).fit(few)
+    streamed = small(codebook_size=32)
+    for _ in range(40):
+        streamed.partial_fit(few)  # others may come
+    fit, stream = (each.net_.history[:, "restarts"] for each in (fitted, streamed))
+    assert 0 < np.sum(fit) < np.sum(stream) / 2

@@ -1,0 +1,76 @@
+"""What must hold on every device, shown on PyTorch's device without memory.
+
+A tensor on "meta" has a shape and no values. An operation that needs values, as one
+that would make the host wait for a GPU does, fails there.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import small
+from places import Places
+
+from sk_rqvae import QuantizeForwardMode, RQVAEModule
+from sk_rqvae._training.batches import ResidentRows
+from sk_rqvae._training.net import EpochTotals, SumOfParts
+from sk_rqvae._training.settings import check_settings, module_arguments
+
+META = torch.device("meta")
+MODES = [mode.value for mode in QuantizeForwardMode]
+OPTIONS = [
+    {},
+    {"codebook_normalize": True},
+    {"codebook_sim_vq": True},
+    {"n_cat_features": 2},
+    {"linear_path": False},
+    {"n_beams": 1},
+]
+
+
+def module_on_meta(**changes):
+    estimator = small(**changes)
+    arguments = module_arguments(estimator, check_settings(estimator), 12, 12)
+    return RQVAEModule(**arguments).to(META)
+
+
+def rows_on_meta(dtype=torch.float32):
+    return torch.empty(64, 12, device=META, dtype=dtype)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("mode", MODES)
+def test_a_training_step_stays_on_its_device_and_reads_no_value(mode, options):
+    module = module_on_meta(codebook_mode=mode, **options)
+    totals = EpochTotals([16, 16, 16], META)
+    rows = ResidentRows(rows_on_meta())
+    (batch,) = rows.batches(100, shuffle=True)
+    with Places() as places:
+        output = module(batch)
+        parts = module.compute_loss(output)
+        SumOfParts()(parts).backward()
+        totals.add(parts, output.codes)
+    assert places.n_operations > 0
+    assert places.on_cpu == []
+    assert places.waits == []
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_encoding_and_decoding_stay_on_the_device(options):
+    module = module_on_meta(**options)
+    rows = rows_on_meta(torch.float64)
+    with torch.inference_mode(), Places() as places:
+        codes = module.assign(module.standardize(rows))
+        for depth in (1, 2, 3):
+            module.restore(module.reconstruct(codes[:, :depth]))
+    assert places.on_cpu == []
+    assert places.waits == []
+
+
+def test_a_place_on_the_cpu_is_noticed():
+    with Places() as places:
+        torch.ones(3, device=META) * 2
+        assert places.on_cpu == []
+        torch.ones(3).sum().item()
+    assert "ones" in places.on_cpu
+    assert places.waits == ["_local_scalar_dense"]

@@ -1,0 +1,318 @@
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import small
+from sklearn.exceptions import NotFittedError
+from skorch.callbacks import Callback, EarlyStopping
+
+import sk_rqvae
+from sk_rqvae import RQVAEModule
+from sk_rqvae._training.net import RQVAENet
+
+# A fit that fails
+
+
+class Bang(Exception):
+    """Something went wrong in a user's callback."""
+
+
+class RaiseIn(Callback):
+    """Raise `error` in `hook`, at its second call."""
+
+    def __init__(self, hook, error):
+        self.hook = hook
+        self.error = error
+
+    def initialize(self):
+        self.calls_ = 0
+        return self
+
+    def _maybe_raise(self, hook):
+        if hook == self.hook:
+            self.calls_ += 1
+            if self.calls_ == 2:
+                raise self.error
+
+    def on_epoch_begin(self, net, **kwargs):
+        self._maybe_raise("on_epoch_begin")
+
+    def on_batch_begin(self, net, **kwargs):
+        self._maybe_raise("on_batch_begin")
+
+    def on_grad_computed(self, net, **kwargs):
+        self._maybe_raise("on_grad_computed")
+
+    def on_batch_end(self, net, **kwargs):
+        self._maybe_raise("on_batch_end")
+
+
+HOOKS = ["on_epoch_begin", "on_batch_begin", "on_grad_computed", "on_batch_end"]
+
+
+def state_of(estimator):
+    """Everything a fitted estimator is made of, as bytes and values."""
+    weights = estimator.net_.module_.state_dict()
+    return {
+        "names": sorted(vars(estimator)),
+        "net": id(estimator.net_),
+        "weights": {name: value.numpy().tobytes() for name, value in weights.items()},
+        "codebooks": [codebook.tobytes() for codebook in estimator.codebooks_],
+        "history": len(estimator.net_.history),
+        "n_iter": estimator.n_iter_,
+        "width": estimator.n_features_in_,
+    }
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Bang, SystemExit, MemoryError])
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_fit_that_is_cut_short_leaves_an_unfitted_estimator_unfitted(
+    blobs, hook, error
+):
+    estimator = small(callbacks=[RaiseIn(hook, error)], batch_size=200)
+    before = set(vars(estimator))
+    with pytest.raises(error):
+        estimator.fit(blobs)
+    assert set(vars(estimator)) == before
+    with pytest.raises(NotFittedError):
+        estimator.transform(blobs)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Bang])
+@pytest.mark.parametrize("warm_start", [False, True])
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_fit_that_is_cut_short_leaves_a_fitted_estimator_as_it_was(
+    blobs, hook, error, warm_start
+):
+    estimator = small(max_epochs=2, batch_size=200, warm_start=warm_start).fit(blobs)
+    before, codes = state_of(estimator), estimator.transform(blobs)
+    estimator.set_params(callbacks=[RaiseIn(hook, error)], lr=0.1)
+    with pytest.raises(error):
+        estimator.fit(blobs + 1 if warm_start else blobs[:, :5])
+    assert state_of(estimator) == before
+    np.testing.assert_array_equal(estimator.transform(blobs), codes)
+    estimator.set_params(callbacks=None).partial_fit(blobs)
+    assert estimator.n_iter_ == 3
+
+
+def test_a_partial_fit_that_is_cut_short_leaves_the_estimator_as_it_was(blobs):
+    estimator = small(batch_size=200).partial_fit(blobs)
+    before = state_of(estimator)
+    estimator.set_params(callbacks=[RaiseIn("on_batch_end", KeyboardInterrupt)])
+    with pytest.raises(KeyboardInterrupt):
+        estimator.partial_fit(blobs)
+    assert state_of(estimator) == before
+
+
+def test_an_interrupt_inside_a_step_ends_the_fit(blobs, monkeypatch):
+    def interrupted(self, batch, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RQVAENet, "train_step", interrupted)
+    estimator = small()
+    with pytest.raises(KeyboardInterrupt):
+        estimator.fit(blobs)
+    assert not hasattr(estimator, "net_")
+
+
+class CtrlC(Callback):
+    """Press Ctrl-C while `hook` runs."""
+
+    def __init__(self, hook):
+        self.hook = hook
+
+    def on_batch_end(self, net, **kwargs):
+        if self.hook == "on_batch_end":
+            signal.raise_signal(signal.SIGINT)
+
+    def on_epoch_end(self, net, **kwargs):
+        if self.hook == "on_epoch_end":
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("hook", ["on_batch_end", "on_epoch_end"])
+def test_ctrl_c_is_not_swallowed_wherever_it_arrives(blobs, hook):
+    estimator = small(callbacks=[CtrlC(hook)])
+    with pytest.raises(KeyboardInterrupt):
+        estimator.fit(blobs)
+    assert not hasattr(estimator, "net_")
+
+
+class InterruptedCall:
+    """Press Ctrl-C when the package's functions are called for the `at`-th time."""
+
+    def __init__(self, at):
+        self.at = at
+        self.n_calls = 0
+
+    def __enter__(self):
+        sys.setprofile(self)
+        return self
+
+    def __exit__(self, *error):
+        sys.setprofile(None)
+
+    def __call__(self, frame, event, arg):
+        code = frame.f_code
+        # Python ignores errors in a generator that `any` has left before its end.
+        is_generator = code.co_name == "<genexpr>"
+        if event == "call" and PACKAGE in code.co_filename and not is_generator:
+            self.n_calls += 1
+            if self.n_calls == self.at:
+                raise KeyboardInterrupt
+
+
+PACKAGE = str(Path(sk_rqvae.__file__).parent)
+N_POINTS = 40
+
+
+def is_whole(estimator):
+    """Whether what `fit` leaves belongs together."""
+    levels = estimator.net_.module_.quantizer.levels
+    for level, codebook in zip(levels, estimator.codebooks_, strict=True):
+        np.testing.assert_array_equal(level.codes().detach().numpy(), codebook)
+    return estimator.n_iter_ == len(estimator.net_.history)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("call", ["fit", "warm fit", "partial_fit"])
+def test_ctrl_c_in_any_function_leaves_the_old_model_or_the_new(blobs, call):
+    rows = blobs[:200]
+    options = {"codebook_size": 4, "max_epochs": 1, "warm_start": call == "warm fit"}
+    method = call.removeprefix("warm ")
+
+    def again(estimator):
+        return getattr(estimator, method)(rows + 1)
+
+    with InterruptedCall(at=0) as whole:
+        again(small(**options).fit(rows))
+    with InterruptedCall(at=0) as first:
+        small(**options).fit(rows)
+    n_calls = whole.n_calls - first.n_calls
+    for at in np.linspace(1, n_calls, N_POINTS, dtype=int).tolist():
+        estimator = small(**options).fit(rows)
+        old, codes = state_of(estimator), estimator.transform(rows)
+        with pytest.raises(KeyboardInterrupt), InterruptedCall(at):
+            again(estimator)
+        if state_of(estimator) == old:
+            np.testing.assert_array_equal(estimator.transform(rows), codes)
+        else:
+            assert is_whole(estimator)
+        unfitted = small(**options)
+        with contextlib.suppress(KeyboardInterrupt), InterruptedCall(at):
+            again(unfitted)
+        assert not hasattr(unfitted, "net_") or is_whole(unfitted)
+        assert hasattr(unfitted, "n_features_in_") is hasattr(unfitted, "net_")
+
+
+def test_an_interrupted_fit_puts_the_generators_back(blobs):
+    torch_state = torch.get_rng_state()
+    with pytest.raises(KeyboardInterrupt):
+        small(callbacks=[RaiseIn("on_epoch_begin", KeyboardInterrupt)]).fit(blobs)
+    assert torch.equal(torch.get_rng_state(), torch_state)
+
+
+def test_early_stopping_of_skorch_ends_training_and_keeps_the_model(blobs):
+    stop = EarlyStopping(monitor="train_loss", patience=2, threshold=1e9)
+    estimator = small(max_epochs=20, callbacks=[stop]).fit(blobs)
+    assert estimator.n_iter_ == 3
+    assert estimator.transform(blobs).shape == (600, 3)
+
+
+class StopAt(Callback):
+    """End training as skorch's own callbacks do, in or below `on_epoch_end`."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == self.epoch:
+            raise KeyboardInterrupt
+
+
+def test_a_callback_that_asks_to_stop_ends_training(blobs):
+    assert small(callbacks=[StopAt(2)]).fit(blobs).n_iter_ == 2
+
+
+# Training that diverges
+
+
+@pytest.mark.parametrize(
+    "mode", ["gumbel_softmax", "ste", "rotation_trick", "sinkhorn"]
+)
+@pytest.mark.parametrize("max_epochs", [1, 4])
+def test_training_that_diverges_says_what_to_lower(blobs, mode, max_epochs):
+    # One step an epoch: where that is all, no loss is computed after it.
+    estimator = small(
+        codebook_mode=mode, lr=1e30, max_epochs=max_epochs, batch_size=600
+    )
+    with pytest.raises(ArithmeticError, match=r"diverged in epoch \d.*Lower lr"):
+        estimator.fit(blobs)
+    assert not hasattr(estimator, "net_")
+
+
+def test_a_partial_fit_that_diverges_leaves_the_model_as_it_was(blobs):
+    estimator = small().fit(blobs)
+    before = state_of(estimator)
+    with pytest.raises(ArithmeticError, match="Lower lr"):
+        estimator.set_params(lr=1e30).partial_fit(blobs)
+    assert state_of(estimator) == before
+
+
+class NaNLoss(RQVAEModule):
+    """A user's loss with a mistake in it."""
+
+    def compute_loss(self, output):
+        return {"mine": output.latents.sum() * float("nan")}
+
+
+def test_a_loss_that_is_nan_is_named(blobs):
+    with pytest.raises(ArithmeticError, match="mine"):
+        small(module=NaNLoss).fit(blobs)
+
+
+class NotADict(RQVAEModule):
+    """A user's loss that returns a number instead of named parts."""
+
+    def compute_loss(self, output):
+        return output.latents.square().sum()
+
+
+def test_a_loss_without_names_is_refused(blobs):
+    with pytest.raises(TypeError, match="compute_loss must return a dict"):
+        small(module=NotADict).fit(blobs)
+
+
+def test_early_stopping_with_one_row_says_which_parameters_are_at_odds(blobs):
+    estimator = small(early_stopping=True, codebook_size=1)
+    with pytest.raises(ValueError, match=r"early_stopping.*validation_fraction"):
+        estimator.fit(blobs[:1])
+
+
+def test_going_on_with_another_architecture_names_the_parameter(blobs):
+    estimator = small(warm_start=True, max_epochs=1).fit(blobs)
+    for name, value in {
+        "n_layers": 2,
+        "codebook_size": 8,
+        "embed_dim": 3,
+        "hidden_dims": (16,),
+        "decoder_hidden_dims": (16,),
+        "activation": "gelu",
+        "linear_path": False,
+        "codebook_normalize": True,
+        "codebook_sim_vq": True,
+        "module": NaNLoss,
+    }.items():
+        changed = estimator.get_params()[name]
+        with pytest.raises(ValueError, match=rf"^{name} is .*Got"):
+            estimator.set_params(**{name: value}).fit(blobs)
+        with pytest.raises(ValueError, match=rf"^{name} is .*Got"):
+            estimator.partial_fit(blobs)
+        estimator.set_params(**{name: changed})
+    estimator.fit(blobs)
