@@ -2,21 +2,21 @@
 Categories beside embeddings
 ============================
 
-Catalogues know more of an item than its text: a brand, a genre, a department. With
-``n_cat_features`` such columns, one-hot or several at once, stand beside the embedding
-in one matrix. They are reconstructed as what they are, yes or no, and IDs learn them.
+Catalogues know more about an item than its text: a brand, a genre, a department. With
+``n_cat_features``, such binary columns stand beside the embedding in one matrix. They
+are reconstructed as probabilities, and IDs learn them.
 
 1. Put one-hot categories beside embeddings.
-2. Train with and without them, and compare what IDs know.
-3. Read categories out of IDs, as probabilities.
-4. Weigh categories against embeddings.
+2. Train with and without them, and compare how well IDs predict the category.
+3. Decode IDs to probabilities of categories.
+4. Give the categories more weight.
 """
 
 # %%
 # The matrix
 # ----------
-# The embeddings of 3000 nouns, then 26 columns for the categories of WordNet. The
-# binary columns come last.
+# The embeddings of 3000 nouns, followed by 26 columns for the categories of WordNet.
+# The binary columns must be the last ones.
 
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -38,7 +38,7 @@ X.shape
 # %%
 # With and without
 # ----------------
-# The first model sees embeddings, the second also the categories.
+# The first model sees embeddings only, the second one also the categories.
 
 settings = {
     "codebook_size": 32,
@@ -50,9 +50,9 @@ without = RQVAETransformer(**settings).fit(embeddings[train])
 beside = RQVAETransformer(n_cat_features=n_cat, **settings).fit(X[train])
 
 # %%
-# What the first, the first two and all three codes of unseen nouns know of the category
-# (adjusted mutual information), and what the IDs keep of the embedding (explained
-# variance):
+# How well the first code, the first two and all three codes of unseen nouns agree with
+# the category (adjusted mutual information), and how much of the embeddings' variance
+# the IDs explain:
 
 results = {
     "without": (without.transform(embeddings[test]), without),
@@ -65,13 +65,14 @@ for name, (codes, model) in results.items():
     print(f"{name}: agreement {agreement.round(3)}, embedding kept {kept:.3f}")
 
 # %%
-# An ID has as many bits as before. What goes to categories is lost to embeddings.
+# An ID has as many bits as before. Bits that encode categories do not encode
+# embeddings.
 
 # %%
 # Categories from IDs
 # -------------------
-# The last columns of a reconstruction are probabilities. Their largest is the category
-# that an ID stands for; prefixes have an opinion too.
+# The last columns of a reconstruction are probabilities. The largest one is the
+# category that the ID predicts. Prefixes predict a category too.
 
 codes = results["beside"][0]
 for depth in (1, 2, 3):
@@ -80,7 +81,7 @@ for depth in (1, 2, 3):
     print(f"{depth} codes: the category of {right:.0%} of unseen nouns")
 
 # %%
-# The first code of one noun, read out:
+# The three most probable categories for the first code of one noun:
 
 row = 0
 probabilities = beside.inverse_transform(codes[row : row + 1, :1])[0, n_real:]
@@ -89,11 +90,11 @@ for place in probabilities.argsort()[::-1][:3]:
 print("it is", nouns.text[test[row]].split(":")[0])
 
 # %%
-# Weighing
-# --------
-# Embeddings and categories are each brought to a common size, so the units of either
-# make no difference; a column counts as much as its kind has columns. To give
-# categories more weight, repeat them.
+# More weight for categories
+# --------------------------
+# Embedding columns and binary columns are each divided by one number, so their units
+# make no difference. The weight of the categories is the number of their columns. To
+# give them more weight, repeat them.
 
 for times in (4, 16):
     repeated = np.hstack([embeddings, np.tile(onehot, times)])

@@ -2,21 +2,22 @@
 Semantic IDs as features
 ========================
 
-A ranking model that looks items up by number knows nothing of an item it has not met.
-A semantic ID gives it categorical features that the item shares with its like. How much
-do they keep, compared with the embedding they were made from?
+A ranking model that looks up items by number knows nothing about a new item. A semantic
+ID gives the new item categorical features that it shares with similar items. How much
+of the embedding's information do these features keep?
 
 1. Turn codes into features, one-hot by level.
-2. Classify nouns by them, by fewer of them, and by the raw embeddings.
-3. See what happens to codes that are passed as numbers.
-4. Count what each costs.
+2. Classify nouns with all codes, with fewer codes, and with the embeddings.
+3. See what happens if codes are passed as numbers.
+4. Compare the sizes.
 """
 
 # %%
 # The task
 # --------
-# Nouns belong to 26 categories. Half of them are known, the other half is to be
-# classified. The quantizer, as the classifier, learns from the known half only.
+# Nouns belong to 26 categories. Half of the nouns are the training set, the other half
+# is to be classified. Both the quantizer and the classifier are fitted on the training
+# set.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -38,7 +39,7 @@ X_train, X_test, y_train, y_test = train_test_split(
 # One Pipeline
 # ------------
 # The transformer is a step like any other. ``separate_ids=False`` lets nouns share an
-# ID: for features that is the point.
+# ID, which is what features need.
 
 rq = RQVAETransformer(
     codebook_size=64,
@@ -55,11 +56,11 @@ pipeline.fit(X_train, y_train)
 print(f"accuracy {pipeline.score(X_test, y_test):.3f}")
 
 # %%
-# Against what?
-# -------------
-# The quantizer is fitted; to compare, its codes are made once. ``crossed`` adds pairs,
-# each prefix of two codes as a category of its own, which is how an ID is meant: the
-# second code says something only under the first.
+# What to compare
+# ---------------
+# The quantizer is fitted already, so the codes are computed once. ``crossed`` adds each
+# prefix of two codes as a category of its own. This matches the meaning of an ID: the
+# second code refines the first.
 
 codes_train, codes_test = rq.transform(X_train), rq.transform(X_test)
 
@@ -89,8 +90,8 @@ for name, classifier in by_codes.items():
     accuracy[name] = classifier.score(codes_test, y_test)
 
 # %%
-# Two yardsticks: the reconstructed embedding, which has what the ID has and nothing
-# more, and the embedding itself.
+# Two more classifiers serve for comparison. One uses the reconstructed embedding, which
+# contains the same information as the ID. The other uses the embedding itself.
 
 decoded_train = rq.inverse_transform(codes_train)
 decoded_test = rq.inverse_transform(codes_test)
@@ -105,17 +106,17 @@ axes.set(xlabel="accuracy on the other half", xlim=(0, 1))
 axes.invert_yaxis()
 
 # %%
-# What to read from it
-# --------------------
-# - The embedding is best. Who has it at hand and only wants to classify should use it.
-# - As numbers, codes are worth hardly more than guessing: 17 is not near 18.
-# - Most of what codes know is in the first; each further level adds less.
-# - The reconstruction is no better than codes one-hot, nor are pairs: for these labels
-#   the columns of single codes have it all. What separates them from the embedding was
-#   lost in quantising.
+# How to read it
+# --------------
+# - The embedding is best. If you have it and only want to classify, use it.
+# - Codes as numbers are hardly better than guessing, because 17 is not close to 18.
+# - Most of the information is in the first code. Each further level adds less.
+# - Neither the reconstruction nor the pairs are better than one-hot codes. For these
+#   labels, single codes are enough. The difference to the embedding was lost in
+#   quantisation.
 #
-# What speaks for codes is what they cost. An item is three bytes, its features three
-# rows of an embedding table that millions of items share:
+# The advantage of codes is their size. An item takes three bytes, and its features are
+# three rows of an embedding table that all items share:
 
 print(f"embedding: {X.shape[1] * 4} bytes an item")
 print(f"codes: 3 bytes an item, and {3 * 64} columns for however many items")

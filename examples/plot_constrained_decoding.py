@@ -1,24 +1,24 @@
 """
-A decoder that can only say IDs that exist
-==========================================
+Constrained decoding
+====================
 
-A generative recommender says an item's ID code by code. Most combinations of codes are
-nobody's ID, so a decoder that is free to say anything spends its guesses on items that
-do not exist. :meth:`SemanticIDIndex.allowed_next
-<sk_rqvae.SemanticIDIndex.allowed_next>` tells after each code which ones lead on to an
-item.
+A generative recommender generates an item's ID code by code. Most combinations of codes
+are not the ID of any item, so an unconstrained decoder spends many guesses on items
+that do not exist.
+:meth:`SemanticIDIndex.allowed_next <sk_rqvae.SemanticIDIndex.allowed_next>` returns the
+codes that may follow a prefix.
 
 1. Give a catalogue IDs.
-2. Train a small decoder that reads a text and says an ID.
-3. Search for the best IDs, first free, then held to the IDs that exist.
-4. Do the same to a model of Hugging Face ``transformers``.
+2. Train a small decoder that reads a text and predicts an ID.
+3. Search for the best IDs, first without constraint, then among existing IDs only.
+4. Do the same with a model of Hugging Face ``transformers``.
 """
 
 # %%
 # The catalogue
 # -------------
-# 4000 nouns with IDs of three codes. No two share one: the policy ``"reassign"`` moves
-# whoever comes second to the nearest free ID.
+# 4000 nouns with IDs of three codes. All IDs are different: if two nouns have the same
+# codes, the policy ``"reassign"`` moves the second one to the nearest free ID.
 
 import importlib.util
 
@@ -39,8 +39,8 @@ index = SemanticIDIndex(policy="reassign").fit(codes, X=nouns.data, model=rq)
 print(f"{len(index.ids_) / 64**3:.1%} of the possible IDs exist")
 
 # %%
-# Prefixes thin out quickly: any first code will do, but few second ones go with it, and
-# hardly any third.
+# The number of allowed codes falls quickly: every first code is allowed, few second
+# codes can follow it, and hardly any third.
 
 prefix = index.ids_[0].tolist()
 for depth in range(3):
@@ -50,9 +50,9 @@ for depth in range(3):
 # %%
 # A decoder
 # ---------
-# One naive Bayes classifier a level. Each reads the words of a definition and the
+# One naive Bayes classifier per level. Each reads the words of a definition and the
 # tokens of the codes so far, and gives every code a probability. A tenth of the nouns
-# are kept from it; 200 of these are the queries.
+# are held out; 200 of these are the queries.
 
 tokens = np.array(index.vocabulary()).reshape(3, 64)
 
@@ -78,8 +78,9 @@ for level in range(3):
 # %%
 # Beam search
 # -----------
-# At each level every prefix is continued by the codes that ``allowed`` names, and the
-# best continuations go on. Free search and held search differ in that one argument.
+# At each level, every prefix is extended by the codes that ``allowed`` returns, and the
+# best extensions are kept. Unconstrained ("free") and constrained ("held") search
+# differ only in that argument.
 
 
 def beam_search(text, allowed, n_beams=10):
@@ -108,8 +109,8 @@ guesses = {
 }
 
 # %%
-# Three things count: how many of the ten guesses exist, how often the best guess is an
-# item of the query's category, and how often the noun itself is among the ten.
+# Three measures: how many of the ten guesses exist, how often the best guess is an item
+# of the query's category, and how often the noun itself is among the ten.
 
 n_queries = len(queries)
 found = {
@@ -127,8 +128,8 @@ for name, items in found.items():
     )
 
 # %%
-# The decoder is the same in both; it only no longer wastes its beams. The first five
-# guesses, with a dash for those that are nobody's ID:
+# The decoder is the same in both. With the constraint it does not waste beams. Here are
+# the first five guesses, with a dash for IDs that do not exist:
 
 for row in (0, 1, 2):
     print(f"{words[queries[row]]}")
@@ -139,11 +140,12 @@ for row in (0, 1, 2):
 # %%
 # With ``transformers``
 # ---------------------
-# ``generate`` asks a function which tokens may come next, and
-# :meth:`~sk_rqvae.SemanticIDIndex.prefix_allowed_tokens_fn` makes one. It needs the
-# tokenizer's vocabulary, in which every token of ``index.vocabulary()`` must have a
-# number; for a real tokenizer that is ``tokenizer.add_tokens(index.vocabulary())`` and
-# ``tokenizer.get_vocab()``. Here a dictionary will do.
+# ``generate`` accepts a function that returns the tokens that may come next.
+# :meth:`~sk_rqvae.SemanticIDIndex.prefix_allowed_tokens_fn` makes such a function. It
+# needs the tokenizer's vocabulary, which must contain every token of
+# ``index.vocabulary()``. For a real tokenizer, call
+# ``tokenizer.add_tokens(index.vocabulary())`` and pass ``tokenizer.get_vocab()``. Here
+# a dictionary is enough.
 
 token_to_id = {"<pad>": 0, "<s>": 1, "</s>": 2}
 for token in index.vocabulary():
@@ -155,9 +157,9 @@ may_follow = allowed(0, np.array([1, token_to_id["<a_0>"]]))
 print(*[token_of[number] for number in may_follow])
 
 # %%
-# The model below is tiny and has random weights: what it says is noise, and yet every
-# ID exists. ``sk_rqvae`` does not need ``transformers``; where that is not installed,
-# this cell does nothing.
+# The model below is tiny and has random weights. Its output is noise, but every ID
+# exists. ``sk_rqvae`` does not depend on ``transformers``; if it is not installed, this
+# cell does nothing.
 
 if importlib.util.find_spec("transformers") is not None:
     import torch

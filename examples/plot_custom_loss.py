@@ -3,19 +3,19 @@ Training with a loss of your own
 ================================
 
 The loss is one method, :meth:`~sk_rqvae.RQVAEModule.compute_loss`, which returns named
-parts. A subclass can change a part or add one; training minimises the sum, and the
-history has every part under its name.
+terms. A subclass can change a term or add one. Training minimises the sum, and the
+history records every term under its name.
 
-1. Subclass the module: reward latents that keep the angles between items.
+1. Subclass the module, and add a term that preserves the angles between items.
 2. Pass the class to the transformer.
 3. Compare with the built-in loss.
 """
 
 # %%
-# A part more
-# -----------
-# In retrieval it is angles that count. The added part compares the cosines among the
-# rows of a batch with those among their reconstructions.
+# An additional term
+# ------------------
+# Retrieval often compares embeddings by their angles. The added term compares the
+# cosines between the rows of a batch with those between their reconstructions.
 
 from torch.nn.functional import normalize
 
@@ -48,8 +48,8 @@ angular = RQVAETransformer(module=AnglePreservingModule, **settings).fit(X)
 # %%
 # The effect
 # ----------
-# Explained variance, and how many of an item's ten nearest neighbours are still among
-# its ten nearest after reconstruction.
+# Explained variance, and the share of an item's ten nearest neighbours that are still
+# among its ten nearest after reconstruction.
 
 for name, model in {"built-in loss": plain, "with angles": angular}.items():
     decoded = model.inverse_transform(model.transform(X))

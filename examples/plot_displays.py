@@ -1,24 +1,24 @@
 """
-Looking at a model
-==================
+Plots of a model
+================
 
-Four pictures that say whether a model and its IDs are in order, drawn by the displays
-of ``sk_rqvae.plotting``. They need matplotlib: ``pip install "sk-rqvae[plot]"``.
+Four plots show whether training went well and what the IDs mean. They are the displays
+of ``sk_rqvae.plotting`` and need matplotlib: ``pip install "sk-rqvae[plot]"``.
 
-1. Did training go well? The losses, and the reconstruction of rows held out.
+1. Did training go well? The losses, and the reconstruction of held-out rows.
 2. Are the codebooks used? The share of the items that each code has.
 3. What do the codes mean? The tree of IDs, with words.
-4. Where do the codes lie? The items on a plane, by their first code.
+4. Where are the codes? The items in a plane, coloured by their first code.
 
-Each takes a fitted transformer, alone or in a Pipeline, returns what it has drawn, and
-draws on axes of yours where you pass ``ax``.
+Each display takes a fitted transformer, alone or in a Pipeline. It draws on new axes,
+or on the ``ax`` that you pass.
 """
 
 # %%
-# A model to look at
-# ------------------
-# 4000 English nouns get IDs of three codes out of 64. WordNet sorts its nouns into 26
-# files, such as *noun.animal*, which the model never sees: they serve as labels.
+# A model
+# -------
+# 4000 English nouns get IDs of three codes out of 64. WordNet divides its nouns into 26
+# categories, such as *noun.animal*. The model does not see them; they serve as labels.
 # ``early_stopping=True`` holds out a tenth of the rows.
 
 import matplotlib.pyplot as plt
@@ -53,28 +53,27 @@ rq.report(X)
 # %%
 # Did training go well?
 # ---------------------
-# The loss is a sum, and its parts go different ways. What should fall is the
-# reconstruction; the codebook and commitment losses are distances in the latent space,
-# and grow where the encoder spreads the latents further apart. So a loss that rises as
-# a whole is no bad sign by itself.
+# The loss is a sum, and its terms develop differently. The reconstruction loss should
+# fall. The codebook and commitment losses are distances in latent space, and grow if
+# the encoder spreads the latents. A rising sum is therefore not a bad sign by itself.
 #
-# The dashed line is the reconstruction of rows held out. Where it rises while that of
-# the training rows falls, the model overfits. The weights that are kept are those of
-# the epoch with the dot.
+# The dashed line is the reconstruction loss of held-out rows. If it rises while that of
+# the training rows falls, the model overfits. The dot marks the epoch whose weights are
+# kept.
 
 TrainingHistoryDisplay.from_estimator(rq)
 
 # %%
 # Are the codebooks used?
 # -----------------------
-# Codes are sorted, the commonest first. The closer a curve is to the dashed line, the
-# more evenly the level's codes are used, and the more an ID can say.
+# Codes are sorted, the most frequent first. The closer a curve is to the dashed line,
+# the more evenly the level's codes are used, and the more information an ID carries.
 
 CodebookUsageDisplay.from_estimator(rq, X)
 
 # %%
-# A collapsed codebook looks different. Here is one made by hand: half of the codes are
-# never used, and a few have most of the items. Codes without items are crosses.
+# A collapsed codebook looks different. In this artificial one, half of the codes are
+# never used, and a few have most of the items. Crosses are codes without items.
 
 rng = np.random.default_rng(0)
 collapsed = np.minimum(rng.geometric(0.15, size=(len(X), 1)) - 1, 31)
@@ -90,39 +89,39 @@ right.set_title("collapsed")
 # %%
 # What do the codes mean?
 # -----------------------
-# IDs are a tree: the first code is a coarse group, the second a finer one inside it. A
-# column is a level, and the continuations of a prefix stand to its right. Only the
-# prefixes with the most items are drawn, with the number of their items in parentheses;
-# the grey rectangles stand for the others. The colour is that of the commonest label,
-# and the text says what share of the items has it.
+# IDs are a tree: the first code is a coarse group, the second a finer group inside it.
+# Each column is a level, and the extensions of a prefix are to its right. Only the
+# prefixes with the most items are drawn, with the number of items in parentheses; grey
+# rectangles stand for the others. The colour is that of the most frequent label, and
+# the text gives its share of the items.
 
 display = IDTreeDisplay.from_estimator(rq, X, labels, names=words)
 
 # %%
-# A first code rarely is one kind of noun and nothing else, as the kinds are WordNet's
-# and not the model's. One level down, many prefixes are.
+# The items of a first code rarely belong to one category, because the model does not
+# know WordNet's categories. One level down, those of many prefixes do.
 #
-# ``breadth`` says how many prefixes to draw at each level, so it also goes deeper.
-# Labels that are floats colour by their mean: here the squared error of each noun's
-# reconstruction, in units of the mean over all nouns. Bright prefixes are worse than
-# dark ones.
+# ``breadth`` is the number of prefixes to draw on each level; its length is the number
+# of levels. If labels are floats, the colour is their mean. Here that is the squared
+# error of each noun's reconstruction, relative to the mean over all nouns. Bright
+# prefixes are reconstructed worse than dark ones.
 
 errors = np.square(X - rq.inverse_transform(rq.transform(X))).sum(axis=1)
 display = IDTreeDisplay.from_estimator(rq, X, errors / errors.mean(), breadth=(5, 3, 2))
 
 # %%
-# Where do the codes lie?
-# -----------------------
-# The plane is that of the first two principal components. They hold a few per cent of
-# the variance of such embeddings, so codes overlap here that are apart in all 384
-# dimensions. Ten codes are highlighted, as no palette has 64 colours that can be told
-# apart.
+# Where are the codes?
+# --------------------
+# The plane is that of the first two principal components. They explain a few per cent
+# of the variance of such embeddings, so codes overlap here that are separate in 384
+# dimensions. Only ten codes are highlighted, because nobody can tell 64 colours apart.
 
 ItemMapDisplay.from_estimator(rq, X)
 
 # %%
-# Any other plane will do, from t-SNE or UMAP for instance. ``highlight`` also takes the
-# codes to show: here those in which animals, plants and food are commonest.
+# Other planes are possible, for instance from t-SNE or UMAP. ``highlight`` also accepts
+# the codes to show. Here these are the codes in which animals, plants and food are most
+# frequent.
 
 plane = TSNE(random_state=0).fit_transform(X[:1500])
 codes = rq.transform(X[:1500])

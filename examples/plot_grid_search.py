@@ -2,21 +2,21 @@
 Choosing a quantizer mode by grid search
 ========================================
 
-How gradients pass the choice of a code is a parameter, ``codebook_mode``. Like any
-parameter of a scikit-learn estimator it can be searched, inside a Pipeline and by more
-than one score.
+The parameter ``codebook_mode`` selects how gradients pass the choice of a code. Like
+any parameter of a scikit-learn estimator, it can be searched, inside a Pipeline and by
+more than one score.
 
 1. Put a scaler and the transformer into a Pipeline.
-2. Search over the four modes, scoring reconstruction and use of the codebooks.
-3. Read the result as a table and as a plot.
-4. Decide by a rule of your own.
+2. Search over the four modes, with scores for reconstruction and codebook usage.
+3. Show the result as a table and as a plot.
+4. Choose by a rule of your own.
 """
 
 # %%
 # A Pipeline
 # ----------
-# The scorers find the transformer in the Pipeline, whatever comes before it, and
-# measure the reconstruction in the units of the data: each step is inverted in turn.
+# The scorers find the transformer in the Pipeline. They invert the steps before it, and
+# so measure the reconstruction in the units of the data.
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -44,7 +44,7 @@ pipeline = Pipeline(
 # %%
 # The search
 # ----------
-# ``refit`` names the score that decides.
+# ``refit`` names the score that chooses the best candidate.
 
 modes = ["ste", "rotation_trick", "gumbel_softmax", "sinkhorn"]
 search = GridSearchCV(
@@ -60,8 +60,8 @@ search.best_params_
 # %%
 # The table
 # ---------
-# Scores are means over three folds; greater is better. ``train`` is of the rows that
-# were fitted, ``test`` of the fold held out.
+# Scores are means over three folds; greater is better. ``train`` is for fitted rows,
+# ``test`` for the held-out fold.
 
 table = pd.DataFrame(search.cv_results_).set_index("param_rq__codebook_mode")
 table[
@@ -76,8 +76,8 @@ table[
 # %%
 # The plot
 # --------
-# Bars end at the mean, whiskers are a standard deviation over folds. A difference that
-# is smaller than the whiskers is none.
+# Bars show the mean, whiskers the standard deviation over folds. Differences smaller
+# than the whiskers mean nothing.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
 for axes, score in ((left, "explained"), (right, "usage")):
@@ -95,9 +95,9 @@ right.set(xlabel="usage, held out", yticklabels=[])
 # %%
 # A rule of your own
 # ------------------
-# ``refit`` can be a function of the results that returns the row of the chosen
-# candidate. This one wants an explained variance within a hundredth of the best, and
-# among those the mode that uses most codes.
+# ``refit`` can also be a function of the results that returns the index of the chosen
+# candidate. This one takes the candidates whose explained variance is within 0.01 of
+# the best, and chooses the mode among them that uses the most codes.
 
 
 def most_used_of_the_best(results):

@@ -2,20 +2,20 @@
 Reading the losses
 ==================
 
-The loss of a residual-quantised autoencoder is a sum of parts that pull in different
-directions, and in a healthy training the sum can rise. Who watches the sum alone stops
-too early, or turns down a learning rate that was right.
+The loss of a residual-quantised autoencoder is a sum of terms that develop differently.
+The sum can rise in a healthy training. If you watch only the sum, you may stop too
+early or lower a learning rate that was right.
 
-1. Train with a part of the rows held out.
-2. Plot each part of the loss.
+1. Train with some rows held out.
+2. Plot each term of the loss.
 3. See why the codebook loss rises, and what to watch instead.
 """
 
 # %%
 # Training
 # --------
-# ``early_stopping`` holds a tenth of the rows out and records their reconstruction, as
-# ``transform`` encodes them, in every epoch.
+# ``early_stopping`` holds out a tenth of the rows. In every epoch it encodes them as
+# ``transform`` does and records their reconstruction loss.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -36,12 +36,12 @@ history = rq.net_.history
 epochs = np.arange(1, len(history) + 1)
 
 # %%
-# The parts
+# The terms
 # ---------
-# ``train_loss`` is the sum of the parts. On the left is what the model is for:
-# reconstruction, of the rows trained on (with noise on them and dropout in the network,
-# which is why it can lie above the other) and of those held out. On the right is what
-# ties encoder and codebooks together.
+# ``train_loss`` is the sum of the terms. The left plot shows the reconstruction loss:
+# of the training rows, with noise on the encoder's input, and of the held-out rows,
+# without noise. That is why the first can be higher. The right plot shows the terms
+# that tie encoder and codebooks together.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
 left.plot(epochs, history[:, "train_reconstruction"], label="train_reconstruction")
@@ -57,11 +57,11 @@ for axes in (left, right):
 # %%
 # Why the codebook loss rises
 # ---------------------------
-# It is the squared distance of latents to the sum of their codes. The codebooks start
-# from k-means, which minimises just that: there is no way but up. Then the encoder
-# learns to exaggerate. The decoder sees codes and not latents, so that nothing is lost
-# if a latent goes beyond its code in the direction that led there. Compare latents
-# after one epoch and after all:
+# It is the squared distance between latents and the sums of their codes. The codebooks
+# are initialised by k-means, which minimises this distance, so it can only rise. Then
+# the encoder learns to exaggerate. The decoder sees codes and not latents, so nothing
+# is lost if a latent moves beyond its code in the same direction. Compare the latents
+# after one epoch and after all epochs:
 
 
 def latents_and_codes(model):
@@ -81,18 +81,20 @@ for name, model in {"one epoch": early, "all epochs": rq}.items():
     print(f"{name}: squared length {length:.0f}, gap {gap:.0f}, cosine {cosine:.2f}")
 
 # %%
-# Latents are much longer and the gap with them; codes point where they pointed before,
-# relative to latents.
+# The latents are much longer, and the gap has grown with them. Relative to the latents,
+# the codes point in the same direction as before.
 
 # %%
 # What to watch
 # -------------
-# ``valid_loss``, or the score of rows kept aside. The parts are good for diagnosis:
+# Watch ``valid_loss``, or the score of rows that you hold out. The terms help to
+# diagnose problems:
 #
-# - reconstruction of fitted rows falls and that of others rises: the model learns rows
-#   by heart. Raise ``noise``, train for less long, or find more rows.
-# - reconstruction goes on rising with the codebook loss: ``lr`` is too high.
-# - perplexity falls over the epochs: codes fall out of use.
+# - The reconstruction loss of fitted rows falls and that of other rows rises: the model
+#   overfits. Raise ``noise``, train for fewer epochs, or use more rows.
+# - The reconstruction loss keeps rising along with the codebook loss: ``lr`` is too
+#   high.
+# - Perplexity falls over the epochs: fewer and fewer codes are used.
 
 figure, axes = plt.subplots(figsize=(5, 3.2), layout="constrained")
 axes.plot(epochs, history[:, "perplexity"], label=["level 1", "level 2", "level 3"])

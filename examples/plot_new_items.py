@@ -2,23 +2,23 @@
 New items without moving old ones
 =================================
 
-A recommender learns the IDs of a catalogue like words. When the catalogue grows, these
-words must not change their meaning, or the recommender has to be trained anew. So the
-model that makes the codes stays as it is, and :class:`~sk_rqvae.SemanticIDIndex` only
-ever appends.
+A recommender learns the IDs of a catalogue like the words of a language. If IDs change
+when the catalogue grows, the recommender has to be trained again. So the model that
+computes the codes stays fixed, and :class:`~sk_rqvae.SemanticIDIndex` adds new items
+without changing existing IDs.
 
-1. See what happens to IDs when the model is retrained instead.
+1. See what happens to IDs if the model is retrained instead.
 2. Add new items and check that no old ID changed.
-3. See what a new item inherits from old ones.
-4. Try what would mix up IDs: another model, an item twice. Both are refused.
-5. Save the model and the index, load them elsewhere, and go on.
+3. See what old items reveal about a new one.
+4. Try two mistakes: codes of another model, and an item added twice. Both are refused.
+5. Save the model and the index, load them again, and continue.
 """
 
 # %%
 # Why not retrain
 # ---------------
-# 3600 nouns are there from the start, 400 come later. One model is trained on the first
-# 3600, another on all, with the same settings and the same seed.
+# The catalogue first has 3600 nouns; 400 more are added later. One model is trained on
+# the first 3600, another on all nouns, with the same settings and the same seed.
 
 import tempfile
 from pathlib import Path
@@ -46,8 +46,8 @@ moved = (rq.transform(X_old) != retrained.transform(X_old)).any(axis=1).mean()
 print(f"Retrained with a tenth more items, {moved:.1%} of the old codes are different")
 
 # %%
-# In part that is because codes got other numbers, in part because items are grouped
-# another way. The adjusted Rand index does not mind numbers, and is 1 for equal groups:
+# There are two reasons: codes are numbered differently, and items are grouped
+# differently. The adjusted Rand index ignores the numbers, and is 1 for equal groups:
 
 rand = adjusted_rand_score(rq.transform(X_old)[:, 0], retrained.transform(X_old)[:, 0])
 print(f"Groups by first code: {rand:.2f}")
@@ -55,8 +55,9 @@ print(f"Groups by first code: {rand:.2f}")
 # %%
 # Adding
 # ------
-# Items without names of their own are numbered by row, in ``fit`` and on through every
-# ``add``. The policy ``"suffix"`` makes IDs unique by a last code that counts.
+# Without ``item_ids``, items are numbered by row; every ``add`` continues the
+# numbering. The policy ``"suffix"`` makes IDs unique by a last code that numbers items
+# with equal codes.
 
 index = SemanticIDIndex(policy="suffix").fit(rq.transform(X_old), X=X_old, model=rq)
 before = index.ids_.copy()
@@ -66,8 +67,8 @@ print(f"{len(before)} items, now {len(index.ids_)}")
 print("old IDs unchanged:", (index.ids_[:3600] == before).all())
 
 # %%
-# How arrivals are divided over calls makes no difference. One by one, in batches or all
-# at once, an item's ID depends on those before it only.
+# It makes no difference whether new items are added one by one, in batches or all at
+# once: an item's ID depends only on its codes and on the items before it.
 
 in_batches = SemanticIDIndex(policy="suffix").fit(
     rq.transform(X_old), X=X_old, model=rq
@@ -80,8 +81,8 @@ print("same IDs:", (in_batches.ids_ == index.ids_).all())
 # %%
 # A cold start
 # ------------
-# Nobody has clicked on a new item yet, but on old ones with its codes they have. The
-# new nouns have joined old ones that are like them:
+# Nobody has clicked on a new item yet, but people have clicked on old items with the
+# same codes. The new nouns share their first code with similar old ones:
 
 for row in (0, 1, 4):
     neighbours = index.items_with_prefix(ids_new[row, :1])
@@ -89,9 +90,9 @@ for row in (0, 1, 4):
     print(f"{words[3600 + row]}: {', '.join(old[:6])}")
 
 # %%
-# How much can be said of a new item from old ones? Let the category stand for what
-# people do with an item, and guess it: the most frequent among the old items that
-# share the longest prefix with the new one.
+# How well can old items predict a property of a new one? Take the category as that
+# property. The prediction is the most frequent category among the old items that share
+# the longest prefix with the new one.
 
 
 def guess(codes):
@@ -116,10 +117,11 @@ print(f"the most frequent category: {(nouns.target[3600:] == always).mean():.0%}
 # %%
 # What to watch
 # -------------
-# A model separates the IDs of what it was trained on; new items can share codes with
-# old ones and with each other. If the catalogue drifts away from the training rows,
-# more and more do. ``summary`` says how far it has come. Once too many share, or the
-# suffix outgrows the recommender's tokens, it is time to retrain both.
+# A model separates the IDs of the rows that it was trained on. New items can share
+# codes with old ones and with each other. If the catalogue drifts away from the
+# training rows, more and more do; ``summary`` shows how many. When too many items share
+# codes, or the suffix exceeds the recommender's tokens, retrain both the model and the
+# recommender.
 
 first = SemanticIDIndex(policy="suffix").fit(rq.transform(X_old))
 for name, which in (("before", first), ("after", index)):
@@ -130,9 +132,9 @@ for name, which in (("before", first), ("after", index)):
 # %%
 # The wrong model
 # ---------------
-# Codes of another model are integers of the same range and look quite right. The index
-# carries a fingerprint of its model and compares. What is refused leaves the index as
-# it was.
+# Codes of another model are integers in the same range, so they look valid. The index
+# stores a fingerprint of its model and compares it. A refused call leaves the index
+# unchanged.
 
 try:
     index.add(retrained.transform(X_new[:5]), model=retrained)
@@ -149,9 +151,9 @@ print(named.item_ids_)
 # %%
 # Save and load
 # -------------
-# The model goes into a folder, the index into a file. Neither has a pickle in it, and
-# each is replaced in one step, so that a crash while saving loses nothing. A model that
-# was loaded has the fingerprint of the one that was saved.
+# The model is saved as a folder, the index as a file. Neither contains a pickle. Each
+# is replaced in one step, so a crash during saving leaves the old version. A reloaded
+# model has the same fingerprint as the saved one.
 
 with tempfile.TemporaryDirectory() as folder:
     rq.save_pretrained(Path(folder, "model"))

@@ -2,21 +2,22 @@
 Semantic IDs from embeddings
 ============================
 
-A semantic ID is a short tuple of integers that says what an item is like: items that
-share its first code are alike, those that share two are more alike. Generative
-recommenders use such tuples as words for items. Here 4000 English nouns, embedded by a
-sentence encoder, get theirs.
+A semantic ID is a short tuple of integers. Items that share its first code are similar,
+and items that share two codes are more similar. Generative recommenders use such tuples
+as the words for items. In this example, 4000 English nouns get IDs, computed from the
+embeddings of a sentence encoder.
 
-1. Load the embeddings and hold some back.
+1. Load the embeddings and hold some out.
 2. Train an :class:`~sk_rqvae.RQVAETransformer`.
-3. Turn nouns into IDs and look at who shares a prefix.
-4. Reconstruct embeddings from IDs, in full and coarsely.
+3. Turn nouns into IDs, and look at nouns that share a prefix.
+4. Reconstruct embeddings from full IDs and from prefixes.
 """
 
 # %%
 # The data
 # --------
-# A row is a noun's embedding. Any ``(n_items, dim)`` matrix will do in its place.
+# Each row is the embedding of a noun. Any ``(n_items, n_features)`` matrix can replace
+# it.
 
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -35,21 +36,22 @@ X_train.shape
 # %%
 # Training
 # --------
-# The defaults give IDs of three codes out of 256. Twenty epochs keep this page quick.
+# The defaults give IDs of three codes out of 256. Twenty epochs keep the example fast.
 
 rq = RQVAETransformer(codebook_size=256, n_layers=3, max_epochs=20, random_state=0)
 codes = rq.fit_transform(X_train)
 codes[:5]
 
 # %%
-# Nearly every noun has an ID of its own:
+# Nearly every noun has its own ID:
 
 print(f"{collision_rate(codes):.1%} of the IDs are taken by an earlier noun")
 
 # %%
 # Coarse to fine
 # --------------
-# Nouns that the model never saw fall in with those that it did.
+# Nouns that the model has not seen get the first codes of similar nouns that it has
+# seen.
 
 for row in (0, 1, 2):
     unseen = rq.transform(X_test[row : row + 1])[0]
@@ -57,11 +59,11 @@ for row in (0, 1, 2):
     print(f"{words_test[row]} -> {tuple(unseen.tolist())}; first code: {list(alike)}")
 
 # %%
-# What an ID keeps
-# ----------------
+# How much an ID explains
+# -----------------------
 # ``inverse_transform`` takes IDs or prefixes of them. The more codes, the more of the
-# variance comes back; :meth:`~sk_rqvae.RQVAETransformer.score` is that share for whole
-# IDs, here of nouns that were not trained on.
+# variance is explained. :meth:`~sk_rqvae.RQVAETransformer.score` is the explained
+# variance of full IDs, here for nouns that the model was not trained on.
 
 centred = X_test - X_test.mean(axis=0)
 unseen_codes = rq.transform(X_test)

@@ -2,21 +2,21 @@
 From texts to semantic IDs in one Pipeline
 ==========================================
 
-Semantic IDs need vectors, and vectors can come from anywhere. Where no sentence encoder
-is at hand, TF-IDF and a singular value decomposition make vectors of texts within
-seconds, and all of it is one scikit-learn Pipeline: texts in, IDs out.
+Semantic IDs are computed from vectors, and any vectors will do. Without a sentence
+encoder, TF-IDF and a singular value decomposition make vectors from texts within
+seconds. All steps form one scikit-learn Pipeline: texts in, IDs out.
 
 1. Put a vectorizer, ``TruncatedSVD`` and the transformer into a Pipeline.
-2. Give IDs to texts, known ones and new ones.
-3. Go the way back: which words does a code stand for?
-4. Compare with the vectors of a sentence encoder.
+2. Compute IDs for known and for new texts.
+3. Decode a code to the words that it stands for.
+4. Compare with IDs from a sentence encoder.
 """
 
 # %%
 # The Pipeline
 # ------------
-# The texts are the definitions of 4000 nouns. :class:`~sk_rqvae.RQVAETransformer` takes
-# dense rows; ``TruncatedSVD`` makes them from the sparse ones of TF-IDF.
+# The texts are the definitions of 4000 nouns. :class:`~sk_rqvae.RQVAETransformer` needs
+# dense rows, which ``TruncatedSVD`` makes from the sparse rows of TF-IDF.
 
 import numpy as np
 from sklearn.decomposition import TruncatedSVD
@@ -53,8 +53,9 @@ pipeline = make_pipeline(*vectors(), Normalizer(), small())
 codes = pipeline.fit_transform(nouns.text)
 
 # %%
-# The ``Normalizer`` brings all texts to one length. Without it, those with many rare
-# words lie close together around zero, where codes cannot tell them apart:
+# The ``Normalizer`` scales all vectors to unit length. Without it, vectors of texts
+# with many rare words are close to zero and to each other, and codes cannot tell them
+# apart:
 
 as_they_are = make_pipeline(*vectors(), small()).fit_transform(nouns.text)
 for name, ids in {"normalised": codes, "as they are": as_they_are}.items():
@@ -66,15 +67,15 @@ for name, ids in {"normalised": codes, "as they are": as_they_are}.items():
 # %%
 # IDs as a table
 # --------------
-# As every transformer of scikit-learn, it can put out data frames. Texts that the
-# Pipeline has never seen get IDs too.
+# Like every scikit-learn transformer, it can return data frames. Texts that the
+# Pipeline has not seen get IDs too.
 
 pipeline[-1].set_output(transform="pandas")
 new = ["a small boat with a sail", "soup of beans and meat", "a river in Africa"]
 pipeline.transform(new)
 
 # %%
-# Here are the nouns that share the longest prefix with each of them:
+# Here are the nouns that share the longest prefix with each new text:
 
 for text, ids in zip(new, pipeline.transform(new).to_numpy(), strict=True):
     shared = (codes == ids).cumprod(axis=1).sum(axis=1)
@@ -84,9 +85,9 @@ for text, ids in zip(new, pipeline.transform(new).to_numpy(), strict=True):
 # %%
 # What a code stands for
 # ----------------------
-# ``inverse_transform`` makes the vector of a prefix, and ``TruncatedSVD`` can turn that
-# into weights of words. The heaviest are what the code means; words that most codes
-# share are taken off by subtracting the mean.
+# ``inverse_transform`` gives the vector of a prefix, and ``TruncatedSVD`` turns it into
+# weights of words. The words with the largest weights describe the code. Subtracting
+# the mean removes words that most codes share.
 
 vectorizer, svd, _, rq = pipeline
 vocabulary = vectorizer.get_feature_names_out()
@@ -99,9 +100,9 @@ for code in range(6):
 # %%
 # Words or meaning?
 # -----------------
-# The nouns come with embeddings of a sentence encoder, and with categories that
-# lexicographers gave them. How well do prefixes agree with those, by adjusted mutual
-# information, for IDs of either kind of vector?
+# The nouns also have embeddings of a sentence encoder, and categories that
+# lexicographers assigned. How well do prefixes agree with the categories, measured by
+# adjusted mutual information, for IDs from either kind of vector?
 
 from_encoder = small().fit_transform(nouns.data)
 for name, ids in (("TF-IDF and SVD", codes), ("sentence encoder", from_encoder)):
@@ -109,6 +110,6 @@ for name, ids in (("TF-IDF and SVD", codes), ("sentence encoder", from_encoder))
     print(f"{name}: {agreement.round(3)} for one, two and three codes")
 
 # %%
-# Definitions are short, and two that mean the same need not share a word. IDs are only
-# as good as the vectors they are made from: for texts as short as these, an encoder is
-# worth its time.
+# Definitions are short, and two with the same meaning need not share a word. IDs are
+# only as good as the vectors from which they are computed. For texts as short as these,
+# an encoder is worth its time.

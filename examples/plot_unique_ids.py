@@ -2,27 +2,26 @@
 Unique IDs for a catalogue
 ==========================
 
-A model gives like items like codes, and sometimes the same codes. A catalogue wants one
-ID an item and one item an ID. :class:`~sk_rqvae.SemanticIDIndex` makes IDs of codes.
-What happens to an item whose codes are taken is up to you, the *policy*:
+A model gives similar items similar codes, and sometimes the same codes. A catalogue
+needs one ID per item and one item per ID. :class:`~sk_rqvae.SemanticIDIndex` turns
+codes into such IDs. Its *policy* decides what happens to an item whose codes are taken:
 
-- ``"none"``: they share an ID;
-- ``"suffix"``: a last code counts them;
-- ``"reassign"``: the later one takes the nearest ID that is free.
+- ``"none"``: the items share an ID;
+- ``"suffix"``: an additional last code numbers the items;
+- ``"reassign"``: the later item gets the nearest free ID.
 
 1. Train a model on most of a catalogue, with few codes, and count the collisions.
-2. Apply each policy and read what it costs.
-3. Look items up by ID, by prefix, and IDs by item.
+2. Apply each policy and see what it costs.
+3. Look up items by ID and by prefix, and IDs by item.
 4. Write the IDs as tokens, as JSON and as a table, and read them back.
 """
 
 # %%
 # A crowded catalogue
 # -------------------
-# The items are 4000 nouns, of which the model sees 3000 in training, and ten that are
-# listed twice. After training, :class:`~sk_rqvae.RQVAETransformer` separates the IDs of
-# the rows that it was trained on. It cannot do so for rows it has not seen, nor for
-# equal ones.
+# The items are 4000 nouns and ten of them again. The model is trained on 3000 nouns.
+# After training, :class:`~sk_rqvae.RQVAETransformer` separates the IDs of the rows that
+# it was trained on. It cannot separate rows that it has not seen, nor equal rows.
 
 import tempfile
 from pathlib import Path
@@ -48,8 +47,8 @@ print(f"{len(X)} items, {24**3} possible IDs")
 # %%
 # Three policies
 # --------------
-# ``model`` and ``X`` are what ``"reassign"`` needs to know which free ID is near; the
-# others take them too, and then count duplicates and remember the model.
+# ``"reassign"`` needs ``model`` and ``X`` to find the nearest free ID. The other
+# policies accept them too; they then count duplicates and remember the model.
 
 indexes = {
     policy: SemanticIDIndex(policy=policy).fit(codes, items, X=X, model=rq)
@@ -59,23 +58,23 @@ pd.DataFrame({policy: index.summary() for policy, index in indexes.items()})
 
 # %%
 # The rows from ``n_unique`` to ``exact_duplicates`` describe the codes and are the same
-# for all three. The rest is what a policy costs:
+# for all policies. The other rows are the cost of a policy:
 #
-# - ``suffix_codes``: the suffix keeps the codes as they are. It costs one more code an
-#   ID, thus one more step for whatever generates IDs, and that code says nothing about
-#   what the item is like.
+# - ``suffix_codes``: the suffix leaves the codes as they are. It adds one code to every
+#   ID, which is one more step for a model that generates IDs, and this code carries no
+#   information about the item.
 # - ``n_moved`` and ``moved_at_level``: reassigned IDs are no longer than the codes, but
-#   some items no longer have the codes nearest to them. Most of them leave only at the
-#   last level, which says least.
-# - ``added_error``: what the moves add to the mean squared error of the reconstruction.
-#   To see whether that is much, compare it with the error itself:
+#   some items no longer have the codes that the model gave them. Most of these differ
+#   only at the last level, which explains the least.
+# - ``added_error``: how much the moves increase the mean squared error of the
+#   reconstruction. To judge it, compare it with the error itself:
 
 error = np.mean((X - rq.inverse_transform(codes)) ** 2)
 added = indexes["reassign"].summary()["added_error"]
 print(f"mean squared error {error:.2e}, moved items add {added / error:.2%} of it")
 
 # %%
-# The largest group of items with the same codes, and the IDs that they get:
+# The largest group of items with the same codes, and the IDs that these items get:
 
 groups, group_of, sizes = np.unique(
     codes, axis=0, return_inverse=True, return_counts=True
@@ -90,14 +89,15 @@ pd.DataFrame(
 )
 
 # %%
-# The first to come keeps the codes. Order of arrival is all that decides, so put the
-# items first whose IDs should be the best, for instance the popular ones. An item
-# that finds all codes of the last level taken leaves one level higher.
+# The first item keeps the codes. Only the order of arrival decides, so put the items
+# first whose IDs should be the best, for instance the popular ones. If all codes of the
+# last level are taken, an item changes its code one level higher.
 
 # %%
 # Looking up
 # ----------
-# IDs and items translate into each other. With ``"none"`` an ID has a list of items.
+# The index finds items by ID and IDs by item. With ``"none"``, an ID has a list of
+# items.
 
 unique = indexes["reassign"]
 ids = unique.ids_of(items[:3])
@@ -107,7 +107,7 @@ shared = indexes["none"].lookup(groups[[sizes.argmax()]])
 print([[word_of[item] for item in group] for group in shared])
 
 # %%
-# An ID that nothing has is an error, or a value that you name.
+# An ID that no item has raises an error, or returns the default that you pass.
 
 free = next(
     codes
@@ -121,7 +121,7 @@ except KeyError as refusal:
     print(refusal.args[0])
 
 # %%
-# Prefixes find items that are alike; the longer, the more so.
+# A prefix finds similar items: the longer the prefix, the more similar they are.
 
 for depth in (1, 2):
     alike = unique.items_with_prefix(ids[1, :depth])
@@ -130,8 +130,8 @@ for depth in (1, 2):
 # %%
 # Tokens
 # ------
-# For a language model an ID is a short text: a token a code, a letter a level, so that
-# the same number means different tokens at different levels.
+# For a language model, an ID is a short text with one token per code. Each level has
+# its own letter, so the same number is a different token on each level.
 
 texts = unique.tokens(ids)
 print(texts)
@@ -140,8 +140,8 @@ print((unique.parse_tokens(texts) == ids).all(), len(unique.vocabulary()), "toke
 # %%
 # Exchange
 # --------
-# Recommenders that train on semantic IDs read them from JSON; spreadsheets and data
-# frames want a table, CSV or Parquet. IDs that are read are kept as they are.
+# Recommenders that train on semantic IDs read them from JSON. Spreadsheets and data
+# frames read tables, CSV or Parquet. The index keeps the IDs that it reads unchanged.
 
 with tempfile.TemporaryDirectory() as folder:
     json_path, csv_path = Path(folder, "ids.json"), Path(folder, "ids.csv")

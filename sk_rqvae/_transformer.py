@@ -37,7 +37,7 @@ from sk_rqvae._progress import FitProgress, ProgressCallback
 from sk_rqvae._sklearn.callbacks import CallbackSupportMixin, fit_task, with_callbacks
 from sk_rqvae._sklearn.doc_link import DocLink
 from sk_rqvae._sklearn.progress_bars import FitBars, progress_bar
-from sk_rqvae._training.fit import Task, train
+from sk_rqvae._training.fit import train
 from sk_rqvae._training.out_of_memory import ENCODING, TRAINING, say_what_to_lower
 from sk_rqvae._training.seeds import draw_seed
 from sk_rqvae._training.settings import Settings, check_settings
@@ -835,9 +835,16 @@ QuantizeForwardMode or sequence of them, default="ste"
         with _all_or_nothing(self):
             fitted = getattr(self, "net_", None) if continues else None
             rows = self._check_rows(X, reset=fitted is None)
-            task = Task(rows, settings, progress, is_partial)
             with say_what_to_lower(self, TRAINING):
-                adopt(self, train(self, task, fitted))
+                net = train(
+                    self,
+                    rows,
+                    settings,
+                    progress,
+                    fitted=fitted,
+                    is_partial=is_partial,
+                )
+                adopt(self, net)
 
 
 @contextmanager

@@ -38,6 +38,11 @@ def small(**changes):
     return RQVAETransformer(**(parameters | changes))
 
 
+def new_generator():
+    """A generator of torch's that always draws the same numbers."""
+    return torch.Generator().manual_seed(0)
+
+
 def assert_same_model(one, other):
     """Two fitted transformers have the same weights and buffers, bit for bit."""
     theirs = other.net_.module_.state_dict()

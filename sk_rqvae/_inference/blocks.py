@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sk_rqvae._inference.row_subset import Matrix
 from sk_rqvae._progress import ProgressCallback, no_progress
 
 _ROWS_ON_CPU = 256
@@ -23,9 +24,7 @@ def blocks(n_rows: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, n_rows))
 
 
-def equal_blocks(
-    rows: NDArray[Any], device: torch.device
-) -> Iterator[tuple[slice, Tensor]]:
+def equal_blocks(rows: Matrix, device: torch.device) -> Iterator[tuple[slice, Tensor]]:
     """Blocks of rows, all of one shape, on `device`.
 
     Libraries pick their kernels by the shape of a matrix, and kernels differ in the
@@ -35,7 +34,7 @@ def equal_blocks(
 
     Parameters
     ----------
-    rows : ndarray of shape (n, ...)
+    rows : ndarray or RowSubset of shape (n, ...)
     device : torch.device
 
     Yields

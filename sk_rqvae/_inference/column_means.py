@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sk_rqvae._inference.row_subset import Matrix
+
 _VALUES_AT_ONCE = 2**22
 
 
-def blocks_of(X: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
+def blocks_of(X: Matrix) -> Iterator[NDArray[np.float64]]:
     """Copies of blocks of rows, as float64."""
     n_rows = max(1, _VALUES_AT_ONCE // X.shape[1])
     for start in range(0, len(X), n_rows):
@@ -19,7 +20,7 @@ def blocks_of(X: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
         yield np.array(X[start : start + n_rows], dtype=np.float64, order="C")
 
 
-def column_means(X: NDArray[Any]) -> NDArray[np.float64]:
+def column_means(X: Matrix) -> NDArray[np.float64]:
     """Mean of each column; finite even for the largest floats."""
     # Dividing before adding keeps sums of the largest floats finite.
     first = np.asarray(X[0], dtype=np.float64)

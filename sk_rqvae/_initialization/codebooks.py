@@ -27,6 +27,7 @@ def initialize_codebooks(
     latents: Tensor,
     *,
     kmeans_init: bool,
+    generator: torch.Generator,
     on_progress: ProgressCallback = no_progress,
 ) -> Tensor:
     """Set one codebook after another, each from the residuals of those before it.
@@ -40,6 +41,7 @@ def initialize_codebooks(
     latents : Tensor of shape (n, dim)
     kmeans_init : bool
         Cluster the residuals; otherwise draw random ones, see `random_codes`.
+    generator : torch.Generator
     on_progress : ProgressCallback
         Told of the clustering of each level, 1 for the whole level.
 
@@ -76,13 +78,15 @@ def initialize_codebooks(
             plausible = torch.ones_like(errors, dtype=torch.bool)
         else:
             plausible = errors <= PLAUSIBLE_ERROR * _leave_one_out_errors(codes, errors)
-        points = _residuals(latents, codebooks, codes, plausible, max_points)
+        pairs = _random_pairs(plausible, max_points, generator)
+        points = _residuals(latents, codebooks, codes, pairs)
         if kmeans_init:
-            level.set_vectors(
-                progressive_kmeans(points, level.size, on_progress=on_progress)
+            centres = progressive_kmeans(
+                points, level.size, generator=generator, on_progress=on_progress
             )
+            level.set_vectors(centres)
         else:
-            level.set_vectors(random_codes(points, level.size))
+            level.set_vectors(random_codes(points, level.size, generator))
         del points  # frees memory for the search and for the next level's
         codebooks.append(level.vectors())
         codes, errors = _search_all(latents, codebooks, quantizer.n_beams)
@@ -111,7 +115,7 @@ def measured_unexplained_share(module: RQVAEModule, x: Tensor) -> float:
     return float(error / latents.square().sum(1).mean().clamp_min(_SMALLEST_POWER))
 
 
-def random_codes(points: Tensor, count: int) -> Tensor:
+def random_codes(points: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Draw random points as codes, scaled by least squares.
 
     In many dimensions a random point is, at its own length, a worse approximation of
@@ -124,12 +128,13 @@ def random_codes(points: Tensor, count: int) -> Tensor:
         In random order.
     count : int
         May exceed the number of points.
+    generator : torch.Generator
 
     Returns
     -------
     Tensor of shape (count, dim)
     """
-    drawn, others = random_rows(points[:count], count), points[count:]
+    drawn, others = random_rows(points[:count], count, generator), points[count:]
     if not len(others):
         return drawn
     nearest = drawn[nearest_centre(others, drawn)]
@@ -160,16 +165,22 @@ def _search_all(
     return codes, torch.cat([beams.errors for beams in found])
 
 
+def _random_pairs(
+    plausible: Tensor, max_pairs: int, generator: torch.Generator
+) -> Tensor:
+    """Draw plausible pairs of a row and one of its beams, as flat indices."""
+    pairs = plausible.flatten().nonzero().squeeze(1)
+    order = torch.randperm(len(pairs), device=pairs.device, generator=generator)
+    return pairs[order[:max_pairs]]
+
+
 def _residuals(
     latents: Tensor,
     codebooks: list[Tensor],
     codes: Tensor,
-    plausible: Tensor,
-    max_points: int,
+    pairs: Tensor,
 ) -> Tensor:
-    """Residuals of up to `max_points` plausible pairs of a row and one of its beams."""
-    pairs = plausible.flatten().nonzero().squeeze(1)
-    pairs = pairs[torch.randperm(len(pairs), device=pairs.device)[:max_points]]
+    """Residuals of pairs of a row and one of its beams."""
     residuals = latents[pairs.div(codes.shape[1], rounding_mode="floor")]
     if codebooks:
         chosen = codes.flatten(0, 1)[pairs]

@@ -15,7 +15,9 @@ _ROWS_AT_ONCE = 1024
 
 
 @torch.no_grad()
-def explained_beyond_gaussian(points: Tensor, n_codes: int) -> float:
+def explained_beyond_gaussian(
+    points: Tensor, n_codes: int, generator: torch.Generator
+) -> float:
     """Compare k-means on points and on Gaussian points of the same variances.
 
     Both errors are measured on held-out points.
@@ -27,6 +29,7 @@ def explained_beyond_gaussian(points: Tensor, n_codes: int) -> float:
         have.
     n_codes : int
         Clusters; fewer if there are fewer points.
+    generator : torch.Generator
 
     Returns
     -------
@@ -39,21 +42,29 @@ def explained_beyond_gaussian(points: Tensor, n_codes: int) -> float:
     n_held_out = int(_HELD_OUT_SHARE * len(points))
     if n_held_out == 0:
         return 0.0
-    gaussian = torch.randn_like(points) * points.square().mean(0).sqrt()
+    gaussian = torch.randn(
+        points.shape, dtype=points.dtype, device=points.device, generator=generator
+    )
+    gaussian *= points.square().mean(0).sqrt()
     error, expected = (
-        _held_out_error(rows[n_held_out:], rows[:n_held_out], n_codes)
+        _held_out_error(rows[n_held_out:], rows[:n_held_out], n_codes, generator)
         for rows in (points, gaussian)
     )
     return 1 - error / expected if expected > 0 else 0.0
 
 
-def _held_out_error(points: Tensor, held_out: Tensor, n_codes: int) -> float:
+def _held_out_error(
+    points: Tensor, held_out: Tensor, n_codes: int, generator: torch.Generator
+) -> float:
     """Share of the squares of held-out points that their nearest centres leave."""
     power = float(held_out.square().sum())
     if power == 0:
         return 0.0
     centres = progressive_kmeans(
-        points.clone(), min(n_codes, len(points)), n_iterations=_ITERATIONS
+        points.clone(),
+        min(n_codes, len(points)),
+        generator=generator,
+        n_iterations=_ITERATIONS,
     )
     blocks = held_out.split(_ROWS_AT_ONCE)
     errors = (

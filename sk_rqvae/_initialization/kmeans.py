@@ -27,6 +27,7 @@ def progressive_kmeans(
     points: Tensor,
     n_clusters: int,
     *,
+    generator: torch.Generator,
     n_iterations: int = KMEANS_ITERATIONS,
     on_progress: ProgressCallback = no_progress,
 ) -> Tensor:
@@ -42,6 +43,7 @@ def progressive_kmeans(
         In random order. Overwritten, to save the memory of a copy.
     n_clusters : int
         May exceed the number of points.
+    generator : torch.Generator
     n_iterations : int, default=10
         Lloyd iterations for each number of components.
     on_progress : ProgressCallback
@@ -64,12 +66,13 @@ def progressive_kmeans(
     few = points[: KMEANS_POINTS_PER_CLUSTER * n_clusters]
     n_early = len(dims) - KMEANS_FULL_STAGES
     share = 1 / (len(dims) * n_iterations)
-    centres = random_rows(points[:, : dims[0]], n_clusters)
+    centres = random_rows(points[:, : dims[0]], n_clusters, generator)
     for stage, dim in enumerate(dims):
         sample = few if stage < n_early else points
         centres = kmeans(
             sample[:, :dim],
             F.pad(centres, (0, dim - centres.shape[1])),
+            generator=generator,
             n_iterations=n_iterations,
             on_progress=partial(on_progress, share),
         )
@@ -90,6 +93,7 @@ def kmeans(
     points: Tensor,
     initial_centres: Tensor,
     *,
+    generator: torch.Generator,
     n_iterations: int,
     on_progress: Callable[[], None] = no_progress,
 ) -> Tensor:
@@ -99,6 +103,7 @@ def kmeans(
     ----------
     points : Tensor of shape (n, dim)
     initial_centres : Tensor of shape (n_clusters, dim)
+    generator : torch.Generator
     n_iterations : int
     on_progress : callable
         Called after each iteration.
@@ -113,7 +118,7 @@ def kmeans(
     """
     points, centres = points.contiguous(), initial_centres
     for _ in range(n_iterations):
-        centres = _means(points, nearest_centre(points, centres), centres)
+        centres = _means(points, nearest_centre(points, centres), centres, generator)
         on_progress()
     return centres
 
@@ -131,24 +136,26 @@ def nearest_centre(points: Tensor, centres: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-def random_rows(points: Tensor, count: int) -> Tensor:
+def random_rows(points: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Draw `count` rows without replacement, or evenly repeated if there are fewer."""
     n_points = len(points)
-    order = torch.randperm(n_points, device=points.device)
+    order = torch.randperm(n_points, device=points.device, generator=generator)
     repeats = -(-count // n_points)
     return points[order.repeat(repeats)[:count]]
 
 
-def _means(points: Tensor, nearest: Tensor, centres: Tensor) -> Tensor:
+def _means(
+    points: Tensor, nearest: Tensor, centres: Tensor, generator: torch.Generator
+) -> Tensor:
     counts = points.new_zeros(len(centres)).index_add_(
         0, nearest, points.new_ones(len(points))
     )
     sums = torch.zeros_like(centres).index_add_(0, nearest, points)
     means = sums / counts.clamp_min(1).unsqueeze(1)
-    return _split_largest(means, counts)
+    return _split_largest(means, counts, generator)
 
 
-def _split_largest(means: Tensor, counts: Tensor) -> Tensor:
+def _split_largest(means: Tensor, counts: Tensor, generator: torch.Generator) -> Tensor:
     """Move each empty centre close to that of a large cluster, the largest first.
 
     The next assignment then divides the cluster between the two.
@@ -156,5 +163,8 @@ def _split_largest(means: Tensor, counts: Tensor) -> Tensor:
     rank = counts.argsort(descending=True, stable=True)
     empty = counts == 0
     donors = rank[(empty.cumsum(0) - 1).clamp_min(0)]
-    nudge = 1e-3 * torch.randn_like(means) * means[donors].abs()
+    noise = torch.randn(
+        means.shape, dtype=means.dtype, device=means.device, generator=generator
+    )
+    nudge = 1e-3 * noise * means[donors].abs()
     return torch.where(empty.unsqueeze(1), means[donors] + nudge, means)

@@ -118,7 +118,9 @@ def number_of_epochs(n_rows: int, batch_size: int) -> int:
     return min(max(enough, MIN_EPOCHS), MAX_EPOCHS)
 
 
-def latent_width(sample: Tensor, sizes: Sequence[int], n_rows: int) -> int:
+def latent_width(
+    sample: Tensor, sizes: Sequence[int], n_rows: int, generator: torch.Generator
+) -> int:
     """Width of the latents where `embed_dim` is None and they are principal components.
 
     Components of low variance are discarded as `gaussian_width` says, which assumes
@@ -133,6 +135,7 @@ def latent_width(sample: Tensor, sizes: Sequence[int], n_rows: int) -> int:
         Codes of each level.
     n_rows : int
         Rows that will be fitted.
+    generator : torch.Generator
 
     Returns
     -------
@@ -144,10 +147,11 @@ def latent_width(sample: Tensor, sizes: Sequence[int], n_rows: int) -> int:
     width = gaussian_width(variances.cpu().numpy(), sizes, n_rows)
     if width == full_width:
         return full_width
-    order = torch.randperm(len(sample), device=sample.device)[:_MAX_ROWS_TESTED]
-    discarded = sample[order] @ axes[width:].T
+    order = torch.randperm(len(sample), device=sample.device, generator=generator)
+    discarded = sample[order[:_MAX_ROWS_TESTED]] @ axes[width:].T
     share = variances[width:].sum() / variances.sum()
-    structure = explained_beyond_gaussian(discarded, sizes[0]) * float(share)
+    structure = explained_beyond_gaussian(discarded, sizes[0], generator)
+    structure *= float(share)
     return full_width if structure > MAX_STRUCTURE_DISCARDED else width
 
 

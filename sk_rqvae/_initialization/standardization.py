@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from sk_rqvae._inference.column_means import blocks_of, column_means
+from sk_rqvae._inference.row_subset import Matrix
 
 
 def location_and_scale(
-    X: NDArray[Any], n_cat_features: int
+    X: Matrix, n_cat_features: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Column means, and one scale for the real and one for the binary columns.
 
@@ -20,7 +19,7 @@ def location_and_scale(
 
     Parameters
     ----------
-    X : ndarray of shape (n, n_features)
+    X : ndarray or RowSubset of shape (n, n_features)
     n_cat_features : int
         The number of binary columns, which are the last.
 
@@ -43,7 +42,7 @@ def location_and_scale(
 
 
 def _deviations(
-    X: NDArray[Any], mean: NDArray[np.float64]
+    X: Matrix, mean: NDArray[np.float64]
 ) -> tuple[float, NDArray[np.float64]]:
     """Largest deviation, and mean squares of the columns in units of it."""
     largest = 0.0

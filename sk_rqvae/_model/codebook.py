@@ -38,17 +38,24 @@ class Codebook(nn.Module):
     gain: nn.Parameter | None
 
     def __init__(
-        self, size: int, dim: int, *, normalize: bool = False, sim_vq: bool = False
+        self,
+        size: int,
+        dim: int,
+        *,
+        normalize: bool = False,
+        sim_vq: bool = False,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.size = size
         self.normalize = normalize
-        table = torch.randn(size, dim) / dim**0.5
+        table = torch.randn(size, dim, dtype=torch.float32, generator=generator)
+        table /= dim**0.5
         self.table = nn.Parameter(table, requires_grad=not sim_vq)
-        self.projection = nn.Linear(dim, dim, bias=False) if sim_vq else None
-        if self.projection is not None:
-            nn.init.eye_(self.projection.weight)
-        self.gain = nn.Parameter(torch.ones(())) if normalize else None
+        self.projection = _Identity(dim) if sim_vq else None
+        self.gain = (
+            nn.Parameter(torch.ones((), dtype=torch.float32)) if normalize else None
+        )
 
     def codes(self) -> Tensor:
         """The codes, ``(size, dim)``; of unit length where `normalize` is set."""
@@ -75,3 +82,14 @@ class Codebook(nn.Module):
             inverse = torch.linalg.pinv(self.projection.weight)
             vectors = vectors @ inverse.T
         self.table[where] = vectors
+
+
+class _Identity(nn.Linear):
+    """A square linear map that is initialised to the identity and can be trained."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, dim, bias=False, dtype=torch.float32)
+
+    def reset_parameters(self) -> None:
+        """Set the weights to the identity."""
+        nn.init.eye_(self.weight)

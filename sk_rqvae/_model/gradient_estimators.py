@@ -23,7 +23,11 @@ _SMALLEST_NORM = 1e-6
 
 
 def straight_through(
-    residual: Tensor, chosen: Tensor, codebook: Tensor, temperature: Tensor
+    residual: Tensor,
+    chosen: Tensor,
+    codebook: Tensor,
+    temperature: Tensor,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """Pass the gradient of the chosen code to the residual unchanged.
 
@@ -37,6 +41,8 @@ def straight_through(
         All vectors of the level.
     temperature : Tensor of shape ()
         Falls from 1 to 0 in the course of training.
+    generator : torch.Generator, optional
+        Draws what an estimator draws; None is torch's global generator.
 
     Returns
     -------
@@ -51,7 +57,11 @@ def straight_through(
 
 
 def rotation_trick(
-    residual: Tensor, chosen: Tensor, codebook: Tensor, temperature: Tensor
+    residual: Tensor,
+    chosen: Tensor,
+    codebook: Tensor,
+    temperature: Tensor,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     r"""Rotate and rescale the residual onto its code, and hold the rotation constant.
 
@@ -103,7 +113,11 @@ def _unit(vectors: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def gumbel_softmax(
-    residual: Tensor, chosen: Tensor, codebook: Tensor, temperature: Tensor
+    residual: Tensor,
+    chosen: Tensor,
+    codebook: Tensor,
+    temperature: Tensor,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     r"""Mix all codes with weights drawn from a Gumbel-Softmax distribution.
 
@@ -126,7 +140,9 @@ def gumbel_softmax(
         # Of an exponential time, minus the logarithm is Gumbel noise. On a CPU,
         # `exponential_` takes four times as long.
         shares = residual.new_empty(len(residual), len(codebook))
-        log_times = shares.uniform_(smallest, 1).log_().neg_().log_()
+        log_times = (
+            shares.uniform_(smallest, 1, generator=generator).log_().neg_().log_()
+        )
     mixture: Tensor = _Mixture.apply(  # type: ignore[no-untyped-call]
         residual, codebook, width, log_times, temperature
     )

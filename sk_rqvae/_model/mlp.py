@@ -63,17 +63,20 @@ class SkipMLP(nn.Module):
         activation: str,
         dropout: float,
         linear_path: bool,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         width = n_in
         for hidden in hidden_dims:
-            bend = nn.Sequential(ACTIVATIONS[activation](), nn.Dropout(dropout))
-            layers += [nn.Linear(width, hidden), bend]
+            bend = nn.Sequential(ACTIVATIONS[activation](), Dropout(dropout))
+            layers += [_linear(width, hidden, generator), bend]
             width = hidden
-        last = nn.Linear(width, n_out)
+        last = _linear(width, n_out, generator)
         self.mlp = nn.Sequential(*layers, last)
-        self.linear = nn.Linear(n_in, n_out, bias=False) if linear_path else None
+        self.linear = (
+            _linear(n_in, n_out, generator, bias=False) if linear_path else None
+        )
         self.reach = CLIPPING_RADIUS * math.sqrt(max(n_in, n_out))
         if linear_path:
             nn.init.zeros_(last.weight)
@@ -97,3 +100,49 @@ class SkipMLP(nn.Module):
         if self.mixed_precision and self.training:
             return torch.autocast(device.type, dtype=torch.bfloat16)
         return nullcontext()
+
+
+class Dropout(nn.Module):
+    """Dropout that draws from `generator` where it has one.
+
+    Parameters
+    ----------
+    share : float
+        Share of the values set to zero in training.
+
+    Attributes
+    ----------
+    generator : torch.Generator or None
+        None is torch's global generator.
+    """
+
+    generator: torch.Generator | None = None
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.share == 0:
+            return x
+        kept = torch.empty_like(x).bernoulli_(1 - self.share, generator=self.generator)
+        return x * kept.div_(1 - self.share)
+
+
+class _Linear(nn.Linear):
+    """A linear layer whose weights are drawn by `_linear`."""
+
+    def reset_parameters(self) -> None:
+        """Draw nothing: torch's own draw would be from the global generator."""
+
+
+def _linear(
+    n_in: int, n_out: int, generator: torch.Generator | None, *, bias: bool = True
+) -> nn.Linear:
+    """A float32 linear layer, initialised as torch does, from `generator`."""
+    layer = _Linear(n_in, n_out, bias=bias, dtype=torch.float32)
+    nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+    if bias:
+        bound = 1 / math.sqrt(n_in)
+        nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    return layer

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from sk_rqvae._defaults import ROTATION_COMMITMENT, STE_COMMITMENT
@@ -17,7 +18,7 @@ from sk_rqvae._model.gradient_estimators import (
 )
 from sk_rqvae._model.sinkhorn import sinkhorn_prices
 
-Estimator = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+Estimator = Callable[[Tensor, Tensor, Tensor, Tensor, torch.Generator | None], Tensor]
 Prices = Callable[[Tensor], Tensor]
 Commitment = Callable[[Tensor, Tensor], Tensor]
 

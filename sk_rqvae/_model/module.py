@@ -15,7 +15,7 @@ from sk_rqvae._defaults import CANDIDATES_PER_BEAM, PREFIX_BATCH_SHARE
 from sk_rqvae._model.beam_search import SearchedStack
 from sk_rqvae._model.distances import squared_distances
 from sk_rqvae._model.id_prices import PriceList, id_keys, look_up
-from sk_rqvae._model.mlp import SkipMLP
+from sk_rqvae._model.mlp import Dropout, SkipMLP
 from sk_rqvae._model.modes import QuantizeForwardMode
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
 
@@ -107,6 +107,9 @@ class RQVAEModule(nn.Module):
     prefix_weight : float
         Weight of the loss of reconstructions from prefixes, and of the errors of
         prefixes where beams are compared.
+    generator : torch.Generator, optional
+        Draws the initial weights; None is torch's global generator. A subclass that
+        adds layers must draw from it too for `random_state` to fix them.
 
     References
     ----------
@@ -141,6 +144,7 @@ class RQVAEModule(nn.Module):
         rerank: bool,
         commitment_weight: float,
         prefix_weight: float,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.n_features = n_features
@@ -150,7 +154,11 @@ class RQVAEModule(nn.Module):
         self.prefix_weight = prefix_weight
         self.codebook_normalize = codebook_normalize
         perceptron = partial(
-            SkipMLP, activation=activation, dropout=dropout, linear_path=linear_path
+            SkipMLP,
+            activation=activation,
+            dropout=dropout,
+            linear_path=linear_path,
+            generator=generator,
         )
         self.encoder = perceptron(n_features, embed_dim, hidden_dims)
         self.decoder = perceptron(embed_dim, n_features, decoder_hidden_dims)
@@ -162,17 +170,22 @@ class RQVAEModule(nn.Module):
             normalize=codebook_normalize,
             sim_vq=codebook_sim_vq,
             prefix_weight=prefix_weight,
+            generator=generator,
         )
         # What a prefix lacks: the decoder sees the sum of its codes plus this offset.
         n_prefixes = len(codebook_sizes) - 1
-        self.prefix_offsets = nn.Parameter(torch.zeros(n_prefixes, embed_dim))
+        self.prefix_offsets = nn.Parameter(
+            torch.zeros(n_prefixes, embed_dim, dtype=torch.float32)
+        )
         self.register_buffer("input_mean", torch.zeros(n_features, dtype=torch.float64))
         self.register_buffer("input_scale", torch.ones(n_features, dtype=torch.float64))
-        self.register_buffer("noise_scale", torch.zeros(()))
+        self.register_buffer("noise_scale", torch.zeros((), dtype=torch.float32))
         # Rows that make noise of white noise; without a linear path it stays white.
         n_axes = embed_dim if linear_path else 0
-        self.register_buffer("noise_axes", torch.zeros(n_axes, n_features))
+        noise_axes = torch.zeros(n_axes, n_features, dtype=torch.float32)
+        self.register_buffer("noise_axes", noise_axes)
         self._draws_noise = True
+        self._generator: torch.Generator | None = None
         self.register_buffer("price_keys", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("prices", torch.zeros(0, dtype=torch.float64))
 
@@ -197,6 +210,16 @@ class RQVAEModule(nn.Module):
         """Train encoder and decoder in bfloat16, or in float32."""
         self.encoder.mixed_precision = mixed_precision
         self.decoder.mixed_precision = mixed_precision
+
+    def draw_from(self, generator: torch.Generator | None) -> None:
+        """Draw noise, prefixes, dropout and Gumbel samples from `generator`.
+
+        None is torch's global generator.
+        """
+        self._generator = generator
+        for layer in self.modules():
+            if isinstance(layer, Dropout):
+                layer.generator = generator
 
     def price_list(self) -> PriceList:
         """Prices of the IDs that several rows wanted."""
@@ -323,9 +346,19 @@ class RQVAEModule(nn.Module):
         return self.decode(latents)
 
     def forward(self, x: Tensor) -> RQVAEOutput:
-        """Quantise and reconstruct a batch of standardised rows, for training."""
+        """Quantise and reconstruct a batch of standardised rows, for training.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+            Standardised rows.
+
+        Returns
+        -------
+        RQVAEOutput
+        """
         latents = self.encode(self._noisy(x))
-        codes, vectors, total, passed = self.quantizer(latents)
+        codes, vectors, total, passed = self.quantizer(latents, self._generator)
         n_prefixes = len(self.prefix_offsets)
         if n_prefixes == 0 or self.prefix_weight == 0:
             decoded = self.decode(passed)
@@ -348,11 +381,15 @@ class RQVAEModule(nn.Module):
         return super().train(mode)
 
     def _noisy(self, x: Tensor) -> Tensor:
-        if not self._draws_noise:
+        if not (self.training and self._draws_noise):
             return x
         n_axes = len(self.noise_axes)
         noise = torch.randn(
-            len(x), n_axes or x.shape[1], dtype=x.dtype, device=x.device
+            len(x),
+            n_axes or x.shape[1],
+            dtype=x.dtype,
+            device=x.device,
+            generator=self._generator,
         )
         if n_axes:
             noise = noise @ self.noise_axes
@@ -361,7 +398,12 @@ class RQVAEModule(nn.Module):
     def _prefixes(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """What the decoder sees of rows cut at random, and what each counts."""
         n_prefixes = len(self.prefix_offsets)
-        depths = torch.randint(n_prefixes, (len(vectors),), device=vectors.device)
+        depths = torch.randint(
+            n_prefixes,
+            (len(vectors),),
+            device=vectors.device,
+            generator=self._generator,
+        )
         levels = torch.arange(vectors.shape[1], device=vectors.device)
         kept = (levels <= depths.unsqueeze(1)).unsqueeze(2)
         latents = (vectors * kept).sum(1) + F.embedding(depths, self.prefix_offsets)

@@ -91,6 +91,7 @@ class ResidualQuantizer(nn.Module):
         normalize: bool,
         sim_vq: bool,
         prefix_weight: float = 0.0,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.modes = tuple(modes)
@@ -98,11 +99,13 @@ class ResidualQuantizer(nn.Module):
         self.prefix_weight = prefix_weight
         self.sizes = tuple(sizes)
         levels = nn.ModuleList(
-            Codebook(size, dim, normalize=normalize, sim_vq=sim_vq) for size in sizes
+            Codebook(size, dim, normalize=normalize, sim_vq=sim_vq, generator=generator)
+            for size in sizes
         )
         self.levels = cast("Sequence[Codebook]", levels)
-        self.register_buffer("temperature", torch.ones(()))
-        self.register_buffer("prefix_shares", torch.ones(len(self.sizes) - 1))
+        self.register_buffer("temperature", torch.ones((), dtype=torch.float32))
+        prefix_shares = torch.ones(len(self.sizes) - 1, dtype=torch.float32)
+        self.register_buffer("prefix_shares", prefix_shares)
         idle_rows = torch.zeros(sum(self.sizes), dtype=torch.int64)
         self.register_buffer("idle_rows", idle_rows, persistent=False)
         # Where each level begins when the codebooks lie one after another.
@@ -129,7 +132,9 @@ class ResidualQuantizer(nn.Module):
         """The vectors of every level."""
         return [level.vectors() for level in self.levels]
 
-    def forward(self, latents: Tensor) -> Quantized:
+    def forward(
+        self, latents: Tensor, generator: torch.Generator | None = None
+    ) -> Quantized:
         """Choose codes, gather their vectors at once, and estimate gradients."""
         codebooks = self.codebooks()
         everything = torch.cat(codebooks)
@@ -145,6 +150,7 @@ class ResidualQuantizer(nn.Module):
                 self._sum(vectors, first, after, total),
                 codebooks[first],
                 self.temperature,
+                generator,
             )
             passed = passed + estimate if first else estimate
         return Quantized(codes, vectors, total, passed)

@@ -15,7 +15,7 @@ from sk_rqvae._initialization.latent_width import max_width
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._training.fit import new_net
 from sk_rqvae._training.net import RQVAENet
-from sk_rqvae._training.seeds import seeded
+from sk_rqvae._training.seeds import new_generators
 from sk_rqvae._training.settings import check_settings
 
 _ONE_A_LEVEL = {
@@ -80,14 +80,15 @@ def assemble(
         that the parameters describe.
     """
     settings = check_settings(estimator)
-    with seeded(_ANY_SEED, settings.device):
-        net = new_net(
-            estimator,
-            settings,
-            n_features,
-            estimator.embed_dim or max_width(n_features),
-            optimizer=_NoOptimizer,
-        )
+    net = new_net(
+        estimator,
+        settings,
+        n_features,
+        estimator.embed_dim or max_width(n_features),
+        new_generators(_ANY_SEED, settings.device),
+        optimizer=_NoOptimizer,
+    )
+    net.generators_ = None
     _fill(net.module_, tensors, required)
     net.module_.eval()
     net.optimizer, net.optimizer_ = torch.optim.AdamW, None

@@ -12,12 +12,15 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sk_rqvae._inference.blocks import narrow
+from sk_rqvae._inference.row_subset import Matrix, is_on_disk
+from sk_rqvae._training.seeds import Generators, numpy_generator
 
-_LONGEST_RUN = 256
-_FEWEST_RUNS = 64
-_ROWS_A_POOL = 16384
-_VALUES_A_POOL = 2**24
-_ROWS_A_CONVERSION = 8192
+_MAX_RUN_LENGTH = 256
+_MIN_RUNS = 64
+_ROWS_PER_POOL = 16384
+_VALUES_PER_POOL = 2**24
+_ROWS_PER_CONVERSION = 8192
+_FILE_SAMPLE_RUN = 8
 
 
 class ResidentRows(Dataset[Tensor]):
@@ -26,27 +29,35 @@ class ResidentRows(Dataset[Tensor]):
     Parameters
     ----------
     rows : Tensor of shape (n, n_features)
+    generators : Generators
+        Draw samples and the order of the rows.
     """
 
-    def __init__(self, rows: Tensor) -> None:
+    def __init__(self, rows: Tensor, generators: Generators) -> None:
         self.rows = rows
+        self.generators = generators
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def sample(self, count: int) -> Tensor:
         """Draw up to `count` different rows."""
-        order = torch.randperm(len(self.rows), device=self.rows.device)
-        return self.rows[order[:count]]
+        return self.rows[self._order()[:count]]
 
     def batches(self, batch_size: int, *, shuffle: bool) -> Iterator[Tensor]:
         """Yield the rows in batches, in a new random order if `shuffle`."""
         if not shuffle:
             yield from self.rows.split(batch_size)
             return
-        order = torch.randperm(len(self.rows), device=self.rows.device)
-        for places in order.split(batch_size):
-            yield self.rows.index_select(0, places)
+        for index in self._order().split(batch_size):
+            yield self.rows.index_select(0, index)
+
+    def _order(self) -> Tensor:
+        return torch.randperm(
+            len(self.rows),
+            device=self.rows.device,
+            generator=self.generators.device,
+        )
 
 
 class StreamedRows(Dataset[Tensor]):
@@ -54,76 +65,95 @@ class StreamedRows(Dataset[Tensor]):
 
     Parameters
     ----------
-    X : ndarray of shape (n, n_features)
+    X : ndarray or RowSubset of shape (n, n_features)
         Often a memory map.
     standardize : callable
         Maps rows of `X`, float64, to model input.
     device : torch.device
         Where batches go.
-    runs : ndarray of shape (n_runs,), int64, optional
-        Which runs of `run_length(n)` consecutive rows belong to this data set, by
-        number; all of them by default.
+    generators : Generators
+        Draw samples and the order of the rows.
 
     Notes
     -----
-    Shuffling draws runs in random order into a pool and then shuffles the pool, so that
-    a disk reads in long strides.
+    Shuffling draws runs of consecutive rows in random order into a pool and then
+    shuffles the pool, so that a disk reads in long strides.
     """
 
     def __init__(
         self,
-        X: NDArray[Any],
+        X: Matrix,
         standardize: Callable[[Tensor], Tensor],
         device: torch.device,
-        runs: NDArray[np.int64] | None = None,
+        generators: Generators,
     ) -> None:
         self.X = X
         self.standardize = standardize
         self.device = device
+        self.generators = generators
         self.run_length = run_length(len(X))
-        n_runs = -(-len(X) // self.run_length)
-        self.runs = torch.arange(n_runs) if runs is None else torch.from_numpy(runs)
-        ends = ((self.runs + 1) * self.run_length).clamp_max(len(X))
-        self._n_rows = int((ends - self.runs * self.run_length).sum())
+        self.n_runs = -(-len(X) // self.run_length)
 
     def __len__(self) -> int:
-        return self._n_rows
+        return len(self.X)
 
     def sample(self, count: int) -> Tensor:
-        """Draw rows, about `count` and whole runs of them; all if there are fewer."""
-        n_runs = -(-count // self.run_length)
-        runs = self.runs[torch.randperm(len(self.runs))[:n_runs]].sort().values
-        return self._read(runs)
+        """Draw up to `count` different rows, in ascending order.
+
+        Rows in memory are drawn one by one. Of a file, short runs are drawn: single
+        rows would take a disk too long, and long runs of a sorted file are of one kind.
+        """
+        index = np.arange(len(self.X))
+        if count < len(index):
+            length = _FILE_SAMPLE_RUN if is_on_disk(self.X) else 1
+            rng = numpy_generator(self.generators.cpu)
+            n_runs, n_drawn = -(-len(index) // length), -(-count // length)
+            runs = rng.choice(n_runs, n_drawn, replace=False, shuffle=False)
+            index = (length * np.sort(runs)[:, None] + np.arange(length)).ravel()
+            index = index[index < len(self.X)][:count]
+        n_parts = -(-len(index) // _ROWS_PER_CONVERSION)
+        return self._standardized(np.array_split(index, max(1, n_parts)), len(index))
 
     def batches(self, batch_size: int, *, shuffle: bool) -> Iterator[Tensor]:
         """Yield the rows in batches, in a new nearly random order if `shuffle`."""
-        runs = self.runs
-        if shuffle:
-            runs = runs[torch.randperm(len(runs))]
-        left_over = torch.empty(0, self.X.shape[1], device=self.device)
-        n_rows = min(_ROWS_A_POOL, _VALUES_A_POOL // self.X.shape[1])
+        runs = self._shuffled_runs() if shuffle else torch.arange(self.n_runs)
+        remainder = torch.empty(0, self.X.shape[1], device=self.device)
+        n_rows = min(_ROWS_PER_POOL, _VALUES_PER_POOL // self.X.shape[1])
         for drawn in runs.split(max(1, n_rows // self.run_length)):
-            pool = torch.cat([left_over, self._read(drawn)])
+            pool = torch.cat([remainder, self._read(drawn)])
             if shuffle:
-                pool = pool[torch.randperm(len(pool), device=self.device)]
+                order = torch.randperm(
+                    len(pool), device=self.device, generator=self.generators.device
+                )
+                pool = pool[order]
             n_full = len(pool) // batch_size * batch_size
             if n_full:
                 yield from pool[:n_full].split(batch_size)
-            left_over = pool[n_full:]
-        if len(left_over):
-            yield left_over
+            remainder = pool[n_full:]
+        if len(remainder):
+            yield remainder
+
+    def _shuffled_runs(self) -> Tensor:
+        return torch.randperm(self.n_runs, generator=self.generators.cpu)
 
     def _read(self, runs: Tensor) -> Tensor:
-        length = self.run_length
+        """Standardised rows of some runs."""
+        starts = (self.run_length * runs).tolist()
+        stops = [min(start + self.run_length, len(self.X)) for start in starts]
+        n_rows = sum(stops) - sum(starts)
+        return self._standardized(list(map(slice, starts, stops)), n_rows)
+
+    def _standardized(self, parts: list[Any], n_rows: int) -> Tensor:
+        """The `n_rows` rows of all parts, each a slice or an array of row numbers."""
         rows = torch.empty(
-            len(runs) * length, self.X.shape[1], dtype=torch.float32, device=self.device
+            n_rows, self.X.shape[1], dtype=torch.float32, device=self.device
         )
         n_read = 0
-        for run in runs.tolist():
-            block = as_tensor(self.X[run * length : (run + 1) * length], self.device)
+        for part in parts:
+            block = as_tensor(self.X[part], self.device)
             rows[n_read : n_read + len(block)] = self.standardize(block)
             n_read += len(block)
-        return rows[:n_read]
+        return rows
 
 
 Rows = ResidentRows | StreamedRows
@@ -131,7 +161,7 @@ Rows = ResidentRows | StreamedRows
 
 def run_length(n_rows: int) -> int:
     """Consecutive rows that a shuffled read takes at once."""
-    return min(_LONGEST_RUN, max(1, n_rows // _FEWEST_RUNS))
+    return min(_MAX_RUN_LENGTH, max(1, n_rows // _MIN_RUNS))
 
 
 class Batches:
@@ -169,16 +199,14 @@ def as_tensor(rows: NDArray[Any], device: torch.device) -> Tensor:
 
 
 def resident_rows(
-    X: NDArray[Any],
+    X: Matrix,
     standardize: Callable[[Tensor], Tensor],
     device: torch.device,
-    index: NDArray[np.int64] | None = None,
+    generators: Generators,
 ) -> ResidentRows:
-    """Rows of `X`, all or those in `index`, in one float32 tensor on `device`."""
-    n_rows = len(X) if index is None else len(index)
-    rows = torch.empty(n_rows, X.shape[1], dtype=torch.float32, device=device)
-    for start in range(0, n_rows, _ROWS_A_CONVERSION):
-        part = slice(start, start + _ROWS_A_CONVERSION)
-        block = X[part] if index is None else X[index[part]]
-        rows[part] = standardize(as_tensor(block, device))
-    return ResidentRows(rows)
+    """Rows of `X` in one float32 tensor on `device`."""
+    rows = torch.empty(X.shape, dtype=torch.float32, device=device)
+    for start in range(0, len(X), _ROWS_PER_CONVERSION):
+        part = slice(start, start + _ROWS_PER_CONVERSION)
+        rows[part] = standardize(as_tensor(X[part], device))
+    return ResidentRows(rows, generators)

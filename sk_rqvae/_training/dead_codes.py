@@ -73,7 +73,10 @@ def worth_replacing(dead: Tensor, sizes: Sequence[int], n_fitted: int) -> Tensor
 
 @torch.no_grad()
 def restart_dead_codes(
-    quantizer: ResidualQuantizer, dead: Tensor, latents: Tensor
+    quantizer: ResidualQuantizer,
+    dead: Tensor,
+    latents: Tensor,
+    generator: torch.Generator | None,
 ) -> list[int]:
     """Replace dead codes by residuals of random rows.
 
@@ -84,6 +87,7 @@ def restart_dead_codes(
         Codes to replace, level after level. They count as used from now on.
     latents : Tensor of shape (n, dim)
         A sample to draw residuals from.
+    generator : torch.Generator or None
 
     Returns
     -------
@@ -108,7 +112,10 @@ def restart_dead_codes(
         vectors = level.vectors().clone()
         if replaced[depth]:
             rows = torch.randint(
-                len(latents), (replaced[depth],), device=latents.device
+                len(latents),
+                (replaced[depth],),
+                device=latents.device,
+                generator=generator,
             )
             level.replace(where, residual[rows])
         residual = residual - vectors[codes[:, depth]]

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from skorch.callbacks import Callback
@@ -16,6 +15,7 @@ from skorch.helper import predefined_split
 from torch import Tensor
 
 from sk_rqvae._defaults import ADAM_BETAS, SEPARATION_BUDGET
+from sk_rqvae._inference.row_subset import Matrix
 from sk_rqvae._initialization.codebooks import (
     initialize_codebooks,
     measured_unexplained_share,
@@ -36,7 +36,13 @@ from sk_rqvae._initialization.standardization import location_and_scale
 from sk_rqvae._model.id_prices import PriceList, no_prices
 from sk_rqvae._model.module import RQVAEModule, standardized
 from sk_rqvae._progress import FitProgress, ProgressCallback
-from sk_rqvae._training.batches import Batches, Rows, StreamedRows, resident_rows
+from sk_rqvae._training.batches import (
+    Batches,
+    Rows,
+    StreamedRows,
+    resident_rows,
+    run_length,
+)
 from sk_rqvae._training.callbacks import (
     Annealing,
     LearningRateFactor,
@@ -44,9 +50,15 @@ from sk_rqvae._training.callbacks import (
     stop_early,
 )
 from sk_rqvae._training.collapse_warnings import warn_of_collapse, warn_of_few_rows
+from sk_rqvae._training.hold_out import hold_out
 from sk_rqvae._training.id_separation import SEPARATION_STEPS, price_shared_ids
 from sk_rqvae._training.net import RQVAENet
-from sk_rqvae._training.seeds import draw_seed, seeded
+from sk_rqvae._training.seeds import (
+    Generators,
+    draw_seed,
+    new_generators,
+    numpy_generator,
+)
 from sk_rqvae._training.settings import Settings, module_arguments
 
 _BYTES_PER_FLOAT = 4
@@ -63,12 +75,14 @@ _ADJUSTABLE = (
 
 @dataclass(frozen=True)
 class Task:
-    """What `train` is asked to do.
+    """What a training is given.
 
     Attributes
     ----------
-    X : ndarray of shape (n, n_features)
-        Checked rows.
+    X : ndarray or RowSubset of shape (n, n_features)
+        Checked rows to learn from.
+    held_out : RowSubset or None
+        Rows that only early stopping sees.
     settings : Settings
         Checked parameters.
     progress : FitProgress
@@ -77,12 +91,16 @@ class Task:
         Make one pass at a constant learning rate and the lowest temperature, with the
         optimizer's state of the pass before. Otherwise train for all epochs, on the
         learning rate schedule, with annealing and early stopping, and separate IDs.
+    generators : Generators
+        Draw every random number of the training.
     """
 
-    X: NDArray[Any]
+    X: Matrix
+    held_out: Matrix | None
     settings: Settings
     progress: FitProgress
     is_partial: bool
+    generators: Generators
 
     @property
     def n_features(self) -> int:
@@ -92,20 +110,33 @@ class Task:
     def sample(self, estimator: Any, mean: Tensor, scale: Tensor) -> Tensor:
         """Up to `init_sample_size` standardised rows, drawn at random."""
         standardize = partial(standardized, mean=mean, scale=scale)
-        rows = StreamedRows(self.X, standardize, self.settings.device)
+        rows = StreamedRows(self.X, standardize, self.settings.device, self.generators)
         return rows.sample(estimator.init_sample_size)
 
 
-def train(estimator: Any, task: Task, fitted: RQVAENet | None) -> RQVAENet:
+def train(
+    estimator: Any,
+    X: NDArray[Any],
+    settings: Settings,
+    progress: FitProgress,
+    *,
+    fitted: RQVAENet | None,
+    is_partial: bool,
+) -> RQVAENet:
     """Train a new net, or a copy of a fitted one.
 
     Parameters
     ----------
     estimator : RQVAETransformer
         Whose parameters, checked, apply. It is not changed.
-    task : Task
+    X : ndarray of shape (n, n_features)
+        Checked rows.
+    settings : Settings
+    progress : FitProgress
     fitted : RQVAENet or None
         The net to continue training from; it is not changed.
+    is_partial : bool
+        See `Task`.
 
     Returns
     -------
@@ -114,17 +145,41 @@ def train(estimator: Any, task: Task, fitted: RQVAENet | None) -> RQVAENet:
     # Later calls must not repeat the order and the noise of earlier ones.
     n_epochs_before = 0 if fitted is None else len(fitted.history)
     seed = draw_seed(estimator.random_state) + n_epochs_before
-    with seeded(seed, task.settings.device):
-        if fitted is None:
-            net, n_distinct, unexplained = _initialized(estimator, task)
-        else:
-            net, n_distinct, unexplained = _continued(estimator, task, fitted)
-        _train(net, estimator, task, fitted, unexplained)
-        net.module_.set_price_list(_separated(net, estimator, task))
-    net.callbacks, net.train_split = None, None
+    generators = new_generators(seed, settings.device)
+    rows: Matrix = X
+    held_out: Matrix | None = None
+    if estimator.early_stopping and not is_partial:
+        # Before anything is learnt from data, so that the held-out error is honest.
+        rows, held_out = _held_out_rows(estimator, X, settings, generators)
+    task = Task(rows, held_out, settings, progress, is_partial, generators)
+    if fitted is None:
+        net, n_distinct, unexplained = _initialized(estimator, task)
+    else:
+        net, n_distinct, unexplained = _continued(estimator, task, fitted)
+    _train(net, estimator, task, fitted, unexplained)
+    net.module_.set_price_list(_separated(net, estimator, task))
+    net.callbacks, net.train_split, net.generators_ = None, None, None
     net.callbacks_ = []
     _report_collapse(net, n_distinct)
     return net
+
+
+def _held_out_rows(
+    estimator: Any, X: NDArray[Any], settings: Settings, generators: Generators
+) -> tuple[Matrix, Matrix]:
+    """Rows to train on and rows for early stopping."""
+    is_streamed = not _fits(X, settings)
+    return hold_out(
+        X,
+        estimator.validation_fraction,
+        run_length(len(X)) if is_streamed else 1,
+        numpy_generator(generators.cpu),
+    )
+
+
+def _fits(X: Matrix, settings: Settings) -> bool:
+    """Whether the rows may be copied to the device."""
+    return X.size * _BYTES_PER_FLOAT <= settings.resident_bytes
 
 
 # Steps one and two: standardise and plan, initialise
@@ -147,10 +202,12 @@ def _initialized(estimator: Any, task: Task) -> tuple[RQVAENet, int, float]:
         mean, scale = (torch.from_numpy(values).to(device) for values in location)
         sample = task.sample(estimator, mean, scale)
         embed_dim = _planned_width(estimator, task, sample)
-        net = new_net(estimator, task.settings, task.n_features, embed_dim)
+        net = new_net(
+            estimator, task.settings, task.n_features, embed_dim, task.generators
+        )
         net.module_.input_mean.copy_(mean)
         net.module_.input_scale.copy_(scale)
-        n_distinct = _count_distinct(sample)
+        n_distinct = _count_distinct(sample, task.generators.device)
         warn_of_few_rows(n_distinct, sizes, sampled=len(sample) < len(task.X))
         latents = initialize_linear_paths(net.module_, sample)
         del sample  # frees memory for the codebooks
@@ -161,6 +218,7 @@ def _initialized(estimator: Any, task: Task) -> tuple[RQVAENet, int, float]:
             latents,
             kmeans_init=estimator.codebook_kmeans_init,
             noise=noise,
+            generator=task.generators.device,
             on_progress=on_progress,
         )
     return net, n_distinct, unexplained
@@ -172,7 +230,8 @@ def _planned_width(estimator: Any, task: Task, sample: Tensor) -> int:
         return int(estimator.embed_dim)
     if not estimator.linear_path or estimator.codebook_normalize:
         return max_width(task.n_features)  # latents are no principal components
-    return latent_width(sample, task.settings.codebook_sizes, len(task.X))
+    sizes = task.settings.codebook_sizes
+    return latent_width(sample, sizes, len(task.X), task.generators.device)
 
 
 def initialize_quantizer(
@@ -181,6 +240,7 @@ def initialize_quantizer(
     *,
     kmeans_init: bool,
     noise: float,
+    generator: torch.Generator,
     on_progress: ProgressCallback,
 ) -> float:
     """Set codebooks and training noise from latents of data.
@@ -194,6 +254,7 @@ def initialize_quantizer(
         Codebooks by residual k-means; otherwise random residuals.
     noise : float
         Standard deviation of the noise, in residuals, before `noise_factor`.
+    generator : torch.Generator
     on_progress : ProgressCallback
         Told of each level's codebook, 1 for each.
 
@@ -203,7 +264,11 @@ def initialize_quantizer(
         Share of the latents' variance that the codebooks leave unexplained.
     """
     covariance = initialize_codebooks(
-        module.quantizer, latents, kmeans_init=kmeans_init, on_progress=on_progress
+        module.quantizer,
+        latents,
+        kmeans_init=kmeans_init,
+        generator=generator,
+        on_progress=on_progress,
     )
     unexplained = unexplained_share(covariance, latents)
     initialize_noise(
@@ -221,6 +286,7 @@ def new_net(
     settings: Settings,
     n_features: int,
     embed_dim: int,
+    generators: Generators,
     *,
     optimizer: type[torch.optim.Optimizer] = torch.optim.AdamW,
 ) -> RQVAENet:
@@ -238,6 +304,7 @@ def new_net(
         device=str(settings.device),
         **{f"module__{name}": value for name, value in arguments.items()},
     )
+    net.generators_ = generators
     _set_training_parameters(net, estimator)
     with torch.device(settings.device):
         return net.initialize()
@@ -253,7 +320,7 @@ def _continued(
     net = _copy_of(fitted, estimator, task)
     module = net.module_
     sample = task.sample(estimator, module.input_mean, module.input_scale)
-    n_distinct = _count_distinct(sample)
+    n_distinct = _count_distinct(sample, task.generators.device)
     stride = math.ceil(len(sample) / _ROWS_CHECKED)
     return net, n_distinct, measured_unexplained_share(module, sample[::stride])
 
@@ -309,8 +376,11 @@ def _train(
     if is_new_fit and estimator.max_epochs is None and is_nearly_exact(unexplained):
         # An epoch that changes nothing: the history has a row, the model stays exact.
         n_epochs, net.lr, net.restart_dead_codes = 1, 0.0, False
-    training, held_out = _datasets(estimator, task, net)
-    net.train_split = None if held_out is None else predefined_split(held_out)
+    training = _dataset(task.X, task, net)
+    net.train_split = None
+    if task.held_out is not None:
+        net.train_split = predefined_split(_dataset(task.held_out, task, net))
+    net.generators_ = task.generators
     with task.progress.epochs(n_epochs) as epoch_counter:
         net.max_epochs = n_epochs
         net.n_fitted = None if task.is_partial else len(training)
@@ -365,31 +435,11 @@ def _take_over_state(
     optimizer.load_state_dict(state)
 
 
-def _datasets(estimator: Any, task: Task, net: RQVAENet) -> tuple[Rows, Rows | None]:
-    """Rows to train on and, for early stopping, rows held out."""
-    X, device = task.X, task.settings.device
-    fits = X.size * _BYTES_PER_FLOAT <= task.settings.resident_bytes
-    kind = resident_rows if fits else StreamedRows
-    source = (X, net.module_.standardize, device)
-    if task.is_partial or not estimator.early_stopping:
-        return kind(*source), None
-    n_units = len(X) if fits else len(StreamedRows(*source).runs)
-    training, held_out = _hold_out(n_units, estimator.validation_fraction)
-    return kind(*source, training), kind(*source, held_out)
-
-
-def _hold_out(
-    n_units: int, fraction: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Divide rows, or runs of them, at random; both parts stay in order."""
-    n_held_out = math.ceil(fraction * n_units)
-    if n_held_out >= n_units:
-        raise ValueError(
-            f"early_stopping=True with validation_fraction={fraction} leaves no rows "
-            f"to train on. Got {n_units} rows."
-        )
-    order = torch.randperm(n_units).numpy()
-    return np.sort(order[n_held_out:]), np.sort(order[:n_held_out])
+def _dataset(rows: Matrix, task: Task, net: RQVAENet) -> Rows:
+    """Standardised rows: copied to the device where they fit, otherwise streamed."""
+    kind = resident_rows if _fits(task.X, task.settings) else StreamedRows
+    device = task.settings.device
+    return kind(rows, net.module_.standardize, device, task.generators)
 
 
 # Step four: separate
@@ -406,15 +456,23 @@ def _separated(net: RQVAENet, estimator: Any, task: Task) -> PriceList:
 
 
 def _report_collapse(net: RQVAENet, n_distinct: int) -> None:
-    last = net.history[-1]
+    """Warn of collapsed levels, as of the epoch whose weights the model has."""
+    # A callback can end training within an epoch, whose row then lacks the usage.
+    rows = [row for row in net.history if "usage" in row]
+    if not rows:
+        return
+    restored = [row for row in rows if row.get("valid_loss_best")]
+    kept = restored[-1] if restored else rows[-1]
     warn_of_collapse(
-        last["usage"], last["perplexity"], net.module__codebook_sizes, n_distinct
+        kept["usage"], kept["perplexity"], net.module__codebook_sizes, n_distinct
     )
 
 
-def _count_distinct(rows: Tensor) -> int:
+def _count_distinct(rows: Tensor, generator: torch.Generator) -> int:
     """Number of different rows, told apart by one random projection."""
-    direction = torch.randn(rows.shape[1], dtype=torch.float64, device=rows.device)
+    direction = torch.randn(
+        rows.shape[1], dtype=torch.float64, device=rows.device, generator=generator
+    )
     projections = [
         (block.double() * direction).sum(1) for block in rows.split(_ROWS_PROJECTED)
     ]

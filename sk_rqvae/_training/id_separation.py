@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sk_rqvae._inference.blocks import equal_blocks
+from sk_rqvae._inference.row_subset import Matrix
 from sk_rqvae._model.id_prices import PriceList, id_keys, no_prices
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._progress import ProgressCallback, no_progress
@@ -23,7 +22,7 @@ _MOST_ROWS = 5_000_000
 
 def price_shared_ids(
     module: RQVAEModule,
-    X: NDArray[Any],
+    X: Matrix,
     on_progress: ProgressCallback = no_progress,
     *,
     max_error: float = math.inf,
@@ -58,7 +57,7 @@ def price_shared_ids(
 
 @torch.no_grad()
 def _candidates(
-    module: RQVAEModule, X: NDArray[Any], n_beams: int, on_progress: ProgressCallback
+    module: RQVAEModule, X: Matrix, n_beams: int, on_progress: ProgressCallback
 ) -> tuple[Tensor, Tensor]:
     """Keys and costs of the IDs that each row could have."""
     device = module.input_mean.device
@@ -75,5 +74,5 @@ def _candidates(
 
 
 @torch.no_grad()
-def _first_row(X: NDArray[Any], device: torch.device) -> Tensor:
+def _first_row(X: Matrix, device: torch.device) -> Tensor:
     return torch.from_numpy(np.array(X[:1], dtype=np.float64)).to(device)

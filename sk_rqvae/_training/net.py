@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dis
 import math
 from functools import reduce
 from typing import Any, NoReturn
@@ -21,10 +20,11 @@ from sk_rqvae._training.dead_codes import (
     restart_dead_codes,
     worth_replacing,
 )
+from sk_rqvae._training.seeds import Generators
 from sk_rqvae.exceptions import DivergenceError
 
-_ROWS_A_DEAD_CODE = 16
-_LARGEST_RESTART_SAMPLE = 8192
+_ROWS_PER_DEAD_CODE = 16
+_MAX_RESTART_SAMPLE = 8192
 
 
 class StopTraining(Exception):
@@ -86,18 +86,26 @@ class EpochTotals:
 class RQVAENet(NeuralNet):
     """A `skorch.NeuralNet` around a `RQVAEModule`.
 
-    It differs from its base where the base would wait for the device at every batch
-    (losses are read once an epoch), in what a row of the history holds, and in that an
-    interrupt from the keyboard ends `fit` with a KeyboardInterrupt.
+    It differs from its base in three ways. Losses are read once an epoch, since reading
+    them waits for the device. Rows of the history also describe the use of codes. And
+    a KeyboardInterrupt ends training gracefully only if it comes out of a callback,
+    which is how skorch's callbacks ask for that; anywhere else it is raised.
 
     Parameters
     ----------
     restart_dead_codes : bool
         Replace unused codes after each epoch.
     n_fitted : int or None
-        Rows that all epochs go through, or None where every epoch has others. Unused
-        codes are replaced as far as that is enough for them.
+        Rows that all epochs see, or None if each epoch sees other rows. It limits how
+        many unused codes are replaced.
+
+    Attributes
+    ----------
+    generators_ : Generators or None
+        Draw every random number of a training; None is torch's global generator.
     """
+
+    generators_: Generators | None = None
 
     def __init__(
         self,
@@ -181,31 +189,37 @@ class RQVAENet(NeuralNet):
         """Train `max_epochs` more epochs on the dataset `X`."""
         if not self.initialized_:
             self.initialize()
-        self.notify("on_train_begin", X=X, y=y)
+        self.module_.draw_from(self._generator())
         try:
+            self.notify("on_train_begin", X=X, y=y)
             self.fit_loop(X, y, **fit_params)
         except StopTraining:
             pass
         finally:
             self.module_.eval()
+            self.module_.draw_from(None)
         self.notify("on_train_end", X=X, y=y)
         return self
 
-    def notify(self, method_name: str, **cb_kwargs: Any) -> None:
-        """Call the hooks; tell a callback's wish to stop from a Ctrl-C.
+    def initialize_module(self) -> RQVAENet:
+        """Build the module, with weights from this net's generator."""
+        arguments = self.get_params_for("module")
+        self.module_ = self.module(**arguments, generator=self._generator())
+        return self
 
-        A skorch callback ends training with a `raise KeyboardInterrupt` statement in
-        its `on_epoch_end`. A Ctrl-C can arrive there too, but at no such statement.
+    def notify(self, method_name: str, **cb_kwargs: Any) -> None:
+        """Call the hooks. One that raises KeyboardInterrupt asks to end training.
+
+        A Ctrl-C that arrives while a hook runs cannot be told from that, and ends
+        training in the same way.
         """
         try:
             super().notify(method_name, **cb_kwargs)
         except KeyboardInterrupt as interrupt:
-            if _raised_by(interrupt, "on_epoch_end"):
-                raise StopTraining from interrupt
-            raise
+            raise StopTraining from interrupt
 
     def check_finite(self, batch: Tensor) -> None:
-        """Encode and decode `batch`: the step after the last loss can diverge too.
+        """Encode and decode `batch`, as no loss has seen the result of the last step.
 
         Raises
         ------
@@ -226,11 +240,16 @@ class RQVAENet(NeuralNet):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what only training needs: optimizer state and callbacks."""
+        """Leave out what only training needs."""
         light = object.__new__(type(self))
         light.__dict__.update(vars(self))
-        light.__dict__.update(optimizer_=None, callbacks=None, callbacks_=[])
+        light.__dict__.update(
+            optimizer_=None, callbacks=None, callbacks_=[], generators_=None
+        )
         return super(RQVAENet, light).__getstate__()
+
+    def _generator(self) -> torch.Generator | None:
+        return None if self.generators_ is None else self.generators_.device
 
     def _module_device(self) -> torch.device:
         return self.module_.input_mean.device
@@ -256,18 +275,7 @@ class RQVAENet(NeuralNet):
         n_dead = int(dead.sum())
         if not (self.restart_dead_codes and n_dead):
             return [0] * len(totals.sizes)
-        n_rows = min(_ROWS_A_DEAD_CODE * n_dead, _LARGEST_RESTART_SAMPLE)
+        n_rows = min(_ROWS_PER_DEAD_CODE * n_dead, _MAX_RESTART_SAMPLE)
         with torch.no_grad():
             latents = self.module_.encode(iterator.dataset.sample(n_rows))
-        return restart_dead_codes(quantizer, dead, latents)
-
-
-def _raised_by(error: BaseException, function: str) -> bool:
-    """Whether a raise statement of `function` raised `error`, rather than a signal."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None or trace.tb_frame.f_code.co_name != function:
-        return False
-    operation = trace.tb_frame.f_code.co_code[trace.tb_lasti]
-    return dis.opname[operation] == "RAISE_VARARGS"
+        return restart_dead_codes(quantizer, dead, latents, self._generator())

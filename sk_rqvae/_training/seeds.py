@@ -1,38 +1,57 @@
-"""Randomness that is repeatable and leaves the global generators as they were."""
+"""Randomness that is repeatable and never touches the global generators."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-_LARGEST_SEED = 2**31 - 1
-_ONE_AT_A_TIME = threading.RLock()
+_MAX_SEED = 2**31 - 1
+
+
+class Generators(NamedTuple):
+    """The random number generators of one training.
+
+    Attributes
+    ----------
+    cpu : torch.Generator
+        Draws what is needed on the host: which rows are read, and in which order.
+    device : torch.Generator
+        Draws on the device of the model; the same object where that is the CPU.
+    """
+
+    cpu: torch.Generator
+    device: torch.Generator
+
+
+def new_generators(seed: int, device: torch.device) -> Generators:
+    """Generators that `seed` determines.
+
+    Parameters
+    ----------
+    seed : int
+    device : torch.device
+
+    Returns
+    -------
+    Generators
+    """
+    cpu = torch.Generator().manual_seed(seed)
+    if device.type == "cpu":
+        return Generators(cpu, cpu)
+    return Generators(cpu, torch.Generator(device).manual_seed(seed))
+
+
+def numpy_generator(generator: torch.Generator) -> np.random.Generator:
+    """A generator of NumPy's that is seeded by one of torch's, on the CPU."""
+    seed = torch.randint(_MAX_SEED, (), generator=generator)
+    return np.random.default_rng(int(seed))
 
 
 def draw_seed(random_state: Any) -> int:
-    """A seed from `random_state`; None takes fresh entropy from the system."""
+    """Draw a seed from `random_state`; None takes fresh entropy from the system."""
     if random_state is None:
-        return int(np.random.default_rng().integers(_LARGEST_SEED))
-    return int(check_random_state(random_state).randint(_LARGEST_SEED))
-
-
-@contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's generators, and put back their states afterwards.
-
-    Only those that are used: `torch.manual_seed` would seed every device there is.
-    They belong to the process, so one thread at a time has them.
-    """
-    cuda = [device] if device.type == "cuda" else []
-    with _ONE_AT_A_TIME, torch.random.fork_rng(devices=cuda):
-        torch.default_generator.manual_seed(seed)
-        if cuda:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield
+        return int(np.random.default_rng().integers(_MAX_SEED))
+    return int(check_random_state(random_state).randint(_MAX_SEED))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import small
+from conftest import new_generator, small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,13 +31,23 @@ def clusters(n_points, width, seed=0):
 @pytest.mark.parametrize("n_codes", [1, 8, 64])
 def test_of_gaussian_points_codes_tell_no_more_than_expected(n_codes):
     torch.manual_seed(0)
-    assert abs(explained_beyond_gaussian(gaussian(3000), n_codes)) < 0.05
+    assert (
+        abs(
+            explained_beyond_gaussian(
+                gaussian(3000), n_codes, torch.Generator().manual_seed(0)
+            )
+        )
+        < 0.05
+    )
 
 
 def test_of_clusters_codes_tell_more_the_narrower_they_are():
     torch.manual_seed(0)
     wide, narrow, none = (
-        explained_beyond_gaussian(clusters(3000, width), 64) for width in (1, 0.3, 0)
+        explained_beyond_gaussian(
+            clusters(3000, width), 64, torch.Generator().manual_seed(0)
+        )
+        for width in (1, 0.3, 0)
     )
     assert 0 < wide < narrow < none <= 1
     assert none > 0.99
@@ -47,7 +57,12 @@ def test_of_sparse_points_codes_tell_more():
     generator = torch.Generator().manual_seed(0)
     kept = torch.rand(3000, 12, generator=generator) < 0.05
     torch.manual_seed(0)
-    assert explained_beyond_gaussian(gaussian(3000) * kept, 64) > 0.3
+    assert (
+        explained_beyond_gaussian(
+            gaussian(3000) * kept, 64, torch.Generator().manual_seed(0)
+        )
+        > 0.3
+    )
 
 
 @settings(max_examples=20, deadline=None)
@@ -56,7 +71,7 @@ def test_it_is_finite_for_few_points_and_for_points_without_length(
     n_points, dim, n_codes, long
 ):
     points = torch.randn(n_points, dim) * long
-    told = explained_beyond_gaussian(points, n_codes)
+    told = explained_beyond_gaussian(points, n_codes, new_generator())
     assert np.isfinite(told)
     assert told <= 1
 
@@ -64,7 +79,7 @@ def test_it_is_finite_for_few_points_and_for_points_without_length(
 def test_the_points_are_left_as_they_are():
     points = gaussian(200)
     before = points.clone()
-    explained_beyond_gaussian(points, 8)
+    explained_beyond_gaussian(points, 8, new_generator())
     assert torch.equal(points, before)
 
 

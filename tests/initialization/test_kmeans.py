@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from conftest import new_generator
 
 from sk_rqvae._initialization.kmeans import (
     kmeans,
@@ -38,7 +39,7 @@ def test_the_nearest_centre_is_the_one_at_the_smallest_distance():
 def test_an_iteration_moves_each_centre_to_the_mean_of_its_points(clusters):
     points, centres = clusters
     start = centres + 0.5
-    moved = kmeans(points, start, n_iterations=1)
+    moved = kmeans(points, start, generator=new_generator(), n_iterations=1)
     nearest = nearest_centre(points, start)
     means = torch.stack([points[nearest == code].mean(0) for code in range(5)])
     torch.testing.assert_close(moved, means)
@@ -47,15 +48,20 @@ def test_an_iteration_moves_each_centre_to_the_mean_of_its_points(clusters):
 def test_iterations_never_make_the_fit_worse():
     torch.manual_seed(0)
     points = torch.randn(500, 4)
-    start = random_rows(points, 20)
-    errors = [inertia(points, kmeans(points, start, n_iterations=n)) for n in range(8)]
+    start = random_rows(points, 20, new_generator())
+    errors = [
+        inertia(
+            points, kmeans(points, start, generator=new_generator(), n_iterations=n)
+        )
+        for n in range(8)
+    ]
     assert all(later <= earlier for earlier, later in itertools.pairwise(errors))
 
 
 def test_it_leaves_its_points_and_its_start_as_they_were(clusters):
     points, centres = clusters
     before = points.clone(), centres.clone()
-    kmeans(points, centres, n_iterations=2)
+    kmeans(points, centres, generator=new_generator(), n_iterations=2)
     assert torch.equal(points, before[0])
     assert torch.equal(centres, before[1])
 
@@ -64,14 +70,14 @@ def test_a_cluster_that_runs_empty_splits_the_largest(clusters):
     points, centres = clusters
     start = centres.clone()
     start[4] = 1e6
-    found = kmeans(points, start, n_iterations=4)
+    found = kmeans(points, start, generator=new_generator(), n_iterations=4)
     assert inertia(points, found) < inertia(points, start)
     assert torch.bincount(nearest_centre(points, found), minlength=5).min() > 0
 
 
 def test_progressive_clustering_explains_most_of_clusters_that_are_there(clusters):
     points, _ = clusters
-    found = progressive_kmeans(points.clone(), 10)
+    found = progressive_kmeans(points.clone(), 10, generator=new_generator())
     assert inertia(points, found) < 0.2 * inertia(points, points.mean(0, keepdim=True))
 
 
@@ -84,7 +90,7 @@ def test_some_of_the_points_are_enough_until_the_last_two_stages(monkeypatch):
 
     monkeypatch.setattr("sk_rqvae._initialization.kmeans.kmeans", watched)
     torch.manual_seed(0)
-    progressive_kmeans(torch.randn(1000, 16), 3)
+    progressive_kmeans(torch.randn(1000, 16), 3, generator=new_generator())
     *early, before_last, last = seen
     assert {n_points for n_points, _ in early} == {32 * 3}
     assert before_last[0] == 1000
@@ -95,7 +101,8 @@ def test_one_cluster_is_the_mean():
     torch.manual_seed(0)
     points = torch.randn(100, 3)
     torch.testing.assert_close(
-        progressive_kmeans(points.clone(), 1), points.mean(0, keepdim=True)
+        progressive_kmeans(points.clone(), 1, generator=new_generator()),
+        points.mean(0, keepdim=True),
     )
 
 
@@ -103,7 +110,7 @@ def test_one_cluster_is_the_mean():
 def test_more_clusters_than_points_leave_no_error_and_no_nan(n_points):
     torch.manual_seed(0)
     points = torch.randn(n_points, 3)
-    found = progressive_kmeans(points.clone(), 12)
+    found = progressive_kmeans(points.clone(), 12, generator=new_generator())
     assert found.shape == (12, 3)
     assert torch.isfinite(found).all()
     assert inertia(points, found) == pytest.approx(0, abs=1e-6)
@@ -112,7 +119,7 @@ def test_more_clusters_than_points_leave_no_error_and_no_nan(n_points):
 @pytest.mark.parametrize("value", [0.0, 3.0])
 def test_identical_points_give_centres_on_them(value):
     points = torch.full((50, 4), value)
-    found = progressive_kmeans(points.clone(), 6)
+    found = progressive_kmeans(points.clone(), 6, generator=new_generator())
     assert torch.isfinite(found).all()
     assert inertia(points, found) == pytest.approx(0, abs=1e-4)
 
@@ -128,8 +135,8 @@ def test_the_stages_rise_to_all_dimensions(dim):
 def test_random_rows_repeat_only_where_there_are_too_few():
     torch.manual_seed(0)
     points = torch.arange(10.0).unsqueeze(1)
-    assert len(torch.unique(random_rows(points, 10))) == 10
-    counts = torch.bincount(random_rows(points, 25).flatten().long())
+    assert len(torch.unique(random_rows(points, 10, new_generator()))) == 10
+    counts = torch.bincount(random_rows(points, 25, new_generator()).flatten().long())
     assert counts.min() == 2
     assert counts.max() == 3
 
@@ -139,5 +146,5 @@ def test_one_seed_gives_one_result(clusters):
     found = []
     for _ in range(2):
         torch.manual_seed(7)
-        found.append(progressive_kmeans(points.clone(), 9))
+        found.append(progressive_kmeans(points.clone(), 9, generator=new_generator()))
     assert torch.equal(*found)

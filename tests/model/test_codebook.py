@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from conftest import new_generator
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -123,7 +124,7 @@ def test_dead_codes_become_residuals_of_rows_and_the_rest_stay():
     first = quantizer.search(latents).codes[:, 0, 0]
     residuals = latents - tables[0][first]
     dead = torch.tensor([9, 0, 1, 0, 5, 0, 5]) == 0
-    assert restart_dead_codes(quantizer, dead, latents) == [2, 1]
+    assert restart_dead_codes(quantizer, dead, latents, new_generator()) == [2, 1]
     now = [level.table.detach() for level in quantizer.levels]
     assert torch.equal(now[0][[0, 2]], tables[0][[0, 2]])
     assert torch.equal(now[1][[0, 2]], tables[1][[0, 2]])
@@ -136,7 +137,10 @@ def test_nothing_is_restarted_where_no_code_is_dead():
     quantizer = two_levels()
     before = [level.table.detach().clone() for level in quantizer.levels]
     dead = torch.zeros(7, dtype=torch.bool)
-    assert restart_dead_codes(quantizer, dead, torch.randn(50, 5)) == [0, 0]
+    assert restart_dead_codes(quantizer, dead, torch.randn(50, 5), new_generator()) == [
+        0,
+        0,
+    ]
     for level, table in zip(quantizer.levels, before, strict=True):
         assert torch.equal(level.table, table)
 
@@ -155,7 +159,10 @@ def test_a_code_is_dead_once_sixteen_rows_for_each_code_passed_it_by():
 def test_a_code_that_was_replaced_is_given_time_again():
     quantizer, counts = two_levels(), torch.tensor([9, 0, 1, 4, 5, 3, 5])
     dead = count_idle_rows(quantizer, counts, 64)
-    assert restart_dead_codes(quantizer, dead, torch.randn(50, 5)) == [1, 0]
+    assert restart_dead_codes(quantizer, dead, torch.randn(50, 5), new_generator()) == [
+        1,
+        0,
+    ]
     assert not count_idle_rows(quantizer, counts, 63).any()
     assert count_idle_rows(quantizer, counts, 1).nonzero().item() == 1
 
@@ -190,6 +197,9 @@ def test_replacing_dead_codes_never_takes_more_rows_than_there_are(levels, n_fit
 def test_a_restarted_code_is_finite_in_any_kind_of_codebook(options):
     quantizer = two_levels(**options)
     dead = torch.tensor([0, 0, 0, 1, 0, 0, 1]) == 0
-    assert restart_dead_codes(quantizer, dead, torch.randn(2, 5)) == [3, 2]
+    assert restart_dead_codes(quantizer, dead, torch.randn(2, 5), new_generator()) == [
+        3,
+        2,
+    ]
     for vectors in quantizer.codebooks():
         assert torch.isfinite(vectors).all()

@@ -1,23 +1,32 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sk_rqvae._inference.blocks import map_rows
+from sk_rqvae._inference.blocks import map_rows, narrow
+from sk_rqvae._inference.row_subset import RowSubset
 from sk_rqvae._training.batches import (
     Batches,
     StreamedRows,
-    narrow,
     resident_rows,
     run_length,
 )
+from sk_rqvae._training.hold_out import hold_out
+from sk_rqvae._training.seeds import new_generators
 
 CPU = torch.device("cpu")
+KINDS = [resident_rows, StreamedRows]
 N_ROWS = st.integers(1, 1200)
 BATCH_SIZES = st.integers(1, 1500)
+
+
+def generators(seed=0):
+    return new_generators(seed, CPU)
 
 
 def to_float(rows):
@@ -29,12 +38,11 @@ def numbered(n_rows, dtype=np.float32):
     return np.arange(n_rows, dtype=dtype)[:, None] * np.array([1, -1], dtype=dtype)
 
 
-def both_kinds(rows):
-    return [resident_rows(rows, to_float, CPU), StreamedRows(rows, to_float, CPU)]
+def both_kinds(rows, seed=0):
+    return [kind(rows, to_float, CPU, generators(seed)) for kind in KINDS]
 
 
-def drawn(dataset, batch_size, *, shuffle, seed=0):
-    torch.manual_seed(seed)
+def drawn(dataset, batch_size, *, shuffle):
     return list(dataset.batches(batch_size, shuffle=shuffle))
 
 
@@ -55,48 +63,46 @@ def test_an_epoch_has_every_row_once_in_full_batches(n_rows, batch_size, shuffle
 
 def test_an_epoch_of_many_pools_has_every_row_once():
     n_rows = 40_000
-    dataset = StreamedRows(numbered(n_rows), to_float, CPU)
+    dataset = StreamedRows(numbered(n_rows), to_float, CPU, generators())
     batches = drawn(dataset, 1000, shuffle=True)
     assert [len(batch) for batch in batches] == [1000] * 40
     numbers = torch.cat(batches)[:, 0].sort().values
     assert torch.equal(numbers, torch.arange(n_rows, dtype=torch.float32))
 
 
-@settings(max_examples=15, deadline=None)
-@given(n_rows=st.integers(1, 600), data=st.data())
-def test_a_part_of_the_rows_has_each_of_them_once(n_rows, data):
-    whole = StreamedRows(numbered(n_rows), to_float, CPU)
-    n_runs = len(whole.runs)
-    mask = data.draw(st.lists(st.booleans(), min_size=n_runs, max_size=n_runs))
-    runs = np.flatnonzero([*mask[:-1], True])
-    part = StreamedRows(numbered(n_rows), to_float, CPU, runs)
-    rest = StreamedRows(
-        numbered(n_rows), to_float, CPU, np.setdiff1d(np.arange(n_runs), runs)
-    )
-    numbers = [
-        torch.cat(drawn(rows, 7, shuffle=True))[:, 0] if len(rows) else torch.empty(0)
-        for rows in (part, rest)
-    ]
-    assert [len(each) for each in numbers] == [len(part), len(rest)]
-    assert torch.equal(
-        torch.cat(numbers).sort().values, torch.arange(n_rows, dtype=torch.float32)
-    )
+@settings(max_examples=30, deadline=None)
+@given(
+    n_rows=st.integers(2, 600),
+    fraction=st.floats(0.01, 0.9),
+    run_length=st.integers(1, 16),
+)
+def test_rows_to_train_on_and_rows_held_out_are_all_rows_once(
+    n_rows, fraction, run_length
+):
+    assume(math.ceil(fraction * math.ceil(n_rows / run_length)) * run_length < n_rows)
+    parts = hold_out(numbered(n_rows), fraction, run_length, np.random.default_rng(0))
+    numbers = [part[:][:, 0] for part in parts]
+    assert all(np.all(np.diff(each) > 0) for each in numbers)
+    assert sorted(np.concatenate(numbers)) == list(range(n_rows))
 
 
-def test_resident_rows_can_be_a_part_in_any_order():
-    index = np.array([5, 1, 3])
-    rows = resident_rows(numbered(9), to_float, CPU, index).rows
-    assert rows[:, 0].tolist() == [5, 1, 3]
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_subset_of_rows_is_read_as_a_matrix_of_them_would_be(kind):
+    X, index = numbered(500), np.arange(0, 500, 3)
+    of_subset, of_copy = (
+        torch.cat(drawn(kind(rows, to_float, CPU, generators()), 32, shuffle=True))
+        for rows in (RowSubset(X, index), X[index])
+    )
+    assert torch.equal(of_subset, of_copy)
 
 
 @pytest.mark.parametrize("kind", [0, 1], ids=["resident", "streamed"])
 def test_every_epoch_has_another_order_and_one_seed_the_same(kind):
-    dataset = both_kinds(numbered(500))[kind]
-    torch.manual_seed(0)
-    first = torch.cat(list(dataset.batches(100, shuffle=True)))
-    second = torch.cat(list(dataset.batches(100, shuffle=True)))
+    dataset, again = (both_kinds(numbered(500))[kind] for _ in range(2))
+    first = torch.cat(drawn(dataset, 100, shuffle=True))
+    second = torch.cat(drawn(dataset, 100, shuffle=True))
     assert not torch.equal(first, second)
-    assert torch.equal(first, torch.cat(drawn(dataset, 100, shuffle=True)))
+    assert torch.equal(first, torch.cat(drawn(again, 100, shuffle=True)))
 
 
 @pytest.mark.parametrize("kind", [0, 1], ids=["resident", "streamed"])
@@ -110,16 +116,31 @@ def test_shuffled_batches_are_drawn_from_all_over_the_matrix(kind):
 @pytest.mark.parametrize("count", [1, 10, 100, 10_000])
 def test_a_sample_has_different_rows_and_about_as_many_as_asked(count):
     for dataset in both_kinds(numbered(1000)):
-        torch.manual_seed(0)
         numbers = dataset.sample(count)[:, 0]
         assert len(torch.unique(numbers)) == len(numbers)
-        expected = min(count, 1000)
-        assert expected <= len(numbers) < expected + run_length(1000)
+        assert len(numbers) == min(count, 1000)
+
+
+def test_a_sample_of_rows_in_memory_is_not_of_neighbours():
+    numbers = both_kinds(numbered(10_000))[1].sample(1000)[:, 0]
+    # Of rows drawn one by one, about a tenth follow the one before; of runs, most.
+    assert (numbers.diff() == 1).float().mean() < 0.2
+
+
+def test_a_sample_of_a_file_is_of_short_runs_from_all_over_it(tmp_path):
+    np.save(tmp_path / "rows.npy", numbered(80_000))
+    X = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    for rows in (X, np.asarray(X), RowSubset(X, np.arange(len(X)))):
+        numbers = StreamedRows(rows, to_float, CPU, generators()).sample(4000)[:, 0]
+        assert len(torch.unique(numbers)) == 4000
+        n_runs = int((numbers.diff() != 1).sum()) + 1
+        assert 250 < n_runs <= 1000
+        by_tenth = torch.bincount((numbers / 8000).long(), minlength=10)
+        assert by_tenth.min() > 200
 
 
 def test_samples_differ_from_call_to_call():
     for dataset in both_kinds(numbered(1000)):
-        torch.manual_seed(0)
         assert set(dataset.sample(50)[:, 0].tolist()) != set(
             dataset.sample(50)[:, 0].tolist()
         )
@@ -191,8 +212,8 @@ def test_large_integers_are_standardised_before_they_lose_digits():
         return (block - 2**60).float()
 
     for dataset in (
-        resident_rows(rows, standardize, CPU),
-        StreamedRows(rows, standardize, CPU),
+        resident_rows(rows, standardize, CPU, generators()),
+        StreamedRows(rows, standardize, CPU, generators()),
     ):
         assert dataset.sample(2).max() == 1024
 

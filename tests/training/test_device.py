@@ -14,6 +14,7 @@ from places import Places
 from sk_rqvae import QuantizeForwardMode, RQVAEModule
 from sk_rqvae._training.batches import ResidentRows
 from sk_rqvae._training.net import EpochTotals, SumOfParts
+from sk_rqvae._training.seeds import Generators
 from sk_rqvae._training.settings import check_settings, module_arguments
 
 META = torch.device("meta")
@@ -43,7 +44,7 @@ def rows_on_meta(dtype=torch.float32):
 def test_a_training_step_stays_on_its_device_and_reads_no_value(mode, options):
     module = module_on_meta(codebook_mode=mode, **options)
     totals = EpochTotals([16, 16, 16], META)
-    rows = ResidentRows(rows_on_meta())
+    rows = ResidentRows(rows_on_meta(), Generators(None, None))
     (batch,) = rows.batches(100, shuffle=True)
     with Places() as places:
         output = module(batch)

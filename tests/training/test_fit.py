@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 import skorch
 import torch
-from conftest import small
+from conftest import assert_same_model, small
 from skorch.callbacks import (
     Callback,
 )
 
 from sk_rqvae import QuantizeForwardMode, RQVAEModule
+from sk_rqvae._training import fit as fit_module
+from sk_rqvae._training.seeds import draw_seed, new_generators
+from sk_rqvae._training.settings import check_settings
 
 MODES = [mode.value for mode in QuantizeForwardMode]
 
@@ -198,6 +201,29 @@ def test_the_validation_fraction_is_held_out_of_training(blobs, resident_mb):
     ).fit(blobs)
     assert sum(sizes.sizes_) == 600
     assert sizes.sizes_[1] == pytest.approx(150, abs=10)
+
+
+@pytest.mark.parametrize("resident_mb", ["auto", 0])
+def test_nothing_but_the_held_out_loss_depends_on_rows_held_out(blobs, resident_mb):
+    options = {"early_stopping": True, "max_epochs": 1, "resident_mb": resident_mb}
+    estimator = small(**options).fit(blobs)
+    held_out = held_out_rows(blobs, estimator)
+    changed = blobs.copy()
+    changed[held_out] = 100 - changed[held_out]
+    other = small(**options).fit(changed)
+    assert_same_model(estimator, other)
+    (loss,), (other_loss,) = (
+        each.net_.history[:, "valid_loss"] for each in (estimator, other)
+    )
+    assert other_loss > 2 * loss
+
+
+def held_out_rows(X, estimator):
+    """Which rows `fit` holds out for early stopping."""
+    generators = new_generators(draw_seed(0), torch.device("cpu"))
+    settings = check_settings(estimator)
+    _, held_out = fit_module._held_out_rows(estimator, X, settings, generators)
+    return held_out.index
 
 
 class Ruin(Callback):

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import copy
+import os
 import random
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -109,6 +111,68 @@ def test_fits_in_threads_give_what_they_give_alone(blobs):
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_array_equal(one, other)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+class Draws(threading.Thread):
+    """Draw from torch's global generator all the time."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.is_over = threading.Event()
+        self.numbers = []
+
+    def run(self):
+        while not self.is_over.wait(1e-3):
+            self.numbers.append(torch.rand(4).tolist())
+
+
+def test_another_thread_can_draw_during_a_fit_and_neither_notices(blobs):
+    options = {"codebook_mode": "gumbel_softmax", "dropout": 0.1}
+    alone = small(**options).fit(blobs)
+    torch.manual_seed(0)
+    other = Draws()
+    other.start()
+    try:
+        together = small(**options).fit(blobs)
+    finally:
+        other.is_over.set()
+        other.join()
+    assert_same_model(alone, together)
+    torch.manual_seed(0)
+    assert other.numbers == [torch.rand(4).tolist() for _ in other.numbers]
+
+
+FORK = """
+import os, sys, threading
+import numpy as np
+from conftest import small
+rows = np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32)
+model = small().fit(rows)
+expected = model.transform(rows)
+fitting = threading.Event()
+from skorch.callbacks import Callback
+class Started(Callback):
+    def on_epoch_begin(self, net, **kwargs):
+        fitting.set()
+other = small(max_epochs=1000, callbacks=[Started()])
+thread = threading.Thread(target=other.fit, args=(rows,), daemon=True)
+thread.start()
+fitting.wait()
+child = os.fork()
+if child == 0:
+    same = (model.transform(rows) == expected).all()
+    os._exit(0 if same else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_child_forked_during_a_fit_can_use_a_model(fresh_python, monkeypatch):
+    # OpenMP's threads do not survive a fork; with one thread there are none.
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert fresh_python(FORK) == "0"
 
 
 @pytest.mark.parametrize("random_state", [0, None])

@@ -1,0 +1,48 @@
+"""Some rows of a matrix, read when they are needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class RowSubset:
+    """Chosen rows of a matrix, without a copy of them.
+
+    It has what this package uses of a matrix: `shape`, `size`, `len` and slices of
+    rows, which are read from the matrix.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_features)
+        Often a memory map.
+    index : ndarray of shape (m,), int64
+        Which rows, in the order in which they are to appear.
+    """
+
+    def __init__(self, X: NDArray[Any], index: NDArray[np.int64]) -> None:
+        self.X = X
+        self.index = index
+        self.shape = (len(index), X.shape[1])
+        self.size = len(index) * X.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, rows: Any) -> NDArray[Any]:
+        return self.X[self.index[rows]]
+
+
+Matrix = NDArray[Any] | RowSubset
+
+
+def is_on_disk(X: Matrix) -> bool:
+    """Whether the rows are those of a memory map."""
+    array: Any = X.X if isinstance(X, RowSubset) else X
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap):
+            return True
+        array = array.base
+    return False

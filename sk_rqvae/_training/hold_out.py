@@ -1,0 +1,51 @@
+"""Hold rows out for early stopping, before anything is learnt from the data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sk_rqvae._inference.row_subset import RowSubset
+
+
+def hold_out(
+    X: NDArray[Any], fraction: float, run_length: int, rng: np.random.Generator
+) -> tuple[RowSubset, RowSubset]:
+    """Divide the rows at random into those to train on and those held out.
+
+    Both parts keep the order of the rows.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_features)
+    fraction : float
+        Share of the rows to hold out, in (0, 1).
+    run_length : int
+        Consecutive rows that stay together; a file is read faster in longer runs.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    training, held_out : RowSubset
+
+    Raises
+    ------
+    ValueError
+        If no rows would be left to train on.
+    """
+    n_runs = -(-len(X) // run_length)
+    n_held_out = int(np.ceil(fraction * n_runs))
+    if n_held_out >= n_runs:
+        raise ValueError(
+            f"early_stopping=True with validation_fraction={fraction} leaves no rows "
+            f"to train on. Got {len(X)} rows."
+        )
+    is_held_out = np.zeros(n_runs, dtype=bool)
+    is_held_out[rng.permutation(n_runs)[:n_held_out]] = True
+    by_row = np.repeat(is_held_out, run_length)[: len(X)]
+    return (
+        RowSubset(X, np.flatnonzero(~by_row)),
+        RowSubset(X, np.flatnonzero(by_row)),
+    )
