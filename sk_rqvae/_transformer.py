@@ -775,14 +775,14 @@ QuantizeForwardMode or sequence of them, default="ste"
 
     def _assign(self, rows: NDArray[Any]) -> IntArray:
         module = self.net_.module_
-        stack = module.searched()
+        prepared = module.prepare_search()
         out = np.empty((len(rows), len(self._sizes())), dtype=np.int64)
         with (
             say_what_to_lower(self, ENCODING),
             self._bar("transforming", len(rows)) as on_progress,
         ):
             return map_rows(
-                lambda block: module.assign(module.standardize(block), stack),
+                lambda block: module.assign(module.standardize(block), prepared),
                 rows,
                 out,
                 module.input_mean.device,

@@ -57,7 +57,7 @@ def test_a_tuple_is_charged_a_share_of_the_errors_of_its_prefixes(seed, sizes, w
         latents, codebooks, n_beams, prefix_weights=torch.tensor(weights)
     )
     torch.testing.assert_close(
-        beams.errors + beams.surcharges, (errors + charges).sort(1).values
+        beams.errors + beams.penalties, (errors + charges).sort(1).values
     )
     best = (errors + charges).argmin(1, keepdim=True)
     torch.testing.assert_close(beams.errors[:, :1], errors.gather(1, best))
@@ -137,7 +137,7 @@ def test_it_keeps_the_same_prefixes_as_a_search_written_out_row_by_row(seed, n_b
 def test_tables_and_direct_products_find_the_same(monkeypatch, n_beams):
     latents, codebooks = problem(0, [5, 4, 6, 3], n_rows=40)
     tabulated = beam_search(latents, codebooks, n_beams)
-    monkeypatch.setattr(beam_search_module, "_LARGEST_TABLE", 0)
+    monkeypatch.setattr(beam_search_module, "_MAX_TABULATED_CODES", 0)
     direct = beam_search(latents, codebooks, n_beams)
     assert torch.equal(tabulated.codes, direct.codes)
     torch.testing.assert_close(tabulated.errors, direct.errors)

@@ -30,13 +30,13 @@ def rows_of_length(length):
 
 
 def test_the_reach_is_twice_the_length_of_a_mean_standardised_row():
-    assert skip_mlp().reach == pytest.approx(2 * math.sqrt(N_IN))
+    assert skip_mlp().clipping_radius == pytest.approx(2 * math.sqrt(N_IN))
 
 
 @given(st.floats(1, 1e6))
 def test_beyond_its_reach_only_the_linear_path_grows(times):
     mlp = skip_mlp()
-    edge = rows_of_length(mlp.reach)
+    edge = rows_of_length(mlp.clipping_radius)
     grown = (times - 1) * mlp.linear(edge)
     torch.testing.assert_close(
         mlp(times * edge) - mlp(edge), grown, rtol=1e-4, atol=1e-4 * times
@@ -46,7 +46,7 @@ def test_beyond_its_reach_only_the_linear_path_grows(times):
 @given(st.floats(0, 0.999))
 def test_within_its_reach_it_is_the_sum_of_perceptron_and_linear_path(share):
     mlp = skip_mlp()
-    rows = rows_of_length(share * mlp.reach)
+    rows = rows_of_length(share * mlp.clipping_radius)
     torch.testing.assert_close(mlp(rows), mlp.mlp(rows) + mlp.linear(rows))
 
 

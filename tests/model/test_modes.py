@@ -20,7 +20,7 @@ from sk_rqvae._model.gradient_estimators import (
     straight_through,
 )
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
-from sk_rqvae._model.sinkhorn import sinkhorn_prices
+from sk_rqvae._model.sinkhorn import sinkhorn_biases
 
 MODES = list(QuantizeForwardMode)
 ONE_HALF = torch.tensor(0.5, dtype=torch.float64)
@@ -168,7 +168,7 @@ def test_a_mode_of_identical_rows_on_their_code_is_finite(mode, dtype):
     estimate.sum().backward()
     torch.testing.assert_close(estimate, torch.ones(4, 3, dtype=dtype))
     assert torch.isfinite(residual.grad).all()
-    prices = mode.behaviour.prices
+    prices = mode.behaviour.code_bias
     if prices is not None:
         assert torch.isfinite(prices(squared_distances(residual, codebook))).all()
 
@@ -279,7 +279,7 @@ def test_warm_gumbel_softmax_chooses_as_the_posterior_would():
 
 def soft_shares(distances):
     """What fraction of the rows' mass each code has at the prices."""
-    prices = sinkhorn_prices(distances)
+    prices = sinkhorn_biases(distances)
     spread = (distances.mean(1) - distances.amin(1)).mean()
     weights = torch.softmax((prices - distances) / (SINKHORN_EPSILON * spread), dim=1)
     return weights.mean(0)
@@ -319,7 +319,7 @@ def solved_prices(distances, n_iterations):
 def test_sinkhorn_finds_the_prices_of_many_more_plain_iterations(n_codes):
     distances = squared_distances(draw(0, 256, 8), draw(1, n_codes, 8))
     solution = solved_prices(distances, 200)
-    prices = sinkhorn_prices(distances).numpy()
+    prices = sinkhorn_biases(distances).numpy()
     error = np.abs(prices - prices.mean() - solution).max()
     assert error < 0.05 * np.ptp(solution)
     assert error < np.abs(solved_prices(distances, 11) - solution).max() / 3
@@ -337,7 +337,7 @@ def test_sinkhorn_evens_out_a_code_that_all_rows_are_nearest_to():
     codebook = torch.cat([torch.ones(1, 4), 1 + torch.eye(4)]).double()
     distances = squared_distances(points, codebook)
     assert (distances.argmin(1) == 0).all()
-    chosen = (distances - sinkhorn_prices(distances)).argmin(1)
+    chosen = (distances - sinkhorn_biases(distances)).argmin(1)
     counts = torch.bincount(chosen, minlength=5)
     assert (counts / 512 * 5 - 1).abs().max() < 0.3
 
@@ -346,7 +346,7 @@ def test_sinkhorn_evens_out_a_code_that_all_rows_are_nearest_to():
 def test_sinkhorn_prices_have_the_units_of_the_distances(scale):
     distances = squared_distances(draw(0, 64, 4), draw(1, 8, 4))
     torch.testing.assert_close(
-        sinkhorn_prices(scale * distances), scale * sinkhorn_prices(distances)
+        sinkhorn_biases(scale * distances), scale * sinkhorn_biases(distances)
     )
 
 
@@ -354,7 +354,7 @@ def test_sinkhorn_prices_have_the_units_of_the_distances(scale):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_sinkhorn_is_finite_for_any_number_of_rows_and_codes(shape, dtype):
     for distances in (torch.rand(shape, dtype=dtype), torch.zeros(shape, dtype=dtype)):
-        prices = sinkhorn_prices(distances)
+        prices = sinkhorn_biases(distances)
         assert prices.shape == shape[1:]
         assert prices.dtype == dtype
         assert torch.isfinite(prices).all()
@@ -368,7 +368,7 @@ def test_straight_through_passes_one_identity_around_any_number_of_levels(
     mode, n_levels
 ):
     quantizer = stack([mode] * n_levels, dim=3)
-    passed = jacobian(lambda z: quantizer(z[None]).passed[0], draw(0, 3))
+    passed = jacobian(lambda z: quantizer(z[None]).decoder_input[0], draw(0, 3))
     torch.testing.assert_close(passed, torch.eye(3, dtype=torch.float64))
 
 
@@ -381,7 +381,7 @@ def test_the_rotation_trick_turns_what_each_level_sees_onto_its_code():
     for chosen in vectors:
         not_passed = (eye - rotation_matrix(residual, chosen)) @ not_passed
         residual = residual - chosen
-    passed = jacobian(lambda z: quantizer(z[None]).passed[0], latent)
+    passed = jacobian(lambda z: quantizer(z[None]).decoder_input[0], latent)
     torch.testing.assert_close(passed, eye - not_passed)
 
 
@@ -389,14 +389,14 @@ def test_groups_of_levels_leave_the_next_group_what_they_did_not_pass():
     """``d p / d z = I - (I - J_2) (I - J_1)``, with the modes' own matrices."""
     modes = [QuantizeForwardMode.ROTATION_TRICK] * 2 + [QuantizeForwardMode.STE]
     latent = draw(0, 3)
-    passed = jacobian(lambda z: stack(modes, dim=3)(z[None]).passed[0], latent)
+    passed = jacobian(lambda z: stack(modes, dim=3)(z[None]).decoder_input[0], latent)
     torch.testing.assert_close(passed, torch.eye(3, dtype=torch.float64))
 
 
 def test_a_straight_through_level_ends_the_stack_with_the_identity():
     modes = [QuantizeForwardMode.ROTATION_TRICK, QuantizeForwardMode.STE]
     quantizer = stack(modes, dim=3)
-    passed = jacobian(lambda z: quantizer(z[None]).passed[0], draw(0, 3))
+    passed = jacobian(lambda z: quantizer(z[None]).decoder_input[0], draw(0, 3))
     torch.testing.assert_close(passed, torch.eye(3, dtype=torch.float64))
 
 

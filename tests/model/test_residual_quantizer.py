@@ -46,7 +46,7 @@ def test_it_gives_the_vectors_of_the_codes_and_their_sum(mode, n_beams, options)
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "gumbel_softmax"])
 def test_the_decoder_sees_the_sum_of_codes(mode):
     quantized = stack(mode=mode)(latents())
-    torch.testing.assert_close(quantized.passed, quantized.total)
+    torch.testing.assert_close(quantized.decoder_input, quantized.total)
 
 
 def test_at_temperature_zero_training_chooses_the_codes_of_transform():
@@ -96,7 +96,7 @@ def test_a_residual_shrinks_from_level_to_level_where_a_code_is_zero():
 def test_the_gradient_of_the_passed_sum_does_not_reach_the_codebooks():
     for mode in (STE, SINKHORN, QuantizeForwardMode.ROTATION_TRICK):
         quantizer = stack(mode=mode)
-        quantizer(latents().requires_grad_()).passed.sum().backward()
+        quantizer(latents().requires_grad_()).decoder_input.sum().backward()
         assert all(level.table.grad is None for level in quantizer.levels), mode
 
 
@@ -106,5 +106,5 @@ def test_levels_may_have_modes_of_their_own():
         [4] * 4, 3, modes=MODES, n_beams=2, normalize=False, sim_vq=False
     )
     rows = torch.randn(9, 3, requires_grad=True)
-    quantizer(rows).passed.sum().backward()
+    quantizer(rows).decoder_input.sum().backward()
     assert torch.isfinite(rows.grad).all()

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sk_rqvae._model import smallest as smallest_module
-from sk_rqvae._model.smallest import nearest, smallest
+from sk_rqvae._model import row_minima
+from sk_rqvae._model.row_minima import k_smallest, nearest
 
 SEEDS = st.integers(0, 2**16)
 
@@ -26,7 +26,7 @@ def draw(seed, *shape):
 def test_the_smallest_entries_are_those_of_a_sort(seed, n_rows, n_columns, count):
     values = draw(seed, n_rows, n_columns)
     count = min(count, n_columns)
-    found, where = smallest(values, count)
+    found, where = k_smallest(values, count)
     assert torch.equal(found, values.sort(1).values[:, :count])
     assert torch.equal(values.gather(1, where), found)
     assert all(len(torch.unique(row)) == count for row in where)
@@ -36,7 +36,7 @@ def test_the_smallest_entries_are_those_of_a_sort(seed, n_rows, n_columns, count
 @given(seed=SEEDS, n_values=st.integers(1, 3))
 def test_equal_entries_are_all_found_once(seed, n_values):
     values = draw(seed, 4, 256).mul(n_values).round().clamp(0, n_values)
-    found, where = smallest(values, 6)
+    found, where = k_smallest(values, 6)
     assert torch.equal(found, values.sort(1).values[:, :6])
     assert all(len(torch.unique(row)) == 6 for row in where)
 
@@ -45,8 +45,8 @@ def test_equal_entries_are_all_found_once(seed, n_values):
 def test_a_row_is_searched_as_it_is_alone(count):
     values = draw(0, 50, 1280)
     values[:, ::3] = values[:, :1]
-    where = smallest(values, count)[1]
-    alone = torch.cat([smallest(row[None], count)[1] for row in values])
+    where = k_smallest(values, count)[1]
+    alone = torch.cat([k_smallest(row[None], count)[1] for row in values])
     assert torch.equal(where, alone)
 
 
@@ -61,12 +61,12 @@ def test_the_nearest_is_the_first_of_the_smallest(seed, n_columns):
 def test_the_values_are_left_as_they_were():
     values = draw(0, 9, 300)
     before = values.clone()
-    smallest(values, 5)
+    k_smallest(values, 5)
     assert torch.equal(values, before)
 
 
 def test_a_graph_gets_the_operations_that_every_device_has(monkeypatch):
-    monkeypatch.setattr(smallest_module, "_runs_on_cpu", lambda tensor: False)
+    monkeypatch.setattr(row_minima, "_runs_on_cpu", lambda tensor: False)
     values = draw(0, 9, 1280)
-    assert torch.equal(smallest(values, 5)[0], values.sort(1).values[:, :5])
+    assert torch.equal(k_smallest(values, 5)[0], values.sort(1).values[:, :5])
     assert torch.equal(nearest(values), values.argmin(1))
