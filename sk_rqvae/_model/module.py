@@ -64,7 +64,7 @@ class RQVAEModule(nn.Module):
         Beams of the search for codes while training.
     rerank : bool
         Whether `assign` chooses among the candidates by the errors of their
-        reconstructions. It then searches `CANDIDATES_PER_BEAM` times as many beams.
+        reconstructions. It then searches three times as many beams.
     commitment_weight : float
         Weight of the commitment loss.
     prefix_weight : float

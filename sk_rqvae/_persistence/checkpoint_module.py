@@ -14,7 +14,7 @@ from sk_rqvae._model.module import RQVAEModule
 class CheckpointModule(RQVAEModule):
     """A `RQVAEModule` that computes what those projects' models compute.
 
-    Its perceptrons have no biases. With `codebook_normalize` latents and the codes of
+    Its MLPs have no biases. With `codebook_normalize` latents and the codes of
     the first level, but of no other, have unit length, and there are no gains.
 
     Parameters

@@ -39,7 +39,7 @@ def test_a_codebook_size_below_one_is_refused(size):
 
 
 def test_as_many_sizes_as_layers_are_needed():
-    with pytest.raises(ValueError, match=r"per layer \(3\). Got 2 entries"):
+    with pytest.raises(ValueError, match=r"per level \(3\). Got 2 entries"):
         layer_sizes([4, 4], 3)
 
 

@@ -24,7 +24,7 @@ def in_this_thread():
 
 @pytest.fixture(scope="module")
 def frame(blobs):
-    columns = [f"e{place}" for place in range(blobs.shape[1])]
+    columns = [f"e{column}" for column in range(blobs.shape[1])]
     return pd.DataFrame(blobs, columns=columns, index=np.arange(len(blobs)) + 1000)
 
 
@@ -153,7 +153,9 @@ def test_columns_are_checked_before_anything_is_computed(fitted, fitted_on_frame
 @pytest.mark.parametrize("call", ["transform", "inverse_transform", "fit"])
 def test_other_collections_are_refused(fitted, blobs, call):
     estimator = small() if call == "fit" else fitted
-    with pytest.raises(TypeError, match=r"array or a DataFrame. Got .*Delayed"):
+    with pytest.raises(
+        TypeError, match=r"Dask array or a Dask DataFrame. Got .*Delayed"
+    ):
         getattr(estimator, call)(dask.delayed(blobs))
     with pytest.raises(ValueError, match=r"2 dimensions. Got 1"):
         getattr(estimator, call)(da.zeros(5))

@@ -18,8 +18,8 @@ from skorch.callbacks import (
 )
 
 from sk_rqvae._sklearn import progress_bars
-from sk_rqvae._sklearn.callbacks import HAS_CALLBACKS, CallbackSupportMixin
-from sk_rqvae._sklearn.tasks import FitTasks
+from sk_rqvae._sklearn.callback_compat import HAS_CALLBACKS, CallbackSupportMixin
+from sk_rqvae._sklearn.callback_tasks import FitTasks
 
 
 class Counter(Callback):
@@ -219,7 +219,7 @@ def test_every_step_of_a_part_ends_whatever_was_told(shares, total):
     tasks = Tasks()
     watched = Watched().set_callbacks(tasks)
     context = watched._init_callback_context(max_subtasks=1)
-    fit = FitTasks(watched, context, {"X": None, "y": None}, adopt=None)
+    fit = FitTasks(watched, context, {"X": None, "y": None}, set_fitted_attributes=None)
     with fit.steps("part", total) as advance:
         for share in shares:
             advance(share)
