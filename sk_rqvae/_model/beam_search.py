@@ -1,4 +1,4 @@
-"""Beam search: choose one code a level so that their vectors sum to the latent."""
+"""Beam search: choose one code per level so that their vectors sum to the latent."""
 
 from __future__ import annotations
 

@@ -117,9 +117,9 @@ def gumbel_softmax(
     r"""Replace the chosen code by a random convex combination of all codes.
 
     1. Compute the logits: minus the squared distances to the codes, divided by a
-       variance.
+       variance and by the temperature.
     2. Add Gumbel noise.
-    3. Average the codes with the softmax of these values at the given temperature.
+    3. Average the codes, weighted by the softmax of these values.
 
     As the temperature falls, the average approaches the nearest code, which is what
     encoding uses.
