@@ -248,9 +248,9 @@ def _transforms(X: Matrix, arguments: argparse.Namespace) -> Iterator[Row]:
 
     @torch.inference_mode()
     def search() -> None:
-        stack = quantizer.searched(5)
+        prepared = quantizer.prepare_search(5)
         for block in latents.split(ROWS_A_BLOCK):
-            stack.search(block)
+            prepared.search(block)
 
     runs = {
         "ours": search,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sk_rqvae._inference.report import SemanticIDReport
     from sk_rqvae._model.modes import QuantizeForwardMode
-    from sk_rqvae._model.module import CoarseOutput, RQVAEModule, RQVAEOutput
+    from sk_rqvae._model.module import RQVAEModule
+    from sk_rqvae._model.output import CoarseOutput, RQVAEOutput
     from sk_rqvae._transformer import RQVAETransformer
     from sk_rqvae.exceptions import CollapseWarning, DivergenceError
     from sk_rqvae.index import SemanticIDIndex
@@ -30,12 +31,12 @@ __all__ = [
 # Where each name is defined. They are imported when they are first used (PEP 562), so
 # that a program that only looks IDs up does not wait for torch.
 _HOMES = {
-    "CoarseOutput": "sk_rqvae._model.module",
+    "CoarseOutput": "sk_rqvae._model.output",
     "CollapseWarning": "sk_rqvae.exceptions",
     "DivergenceError": "sk_rqvae.exceptions",
     "QuantizeForwardMode": "sk_rqvae._model.modes",
     "RQVAEModule": "sk_rqvae._model.module",
-    "RQVAEOutput": "sk_rqvae._model.module",
+    "RQVAEOutput": "sk_rqvae._model.output",
     "RQVAETransformer": "sk_rqvae._transformer",
     "SemanticIDIndex": "sk_rqvae.index",
     "SemanticIDReport": "sk_rqvae._inference.report",

@@ -134,4 +134,4 @@ MIN_ROWS_PER_CODE = 3
 """Fitted rows for each code in use, below which no code is restarted. 17 cases."""
 
 SEPARATION_BUDGET = 0.01
-"""Relative increase of the rows' error that `separate_ids="auto"` accepts. Nouns."""
+"""Relative increase of the rows' error that `separate_ids="auto"` spends. Nouns."""

@@ -34,7 +34,11 @@ from sk_rqvae._persistence.checkpoints import load_checkpoint
 from sk_rqvae._persistence.onnx import write_onnx
 from sk_rqvae._persistence.pretrained import from_pretrained, save_pretrained
 from sk_rqvae._progress import FitProgress, ProgressCallback
-from sk_rqvae._sklearn.callbacks import CallbackSupportMixin, fit_task, with_callbacks
+from sk_rqvae._sklearn.callback_compat import (
+    CallbackSupportMixin,
+    fit_task,
+    with_callbacks,
+)
 from sk_rqvae._sklearn.doc_link import DocLink
 from sk_rqvae._sklearn.progress_bars import FitBars, progress_bar
 from sk_rqvae._training.fit import train
@@ -734,7 +738,7 @@ QuantizeForwardMode or sequence of them, default="ste"
         if not is_dask(X):
             return X
         seed = draw_seed(self.random_state)
-        return gather(self, X, most_bytes=settings.resident_bytes, seed=seed)
+        return gather(self, X, max_bytes=settings.resident_bytes, seed=seed)
 
     def _check_rows(self, X: ArrayLike, *, reset: bool) -> NDArray[Any]:
         if is_dask(X):
@@ -775,14 +779,14 @@ QuantizeForwardMode or sequence of them, default="ste"
 
     def _assign(self, rows: NDArray[Any]) -> IntArray:
         module = self.net_.module_
-        stack = module.searched()
+        prepared = module.prepare_search()
         out = np.empty((len(rows), len(self._sizes())), dtype=np.int64)
         with (
             say_what_to_lower(self, ENCODING),
             self._bar("transforming", len(rows)) as on_progress,
         ):
             return map_rows(
-                lambda block: module.assign(module.standardize(block), stack),
+                lambda block: module.assign(module.standardize(block), prepared),
                 rows,
                 out,
                 module.input_mean.device,

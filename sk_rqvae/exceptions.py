@@ -1,4 +1,4 @@
-"""What can go wrong in a way that callers may want to tell apart."""
+"""Errors and warnings that callers may want to catch."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ __all__ = ["CollapseWarning", "DivergenceError"]
 
 
 class CollapseWarning(UserWarning):
-    """Codes of a level are hardly used, so IDs carry fewer bits than they could."""
+    """Codebook collapse: most codes of a level are unused or rare.
+
+    IDs then carry less information than their codebooks allow.
+    """
 
 
 class DivergenceError(ArithmeticError):
-    """Training produced a loss that is not a finite number."""
+    """Training diverged: the loss is infinite or not a number."""

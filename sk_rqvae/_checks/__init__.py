@@ -1,1 +1,1 @@
-"""Checks of parameters, rows and codes."""
+"""Validation of parameters, rows and codes."""

@@ -1,4 +1,4 @@
-"""Codes as data: the checks and the integer keys that everything downstream shares."""
+"""Validate codes, and turn rows of codes into sortable integer keys."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _LARGEST_KEY = np.iinfo(np.int64).max
 
 
 def layer_sizes(codebook_size: Any, n_layers: int) -> tuple[int, ...]:
-    """Expand `codebook_size`, an int or one int per layer, to one int per layer."""
+    """Expand `codebook_size`, an int or one int per level, to one int per level."""
     sizes = np.atleast_1d(np.asarray(codebook_size))
     if sizes.ndim != 1 or not np.issubdtype(sizes.dtype, np.integer):
         raise TypeError(
-            "codebook_size must be an int or a sequence of ints, one per layer. "
+            "codebook_size must be an int or a sequence of ints, one per level. "
             f"Got {codebook_size!r}."
         )
     if sizes.size not in (1, n_layers):
         raise ValueError(
-            f"codebook_size must be an int or have one entry per layer ({n_layers}). "
+            f"codebook_size must be an int or have one entry per level ({n_layers}). "
             f"Got {sizes.size} entries."
         )
     if (sizes < 1).any():
@@ -33,16 +33,16 @@ def layer_sizes(codebook_size: Any, n_layers: int) -> tuple[int, ...]:
 def check_codes(
     codes: Any, codebook_size: Any = None, *, name: str = "codes"
 ) -> IntArray:
-    """Check a matrix of codes and return it as ``(n, n_layers)`` int64.
+    """Validate a matrix of codes and return it as int64.
 
     Parameters
     ----------
     codes : array-like of shape (n, n_layers)
-        Whole numbers of any dtype. Floats pass if they are whole.
+        Whole numbers of any numeric dtype. Floats are accepted if they are whole.
     codebook_size : int or sequence of int, default=None
-        Upper bounds, exclusive. None checks only that codes are not negative.
+        Exclusive upper bounds. With None, codes must only be non-negative.
     name : str, default="codes"
-        What error messages call `codes`.
+        Name of `codes` in error messages.
 
     Returns
     -------
@@ -86,18 +86,18 @@ def check_codes(
 
 
 def row_keys(codes: IntArray) -> IntArray:
-    """One integer a row, ordered as the rows are and equal exactly where they are.
+    """One integer per row; comparing keys is comparing rows lexicographically.
 
-    The columns are the digits of a mixed-radix number; where that number would not
-    fit in 64 bits, the digits so far are replaced by their ranks.
+    The columns are the digits of a mixed-radix number. Before that number would exceed
+    64 bits, the digits so far are replaced by their ranks.
     """
     n_rows, n_layers = codes.shape
     keys = np.zeros(n_rows, dtype=np.int64)
     if n_rows == 0:
         return keys
     n_keys = 1
-    for layer in range(n_layers):
-        column = codes[:, layer]
+    for level in range(n_layers):
+        column = codes[:, level]
         radix = int(column.max()) + 1
         if n_keys * radix > _LARGEST_KEY:
             distinct, keys = np.unique(keys, return_inverse=True)

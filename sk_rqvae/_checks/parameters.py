@@ -1,4 +1,4 @@
-"""Checks of parameters and data that name the argument, what was got and expected."""
+"""Validation of parameters; errors name the parameter and its value."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ def check_widths(name: str, value: Any) -> tuple[int, ...]:
     if not _is_sequence(value):
         raise TypeError(f"{name} must be a sequence of ints. Got {value!r}.")
     return tuple(
-        check_int(f"{name}[{place}]", width, minimum=1)
-        for place, width in enumerate(value)
+        check_int(f"{name}[{index}]", width, minimum=1)
+        for index, width in enumerate(value)
     )
 
 
 def check_sizes(value: Any, n_layers: int) -> tuple[int, ...]:
-    """`codebook_size`, an int or one per layer, as one int per layer."""
+    """`codebook_size`, an int or one per level, as one int per level."""
     if not _is_sequence(value):
         return (check_int("codebook_size", value, minimum=1),) * n_layers
     sizes = [
-        check_int(f"codebook_size[{place}]", size, minimum=1)
-        for place, size in enumerate(value)
+        check_int(f"codebook_size[{index}]", size, minimum=1)
+        for index, size in enumerate(value)
     ]
-    _check_one_per_layer("codebook_size", sizes, n_layers)
+    _check_one_per_level("codebook_size", sizes, n_layers)
     return tuple(sizes)
 
 
 def check_modes(value: Any, n_layers: int) -> tuple[QuantizeForwardMode, ...]:
-    """`codebook_mode`, one mode or one per layer, as one member per layer."""
+    """`codebook_mode`, one mode or one per level, as one member per level."""
     if isinstance(value, str):
         return (_mode("codebook_mode", value),) * n_layers
     if not _is_sequence(value):
@@ -45,13 +45,13 @@ def check_modes(value: Any, n_layers: int) -> tuple[QuantizeForwardMode, ...]:
             "codebook_mode must be a string, a QuantizeForwardMode or a sequence of "
             f"them. Got {value!r}."
         )
-    modes = [_mode(f"codebook_mode[{place}]", mode) for place, mode in enumerate(value)]
-    _check_one_per_layer("codebook_mode", modes, n_layers)
+    modes = [_mode(f"codebook_mode[{index}]", mode) for index, mode in enumerate(value)]
+    _check_one_per_level("codebook_mode", modes, n_layers)
     return tuple(modes)
 
 
 def check_device(value: Any) -> torch.device:
-    """`device` as a torch device that this machine has; "auto" prefers CUDA."""
+    """`device` as an available torch device; "auto" prefers CUDA."""
     if isinstance(value, str) and value == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not isinstance(value, (str, torch.device)):
@@ -74,13 +74,13 @@ def check_device(value: Any) -> torch.device:
 
 
 def check_verbose(value: Any) -> int:
-    """A level of output, or True or False."""
+    """`verbose` as an int; True is 1 and False is 0."""
     level = int(value) if isinstance(value, (bool, np.bool_)) else value
     return check_int("verbose", level, minimum=0)
 
 
 def check_seed(value: Any) -> None:
-    """What scikit-learn takes as a `random_state`."""
+    """A `random_state` as scikit-learn accepts it."""
     try:
         check_random_state(value)
     except (TypeError, ValueError) as error:
@@ -91,21 +91,21 @@ def check_seed(value: Any) -> None:
 
 
 def check_callbacks(value: Any) -> list[Any]:
-    """A list of skorch callbacks, each alone or after its name; None is none."""
+    """A list of skorch callbacks or ``(name, callback)`` pairs; None is empty."""
     if value is None:
         return []
     if not isinstance(value, (list, tuple)):
         raise TypeError(
             f"callbacks must be a list of skorch callbacks or None. Got {value!r}."
         )
-    for place, entry in enumerate(value):
+    for index, entry in enumerate(value):
         named = isinstance(entry, tuple) and len(entry) == 2
         callback = entry[1] if named else entry
         kind = callback if isinstance(callback, type) else type(callback)
         if not issubclass(kind, Callback) or (named and not isinstance(entry[0], str)):
             raise TypeError(
-                f"callbacks[{place}] must be a skorch callback or a pair of its name "
-                f"and it. Got {entry!r}."
+                f"callbacks[{index}] must be a skorch callback or a pair "
+                f"(name, callback). Got {entry!r}."
             )
     return list(value)
 
@@ -122,17 +122,17 @@ def _check_cuda(device: torch.device, value: Any) -> None:
 
 
 def _is_sequence(value: Any) -> bool:
-    """Whether `value` has entries; a 0-d array only pretends to."""
-    pretends = isinstance(value, np.ndarray) and value.ndim == 0
+    """Whether `value` can be iterated; a 0-d array is an Iterable but cannot."""
+    is_scalar_array = isinstance(value, np.ndarray) and value.ndim == 0
     return isinstance(value, Iterable) and not (
-        pretends or isinstance(value, (str, bytes))
+        is_scalar_array or isinstance(value, (str, bytes))
     )
 
 
-def _check_one_per_layer(name: str, values: list[Any], n_layers: int) -> None:
+def _check_one_per_level(name: str, values: list[Any], n_layers: int) -> None:
     if len(values) != n_layers:
         raise ValueError(
-            f"{name} must have one entry per layer, {n_layers}. Got {len(values)}."
+            f"{name} must have one entry per level, {n_layers}. Got {len(values)}."
         )
 
 

@@ -1,4 +1,4 @@
-"""Checks of the rows of `X` that go beyond scikit-learn's own."""
+"""Validation of `X` beyond scikit-learn's own."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _ROWS_AT_ONCE = 8192
 
 
 def check_finite(X: NDArray[Any], *, estimator_name: str) -> None:
-    """No NaN and no infinity, seen a block at a time.
+    """Raise if `X` has NaN or infinite values; checked block by block.
 
-    scikit-learn's own check of a whole matrix makes a mask as long as the matrix where
-    its sum overflows, as that of float16 does.
+    scikit-learn allocates a mask of the size of its argument when the sum overflows, as
+    it often does in float16.
     """
     for start in range(0, len(X), _ROWS_AT_ONCE):
         block = X[start : start + _ROWS_AT_ONCE]
@@ -23,7 +23,7 @@ def check_finite(X: NDArray[Any], *, estimator_name: str) -> None:
 
 
 def check_binary_columns(X: NDArray[Any], n_cat_features: int) -> None:
-    """The last `n_cat_features` columns of `X` hold nothing but 0 and 1."""
+    """Raise if the last `n_cat_features` columns of `X` are not all 0 or 1."""
     first = X.shape[1] - n_cat_features
     for start in range(0, len(X), _ROWS_AT_ONCE):
         binary = X[start : start + _ROWS_AT_ONCE, first:]

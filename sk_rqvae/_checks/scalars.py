@@ -1,4 +1,4 @@
-"""Checks of single values; they need neither torch nor scikit-learn."""
+"""Validation of single values, without torch or scikit-learn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def check_int(name: str, value: Any, *, minimum: int) -> int:
-    """A whole number that is not a bool, at least `minimum`."""
+    """An int, not a bool, that is at least `minimum`."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an int. Got {value!r}.")
     if value < minimum:
@@ -27,7 +27,7 @@ def check_real(
     low_open: bool = False,
     high_open: bool = False,
 ) -> float:
-    """A finite real number between bounds, which belong to the range unless open."""
+    """A finite real number from `low` to `high`; bounds are included unless open."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number. Got {value!r}.")
     number = float(value)
@@ -44,7 +44,7 @@ def check_real(
 
 
 def check_bool(name: str, value: Any, *, others: str = "") -> bool:
-    """True or False, where `others` names what else there might have been."""
+    """True or False; `others` names further valid values in the error message."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False{others}. Got {value!r}.")
     return bool(value)
@@ -53,7 +53,7 @@ def check_bool(name: str, value: Any, *, others: str = "") -> bool:
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
     """One of `choices`, all strings."""
     options = list(choices)
-    # An array compares with each entry by itself, and has no truth value.
+    # `in` would fail for an array, which compares elementwise.
     if not isinstance(value, str) or value not in options:
         raise ValueError(f"{name} must be one of {options}. Got {value!r}.")
     return value

@@ -1,1 +1,1 @@
-"""Apply a model to rows, and describe the result."""
+"""Apply a trained model to rows, and report how well its IDs describe them."""

@@ -1,4 +1,4 @@
-"""Apply a model to rows in blocks of one fixed shape."""
+"""Apply a model to rows in blocks of equal shape."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def blocks(n_rows: int, size: int) -> Iterator[slice]:
 
 
 def equal_blocks(rows: Matrix, device: torch.device) -> Iterator[tuple[slice, Tensor]]:
-    """Blocks of rows, all of one shape, on `device`.
+    """Split rows into blocks of equal shape on `device`; pad the last one.
 
-    Libraries pick their kernels by the shape of a matrix, and kernels differ in the
-    last bit, which is enough to turn a near tie between two codes. The last block is
-    therefore padded by repeating its last row: every row is computed at one shape, and
-    its result does not depend on the rows that came with it.
+    Math libraries choose kernels by the shape of a matrix, and kernels round
+    differently. That can change which of two almost equally near codes is chosen. With
+    equal shapes, the result of a row does not depend on the rows passed with it. The
+    last block is padded by repeating its last row.
 
     Parameters
     ----------
@@ -40,9 +40,9 @@ def equal_blocks(rows: Matrix, device: torch.device) -> Iterator[tuple[slice, Te
     Yields
     ------
     part : slice
-        Which rows these are.
-    block : Tensor
-        They come first in it.
+        The rows in this block.
+    block : Tensor of shape (block size, ...)
+        These rows, then the padding.
     """
     size = _ROWS_ON_CUDA if device.type == "cuda" else _ROWS_ON_CPU
     for part in blocks(len(rows), size):
@@ -61,12 +61,12 @@ def map_rows(
     device: torch.device,
     on_progress: ProgressCallback = no_progress,
 ) -> NDArray[Any]:
-    """Fill `out` with `function` of the rows, a block of one shape at a time.
+    """Fill `out` with `function` of the rows, block by block (see `equal_blocks`).
 
     Parameters
     ----------
     function : callable
-        Maps a block on `device` to a tensor with as many rows.
+        Maps a block on `device` to a tensor with the same number of rows.
     rows : ndarray of shape (n, ...)
     out : ndarray of shape (n, ...)
     device : torch.device
@@ -86,6 +86,6 @@ def map_rows(
 
 
 def narrow(rows: NDArray[Any]) -> NDArray[Any]:
-    """A contiguous, writable copy in a dtype that torch has."""
+    """A contiguous, writable copy in a dtype that torch supports."""
     dtype = rows.dtype if rows.dtype in _DTYPES else np.float64
     return np.array(rows, dtype=dtype, order="C")

@@ -13,16 +13,16 @@ _VALUES_AT_ONCE = 2**22
 
 
 def blocks_of(X: Matrix) -> Iterator[NDArray[np.float64]]:
-    """Copies of blocks of rows, as float64."""
+    """Blocks of rows, copied to float64."""
     n_rows = max(1, _VALUES_AT_ONCE // X.shape[1])
     for start in range(0, len(X), n_rows):
-        # In C order whatever the order of X, as the order decides how sums round.
+        # The memory layout decides how sums round, so use C order for every X.
         yield np.array(X[start : start + n_rows], dtype=np.float64, order="C")
 
 
 def column_means(X: Matrix) -> NDArray[np.float64]:
-    """Mean of each column; finite even for the largest floats."""
-    # Dividing before adding keeps sums of the largest floats finite.
+    """Mean of each column, without overflow even for the largest floats."""
+    # Dividing before summing avoids the overflow.
     first = np.asarray(X[0], dtype=np.float64)
     total = np.zeros(X.shape[1])
     for block in blocks_of(X):

@@ -1,4 +1,4 @@
-"""Dask collections: lazy transforms, and rows gathered to train on."""
+"""Dask collections: transform them lazily, and load rows of them for training."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from sklearn import get_config
 from sklearn.utils.validation import validate_data
 
-_FEWEST_PIECES = 8
-_PIECES_AT_ONCE = 4
-_BYTES_A_FLOAT = 4
+_MIN_BLOCKS = 8
+_BLOCKS_AT_ONCE = 4
+_BYTES_PER_FLOAT = 4
 
 logger = logging.getLogger("sk_rqvae")
 
@@ -24,18 +24,18 @@ def is_dask(X: Any) -> bool:
 
 
 def lazy_transform(estimator: Any, X: Any) -> Any:
-    """Codes of a Dask array or Dask DataFrame, still to be computed.
+    """Codes of a Dask array or Dask DataFrame, computed lazily.
 
     Parameters
     ----------
     estimator : RQVAETransformer
-        Fitted. What is computed is what it is now, whatever happens to it later.
+        A fitted estimator. Later changes to it do not affect the result.
     X : dask.array.Array or dask.dataframe.DataFrame of shape (n, n_features)
 
     Returns
     -------
     dask.array.Array or dask.dataframe.DataFrame of shape (n, n_layers), int64
-        With the rows of `X` in its chunks; a DataFrame has the index of `X`.
+        Its chunks have the rows of the chunks of `X`. A DataFrame has the index of `X`.
     """
     _check_output(estimator)
     _check_columns(estimator, X, reset=False)
@@ -44,12 +44,12 @@ def lazy_transform(estimator: Any, X: Any) -> Any:
 
 
 def lazy_inverse_transform(estimator: Any, X: Any) -> Any:
-    """Reconstruction of a Dask array or Dask DataFrame of codes, still to be computed.
+    """Reconstructions of a Dask array or Dask DataFrame of codes, computed lazily.
 
     Parameters
     ----------
     estimator : RQVAETransformer
-        Fitted. What is computed is what it is now, whatever happens to it later.
+        A fitted estimator. Later changes to it do not affect the result.
     X : dask.array.Array or dask.dataframe.DataFrame of shape (n, k), k <= n_layers
 
     Returns
@@ -60,30 +60,31 @@ def lazy_inverse_transform(estimator: Any, X: Any) -> Any:
     estimator.inverse_transform(np.empty((0, X.shape[1]), dtype=np.int64))
     names = getattr(estimator, "feature_names_in_", None)
     if names is None:
-        names = np.array([f"x{place}" for place in range(estimator.n_features_in_)])
+        names = np.array([f"x{column}" for column in range(estimator.n_features_in_)])
     return _by_chunks(estimator, X, "inverse_transform", names, np.dtype(np.float64))
 
 
-def gather(estimator: Any, X: Any, *, most_bytes: int, seed: int) -> Any:
-    """Rows to train on, brought into memory a few blocks at a time.
+def gather(estimator: Any, X: Any, *, max_bytes: int, seed: int) -> Any:
+    """Load the rows to train on into memory, a few blocks at a time.
 
-    Where all of them would be too many, this says so in the log and takes blocks drawn
-    at random; large blocks are divided first, so that there are enough to draw from.
+    1. Split long chunks, so that there are enough blocks to sample from.
+    2. If all rows would exceed `max_bytes`, sample blocks at random and log a warning.
+    3. Load the blocks in their order.
 
     Parameters
     ----------
     estimator : RQVAETransformer
-        Whose name the errors have.
+        Its class name is used in the log message.
     X : dask.array.Array or dask.dataframe.DataFrame of shape (n, n_features)
-    most_bytes : int
-        Largest matrix to bring, in bytes of float32; at least one piece is brought.
+    max_bytes : int
+        Largest matrix to load, in bytes as float32. At least one block is loaded.
     seed : int
-        Decides which blocks.
+        Seed of the sampling.
 
     Returns
     -------
     ndarray or pandas.DataFrame of shape (m, n_features), m <= n
-        Of the type that `X` is made of, rows in their order.
+        Of the type of the chunks of `X`, with rows in their order.
     """
     from dask.base import compute
 
@@ -95,11 +96,11 @@ def gather(estimator: Any, X: Any, *, most_bytes: int, seed: int) -> Any:
     elif np.isnan(X.chunks[0]).any():
         X = copy.copy(X).compute_chunk_sizes()
     n_rows, n_features = X.shape
-    most_rows = max(1, most_bytes // (_BYTES_A_FLOAT * max(1, n_features)))
-    pieces = _pieces(X.chunks[0], max(1, most_rows // _FEWEST_PIECES))
-    if n_rows > most_rows:
-        pieces = _draw(pieces, most_rows, seed)
-        n_drawn = int(np.diff(pieces, axis=1).sum())
+    max_rows = max(1, max_bytes // (_BYTES_PER_FLOAT * max(1, n_features)))
+    blocks = _blocks(X.chunks[0], max(1, max_rows // _MIN_BLOCKS))
+    if n_rows > max_rows:
+        blocks = _draw(blocks, max_rows, seed)
+        n_drawn = int(np.diff(blocks, axis=1).sum())
         logger.warning(
             "%s trains on %d of the %d rows of a Dask collection, in blocks drawn at "
             "random: all of them would take more memory than resident_mb allows.",
@@ -110,18 +111,18 @@ def gather(estimator: Any, X: Any, *, most_bytes: int, seed: int) -> Any:
         n_rows = n_drawn
     rows = np.empty((n_rows, n_features), dtype=X.dtype)
     n_read = 0
-    for first in range(0, len(pieces), _PIECES_AT_ONCE):
-        drawn = pieces[first : first + _PIECES_AT_ONCE]
-        for block in compute(*(X[low:high] for low, high in drawn.tolist())):
-            rows[n_read : n_read + len(block)] = block
-            n_read += len(block)
+    for first in range(0, len(blocks), _BLOCKS_AT_ONCE):
+        drawn = blocks[first : first + _BLOCKS_AT_ONCE]
+        for rows_read in compute(*(X[low:high] for low, high in drawn.tolist())):
+            rows[n_read : n_read + len(rows_read)] = rows_read
+            n_read += len(rows_read)
     if meta is None:
         return rows
     return type(meta)(rows, columns=meta.columns, copy=False)
 
 
-def _pieces(lengths: tuple[int, ...], longest: int) -> NDArray[np.int64]:
-    """First row and end of each block, of long blocks of each equal part."""
+def _blocks(lengths: tuple[int, ...], longest: int) -> NDArray[np.int64]:
+    """Row ranges of the blocks: chunks, with long ones split into equal parts."""
     ends = [0]
     for length in lengths:
         n_parts = -(-length // longest)
@@ -130,21 +131,21 @@ def _pieces(lengths: tuple[int, ...], longest: int) -> NDArray[np.int64]:
     return np.stack([edges[:-1], edges[1:]], axis=1)
 
 
-def _draw(pieces: NDArray[np.int64], most_rows: int, seed: int) -> NDArray[np.int64]:
-    """Pieces drawn at random while they fit, at least one, in their order."""
-    order = np.random.default_rng(seed).permutation(len(pieces))
-    lengths = np.diff(pieces[order], axis=1).ravel()
-    n_fitting = np.searchsorted(lengths.cumsum(), most_rows, side="right")
-    return pieces[np.sort(order[: max(1, n_fitting)])]
+def _draw(blocks: NDArray[np.int64], max_rows: int, seed: int) -> NDArray[np.int64]:
+    """Sample blocks at random while they fit, at least one; keep their order."""
+    order = np.random.default_rng(seed).permutation(len(blocks))
+    lengths = np.diff(blocks[order], axis=1).ravel()
+    n_fitting = np.searchsorted(lengths.cumsum(), max_rows, side="right")
+    return blocks[np.sort(order[: max(1, n_fitting)])]
 
 
 def _by_chunks(
     estimator: Any, X: Any, method: str, names: NDArray[Any], dtype: np.dtype[Any]
 ) -> Any:
-    """Apply a method to the chunks of rows."""
+    """Apply a method of the estimator to each chunk of rows."""
     from dask.delayed import delayed
 
-    # One task of the graph, so that a worker gets the model once, not with each chunk.
+    # As a task of its own, the model is sent to a worker once and not with each chunk.
     model = delayed(_frozen(estimator), pure=False, traverse=False)
     if _is_array(X):
         return X.rechunk({1: -1}).map_blocks(
@@ -171,7 +172,7 @@ def _by_chunks(
 def _rows_of(
     rows: Any, model: Any, method: str, width: int, dtype: np.dtype[Any]
 ) -> NDArray[Any]:
-    """Apply a method to a chunk, or to none: a filter can leave a chunk no rows."""
+    """Apply a method to one chunk, which has no rows after some filters."""
     if len(rows) == 0:
         return np.empty((0, width), dtype=dtype)
     return np.asarray(getattr(model, method)(rows), dtype=dtype)
@@ -185,11 +186,11 @@ def _frame_of(
 
 
 def _frozen(estimator: Any) -> Any:
-    """A fitted estimator's copy that later calls of its methods leave alone.
+    """A copy of a fitted estimator that later fits do not change.
 
-    They replace attributes and change none in place, so the copy can be shallow. It
-    checks no names of columns: they are checked once, where the graph is made. Dask
-    shows how far it is.
+    A shallow copy suffices, since fits replace attributes and modify none in place. The
+    copy has no callbacks and no progress bars, as Dask has its own. It does not check
+    column names, which are checked once, when the graph is built.
     """
     frozen = copy.copy(estimator)
     frozen.callbacks, frozen.verbose = None, 0
@@ -201,7 +202,7 @@ def _frozen(estimator: Any) -> Any:
 def _check_kind(X: Any) -> None:
     if not _is_array(X) and not _is_frame(X):
         raise TypeError(
-            "Of Dask's collections, X must be an array or a DataFrame. "
+            "X must be a Dask array or a Dask DataFrame. "
             f"Got {type(X).__module__}.{type(X).__qualname__}."
         )
     if X.ndim != 2:
@@ -215,12 +216,12 @@ def _check_columns(estimator: Any, X: Any, *, reset: bool) -> None:
 
 
 def _check_output(estimator: Any) -> None:
-    """A container other than the default would hold all codes in this process."""
+    """Other containers than the default would load all codes into this process."""
     chosen = getattr(estimator, "_sklearn_output_config", {}).get("transform")
     container = chosen or get_config()["transform_output"]
     if container != "default":
         raise ValueError(
-            "The codes of a Dask collection are computed where the collection is, and "
+            "The codes of a Dask collection stay in Dask, so "
             'set_output must be transform="default" for it. '
             f"Got transform={container!r}."
         )
@@ -233,12 +234,12 @@ def _is_array(X: Any) -> bool:
 
 
 def _is_frame(X: Any) -> bool:
-    # Told by its class: who has arrays alone may lack what Dask's frames import.
+    # Not by isinstance: dask.dataframe needs packages that users of arrays may lack.
     return hasattr(type(X), "map_partitions") and hasattr(type(X), "columns")
 
 
 def _meta(X: Any) -> Any:
-    """The frame without rows that a Dask DataFrame's partitions look like."""
+    """An empty DataFrame of the type of the partitions."""
     from dask.dataframe.dispatch import make_meta
 
     return make_meta(X)

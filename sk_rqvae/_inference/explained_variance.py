@@ -22,7 +22,10 @@ def explained_by_depth(
     depths: Sequence[int],
     unit: float,
 ) -> NDArray[np.float64]:
-    """``1 - SSE / SST`` of the first codes of each ID, for several depths.
+    """Explained variance of reconstructions from the first codes of each ID.
+
+    It is ``1 - SSE / SST``, with the sum of squared errors and the sum of squared
+    deviations from the column means, both over all rows and columns.
 
     Parameters
     ----------
@@ -31,24 +34,24 @@ def explained_by_depth(
     reconstruct : callable
         Maps ``(n, depth)`` codes to ``(n, n_features)`` rows.
     depths : sequence of int
-        How many of the codes to use, each at least 1.
+        Numbers of codes to use, each at least 1.
     unit : float
-        What deviations are divided by before they are squared: squares of the largest
-        floats are infinite, those of the smallest zero.
+        Errors and deviations are divided by it before squaring, so that squares neither
+        overflow nor underflow.
 
     Returns
     -------
     ndarray of shape (len(depths),)
-        At most 1. Where all rows are equal, 1 if the reconstruction is exact, else 0.
+        At most 1. If all rows are equal: 1 for an exact reconstruction, else 0.
     """
     mean = column_means(rows)
     unexplained = np.zeros(len(depths))
     total = 0.0
     for part in blocks(len(rows), _ROWS_AT_ONCE):
         block = rows[part].astype(np.float64)
-        for place, depth in enumerate(depths):
-            gap = block - reconstruct(codes[part, :depth])
-            unexplained[place] += float(np.square(gap / unit).sum())
+        for index, depth in enumerate(depths):
+            error = block - reconstruct(codes[part, :depth])
+            unexplained[index] += float(np.square(error / unit).sum())
         total += float(np.square((block - mean) / unit).sum())
     if total == 0:
         return (unexplained == 0).astype(np.float64)

@@ -1,4 +1,4 @@
-"""What the codes of a model are worth, level by level, as a small table."""
+"""A table of how well semantic IDs describe items, level by level."""
 
 from __future__ import annotations
 
@@ -30,25 +30,27 @@ _GAP = "  "
 class SemanticIDReport:
     """How well a model's semantic IDs describe some items, level by level.
 
-    `RQVAETransformer.report` makes it. It prints as a table, in a notebook too.
+    Returned by `RQVAETransformer.report`. It is shown as a table in a terminal and in a
+    notebook.
 
     Attributes
     ----------
     n_items : int
-        Rows that were given IDs.
+        Number of items.
     codebook_size : ndarray of shape (n_layers,), int64
-        Codes a level has.
+        Codes per level.
     explained_variance : ndarray of shape (n_layers,)
-        ``1 - SSE / SST`` of the reconstruction from the first code, from the first two,
-        and so on; at most 1. The last one is the model's `score`.
+        ``1 - SSE / SST`` of the reconstruction from the first code, the first two codes
+        and so on; at most 1. The last entry equals the model's `score`.
     usage : ndarray of shape (n_layers,)
-        Share of the level's codes that at least one item has, in [0, 1]; see
+        Share of the level's codes used by at least one item, in [0, 1]; see
         `metrics.codebook_usage`.
     perplexity : ndarray of shape (n_layers,)
         Effective number of codes, from 1 to `codebook_size`; see
         `metrics.codebook_perplexity`.
     n_distinct : ndarray of shape (n_layers,), int64
-        Different prefixes of 1, 2, ... codes. The last one counts different IDs.
+        Number of distinct prefixes of 1, 2, ... codes. The last entry counts distinct
+        IDs.
 
     Examples
     --------
@@ -75,16 +77,16 @@ class SemanticIDReport:
 
     @property
     def n_unique(self) -> int:
-        """Number of different IDs."""
+        """Number of distinct IDs."""
         return int(self.n_distinct[-1])
 
     def to_dict(self) -> dict[str, NDArray[Any]]:
-        """The columns of the table, an entry a level.
+        """The columns of the table, with one entry per level.
 
         Returns
         -------
         dict of str to ndarray of shape (n_layers,)
-            `depth`, from 1, and the attributes that have an entry a level.
+            `depth`, from 1, and the attributes that have one entry per level.
         """
         return {
             "depth": np.arange(1, len(self.usage) + 1),
@@ -163,15 +165,15 @@ class SemanticIDReport:
 def summarise(
     codes: IntArray, sizes: list[int], explained_variance: FloatArray
 ) -> SemanticIDReport:
-    """Measure the codes of a model.
+    """Compute the report of some codes.
 
     Parameters
     ----------
     codes : ndarray of shape (n_items, n_layers), int64
     sizes : list of int
-        Codes a level.
+        Codes per level.
     explained_variance : ndarray of shape (n_layers,)
-        Of the reconstructions from prefixes of each length.
+        Explained variance of the reconstructions from prefixes of each length.
 
     Returns
     -------

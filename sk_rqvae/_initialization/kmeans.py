@@ -16,7 +16,7 @@ from sk_rqvae._defaults import (
     KMEANS_STAGES,
 )
 from sk_rqvae._initialization.pca import principal_axes
-from sk_rqvae._model.smallest import nearest
+from sk_rqvae._model.row_minima import nearest
 from sk_rqvae._progress import ProgressCallback, no_progress
 
 _ROWS_AT_ONCE = 4096

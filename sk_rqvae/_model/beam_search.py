@@ -1,4 +1,4 @@
-"""Beam search for the codes of a residual stack."""
+"""Beam search: choose one code per level so that their vectors sum to the latent."""
 
 from __future__ import annotations
 
@@ -9,29 +9,33 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sk_rqvae._model.smallest import nearest, smallest
+from sk_rqvae._model.row_minima import k_smallest, nearest
 
-_LARGEST_TABLE = 8192
+_MAX_TABULATED_CODES = 8192
 
-Prices = Sequence[Callable[[Tensor], Tensor] | None]
+CodeBias = Callable[[Tensor], Tensor]
+"""Maps the squared distances of a batch, ``(n, codebook_size)``, to one bias per code,
+``(codebook_size,)``, which the search subtracts from the distances."""
 
 
 class Beams(NamedTuple):
-    """The codes a beam search kept, best first.
+    """The IDs that a beam search kept, best first.
+
+    The score of a beam is ``errors + penalties``; beams are ordered by it.
 
     Attributes
     ----------
     codes : Tensor of shape (n, n_beams, n_layers), int64
     errors : Tensor of shape (n, n_beams)
-        Squared distances of the sums of codes to the latents.
-    surcharges : Tensor of shape (n, n_beams)
-        What was added to them where beams were compared: shares of the errors of
-        prefixes, less prices.
+        Squared distance of each beam's sum of code vectors to the latent.
+    penalties : Tensor of shape (n, n_beams)
+        The rest of the score: the weighted errors of the beam's prefixes, minus the
+        biases of its codes.
     """
 
     codes: Tensor
     errors: Tensor
-    surcharges: Tensor
+    penalties: Tensor
 
 
 @torch.no_grad()
@@ -39,47 +43,57 @@ def beam_search(
     latents: Tensor,
     codebooks: Sequence[Tensor],
     n_beams: int,
-    prices: Prices | None = None,
+    biases: Sequence[CodeBias | None] | None = None,
     prefix_weights: Tensor | None = None,
 ) -> Beams:
-    """Find, for every row, tuples of codes whose vectors sum to nearly the latent.
+    """Find the codes whose vectors sum most nearly to each latent.
 
-    Level by level the `n_beams` best prefixes of each row are extended by every code
-    and the `n_beams` best of all extensions are kept; one beam is greedy residual
-    quantisation.
+    The search starts from the empty prefix. At each level it
+
+    1. extends every prefix it kept by every code of the level,
+    2. computes the squared distance of each extended prefix to the latent,
+    3. adds the penalties of the prefix and subtracts the biases of the codes,
+    4. keeps the `n_beams` prefixes of lowest score.
+
+    With one beam this is greedy residual quantisation.
 
     Parameters
     ----------
     latents : Tensor of shape (n, dim)
     codebooks : sequence of Tensor of shape (codebook_size, dim)
-        One a level.
+        One codebook per level.
     n_beams : int
-        Prefixes kept a row. Early levels keep fewer where fewer exist.
-    prices : sequence of callable or None, optional
-        For each level None, or a function from the distances of the best prefix's
-        residuals, up to a constant a row, to what is taken off every code's distance.
+        Prefixes kept per row. The first levels keep fewer if fewer exist.
+    biases : sequence of callable or None, optional
+        One entry per level. A callable receives the squared distances of the best
+        prefix's residuals to the codes, up to a constant per row, and returns the bias
+        of each code. None means no bias.
     prefix_weights : Tensor of shape (n_layers - 1,), optional
-        How much of the error of each of its prefixes a tuple is charged. Of tuples that
-        end about as near, those win whose first codes alone are near, too.
+        Weight of the squared error of each prefix in the score of a beam. With higher
+        weights, the first codes alone describe the latent better.
 
     Returns
     -------
     Beams
     """
     sizes = [len(codebook) for codebook in codebooks]
-    stack = SearchedStack(torch.cat(list(codebooks)), sizes, n_beams, prefix_weights)
-    return stack.search(latents, prices)
+    prepared = PreparedBeamSearch(
+        torch.cat(list(codebooks)), sizes, n_beams, prefix_weights
+    )
+    return prepared.search(latents, biases)
 
 
-class SearchedStack:
-    """Codebooks with all of a search that does not depend on the latents.
+class PreparedBeamSearch:
+    r"""A `beam_search` over fixed codebooks, for many batches of latents.
+
+    What depends on the codebooks alone is computed once, in the constructor.
 
     Parameters
     ----------
-    everything : Tensor of shape (sum of sizes, dim)
-        The codebooks, one after another.
+    all_vectors : Tensor of shape (sum of sizes, dim)
+        The vectors of all codebooks, concatenated.
     sizes : sequence of int
-        Codes a level.
+        Codes per level.
     n_beams : int
         As in `beam_search`.
     prefix_weights : Tensor of shape (n_layers - 1,), optional
@@ -87,124 +101,156 @@ class SearchedStack:
 
     Notes
     -----
-    With ``q`` the sum of a prefix, adding code ``c`` changes ``|z - q|^2`` by
-    ``|c|^2 - 2 z.c + 2 q.c``. The products ``z.c`` of all levels are one product of
-    matrices, and ``q.c`` is looked up in tables of products between codebooks, so more
-    beams cost no more multiplications. Where such tables would be larger than what they
-    save, the products with ``q`` are computed. A single beam needs one product a level
-    with the residual, and no tables.
+    Let :math:`z` be a latent, :math:`q` the sum of the code vectors of a prefix and
+    :math:`c` a code vector of the next level. Extending the prefix by :math:`c` changes
+    the squared error :math:`\lVert z - q \rVert^2` by
+
+    .. math:: \lVert c \rVert^2 - 2 z \cdot c + 2 q \cdot c .
+
+    With several beams, the products :math:`z \cdot c` of all levels are computed by
+    one matrix product. The products :math:`q \cdot c` are sums of products between
+    code vectors, which are looked up in tables, so their cost does not grow with `dim`.
+    Where the tables would be too large, the products with :math:`q` are computed.
+
+    With one beam, each level computes the product of its codes with the residual
+    :math:`z - q`, and no tables are needed.
     """
 
     def __init__(
         self,
-        everything: Tensor,
+        all_vectors: Tensor,
         sizes: Sequence[int],
         n_beams: int,
         prefix_weights: Tensor | None = None,
     ) -> None:
-        # Blocks and no decorators: torch's exporter cannot follow decorated methods of
-        # an object that is made in the graph.
+        # no_grad blocks instead of decorators: torch's exporter cannot trace decorated
+        # methods of an object that is created inside the graph.
         with torch.no_grad():
-            self._everything = everything
-            self._lengths = everything.square().sum(1)
+            self._all_vectors = all_vectors
+            self._squared_norms = all_vectors.square().sum(1)
             self._sizes = list(sizes)
-            self._codebooks = everything.split(self._sizes)
+            self._codebooks = all_vectors.split(self._sizes)
             self.n_beams = n_beams
             self._prefix_weights = prefix_weights
-            tabulated = n_beams > 1 and sum(sizes) <= _LARGEST_TABLE
-            self._overlaps = self._tables() if tabulated else None
+            tabulated = n_beams > 1 and sum(sizes) <= _MAX_TABULATED_CODES
+            self._tables = self._product_tables() if tabulated else None
 
-    def search(self, latents: Tensor, prices: Prices | None = None) -> Beams:
-        """See `beam_search`."""
+    def search(
+        self, latents: Tensor, biases: Sequence[CodeBias | None] | None = None
+    ) -> Beams:
+        """Search as `beam_search` does."""
         with torch.no_grad():
+            biases = biases or [None] * len(self._codebooks)
             if self.n_beams > 1:
-                return self._several_beams(latents, self._charges(prices))
-            codes = self._one_beam(latents, self._charges(prices))
-            left_over = latents - sum_of_codes(self._codebooks, codes)
-            errors = left_over.square().sum(1, keepdim=True)
+                return self._search_beams(latents, biases)
+            codes = self._search_greedily(latents, biases)
+            residual = latents - sum_of_codes(self._codebooks, codes)
+            errors = residual.square().sum(1, keepdim=True)
             return Beams(codes.unsqueeze(1), errors, torch.zeros_like(errors))
 
-    def best(self, latents: Tensor, prices: Prices | None = None) -> Tensor:
-        """The codes of the best beam alone, ``(n, n_layers)``, int64."""
+    def best_codes(
+        self, latents: Tensor, biases: Sequence[CodeBias | None] | None = None
+    ) -> Tensor:
+        """Codes of the best beam, ``(n, n_layers)``, int64."""
         with torch.no_grad():
+            biases = biases or [None] * len(self._codebooks)
             if self.n_beams > 1:
-                return self._several_beams(latents, self._charges(prices)).codes[:, 0]
-            return self._one_beam(latents, self._charges(prices))
+                return self._search_beams(latents, biases).codes[:, 0]
+            return self._search_greedily(latents, biases)
 
-    def _charges(self, prices: Prices | None) -> Prices:
-        return prices or [None] * len(self._codebooks)
-
-    def _one_beam(self, latents: Tensor, prices: Prices) -> Tensor:
+    def _search_greedily(
+        self, latents: Tensor, biases: Sequence[CodeBias | None]
+    ) -> Tensor:
         residual = latents
         codes: list[Tensor] = []
-        lengths = self._lengths.split(self._sizes)
-        columns = self._everything.T.split(self._sizes, dim=1)
-        for level, price in enumerate(prices):
+        squared_norms = self._squared_norms.split(self._sizes)
+        columns = self._all_vectors.T.split(self._sizes, dim=1)
+        for level, bias in enumerate(biases):
             if level:
-                before = F.embedding(codes[-1], self._codebooks[level - 1])
-                residual = residual - before
-            gains = torch.addmm(lengths[level], residual, columns[level], alpha=-2)
-            codes.append(nearest(gains if price is None else gains - price(gains)))
+                previous = F.embedding(codes[-1], self._codebooks[level - 1])
+                residual = residual - previous
+            # Squared distances without the squared norm of the residual, which is the
+            # same for all codes.
+            costs = torch.addmm(
+                squared_norms[level], residual, columns[level], alpha=-2
+            )
+            codes.append(nearest(costs if bias is None else costs - bias(costs)))
         return torch.stack(codes, dim=1)
 
-    def _several_beams(self, latents: Tensor, prices: Prices) -> Beams:
-        products = torch.addmm(self._lengths, latents, self._everything.T, alpha=-2)
-        alone = products.split(self._sizes, dim=1)
+    def _search_beams(
+        self, latents: Tensor, biases: Sequence[CodeBias | None]
+    ) -> Beams:
+        latent_terms = torch.addmm(
+            self._squared_norms, latents, self._all_vectors.T, alpha=-2
+        ).split(self._sizes, dim=1)
         codes = latents.new_empty(0, dtype=torch.int64)
-        costs = errors = latents.square().sum(1, keepdim=True)
-        surcharges = torch.zeros_like(costs)
-        for level, price in enumerate(prices):
+        scores = errors = latents.square().sum(1, keepdim=True)
+        penalties = torch.zeros_like(scores)
+        for level, bias in enumerate(biases):
             size = self._sizes[level]
-            gains = alone[level].unsqueeze(1)
+            costs = latent_terms[level].unsqueeze(1)
             if level:
-                gains = self._overlap(level, codes).add_(gains)
-            # In place: fresh memory for every step would cost more than the sum.
-            extended = gains.add_(costs.unsqueeze(2)).flatten(1)
-            charged = extended
-            if price is not None:
-                charge = price(gains[:, 0])
-                charged = (gains - charge).flatten(1)
-            count = min(self.n_beams, charged.shape[1])
-            costs, kept = smallest(charged, count)
+                costs = self._prefix_terms(level, codes).add_(costs)
+            # In place: allocating new memory at every level would take longer than the
+            # addition.
+            costs = costs.add_(scores.unsqueeze(2))
+            unbiased = biased = costs.flatten(1)
+            if bias is not None:
+                biased = (costs - bias(costs[:, 0])).flatten(1)
+            n_kept = min(self.n_beams, biased.shape[1])
+            scores, kept = k_smallest(biased, n_kept)
             parents = kept.div(size, rounding_mode="floor")
-            errors = extended.gather(1, kept) - surcharges.gather(1, parents)
-            surcharges = costs - errors
-            if self._prefix_weights is not None and level < len(prices) - 1:
+            errors = unbiased.gather(1, kept) - penalties.gather(1, parents)
+            penalties = scores - errors
+            if self._prefix_weights is not None and level < len(biases) - 1:
                 weight = self._prefix_weights[level]
-                surcharges = torch.addcmul(surcharges, errors, weight)
-                costs = errors + surcharges
-            codes = _extended(codes, kept, size) if level else kept.unsqueeze(2)
-        return Beams(codes, errors, surcharges)
+                penalties = torch.addcmul(penalties, errors, weight)
+                scores = errors + penalties
+            codes = _extend(codes, kept, size) if level else kept.unsqueeze(2)
+        return Beams(codes, errors, penalties)
 
-    def _tables(self) -> list[list[Tensor]]:
-        """For levels but the first, twice the products with codes of earlier levels."""
+    def _product_tables(self) -> list[list[Tensor]]:
+        """For each level but the first, ``2 c'.c`` with each earlier level's codes."""
         doubled = [2 * codebook.T for codebook in self._codebooks[1:]]
         return [
             [earlier @ codebook for earlier in self._codebooks[:level]]
             for level, codebook in enumerate(doubled, start=1)
         ]
 
-    def _overlap(self, level: int, codes: Tensor) -> Tensor:
+    def _prefix_terms(self, level: int, codes: Tensor) -> Tensor:
         """``2 q.c`` for the prefixes `codes` and every code of `level`."""
-        if self._overlaps is None:
+        if self._tables is None:
             sums = sum_of_codes(self._codebooks, codes)
             return 2 * (sums @ self._codebooks[level].T)
-        first, *others = self._overlaps[level - 1]
+        first, *others = self._tables[level - 1]
         total = F.embedding(codes[:, :, 0], first)
         for earlier, table in enumerate(others, start=1):
             total += F.embedding(codes[:, :, earlier], table)
         return total
 
 
-def _extended(codes: Tensor, kept: Tensor, size: int) -> Tensor:
-    """Prefixes with one more code; `kept` are places among all extensions of a row."""
+def _extend(codes: Tensor, kept: Tensor, size: int) -> Tensor:
+    """Append a code to prefixes.
+
+    `kept` are indices into all extensions of a row: ``parent * size + code``.
+    """
     parent = kept.div(size, rounding_mode="floor").unsqueeze(2)
-    history = codes.gather(1, parent.expand(-1, -1, codes.shape[2]))
-    return torch.cat([history, kept.remainder(size).unsqueeze(2)], dim=2)
+    prefixes = codes.gather(1, parent.expand(-1, -1, codes.shape[2]))
+    return torch.cat([prefixes, kept.remainder(size).unsqueeze(2)], dim=2)
 
 
 def sum_of_codes(codebooks: Sequence[Tensor], codes: Tensor) -> Tensor:
-    """Sum the vectors of codes or prefixes; ``(..., k)`` codes give ``(..., dim)``."""
+    """Sum the vectors of the first `k` codes of IDs.
+
+    Parameters
+    ----------
+    codebooks : sequence of Tensor of shape (codebook_size, dim)
+    codes : Tensor of shape (..., k), int64
+
+    Returns
+    -------
+    Tensor of shape (..., dim)
+    """
     total = F.embedding(codes[..., 0], codebooks[0])
     for level in range(1, codes.shape[-1]):
         total = total + F.embedding(codes[..., level], codebooks[level])

@@ -1,4 +1,4 @@
-"""One level of the stack: a table of vectors, plain, on a sphere, or behind a map."""
+"""One level of the residual quantizer: a table of code vectors."""
 
 from __future__ import annotations
 
@@ -6,29 +6,35 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_SMALLEST_GAIN = 1e-12
+_MIN_GAIN = 1e-12
 
 
 class Codebook(nn.Module):
-    r"""The vectors of one level.
+    r"""The code vectors of one level.
 
     Parameters
     ----------
     size : int
         Number of codes.
     dim : int
-        Length of a vector.
+        Length of a code vector.
     normalize : bool
-        Keep the codes on the unit sphere. One learned gain stretches all of them to the
-        scale of the residuals at this level.
+        Keep the codes on the unit sphere. One learned gain scales all of them to the
+        size of the residuals at this level.
     sim_vq : bool
-        Freeze the table and learn one linear map behind it (SimVQ).
+        Freeze the table and learn one linear map that is applied to all of its rows
+        (SimVQ).
 
     Notes
     -----
-    With table :math:`T`, map :math:`W` and gain :math:`g` the vectors are :math:`T`,
-    :math:`T W^\top` or :math:`g\, T_j / \lVert T_j \rVert`. Because all codes share
-    :math:`W`, a gradient that reaches one code moves all of them.
+    Let :math:`T_j` be row :math:`j` of the table, :math:`W` the matrix of the linear
+    map (the identity without `sim_vq`) and :math:`g` the gain. The code vectors are
+
+    .. math:: v_j = W T_j \quad \text{or, with `normalize`,} \quad
+        v_j = g \, \frac{W T_j}{\lVert W T_j \rVert} .
+
+    Since all codes share :math:`W`, a gradient on one code moves all of them, so no
+    code is left behind without updates.
 
     References
     ----------
@@ -58,26 +64,31 @@ class Codebook(nn.Module):
         )
 
     def codes(self) -> Tensor:
-        """The codes, ``(size, dim)``; of unit length where `normalize` is set."""
+        """The codes without the gain, ``(size, dim)``; unit vectors if `normalize`."""
         table = self.table if self.projection is None else self.projection(self.table)
         return F.normalize(table, dim=1) if self.normalize else table
 
     def vectors(self) -> Tensor:
-        """What the codes contribute to a latent, ``(size, dim)``."""
+        """The code vectors that are summed over the levels, ``(size, dim)``."""
         codes = self.codes()
         return codes if self.gain is None else self.gain * codes
 
     @torch.no_grad()
     def set_vectors(self, vectors: Tensor) -> None:
-        """Make `vectors` the vectors of this level, as far as it can have them."""
+        """Set all code vectors.
+
+        With `normalize`, the gain becomes their mean norm and only their directions are
+        kept. With `sim_vq` and a singular linear map, the codes approximate them by
+        least squares.
+        """
         if self.gain is not None:
-            mean_length = vectors.norm(dim=1).mean()
-            self.gain.copy_(mean_length.clamp_min(_SMALLEST_GAIN))
+            mean_norm = vectors.norm(dim=1).mean()
+            self.gain.copy_(mean_norm.clamp_min(_MIN_GAIN))
         self.replace(torch.arange(self.size, device=vectors.device), vectors)
 
     @torch.no_grad()
     def replace(self, where: Tensor, vectors: Tensor) -> None:
-        """Put `vectors` where the index or mask `where` says."""
+        """Replace the codes that the indices or the boolean mask `where` selects."""
         if self.projection is not None:
             inverse = torch.linalg.pinv(self.projection.weight)
             vectors = vectors @ inverse.T

@@ -1,10 +1,11 @@
-"""Gradient estimators: how the encoder learns through a choice of code.
+"""Gradient estimators: how gradients pass through the choice of a code.
 
-A code is chosen by comparing distances, which has no useful gradient. Each mode here is
-one answer to what is passed back instead. All see a residual, the vectors of a codebook
-and what was chosen: the vector of one code, or the sum over neighbouring levels.
+The nearest code is piecewise constant in the residual, so its derivative is zero or
+undefined. Each estimator defines what the backward pass uses instead. All of them take
+a residual, the chosen vector (of one code, or the sum over neighbouring levels) and the
+codebook.
 
-To add a mode, write one function with the signature of `straight_through` and add one
+To add a mode, write a function with the signature of `straight_through` and add one
 line to `QuantizeForwardMode` in `modes.py`.
 """
 
@@ -19,7 +20,7 @@ from torch.nn import functional as F
 
 from sk_rqvae._defaults import MIN_GUMBEL_TEMPERATURE
 
-_SMALLEST_NORM = 1e-6
+_MIN_NORM = 1e-6
 
 
 def straight_through(
@@ -34,20 +35,18 @@ def straight_through(
     Parameters
     ----------
     residual : Tensor of shape (n, dim)
-        What this level quantises.
+        What the level quantises.
     chosen : Tensor of shape (n, dim)
-        The vector of each row's code.
+        The code vector chosen for each row.
     codebook : Tensor of shape (codebook_size, dim)
-        All vectors of the level.
+        All code vectors of the level.
     temperature : Tensor of shape ()
-        Falls from 1 to 0 in the course of training.
-    generator : torch.Generator, optional
-        Draws what an estimator draws; None is torch's global generator.
+        Annealed from 1 to 0 during training. Only `gumbel_softmax` uses it.
 
     Returns
     -------
     Tensor of shape (n, dim)
-        Equal to `chosen`; its Jacobian with respect to `residual` is the identity.
+        Equal to `chosen`. Its Jacobian with respect to `residual` is the identity.
 
     References
     ----------
@@ -63,28 +62,36 @@ def rotation_trick(
     temperature: Tensor,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    r"""Rotate and rescale the residual onto its code, and hold the rotation constant.
+    r"""Pass the gradient through the rotation and scaling that map residual to code.
 
-    With :math:`\hat e, \hat q` the unit vectors of residual and code and
-    :math:`\hat r = (\hat e + \hat q) / \lVert \hat e + \hat q \rVert`,
+    Parameters and returned values are those of `straight_through`, except for the
+    Jacobian.
+
+    Notes
+    -----
+    Let :math:`e` be the residual, :math:`q` its code, :math:`\hat e` and
+    :math:`\hat q` these vectors divided by their norms, and
+    :math:`\hat r = (\hat e + \hat q) / \lVert \hat e + \hat q \rVert`. The code is a
+    rotated and scaled residual:
 
     .. math:: q = \frac{\lVert q \rVert}{\lVert e \rVert}
         (I - 2 \hat r \hat r^\top + 2 \hat q \hat e^\top)\, e .
 
-    A residual without length has no direction to rotate: its Jacobian is the identity.
+    The Jacobian is this matrix, held constant. For a residual of zero norm, which has
+    no direction, it is the identity.
 
     References
     ----------
     Fifty et al. (2024), arXiv:2410.06424, section 4.2.
     """
-    turned: Tensor = _Turned.apply(residual, chosen)  # type: ignore[no-untyped-call]
-    return turned
+    rotated: Tensor = _Rotation.apply(residual, chosen)  # type: ignore[no-untyped-call]
+    return rotated
 
 
-class _Turned(torch.autograd.Function):
-    """The code, with the matrix of the rotation trick as its Jacobian.
+class _Rotation(torch.autograd.Function):
+    """The chosen code, with the matrix of the rotation trick as its Jacobian.
 
-    Written out, since it takes fewer operations than a recorded derivative.
+    The explicit backward pass needs fewer operations than autograd's.
     """
 
     @staticmethod
@@ -97,18 +104,18 @@ class _Turned(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         residual, chosen = ctx.saved_tensors
         unit_residual, norm = _unit(residual)
-        unit_chosen, norm_chosen = _unit(chosen)
-        middle, _ = _unit(unit_residual + unit_chosen)
-        along_middle = (gradient * middle).sum(-1, keepdim=True)
+        unit_chosen, chosen_norm = _unit(chosen)
+        bisector, _ = _unit(unit_residual + unit_chosen)
+        along_bisector = (gradient * bisector).sum(-1, keepdim=True)
         along_chosen = (gradient * unit_chosen).sum(-1, keepdim=True)
-        turned = torch.addcmul(gradient, along_middle, middle, value=-2)
-        turned.addcmul_(along_chosen, unit_residual, value=2).mul_(norm_chosen / norm)
-        return torch.where(norm > _SMALLEST_NORM, turned, gradient), None
+        rotated = torch.addcmul(gradient, along_bisector, bisector, value=-2)
+        rotated.addcmul_(along_chosen, unit_residual, value=2).mul_(chosen_norm / norm)
+        return torch.where(norm > _MIN_NORM, rotated, gradient), None
 
 
 def _unit(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Vectors divided by their norms, and these, a column; zero vectors stay so."""
-    norms = vectors.norm(dim=-1, keepdim=True).clamp_min(_SMALLEST_NORM)
+    """Unit vectors and norms, ``(n, 1)``; a zero vector stays zero."""
+    norms = vectors.norm(dim=-1, keepdim=True).clamp_min(_MIN_NORM)
     return vectors / norms, norms
 
 
@@ -119,14 +126,33 @@ def gumbel_softmax(
     temperature: Tensor,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    r"""Mix all codes with weights drawn from a Gumbel-Softmax distribution.
+    r"""Replace the chosen code by a random convex combination of all codes.
 
-    The logits are :math:`-\lVert e - c_j \rVert^2 / 2 \sigma^2`, the posterior of a
-    Gaussian around each code whose variance :math:`\sigma^2` is the mean squared
-    distance, per dimension, of the batch to the chosen codes. As the temperature falls
-    the mixture becomes the nearest code, which is what encoding uses. A single code
-    passes no gradient to the residual, so that a straight-through gradient takes its
-    place as the temperature falls: of the weight that the temperature lacks of 1.
+    1. Compute the logits: minus the squared distances to the codes, divided by a
+       variance and by the temperature.
+    2. Add Gumbel noise.
+    3. Average the codes, weighted by the softmax of these values.
+
+    As the temperature falls, the average approaches the nearest code, which is what
+    encoding uses.
+
+    Parameters and shapes are those of `straight_through`.
+
+    Notes
+    -----
+    Let :math:`e` be the residual, :math:`c_j` the codes, :math:`\tau` the temperature
+    and :math:`\sigma^2` the mean squared error per dimension between the batch and its
+    chosen codes. With independent standard Gumbel samples :math:`g_j`, the result is
+
+    .. math:: \sum_j w_j c_j, \quad w = \mathrm{softmax}_j \left(
+        -\frac{\lVert e - c_j \rVert^2}{2 \sigma^2 \tau} + g_j \right) .
+
+    The variance makes the logits those of a posterior over Gaussian components. Since
+    the distances and not the noise are divided by :math:`\tau`, the noise becomes
+    negligible as :math:`\tau` falls.
+
+    The gradient of the softmax also vanishes as :math:`\tau` falls, so a
+    straight-through gradient with weight :math:`1 - \tau` is added to it.
 
     References
     ----------
@@ -134,29 +160,35 @@ def gumbel_softmax(
     arXiv:1611.00712.
     """
     with torch.no_grad():
-        tempered = temperature.clamp_min(MIN_GUMBEL_TEMPERATURE)
-        smallest = torch.finfo(residual.dtype).tiny
-        width = (F.mse_loss(residual, chosen) * tempered).clamp_min(smallest)
-        # Of an exponential time, minus the logarithm is Gumbel noise. On a CPU,
-        # `exponential_` takes four times as long.
-        shares = residual.new_empty(len(residual), len(codebook))
-        log_times = (
-            shares.uniform_(smallest, 1, generator=generator).log_().neg_().log_()
+        tau = temperature.clamp_min(MIN_GUMBEL_TEMPERATURE)
+        tiny = torch.finfo(residual.dtype).tiny
+        variance = (F.mse_loss(residual, chosen) * tau).clamp_min(tiny)
+        # A Gumbel sample is -log(-log(u)) with u uniform. Drawing -log(u) by
+        # `exponential_` would be slower on a CPU.
+        uniform = residual.new_empty(len(residual), len(codebook))
+        negative_noise = (
+            uniform.uniform_(tiny, 1, generator=generator).log_().neg_().log_()
         )
     mixture: Tensor = _Mixture.apply(  # type: ignore[no-untyped-call]
-        residual, codebook, width, log_times, temperature
+        residual, codebook, variance, negative_noise, temperature
     )
     return mixture
 
 
 class _Mixture(torch.autograd.Function):
-    r"""Codes mixed with weights proportional to their kernel over their times.
+    r"""The average of the codes in `gumbel_softmax`, with an explicit backward pass.
 
-    Written out, with a derivative that takes half as many operations as recorded ones.
-    For weights :math:`w` and the gradient :math:`g` of the mixture :math:`m`, logits
-    :math:`-\lVert e - c_j \rVert^2 / 2 \omega` receive
-    :math:`w_j\, g \cdot (c_j - m)`, which sums to zero over the codes. As much
-    of :math:`g` as the temperature lacks of 1 goes to the residual as it is.
+    It needs about half as many operations as autograd's.
+
+    Let :math:`e` be the residual, :math:`c_j` the codes, :math:`w` the weights,
+    :math:`m = \sum_j w_j c_j` the result, :math:`g` its gradient, :math:`\omega` the
+    argument `variance` (:math:`\sigma^2 \tau`) and :math:`\tau` the temperature. The
+    gradient of logit :math:`j`, :math:`-\lVert e - c_j \rVert^2 / 2 \omega`, is
+    :math:`w_j\, g \cdot (c_j - m)`. These gradients sum to zero, so the terms in
+    :math:`e` cancel from the gradient of the residual, which is
+
+    .. math:: \frac1\omega \sum_j w_j\, (g \cdot (c_j - m))\, c_j
+        + (1 - \tau)\, g .
     """
 
     @staticmethod
@@ -164,31 +196,32 @@ class _Mixture(torch.autograd.Function):
         ctx: Any,
         residual: Tensor,
         codebook: Tensor,
-        width: Tensor,
-        log_times: Tensor,
+        variance: Tensor,
+        negative_noise: Tensor,
         temperature: Tensor,
     ) -> Tensor:
-        lengths = codebook.square().sum(1)
-        nearness = torch.addmm(lengths, residual, codebook.T, beta=-0.5)
-        # Else a small width would make more than one weight infinite.
-        nearness.sub_(nearness.amax(1, keepdim=True))
-        weights = torch.softmax(nearness.div_(width).sub_(log_times), dim=1)
+        squared_norms = codebook.square().sum(1)
+        logits = torch.addmm(squared_norms, residual, codebook.T, beta=-0.5)
+        # Before the division: by a tiny variance, several logits could become infinite.
+        logits.sub_(logits.amax(1, keepdim=True))
+        logits.div_(variance).sub_(negative_noise)
+        weights = torch.softmax(logits, dim=1)
         mixture = weights @ codebook
         ctx.save_for_backward(residual, codebook, weights, mixture)
-        ctx.constants = width, temperature
+        ctx.constants = variance, temperature
         return mixture
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         residual, codebook, weights, mixture = ctx.saved_tensors
-        width, temperature = ctx.constants
+        variance, temperature = ctx.constants
         along_mixture = (gradient * mixture).sum(1, keepdim=True)
-        slopes = torch.addmm(along_mixture, gradient, codebook.T, beta=-1)
-        slopes.mul_(weights).div_(width)
-        by_code = slopes.T
+        by_logit = torch.addmm(along_mixture, gradient, codebook.T, beta=-1)
+        by_logit.mul_(weights).div_(variance)
+        by_code = by_logit.T
         of_codebook = torch.addmm(weights.T @ gradient, by_code, residual)
         of_codebook.addcmul_(by_code.sum(1, keepdim=True), codebook, value=-1)
-        straight = torch.addcmul(gradient, gradient, temperature, value=-1)
-        of_residual = torch.addmm(straight, slopes, codebook)
+        straight_through = torch.addcmul(gradient, gradient, temperature, value=-1)
+        of_residual = torch.addmm(straight_through, by_logit, codebook)
         return of_residual, of_codebook, None, None, None

@@ -1,4 +1,7 @@
-"""Prices of IDs that several training rows share. They are part of the model."""
+"""Prices that make rows which share an ID choose different ones.
+
+Training ends with an auction that finds the prices; they are saved with the model.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ _MULTIPLIER = 0x1E3779B97F4A7C15
 
 
 class PriceList(NamedTuple):
-    """What some IDs cost on top of their error.
+    """Prices of IDs: `assign` adds them to the errors of candidate IDs.
 
     Attributes
     ----------
     keys : Tensor of shape (m,), int64
-        Keys of the IDs, ascending.
+        Keys of the IDs that have a price, as `id_keys` computes them, ascending.
     prices : Tensor of shape (m,), float64
         Positive, in the units of the errors.
     """
@@ -26,13 +29,13 @@ class PriceList(NamedTuple):
 
 
 def no_prices(device: torch.device) -> PriceList:
-    """A list that charges for nothing."""
+    """An empty price list."""
     keys = torch.zeros(0, dtype=torch.int64, device=device)
     return PriceList(keys, torch.zeros(0, dtype=torch.float64, device=device))
 
 
 def id_keys(codes: Tensor) -> Tensor:
-    """One integer for each ID: its codes, hashed into 64 bits.
+    """Hash each ID to one 64-bit integer.
 
     Parameters
     ----------
@@ -44,8 +47,8 @@ def id_keys(codes: Tensor) -> Tensor:
 
     Notes
     -----
-    A polynomial in an odd number, modulo 2**64. Two IDs with one key would at worst
-    share a price.
+    The hash is a polynomial of the codes, evaluated at an odd number modulo 2**64. If
+    two IDs collide, they share a price, and nothing worse happens.
     """
     keys = torch.zeros_like(codes[..., 0])
     for level in range(codes.shape[-1]):
@@ -54,10 +57,10 @@ def id_keys(codes: Tensor) -> Tensor:
 
 
 def look_up(price_list: PriceList, keys: Tensor) -> Tensor:
-    """Prices of `keys`; zero where there is none."""
+    """Prices of IDs by their keys; 0 for IDs that are not listed."""
     if len(price_list.keys) == 0:
         return torch.zeros(keys.shape, dtype=torch.float64, device=keys.device)
-    place = torch.searchsorted(price_list.keys, keys)
-    place = place.clamp_max(len(price_list.keys) - 1)
-    listed = price_list.keys[place] == keys
-    return torch.where(listed, price_list.prices[place], 0.0)
+    positions = torch.searchsorted(price_list.keys, keys)
+    positions = positions.clamp_max(len(price_list.keys) - 1)
+    is_listed = price_list.keys[positions] == keys
+    return torch.where(is_listed, price_list.prices[positions], 0.0)

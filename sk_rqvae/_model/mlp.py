@@ -1,4 +1,4 @@
-"""A perceptron beside a linear path."""
+"""An MLP with an optional linear skip connection."""
 
 from __future__ import annotations
 
@@ -24,32 +24,36 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class SkipMLP(nn.Module):
-    """A multi-layer perceptron, optionally beside a linear path from end to end.
+    """An MLP, optionally with a linear path from its input to its output.
+
+    With the linear path the output is ``linear(x) + mlp(clip(x))``, where ``clip``
+    shortens rows longer than `clipping_radius` to that norm. The last layer of the MLP
+    is initialised with zeros, so training begins from the linear path alone.
 
     Parameters
     ----------
     n_in, n_out : int
         Widths of input and output.
     hidden_dims : sequence of int
-        Widths of the hidden layers; empty leaves a linear map.
+        Widths of the hidden layers. If empty, the MLP is one linear layer.
     activation : str
         A key of `ACTIVATIONS`.
     dropout : float
-        Share of hidden units silenced in training.
+        Dropout probability of the hidden units.
     linear_path : bool
-        Add a linear map of the input to the output. The perceptron's last layer then
-        starts at zero, so that training begins from the linear map alone, and the
-        perceptron sees rows that are longer than `reach` at that length.
+        Whether to add the linear path.
+    generator : torch.Generator, optional
+        Draws the initial weights; None is torch's global generator.
 
     Attributes
     ----------
-    reach : float
-        Twice the root mean square length of standardised rows. A step of Adam moves an
-        output by as much as the hidden units add up to, and for a row far out these
-        would add up to more than the whole row.
+    clipping_radius : float
+        Largest norm of the MLP's input: a multiple of the root-mean-square norm of
+        standardised rows. Without clipping, one step of Adam could change the output of
+        an outlier by more than its whole norm. Used with a linear path only.
     mixed_precision : bool
-        Multiply in bfloat16 while training. In evaluation, where codes are decided,
-        and beyond the output all is in the input's dtype whatever this says.
+        Multiply matrices in bfloat16 while training. Evaluation, in which codes are
+        assigned, always uses the dtype of the input, and so does the output.
     """
 
     mixed_precision = False
@@ -69,32 +73,33 @@ class SkipMLP(nn.Module):
         layers: list[nn.Module] = []
         width = n_in
         for hidden in hidden_dims:
-            bend = nn.Sequential(ACTIVATIONS[activation](), Dropout(dropout))
-            layers += [_linear(width, hidden, generator), bend]
+            nonlinearity = nn.Sequential(ACTIVATIONS[activation](), Dropout(dropout))
+            layers += [_linear(width, hidden, generator), nonlinearity]
             width = hidden
         last = _linear(width, n_out, generator)
         self.mlp = nn.Sequential(*layers, last)
         self.linear = (
             _linear(n_in, n_out, generator, bias=False) if linear_path else None
         )
-        self.reach = CLIPPING_RADIUS * math.sqrt(max(n_in, n_out))
+        self.clipping_radius = CLIPPING_RADIUS * math.sqrt(max(n_in, n_out))
         if linear_path:
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.linear is None:
-            return self._bend(x)
-        length = x.norm(dim=-1, keepdim=True)
-        bent = self._bend(x * (self.reach / length.clamp_min(self.reach)))
+            return self._apply_mlp(x)
+        norms = x.norm(dim=-1, keepdim=True)
+        clipped = x * (self.clipping_radius / norms.clamp_min(self.clipping_radius))
+        correction = self._apply_mlp(clipped)
         with self._precision(x.device):
-            straight = self.linear(x)
-        return bent + straight.to(x.dtype)
+            linear = self.linear(x)
+        return correction + linear.to(x.dtype)
 
-    def _bend(self, x: Tensor) -> Tensor:
+    def _apply_mlp(self, x: Tensor) -> Tensor:
         with self._precision(x.device):
-            bent = self.mlp(x)
-        return bent.to(x.dtype)
+            output = self.mlp(x)
+        return output.to(x.dtype)
 
     def _precision(self, device: torch.device) -> AbstractContextManager[Any]:
         if self.mixed_precision and self.training:
@@ -103,12 +108,12 @@ class SkipMLP(nn.Module):
 
 
 class Dropout(nn.Module):
-    """Dropout that draws from `generator` where it has one.
+    """Dropout that draws from a generator of its own, if it has one.
 
     Parameters
     ----------
-    share : float
-        Share of the values set to zero in training.
+    probability : float
+        Probability that a value is set to zero while training.
 
     Attributes
     ----------
@@ -118,15 +123,16 @@ class Dropout(nn.Module):
 
     generator: torch.Generator | None = None
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, probability: float) -> None:
         super().__init__()
-        self.share = share
+        self.probability = probability
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.share == 0:
+        if not self.training or self.probability == 0:
             return x
-        kept = torch.empty_like(x).bernoulli_(1 - self.share, generator=self.generator)
-        return x * kept.div_(1 - self.share)
+        kept = torch.empty_like(x)
+        kept.bernoulli_(1 - self.probability, generator=self.generator)
+        return x * kept.div_(1 - self.probability)
 
 
 class _Linear(nn.Linear):
@@ -139,7 +145,7 @@ class _Linear(nn.Linear):
 def _linear(
     n_in: int, n_out: int, generator: torch.Generator | None, *, bias: bool = True
 ) -> nn.Linear:
-    """A float32 linear layer, initialised as torch does, from `generator`."""
+    """A float32 linear layer with torch's usual initialisation."""
     layer = _Linear(n_in, n_out, bias=bias, dtype=torch.float32)
     nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
     if bias:

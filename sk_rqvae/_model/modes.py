@@ -1,4 +1,4 @@
-"""The quantizer modes: which gradient estimator, prices and commitment each has."""
+"""The quantizer modes: the gradient estimator, code bias and commitment of each."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import torch
 from torch import Tensor
 
 from sk_rqvae._defaults import ROTATION_COMMITMENT, STE_COMMITMENT
+from sk_rqvae._model.beam_search import CodeBias
 from sk_rqvae._model.commitment import angular_commitment, squared_commitment
 from sk_rqvae._model.gradient_estimators import (
     gumbel_softmax,
     rotation_trick,
     straight_through,
 )
-from sk_rqvae._model.sinkhorn import sinkhorn_prices
+from sk_rqvae._model.sinkhorn import sinkhorn_biases
 
-Estimator = Callable[[Tensor, Tensor, Tensor, Tensor, torch.Generator | None], Tensor]
-Prices = Callable[[Tensor], Tensor]
-Commitment = Callable[[Tensor, Tensor], Tensor]
+GradientEstimator = Callable[
+    [Tensor, Tensor, Tensor, Tensor, torch.Generator | None], Tensor
+]
+CommitmentLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Behaviour(NamedTuple):
@@ -29,22 +31,24 @@ class Behaviour(NamedTuple):
     Attributes
     ----------
     estimate : callable
-        The gradient estimator.
-    prices : callable or None
-        From the distances of a batch to prices of the codes, while training.
-    level_by_level : bool
-        Estimate each level by itself, not the sum over neighbouring levels.
+        The gradient estimator, see `gradient_estimators`.
+    code_bias : callable or None
+        Maps the squared distances of a training batch to one bias per code, which is
+        subtracted before the nearest code is chosen. None means no bias.
+    per_level : bool
+        Whether each level has an estimate of its own. If not, neighbouring levels of
+        this mode share one estimate of their sum.
     commitment : callable
-        The loss that draws latents to what was chosen for them.
-    pull : float
-        Weight of that loss beside that of other modes.
+        The commitment loss.
+    commitment_multiplier : float
+        Factor on the commitment weight for levels of this mode.
     """
 
-    estimate: Estimator
-    prices: Prices | None = None
-    level_by_level: bool = False
-    commitment: Commitment = squared_commitment
-    pull: float = 1.0
+    estimate: GradientEstimator
+    code_bias: CodeBias | None = None
+    per_level: bool = False
+    commitment: CommitmentLoss = squared_commitment
+    commitment_multiplier: float = 1.0
 
 
 class QuantizeForwardMode(StrEnum):
@@ -67,15 +71,15 @@ class QuantizeForwardMode(StrEnum):
         member.behaviour = behaviour
         return member
 
-    GUMBEL_SOFTMAX = "gumbel_softmax", Behaviour(gumbel_softmax, level_by_level=True)
-    STE = "ste", Behaviour(straight_through, pull=STE_COMMITMENT)
+    GUMBEL_SOFTMAX = "gumbel_softmax", Behaviour(gumbel_softmax, per_level=True)
+    STE = "ste", Behaviour(straight_through, commitment_multiplier=STE_COMMITMENT)
     ROTATION_TRICK = (
         "rotation_trick",
         Behaviour(
             rotation_trick,
-            level_by_level=True,
+            per_level=True,
             commitment=angular_commitment,
-            pull=ROTATION_COMMITMENT,
+            commitment_multiplier=ROTATION_COMMITMENT,
         ),
     )
-    SINKHORN = "sinkhorn", Behaviour(straight_through, prices=sinkhorn_prices)
+    SINKHORN = "sinkhorn", Behaviour(straight_through, code_bias=sinkhorn_biases)

@@ -1,115 +1,87 @@
-"""Encoder, residual quantizer and decoder, and the loss that trains them."""
+"""The autoencoder: encoder, residual quantizer, decoder and loss."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sk_rqvae._defaults import CANDIDATES_PER_BEAM, PREFIX_BATCH_SHARE
-from sk_rqvae._model.beam_search import SearchedStack
+from sk_rqvae._model.beam_search import PreparedBeamSearch
 from sk_rqvae._model.distances import squared_distances
 from sk_rqvae._model.id_prices import PriceList, id_keys, look_up
 from sk_rqvae._model.mlp import Dropout, SkipMLP
 from sk_rqvae._model.modes import QuantizeForwardMode
+from sk_rqvae._model.output import CoarseOutput, RQVAEOutput
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
 
-_SMALLEST_SHARE = 1e-3
+_MIN_FREQUENCY = 1e-3
 
 
 def standardized(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    """Float64 rows to float32 around zero with unit scale."""
+    """Standardise float64 rows: ``(x - mean) / scale``, as float32."""
     return (x - mean).div_(scale).float()
 
 
-class CoarseOutput(NamedTuple):
-    """Reconstructions from prefixes, each of random length shorter than an ID.
-
-    Attributes
-    ----------
-    reconstruction : Tensor of shape (m, n_features)
-        Standardised, of the first ``m`` rows of a batch.
-    weights : Tensor of shape (m,)
-        What the loss of each of them counts.
-    """
-
-    reconstruction: Tensor
-    weights: Tensor
-
-
-class RQVAEOutput(NamedTuple):
-    """What a forward pass in training gives `RQVAEModule.compute_loss`.
-
-    Attributes
-    ----------
-    inputs : Tensor of shape (n, n_features)
-        The standardised rows, without noise.
-    latents : Tensor of shape (n, embed_dim)
-        What the encoder made of the noisy rows.
-    codes : Tensor of shape (n, n_layers), int64
-        The chosen codes.
-    quantized : Tensor of shape (n, embed_dim)
-        Sum of the chosen vectors; gradients reach the codebooks.
-    reconstruction : Tensor of shape (n, n_features)
-        Standardised reconstruction; the last `n_cat_features` columns are logits.
-    coarse : CoarseOutput or None
-        Likewise for some of the rows, each from a prefix. None where IDs have one code
-        or `prefix_weight` is 0.
-    """
-
-    inputs: Tensor
-    latents: Tensor
-    codes: Tensor
-    quantized: Tensor
-    reconstruction: Tensor
-    coarse: CoarseOutput | None
-
-
 class RQVAEModule(nn.Module):
-    """A residual-quantised variational autoencoder over standardised rows.
+    """A residual-quantised autoencoder (RQ-VAE) over standardised rows.
 
-    Subclass it, override `compute_loss` and pass the class to `RQVAETransformer` as
-    `module` to train with another loss.
+    An encoder maps each row to a latent, a residual quantizer replaces the latent by a
+    sum of code vectors, one per level, and a decoder maps this sum to a reconstruction.
+    The codes are the row's semantic ID.
+
+    To train with another loss, subclass it, override `compute_loss` and pass the class
+    to `RQVAETransformer` as `module`.
 
     Parameters
     ----------
     n_features : int
         Columns of a row.
     n_cat_features : int
-        How many of them, the last, are binary.
+        Number of binary columns. They are the last ones.
     embed_dim : int
         Width of the latents.
     hidden_dims, decoder_hidden_dims : sequence of int
         Widths of the hidden layers of encoder and decoder.
     activation : str
-        Name of the non-linearity, see `RQVAETransformer`.
+        Activation function of the hidden layers, see `RQVAETransformer`.
     dropout : float
-        Share of the perceptrons' hidden units silenced in training.
+        Dropout probability of the hidden units.
     linear_path : bool
-        Linear maps beside the perceptrons of encoder and decoder.
+        Whether encoder and decoder have a linear path beside their MLP.
     codebook_sizes : sequence of int
-        Codes a level.
+        Codes per level.
     codebook_modes : sequence of QuantizeForwardMode
-        Gradient estimator a level.
+        Gradient estimator of each level.
     codebook_normalize, codebook_sim_vq : bool
         As in `RQVAETransformer`.
     n_beams : int
-        Prefixes kept a row while codes are chosen in training.
+        Beams of the search for codes while training.
     rerank : bool
-        Let `assign` choose among thrice as many beams by their reconstructions.
+        Whether `assign` chooses among the candidates by the errors of their
+        reconstructions. It then searches three times as many beams.
     commitment_weight : float
-        Weight of the commitment part of the loss.
+        Weight of the commitment loss.
     prefix_weight : float
-        Weight of the loss of reconstructions from prefixes, and of the errors of
-        prefixes where beams are compared.
+        Weight of the prefix loss, and of the errors of prefixes in the score of a beam.
+    noise : float
+        Factor on the input noise of training, see `noise_scale`.
     generator : torch.Generator, optional
         Draws the initial weights; None is torch's global generator. A subclass that
-        adds layers must draw from it too for `random_state` to fix them.
+        adds layers must draw their weights from it for `random_state` to fix them.
+
+    Attributes
+    ----------
+    noise_scale : Tensor of shape ()
+        Standard deviation of the input noise for ``noise=1``.
+    latent_unit : Tensor of shape ()
+        Squared distance of two reconstructions per squared distance of their latents.
+        It converts penalties from the latent space to the space of the rows.
 
     References
     ----------
@@ -122,6 +94,7 @@ class RQVAEModule(nn.Module):
     input_scale: Tensor
     noise_scale: Tensor
     noise_axes: Tensor
+    latent_unit: Tensor
     price_keys: Tensor
     prices: Tensor
 
@@ -144,6 +117,7 @@ class RQVAEModule(nn.Module):
         rerank: bool,
         commitment_weight: float,
         prefix_weight: float,
+        noise: float,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -152,16 +126,17 @@ class RQVAEModule(nn.Module):
         self.rerank = rerank
         self.commitment_weight = commitment_weight
         self.prefix_weight = prefix_weight
+        self.noise = noise
         self.codebook_normalize = codebook_normalize
-        perceptron = partial(
+        mlp = partial(
             SkipMLP,
             activation=activation,
             dropout=dropout,
             linear_path=linear_path,
             generator=generator,
         )
-        self.encoder = perceptron(n_features, embed_dim, hidden_dims)
-        self.decoder = perceptron(embed_dim, n_features, decoder_hidden_dims)
+        self.encoder = mlp(n_features, embed_dim, hidden_dims)
+        self.decoder = mlp(embed_dim, n_features, decoder_hidden_dims)
         self.quantizer = ResidualQuantizer(
             codebook_sizes,
             embed_dim,
@@ -172,7 +147,8 @@ class RQVAEModule(nn.Module):
             prefix_weight=prefix_weight,
             generator=generator,
         )
-        # What a prefix lacks: the decoder sees the sum of its codes plus this offset.
+        # Added to the sum of a prefix's codes before decoding: the mean of the missing
+        # code vectors need not be zero.
         n_prefixes = len(codebook_sizes) - 1
         self.prefix_offsets = nn.Parameter(
             torch.zeros(n_prefixes, embed_dim, dtype=torch.float32)
@@ -180,7 +156,9 @@ class RQVAEModule(nn.Module):
         self.register_buffer("input_mean", torch.zeros(n_features, dtype=torch.float64))
         self.register_buffer("input_scale", torch.ones(n_features, dtype=torch.float64))
         self.register_buffer("noise_scale", torch.zeros((), dtype=torch.float32))
-        # Rows that make noise of white noise; without a linear path it stays white.
+        self.register_buffer("latent_unit", torch.ones((), dtype=torch.float32))
+        # Multiplied with white noise, this matrix gives noise of the wanted covariance.
+        # Without a linear path the noise stays white.
         n_axes = embed_dim if linear_path else 0
         noise_axes = torch.zeros(n_axes, n_features, dtype=torch.float32)
         self.register_buffer("noise_axes", noise_axes)
@@ -195,19 +173,21 @@ class RQVAEModule(nn.Module):
         codebook_modes: Sequence[QuantizeForwardMode],
         commitment_weight: float,
         n_beams: int,
+        noise: float,
         prefix_weight: float,
         rerank: bool,
     ) -> None:
-        """Change what can be changed in a trained model."""
+        """Change the settings that a trained model can change."""
         self.quantizer.modes = tuple(codebook_modes)
         self.quantizer.n_beams = n_beams
         self.quantizer.prefix_weight = prefix_weight
         self.commitment_weight = commitment_weight
+        self.noise = noise
         self.prefix_weight = prefix_weight
         self.rerank = rerank
 
     def set_mixed_precision(self, mixed_precision: bool) -> None:
-        """Train encoder and decoder in bfloat16, or in float32."""
+        """Whether to train encoder and decoder in bfloat16 rather than float32."""
         self.encoder.mixed_precision = mixed_precision
         self.decoder.mixed_precision = mixed_precision
 
@@ -222,19 +202,19 @@ class RQVAEModule(nn.Module):
                 layer.generator = generator
 
     def price_list(self) -> PriceList:
-        """Prices of the IDs that several rows wanted."""
+        """Prices that `assign` adds to the errors of IDs."""
         return PriceList(self.price_keys, self.prices)
 
     def set_price_list(self, price_list: PriceList) -> None:
-        """Charge for IDs from now on."""
+        """Set the prices that `assign` adds to the errors of IDs."""
         self.price_keys, self.prices = price_list
 
     def standardize(self, x: Tensor) -> Tensor:
-        """Rows in the user's units, float64, to float32 around zero with unit scale."""
+        """Standardise float64 rows in the user's units; returns float32."""
         return standardized(x, self.input_mean, self.input_scale)
 
     def restore(self, reconstruction: Tensor) -> Tensor:
-        """Undo `standardize` on a reconstruction; logits become probabilities."""
+        """Invert `standardize` on reconstructions; logits become probabilities."""
         n_real = self.n_features - self.n_cat_features
         real, logits = reconstruction.double().split(
             [n_real, self.n_cat_features], dim=-1
@@ -250,75 +230,91 @@ class RQVAEModule(nn.Module):
     def decode(self, latents: Tensor) -> Tensor:
         """Standardised reconstruction of latents, ``(n, n_features)``.
 
-        Binary columns are logits. A decoder that gives their standardised values would,
-        near a half, be right to give four times as much as a logit.
+        The decoder predicts standardised values in all columns. For a binary column of
+        frequency ``p`` and scale ``s``, the predicted value ``y`` is converted to the
+        logit ``logit(p) + 4 s y``. Its probability agrees with ``p + s y`` to first
+        order around one half, where the sigmoid has slope 1/4.
         """
         decoded = self.decoder(latents)
         if not self.n_cat_features:
             return decoded
         n_real = self.n_features - self.n_cat_features
         slope = (4 * self.input_scale[n_real:]).to(decoded.dtype)
-        share = self.input_mean[n_real:].clamp(_SMALLEST_SHARE, 1 - _SMALLEST_SHARE)
-        logits = torch.logit(share).to(decoded.dtype) + slope * decoded[:, n_real:]
+        frequency = self.input_mean[n_real:].clamp(_MIN_FREQUENCY, 1 - _MIN_FREQUENCY)
+        logits = torch.logit(frequency).to(decoded.dtype)
+        logits = logits + slope * decoded[:, n_real:]
         return torch.cat([decoded[:, :n_real], logits], dim=-1)
 
-    def searched(self) -> SearchedStack:
-        """What choosing IDs can prepare, once as long as the codebooks stay the same.
+    def prepare_search(self) -> PreparedBeamSearch:
+        """Prepare the search of `candidates` and `assign`, to be used for many batches.
 
-        What re-ranking gains comes from beams that are not the nearest to the latent,
-        so there it has more of them to choose from than training has.
+        It is valid as long as the codebooks do not change. With `rerank`, it has more
+        beams than training, because the best reconstruction often belongs to a beam
+        that is not nearest to the latent.
         """
         n_beams = self.quantizer.n_beams
         if self.rerank and n_beams > 1:
             n_beams *= CANDIDATES_PER_BEAM
-        return self.quantizer.searched(n_beams)
+        return self.quantizer.prepare_search(n_beams)
 
     def candidates(
-        self, x: Tensor, stack: SearchedStack | None = None
+        self, x: Tensor, prepared: PreparedBeamSearch | None = None
     ) -> tuple[Tensor, Tensor]:
-        """IDs that standardised rows could have, and the error of each.
+        """Candidate IDs of standardised rows, and their costs without prices.
 
-        The candidates are the beams that end nearest to the latent. What is near in
-        latent space is not always near once decoded, so `rerank` measures the error of
-        the reconstruction instead. What the errors of its prefixes cost a beam is added
-        to either.
+        1. Beam search finds the candidates.
+        2. The error of a candidate is its squared distance to the latent. With `rerank`
+           it is the error of the decoded candidate instead (see `row_losses`).
+        3. The cost is this error plus the weighted errors of the candidate's prefixes.
+           With `rerank`, `latent_unit` converts these from the latent space.
 
         Parameters
         ----------
         x : Tensor of shape (n, n_features)
-        stack : SearchedStack, optional
-            What `searched` gives, to prepare it once for many batches.
+        prepared : PreparedBeamSearch, optional
+            Result of `prepare_search`, to prepare once for many batches.
 
         Returns
         -------
         codes : Tensor of shape (n, n_candidates, n_layers), int64
         costs : Tensor of shape (n, n_candidates), float64
         """
-        stack = stack or self.searched()
-        codes, errors, surcharges = stack.search(self.encode(x))
+        prepared = prepared or self.prepare_search()
+        codes, errors, penalties = prepared.search(self.encode(x))
         n_candidates = codes.shape[1]
         if self.rerank and n_candidates > 1:
             decoded = self.reconstruct(codes.flatten(0, 1))
             decoded = decoded.unflatten(0, (-1, n_candidates))
             errors = self.row_losses(x.unsqueeze(1), decoded)
-        return codes, (errors + surcharges).double()
+            penalties = self.latent_unit * penalties
+        return codes, (errors + penalties).double()
 
-    def assign(self, x: Tensor, stack: SearchedStack | None = None) -> Tensor:
-        """Codes of standardised rows, ``(n, n_layers)``, int64: the cheapest candidate.
+    def assign(self, x: Tensor, prepared: PreparedBeamSearch | None = None) -> Tensor:
+        """Assign an ID to each standardised row: the candidate of lowest cost.
 
-        A candidate costs its error, plus the price of its ID if it has one.
+        If the ID of a candidate has a price, the price is added to its cost.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+        prepared : PreparedBeamSearch, optional
+            Result of `prepare_search`, to prepare once for many batches.
+
+        Returns
+        -------
+        Tensor of shape (n, n_layers), int64
         """
-        stack = stack or self.searched()
-        if stack.n_beams == 1:
-            return stack.best(self.encode(x))
-        codes, costs = self.candidates(x, stack)
+        prepared = prepared or self.prepare_search()
+        if prepared.n_beams == 1:
+            return prepared.best_codes(self.encode(x))
+        codes, costs = self.candidates(x, prepared)
         if len(self.price_keys):
             costs = costs + look_up(self.price_list(), id_keys(codes))
         best = costs.argmin(1).view(-1, 1, 1).expand(-1, 1, codes.shape[2])
         return codes.gather(1, best).squeeze(1)
 
     def next_code_distances(self, x: Tensor, prefix: Tensor) -> Tensor:
-        """Squared distances of latents to a prefix's sum plus each code after it.
+        """Squared distances of each latent to its prefix extended by each next code.
 
         Parameters
         ----------
@@ -338,7 +334,7 @@ class RQVAEModule(nn.Module):
         return squared_distances(residual, codebook).clamp_min(0)
 
     def reconstruct(self, codes: Tensor) -> Tensor:
-        """Standardised reconstruction of (prefixes of) codes."""
+        """Standardised reconstruction of IDs or of prefixes, ``(n, k)``."""
         latents = self.quantizer.sum_of(codes)
         depth = codes.shape[-1]
         if depth <= len(self.prefix_offsets):
@@ -346,41 +342,32 @@ class RQVAEModule(nn.Module):
         return self.decode(latents)
 
     def forward(self, x: Tensor) -> RQVAEOutput:
-        """Quantise and reconstruct a batch of standardised rows, for training.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n, n_features)
-            Standardised rows.
-
-        Returns
-        -------
-        RQVAEOutput
-        """
-        latents = self.encode(self._noisy(x))
-        codes, vectors, total, passed = self.quantizer(latents, self._generator)
+        """Quantise and reconstruct a batch of standardised rows, for training."""
+        latents = self.encode(self._add_noise(x))
+        codes, vectors, total, decoder_input = self.quantizer(latents, self._generator)
         n_prefixes = len(self.prefix_offsets)
         if n_prefixes == 0 or self.prefix_weight == 0:
-            decoded = self.decode(passed)
+            decoded = self.decode(decoder_input)
             return RQVAEOutput(x, latents, codes, total, decoded, None)
         n_coarse = math.ceil(PREFIX_BATCH_SHARE * len(x))
-        # One pass of the decoder for both: fewer and larger products.
-        prefixes, weights = self._prefixes(vectors[:n_coarse])
-        decoded = self.decode(torch.cat([passed, prefixes]))
-        whole, part = decoded.split([len(x), n_coarse])
-        coarse = CoarseOutput(part, weights)
-        return RQVAEOutput(x, latents, codes, total, whole, coarse)
+        # One pass of the decoder for both, as large matrix products are faster.
+        prefixes, weights = self._random_prefixes(vectors[:n_coarse])
+        decoded = self.decode(torch.cat([decoder_input, prefixes]))
+        complete, partial_ids = decoded.split([len(x), n_coarse])
+        coarse = CoarseOutput(partial_ids, weights)
+        return RQVAEOutput(x, latents, codes, total, complete, coarse)
 
     def train(self, mode: bool = True) -> Self:
-        """Switch to training or back; training asks here, once, whether there is noise.
+        """Switch between training and evaluation.
 
-        Reading the value in every step would make the host wait for the device.
+        Whether there is noise is read here, because reading `noise_scale` in every step
+        would make the CPU wait for the GPU.
         """
         if mode:
-            self._draws_noise = bool(self.noise_scale > 0)
+            self._draws_noise = self.noise > 0 and bool(self.noise_scale > 0)
         return super().train(mode)
 
-    def _noisy(self, x: Tensor) -> Tensor:
+    def _add_noise(self, x: Tensor) -> Tensor:
         if not (self.training and self._draws_noise):
             return x
         n_axes = len(self.noise_axes)
@@ -393,10 +380,10 @@ class RQVAEModule(nn.Module):
         )
         if n_axes:
             noise = noise @ self.noise_axes
-        return torch.addcmul(x, noise, self.noise_scale)
+        return torch.addcmul(x, noise, self.noise_scale, value=self.noise)
 
-    def _prefixes(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """What the decoder sees of rows cut at random, and what each counts."""
+    def _random_prefixes(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Decoder inputs for prefixes of random lengths, and their loss weights."""
         n_prefixes = len(self.prefix_offsets)
         depths = torch.randint(
             n_prefixes,
@@ -410,7 +397,7 @@ class RQVAEModule(nn.Module):
         return latents, self.quantizer.prefix_weights()[depths]
 
     def compute_loss(self, output: RQVAEOutput) -> dict[str, Tensor]:
-        r"""The parts of the loss, named; training minimises their sum.
+        r"""Compute the terms of the loss; training minimises their sum.
 
         Parameters
         ----------
@@ -420,50 +407,59 @@ class RQVAEModule(nn.Module):
         -------
         dict of str to Tensor of shape ()
             ``reconstruction``, ``codebook``, ``commitment`` and, unless IDs have one
-            code or `prefix_weight` is 0, ``prefix``. Every part of a subclass's
-            dictionary is in the history as ``train_<name>``.
+            code or `prefix_weight` is 0, ``prefix``. The history records every entry,
+            also those of a subclass, as ``train_<name>``.
 
         Notes
         -----
-        All parts have one scale: summed over dimensions, averaged over rows, divided by
-        the number of features. With :math:`z` the latents, :math:`q` the sum of codes,
-        :math:`\tilde x` the reconstruction from a prefix, :math:`\mathrm{sg}` the
-        stop-gradient, :math:`\beta` the commitment weight and :math:`\gamma` the
-        prefix weight times the square of the starting codebooks' error of all codes
-        over that of as many as the prefix has,
+        All terms are sums over dimensions and means over rows, divided by the number of
+        features, so that they have one scale. For one row the loss is
 
         .. math:: \frac1d \left( \lVert x - \hat x \rVert^2
             + \lVert \mathrm{sg}(z) - q \rVert^2
             + \beta \lVert z - \mathrm{sg}(q) \rVert^2
-            + \gamma \lVert x - \tilde x \rVert^2 \right) .
+            + \gamma_k \lVert x - \tilde x_k \rVert^2 \right)
 
-        The straight-through estimator pushes latents away from their codes about as
-        hard as a commitment of weight 1 draws them back, so levels of that mode commit
-        with thrice the weight. Levels of the rotation trick commit to the direction
-        alone, with one and a half times the weight:
-        :math:`2 \lVert z \rVert \lVert q \rVert (1 - \cos(z, q))`.
+        with
 
-        Since rows are standardised, the reconstruction part of real columns is the
-        share of variance that is not explained. Binary columns contribute their
-        cross-entropy in nats instead of a squared error.
+        - :math:`d` the number of features, :math:`x` the standardised row,
+          :math:`\hat x` its reconstruction and :math:`\mathrm{sg}` the stop-gradient,
+        - :math:`z` the latent and :math:`q` the sum of its code vectors,
+        - :math:`\beta` the commitment weight times the multiplier of the mode: 3 for
+          STE, 1.5 for the rotation trick and 1 for the others,
+        - :math:`\tilde x_k` the reconstruction from a prefix of random length
+          :math:`k`, computed for a quarter of the rows only,
+        - :math:`\gamma_k` the prefix weight times ``prefix_shares`` of the quantizer
+          for this length.
+
+        The multiplier of STE is high because the straight-through gradient pushes
+        latents away from their codes. Levels of the rotation trick replace
+        :math:`\lVert z - q \rVert^2` by the cosine loss
+        :math:`2 \lVert z \rVert \lVert q \rVert (1 - \cos(z, q))`, see
+        `angular_commitment`.
+
+        Since rows are standardised, the reconstruction loss of real columns is the
+        unexplained share of variance. Binary columns contribute their cross-entropy, in
+        nats, instead of a squared error.
         """
         x, latents, quantized = output.inputs, output.latents, output.quantized
-        share = latents.shape[1] / self.n_features
-        parts = {
+        # Turns a mean over latent dimensions into a sum divided by n_features.
+        scale = latents.shape[1] / self.n_features
+        terms = {
             "reconstruction": self.reconstruction_loss(x, output.reconstruction),
-            "codebook": share * F.mse_loss(quantized, latents.detach()),
+            "codebook": scale * F.mse_loss(quantized, latents.detach()),
             "commitment": self.quantizer.commitment(
-                latents, quantized.detach(), self.commitment_weight * share
+                latents, quantized.detach(), self.commitment_weight * scale
             ),
         }
         if output.coarse is not None:
             reconstruction, weights = output.coarse
             losses = self.row_losses(x[: len(weights)], reconstruction)
-            parts["prefix"] = (weights * losses).mean() / self.n_features
-        return parts
+            terms["prefix"] = (weights * losses).mean() / self.n_features
+        return terms
 
     def reconstruction_loss(self, x: Tensor, reconstruction: Tensor) -> Tensor:
-        """Mean of `row_losses`, a feature."""
+        """Mean of `row_losses` over rows, divided by the number of features."""
         if not self.n_cat_features:
             return F.mse_loss(reconstruction, x)
         return self.row_losses(x, reconstruction).mean() / self.n_features
@@ -474,13 +470,8 @@ class RQVAEModule(nn.Module):
             return (x - reconstruction).square().sum(-1)
         n_real = self.n_features - self.n_cat_features
         losses = (x[..., :n_real] - reconstruction[..., :n_real]).square().sum(-1)
-        share = x * self.input_scale + self.input_mean
-        binary = (
-            share[..., n_real:]
-            .round()
-            .to(x.dtype)
-            .expand_as(reconstruction[..., n_real:])
-        )
+        binary = (x * self.input_scale + self.input_mean)[..., n_real:]
+        binary = binary.round().to(x.dtype).expand_as(reconstruction[..., n_real:])
         entropies = F.binary_cross_entropy_with_logits(
             reconstruction[..., n_real:], binary, reduction="none"
         )

@@ -1,4 +1,4 @@
-"""The stack of codebooks: sums of codes, and what passes back to the encoder."""
+"""The residual quantizer: a stack of codebooks and its gradient estimates."""
 
 from __future__ import annotations
 
@@ -11,69 +11,98 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sk_rqvae._defaults import TRAINING_PREFIX_PENALTY
-from sk_rqvae._model.beam_search import Beams, SearchedStack, sum_of_codes
+from sk_rqvae._model.beam_search import (
+    Beams,
+    CodeBias,
+    PreparedBeamSearch,
+    sum_of_codes,
+)
 from sk_rqvae._model.codebook import Codebook
-from sk_rqvae._model.modes import Commitment, Prices, QuantizeForwardMode
+from sk_rqvae._model.modes import CommitmentLoss, QuantizeForwardMode
 
 
 class Quantized(NamedTuple):
-    """What the stack makes of a batch of latents while training.
+    """A training batch of latents after quantisation.
 
     Attributes
     ----------
     codes : Tensor of shape (n, n_layers), int64
     vectors : Tensor of shape (n, n_layers, dim)
-        The vectors of the codes; gradients reach the codebooks.
+        The code vectors. Their gradients reach the codebooks.
     total : Tensor of shape (n, dim)
-        Their sum.
-    passed : Tensor of shape (n, dim)
-        The sum as the decoder sees it; gradients reach the latents as the modes of the
-        levels estimate them.
+        Sum of the code vectors. Its gradient reaches the codebooks.
+    decoder_input : Tensor of shape (n, dim)
+        The same sum as the decoder receives it. Its gradient reaches the latents,
+        through the gradient estimators. In Gumbel-Softmax levels its value is an
+        average of codes, and its gradient reaches the codebooks too.
     """
 
     codes: Tensor
     vectors: Tensor
     total: Tensor
-    passed: Tensor
+    decoder_input: Tensor
 
 
 class ResidualQuantizer(nn.Module):
-    """Codebooks that quantise, each, what those before it left over.
+    r"""A stack of codebooks; each quantises the residual of the levels before it.
+
+    A forward pass has three steps:
+
+    1. Beam search chooses one code per level (see `beam_search`).
+    2. The code vectors are looked up and summed.
+    3. Gradient estimators compute the input of the decoder, level after level or for
+       groups of levels (see Notes).
 
     Parameters
     ----------
     sizes : sequence of int
-        Codes a level.
+        Codes per level.
     dim : int
         Width of the latents.
     modes : sequence of QuantizeForwardMode
-        Gradient estimator a level.
+        Gradient estimator of each level.
     n_beams : int
-        Prefixes kept a row while codes are chosen.
+        Beams of the search while training.
     normalize, sim_vq : bool
         As in `Codebook`.
     prefix_weight : float, default=0.0
-        How much of the error of each prefix a tuple is charged where beams are
-        compared, for a prefix that leaves no more than all codes do; in training twenty
-        times as much.
+        Weight of the errors of prefixes in the score of a beam. Training multiplies it
+        by `TRAINING_PREFIX_PENALTY`, which improves the codes of unseen rows.
+    generator : torch.Generator, optional
+        Draws the initial codebooks; None is torch's global generator.
 
     Attributes
     ----------
     prefix_shares : Tensor of shape (n_layers - 1,)
-        Square of what all codes leave over what each prefix leaves. Where all codes
-        tell nearly everything, errors of prefixes would otherwise drown theirs.
+        Factor on `prefix_weight` for the prefix of each length: the squared ratio of
+        the mean error of complete IDs to that of prefixes of this length, both with the
+        initial codebooks. Without it, the large errors of prefixes would dominate the
+        scores when complete IDs leave almost no error.
     idle_rows : Tensor of shape (sum of sizes,), int64
-        Rows of training since each code was chosen, by whole epochs.
+        For each code, the number of training rows since it was last chosen. Updated at
+        the end of each epoch.
 
     Notes
     -----
-    Neighbouring straight-through levels share an estimate: it passes the gradient once
-    around the sum of their codes, from the residual that came to the first of them.
-    Gumbel-Softmax mixes the codes of one codebook, and the rotation trick turns one
-    residual onto one code, so there each level has its own. The residual of the next
-    group is the latent less the estimates before it, *not* detached, so that the
-    Jacobian of the sum telescopes: straight-through is one identity for the whole
-    stack, not one a level.
+    Levels form groups. Neighbouring straight-through levels of one mode are one group,
+    since that estimator applies to their sum as it applies to one code. Each level of
+    Gumbel-Softmax or of the rotation trick is a group of its own.
+
+    Let :math:`z` be the latent, :math:`q_k` the sum of the code vectors of group
+    :math:`k` and :math:`E_k` its gradient estimator, which is a function of a residual
+    and of :math:`q_k`. The input of the decoder is
+
+    .. math:: p = \sum_k p_k, \quad p_k = E_k(r_k, q_k), \quad
+        r_k = z - \sum_{j < k} p_j .
+
+    The residuals :math:`r_k` are not detached. With :math:`J_k` the Jacobian of
+    :math:`E_k` with respect to its residual, the chain rule gives
+
+    .. math:: \frac{\partial p}{\partial z}
+        = I - \cdots (I - J_2) (I - J_1) .
+
+    If one group is straight-through (:math:`J_k = I`), the whole stack passes exactly
+    the identity, not the identity once per level.
     """
 
     temperature: Tensor
@@ -108,101 +137,120 @@ class ResidualQuantizer(nn.Module):
         self.register_buffer("prefix_shares", prefix_shares)
         idle_rows = torch.zeros(sum(self.sizes), dtype=torch.int64)
         self.register_buffer("idle_rows", idle_rows, persistent=False)
-        # Where each level begins when the codebooks lie one after another.
-        starts = torch.tensor([0, *accumulate(self.sizes[:-1])])
-        self.register_buffer("offsets", starts, persistent=False)
+        # Index of the first code of each level in the concatenated codebooks.
+        offsets = torch.tensor([0, *accumulate(self.sizes[:-1])])
+        self.register_buffer("offsets", offsets, persistent=False)
 
     def commitment(self, latents: Tensor, total: Tensor, weight: float) -> Tensor:
-        """How far latents are from their sums of codes, as the modes measure it."""
-        pulls: dict[Commitment, float] = {}
-        for behaviour in (mode.behaviour for mode in self.modes):
-            pull = pulls.get(behaviour.commitment, 0.0) + behaviour.pull
-            pulls[behaviour.commitment] = pull
-        share = weight / len(self.modes)
+        """The weighted commitment loss, averaged over the levels.
+
+        Parameters
+        ----------
+        latents, total : Tensor of shape (n, dim)
+            Each latent and the sum of its code vectors.
+        weight : float
+            Commitment weight, before the multipliers of the modes.
+
+        Returns
+        -------
+        Tensor of shape ()
+        """
+        multipliers: dict[CommitmentLoss, float] = {}
+        for mode in self.modes:
+            loss = mode.behaviour.commitment
+            multiplier = mode.behaviour.commitment_multiplier
+            multipliers[loss] = multipliers.get(loss, 0.0) + multiplier
+        level_weight = weight / len(self.modes)
         first, *others = (
-            share * pull * loss(latents, total) for loss, pull in pulls.items()
+            level_weight * multiplier * loss(latents, total)
+            for loss, multiplier in multipliers.items()
         )
         return sum(others, start=first)
 
     def prefix_weights(self) -> Tensor:
-        """What the error of each prefix counts, ``(n_layers - 1,)``."""
+        """Weight of the prefix of each length, ``(n_layers - 1,)``."""
         return self.prefix_weight * self.prefix_shares
 
     def codebooks(self) -> list[Tensor]:
-        """The vectors of every level."""
+        """The code vectors of each level, ``(codebook_size, dim)``."""
         return [level.vectors() for level in self.levels]
 
     def forward(
         self, latents: Tensor, generator: torch.Generator | None = None
     ) -> Quantized:
-        """Choose codes, gather their vectors at once, and estimate gradients."""
+        """Quantise a training batch, ``(n, dim)``; `generator` draws Gumbel noise."""
         codebooks = self.codebooks()
-        everything = torch.cat(codebooks)
-        codes = self._choose(latents, everything)
-        vectors = F.embedding(codes + self.offsets, everything)
+        all_vectors = torch.cat(codebooks)
+        codes = self._choose_codes(latents, all_vectors)
+        vectors = F.embedding(codes + self.offsets, all_vectors)
         total = vectors.sum(1)
-        residual = passed = latents
-        for first, after in self._groups():
-            if first:
-                residual = latents - passed
-            estimate = self.modes[first].behaviour.estimate(
+        residual = decoder_input = latents
+        for start, stop in self._groups():
+            if start:
+                residual = latents - decoder_input
+            estimate = self.modes[start].behaviour.estimate(
                 residual,
-                self._sum(vectors, first, after, total),
-                codebooks[first],
+                self._group_sum(vectors, start, stop, total),
+                codebooks[start],
                 self.temperature,
                 generator,
             )
-            passed = passed + estimate if first else estimate
-        return Quantized(codes, vectors, total, passed)
+            decoder_input = decoder_input + estimate if start else estimate
+        return Quantized(codes, vectors, total, decoder_input)
 
-    def searched(self, n_beams: int | None = None) -> SearchedStack:
-        """What a search can prepare, once as long as the codebooks stay the same."""
-        everything = torch.cat(self.codebooks()).detach()
-        return self._stack(everything, n_beams or self.n_beams)
+    def prepare_search(self, n_beams: int | None = None) -> PreparedBeamSearch:
+        """Prepare a search to be used for many batches.
+
+        It is valid as long as the codebooks do not change.
+        """
+        all_vectors = torch.cat(self.codebooks()).detach()
+        return self._prepare(all_vectors, n_beams or self.n_beams)
 
     def search(self, latents: Tensor, n_beams: int | None = None) -> Beams:
-        """The best tuples of codes, as `transform` chooses them."""
-        return self.searched(n_beams).search(latents)
+        """Search the codes of latents as at inference: without biases."""
+        return self.prepare_search(n_beams).search(latents)
 
     def sum_of(self, codes: Tensor) -> Tensor:
-        """Latents of (prefixes of) codes."""
+        """Quantised latents of IDs or of prefixes, ``(..., k)`` to ``(..., dim)``."""
         return sum_of_codes(self.codebooks(), codes)
 
     def _groups(self) -> list[tuple[int, int]]:
-        """Levels that share an estimate: the first of them, and the one after them."""
+        """Groups of levels that share an estimate, as half-open ranges."""
         starts = [
             level
             for level, mode in enumerate(self.modes)
             if level == 0
-            or mode.behaviour.level_by_level
+            or mode.behaviour.per_level
             or mode is not self.modes[level - 1]
         ]
         return list(zip(starts, [*starts[1:], len(self.modes)], strict=True))
 
     @torch.no_grad()
-    def _sum(self, vectors: Tensor, first: int, after: int, total: Tensor) -> Tensor:
-        """Sum over the levels of a group; `total` is that over all levels."""
-        if after - first == 1:
-            return vectors.select(1, first)
-        if after - first == len(self.modes):
+    def _group_sum(
+        self, vectors: Tensor, start: int, stop: int, total: Tensor
+    ) -> Tensor:
+        if stop - start == 1:
+            return vectors.select(1, start)
+        if stop - start == len(self.modes):
             return total.detach()
-        return vectors[:, first:after].sum(1)
+        return vectors[:, start:stop].sum(1)
 
-    def _choose(self, latents: Tensor, everything: Tensor) -> Tensor:
-        prices = [
-            _tempered(mode.behaviour.prices, self.temperature) for mode in self.modes
+    def _choose_codes(self, latents: Tensor, all_vectors: Tensor) -> Tensor:
+        biases = [
+            _tempered(mode.behaviour.code_bias, self.temperature) for mode in self.modes
         ]
-        stack = self._stack(everything, self.n_beams, TRAINING_PREFIX_PENALTY)
-        return stack.best(latents, prices)
+        prepared = self._prepare(all_vectors, self.n_beams, TRAINING_PREFIX_PENALTY)
+        return prepared.best_codes(latents, biases)
 
-    def _stack(
-        self, everything: Tensor, n_beams: int, charge: float = 1.0
-    ) -> SearchedStack:
-        weights = charge * self.prefix_weights() if self.prefix_weight else None
-        return SearchedStack(everything, self.sizes, n_beams, weights)
+    def _prepare(
+        self, all_vectors: Tensor, n_beams: int, multiplier: float = 1.0
+    ) -> PreparedBeamSearch:
+        weights = multiplier * self.prefix_weights() if self.prefix_weight else None
+        return PreparedBeamSearch(all_vectors, self.sizes, n_beams, weights)
 
 
-def _tempered(prices: Prices | None, temperature: Tensor) -> Prices | None:
-    if prices is None:
+def _tempered(bias: CodeBias | None, temperature: Tensor) -> CodeBias | None:
+    """Multiply the bias by the temperature, so that it vanishes during training."""
+    if bias is None:
         return None
-    return lambda distances: temperature * prices(distances)
+    return lambda distances: temperature * bias(distances)

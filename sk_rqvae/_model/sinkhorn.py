@@ -1,4 +1,4 @@
-"""Sinkhorn: prices that spread a batch evenly over the codes of a level."""
+"""Sinkhorn: biases that spread a batch evenly over the codes of a level."""
 
 from __future__ import annotations
 
@@ -8,49 +8,66 @@ from torch import Tensor
 from sk_rqvae._defaults import SINKHORN_EPSILON, SINKHORN_RELAXATIONS
 
 
-def sinkhorn_prices(distances: Tensor) -> Tensor:
-    r"""Price codes so that a batch spreads evenly over them.
+def sinkhorn_biases(distances: Tensor) -> Tensor:
+    r"""Biases of the codes that make a batch use all codes about equally.
 
-    Solves entropic optimal transport from the rows to the codes, with equal mass on
-    every code, by alternating updates in the log domain, a fixed number of them so that
-    no step waits for the device. Taking the price off each distance makes popular codes
-    dearer and idle codes cheaper.
+    They are the dual potentials of an entropic optimal transport problem, which assigns
+    the rows to the codes so that each code receives the same mass. Subtracted from the
+    distances, they make popular codes less attractive and rarely used codes more
+    attractive.
+
+    1. Divide the distances by the regularisation :math:`\varepsilon`, a fixed share of
+       the mean distance in excess of the nearest code's.
+    2. Repeat: normalise the rows and then the columns of the transport plan, and
+       extrapolate some of these updates (over-relaxation). All is done in the log
+       domain.
+    3. Read the potentials of the codes off one row of the plan.
+
+    The number of iterations is fixed, since a convergence test would make each training
+    step wait for the GPU.
 
     Parameters
     ----------
     distances : Tensor of shape (n, codebook_size)
+        Squared distances; a constant per row does not matter.
 
     Returns
     -------
     Tensor of shape (codebook_size,)
-        Prices in the units of `distances`, up to a constant. After them, the soft
-        assignment's mass on a code is, as a rule, within 10% of 1 / `codebook_size`.
+        Biases in the units of `distances`, up to a common constant. With them, the mass
+        that the soft assignment gives a code is usually within 10% of
+        ``1 / codebook_size``.
 
     Notes
     -----
-    Near the solution an iteration multiplies errors by the eigenvalues of its
-    derivative, which lie in :math:`[0, 1)`; relaxed by :math:`\omega`, eigenvalue
-    :math:`\lambda` becomes :math:`1 - \omega (1 - \lambda)`. Plain iterations quench
-    the small eigenvalues, and each relaxed one between them strikes out a large one,
-    as in Richardson's method. Eleven iterations then leave masses about as even as
-    thirty plain ones.
+    With :math:`d_{ij}` the distance of row :math:`i` to code :math:`j`, the plan is
+    :math:`P_{ij} \propto \exp((f_i + g_j - d_{ij}) / \varepsilon)`, where :math:`f` are
+    the potentials of the rows and :math:`g`, the result, those of the codes.
+
+    Near the solution, one iteration multiplies each component of the error by an
+    eigenvalue :math:`\lambda \in [0, 1)` of its derivative. Over-relaxation by a factor
+    :math:`\omega` changes it to :math:`1 - \omega (1 - \lambda)`. Plain iterations
+    remove the components of small :math:`\lambda`, and each over-relaxed one removes
+    those near one large :math:`\lambda`, as in Richardson's method. Eleven iterations
+    reach about the accuracy of thirty plain ones.
 
     References
     ----------
     Cuturi (2013), arXiv:1306.0895; used for semantic IDs by LC-Rec, arXiv:2311.09049.
     Over-relaxation: Thibault et al. (2021), arXiv:1711.01851.
     """
-    further = distances - distances.amin(1, keepdim=True)
-    largest = -torch.finfo(distances.dtype).tiny
-    scale = (-SINKHORN_EPSILON * further.mean()).clamp_max(largest)
-    log_plan = further / scale
+    excess = distances - distances.amin(1, keepdim=True)
+    max_scale = -torch.finfo(distances.dtype).tiny
+    scale = (-SINKHORN_EPSILON * excess.mean()).clamp_max(max_scale)
+    log_plan = excess / scale
     for relaxation in SINKHORN_RELAXATIONS:
-        of_rows = torch.log_softmax(_balanced(log_plan), 1)
-        log_plan = torch.lerp(of_rows, torch.log_softmax(of_rows, 0), relaxation)
-    # What a row of the plan gained is the row's own constant plus the prices.
-    return torch.addcmul(further[0], _balanced(log_plan)[0], scale, value=-1)
+        by_rows = torch.log_softmax(_balanced(log_plan), 1)
+        log_plan = torch.lerp(by_rows, torch.log_softmax(by_rows, 0), relaxation)
+    # In any row, the log plan minus its initial value is a constant plus the potentials
+    # of the codes over epsilon.
+    return torch.addcmul(excess[0], _balanced(log_plan)[0], scale, value=-1)
 
 
 def _balanced(log_plan: Tensor) -> Tensor:
-    """One iteration: equal mass on every row, then on every code."""
+    """One plain iteration: normalise the rows, then the columns."""
     return torch.log_softmax(torch.log_softmax(log_plan, 1), 0)

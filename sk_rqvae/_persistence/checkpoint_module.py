@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sk_rqvae._model.beam_search import SearchedStack
+from sk_rqvae._model.beam_search import PreparedBeamSearch
 from sk_rqvae._model.module import RQVAEModule
 
 
 class CheckpointModule(RQVAEModule):
     """A `RQVAEModule` that computes what those projects' models compute.
 
-    Its perceptrons have no biases. With `codebook_normalize` latents and the codes of
+    Its MLPs have no biases. With `codebook_normalize` latents and the codes of
     the first level, but of no other, have unit length, and there are no gains.
 
     Parameters
@@ -41,7 +41,7 @@ class CheckpointModule(RQVAEModule):
         return self.decoder(latents)
 
     def candidates(
-        self, x: Tensor, stack: SearchedStack | None = None
+        self, x: Tensor, prepared: PreparedBeamSearch | None = None
     ) -> tuple[Tensor, Tensor]:
         """IDs that rows could have and their errors, as `RQVAEModule.candidates`.
 
@@ -49,7 +49,7 @@ class CheckpointModule(RQVAEModule):
         is: one beam is computed from residuals, as those models do.
         """
         if self.quantizer.n_beams > 1:
-            return super().candidates(x, stack)
+            return super().candidates(x, prepared)
         residual = self.encode(x)
         codes = []
         for codebook in self.quantizer.codebooks():

@@ -1,1 +1,1 @@
-"""Ties to scikit-learn and to the terminal: callbacks, Pipelines, progress bars."""
+"""Integration with scikit-learn and the terminal."""

@@ -1,4 +1,4 @@
-"""Where the HTML form of an estimator finds its page of the documentation."""
+"""The link to the documentation in the HTML representation of an estimator."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _PAGE = "generated/sk_rqvae.{estimator_name}.html"
 
 
 class DocLink:
-    """Give an estimator scikit-learn's link to its documentation.
+    """Mixin that links the HTML representation to the class's documentation page.
 
-    The address of the site is in the environment variable ``SK_RQVAE_DOCS_URL``, for a
-    site that was built locally, say. Without it, it is the one that the installed
-    package names as its documentation. Where neither is there, there is no link.
+    The address of the site is the environment variable ``SK_RQVAE_DOCS_URL`` if it is
+    set, for example to a local build. Otherwise it is the documentation URL in the
+    metadata of the installed package. If there is neither, there is no link.
     """
 
     _doc_link_module = "sk_rqvae"
@@ -27,7 +27,7 @@ class DocLink:
 
 
 def _published_site() -> str:
-    """The project's URL of the label Documentation, empty if it has none."""
+    """The project URL labelled Documentation; empty if there is none."""
     try:
         urls = metadata(_DISTRIBUTION).get_all("Project-URL") or []
     except PackageNotFoundError:  # imported from a folder, not installed

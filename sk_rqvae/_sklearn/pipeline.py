@@ -1,4 +1,4 @@
-"""The quantizer of a Pipeline, and the steps on the way to it."""
+"""Find the quantizer in a Pipeline, and the steps before it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 
 
 class Step(NamedTuple):
-    """A step that does something, under its full name."""
+    """A step of a Pipeline, named like its parameters: ``outer__inner``."""
 
     name: str
     estimator: Any
@@ -20,23 +20,23 @@ class Step(NamedTuple):
 
 
 class Path(NamedTuple):
-    """The quantizer and the fitted steps that its input goes through."""
+    """A fitted quantizer and the fitted steps that transform its input."""
 
     before: list[Step]
     quantizer: Any
 
     def rows(self, X: Any) -> Any:
-        """What reaches the quantizer."""
+        """Input of the quantizer for the Pipeline's input `X`."""
         for step in self.before:
             X = step.estimator.transform(X)
         return X
 
     def codes(self, X: Any) -> Any:
-        """Codes of the Pipeline's input."""
+        """Codes of the Pipeline's input `X`."""
         return np.asarray(self.quantizer.transform(self.rows(X)))
 
     def restored(self, codes: Any) -> Any:
-        """Reconstruction from codes, in the units of the Pipeline's input."""
+        """Reconstructions from codes, in the units of the Pipeline's input."""
         X = self.quantizer.inverse_transform(codes)
         for step in reversed(self.before):
             X = step.estimator.inverse_transform(X)
@@ -49,7 +49,8 @@ def path_to_quantizer(estimator: Any) -> Path:
     Parameters
     ----------
     estimator : estimator
-        A quantizer, a Pipeline that has one anywhere in it, or a search over these.
+        A quantizer, a Pipeline that contains one at any depth, or a fitted search over
+        these.
 
     Returns
     -------
@@ -83,8 +84,8 @@ def path_to_quantizer(estimator: Any) -> Path:
 
 
 def _flatten(estimator: Any, *, name: str) -> list[Step]:
-    """List the steps that do something, those of nested Pipelines in their place."""
-    # A fitted search stands for the model that it chose.
+    """List the steps in order, without passthrough; expand nested Pipelines."""
+    # A fitted search transforms with its best estimator.
     estimator = getattr(estimator, "best_estimator_", estimator)
     if not isinstance(estimator, Pipeline):
         return [Step(name or "estimator", estimator)]

@@ -1,4 +1,4 @@
-"""Bars on a terminal for work that lasts."""
+"""Progress bars on a terminal."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from sk_rqvae._progress import ProgressCallback, no_progress
 
 _SHOWN_AFTER = 2.0  # seconds
 _DRAWN_EVERY = 0.2
-_SPEED_OVER = 3600.0  # with less, rich forgets the last epoch before a long one ends
+_SPEED_OVER = 3600.0  # seconds; with less, rich forgets epochs during a long one
 
-# Two bars that move the cursor would draw over each other. The one that comes second is
-# not drawn: it belongs to another thread, or to a part of what the first one counts.
+# Two bars would overwrite each other on the terminal, so only the first is drawn. The
+# second belongs to another thread, or to a part of the work that the first one counts.
 _ONE_AT_A_TIME = threading.Lock()
 _ASKED_FOR: ContextVar[bool] = ContextVar("asked_for", default=False)
 
@@ -38,21 +38,23 @@ _ASKED_FOR: ContextVar[bool] = ContextVar("asked_for", default=False)
 def progress_bar(
     doing: str, total: float | None, *, shown: bool
 ) -> Iterator[ProgressCallback]:
-    """Draw a bar on standard error, if that is a terminal, once the work has lasted.
+    """Draw a progress bar on standard error if it is a terminal and the work is slow.
+
+    The bar appears after `_SHOWN_AFTER` seconds and is removed at the end.
 
     Parameters
     ----------
     doing : str
-        What it is that lasts.
+        Description of the work.
     total : float or None
-        All of it, in any unit; None if it is not known.
+        Amount of work, in any unit. None if it is unknown.
     shown : bool
-        Whether the user wants it; see `bars_asked_for` too.
+        Whether to draw the bar. `bars_asked_for` overrides False.
 
     Yields
     ------
     ProgressCallback
-        It costs an addition. A thread draws.
+        Cheap to call: another thread draws.
     """
     wanted = (shown or _ASKED_FOR.get()) and _has_terminal()
     if not wanted or not _ONE_AT_A_TIME.acquire(blocking=False):
@@ -71,7 +73,7 @@ def progress_bar(
 
 @contextmanager
 def bars_asked_for() -> Iterator[None]:
-    """Draw the bars of this block without `verbose`, which prints a table as well."""
+    """Draw all bars in this block, without the table that `verbose` would print."""
     token = _ASKED_FOR.set(True)
     try:
         yield
@@ -81,12 +83,12 @@ def bars_asked_for() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class FitBars:
-    """Bars for a fit, as a `FitProgress`.
+    """A `FitProgress` that draws progress bars.
 
     Attributes
     ----------
     shown : bool
-        Whether the user wants them.
+        Whether to draw the bars.
     """
 
     shown: bool
@@ -94,29 +96,29 @@ class FitBars:
     def steps(
         self, doing: str, total: float
     ) -> AbstractContextManager[ProgressCallback]:
-        """A bar for a part."""
+        """A bar for a stage of the fit."""
         return progress_bar(doing, total, shown=self.shown)
 
     @contextmanager
     def epochs(self, total: int) -> Iterator[Callback]:
-        """A bar for the epochs."""
+        """A bar for training, which advances by epochs."""
         with progress_bar("training", total, shown=self.shown) as advance:
             yield _EpochCounter(advance)
 
 
 class _EpochCounter(Callback):
-    """ProgressCallback at the end of every epoch."""
+    """A skorch callback that advances a bar after every epoch."""
 
     def __init__(self, advance: ProgressCallback) -> None:
         self.advance = advance
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Remember where this training starts."""
+        """Note how many epochs earlier fits have trained."""
         self.n_before_ = len(net.history)
         self.advance(0, f"epoch 0/{net.max_epochs}")
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """ProgressCallback, and say which epoch this was."""
+        """Advance the bar and show the epoch and its reconstruction loss."""
         note = f"epoch {len(net.history) - self.n_before_}/{net.max_epochs}"
         row = net.history[-1]
         if "train_reconstruction" in row:
@@ -125,7 +127,7 @@ class _EpochCounter(Callback):
 
 
 class _Bar(threading.Thread):
-    """A bar, and the thread that draws it for as long as it is open."""
+    """A progress bar and the thread that draws it."""
 
     def __init__(self, doing: str, total: float | None) -> None:
         super().__init__(name=f"sk_rqvae {doing}", daemon=True)
@@ -136,12 +138,12 @@ class _Bar(threading.Thread):
         self.is_over = threading.Event()
 
     def advance(self, n_more: float = 1, note: str = "") -> None:
-        """Note what is to be drawn next."""
+        """Add to the work done, and set the note beside the bar."""
         self.n_done += n_more
         self.note = note
 
     def close(self) -> None:
-        """Wipe the bar away."""
+        """Remove the bar from the terminal."""
         self.is_over.set()
         self.join()
 
@@ -172,17 +174,17 @@ class _Bar(threading.Thread):
             auto_refresh=False,
             transient=True,
             speed_estimate_period=_SPEED_OVER,
-            # What is printed meanwhile appears above the bar. Where standard output
-            # goes elsewhere, it has to arrive there.
+            # On a terminal, rich prints standard output above the bar. If it is
+            # redirected to a file or a pipe, rich must not intercept it.
             redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
         )
 
 
 def _has_terminal() -> bool:
-    """Whether this process alone draws on a terminal, and nothing else of it yet."""
+    """Whether standard error is a terminal that no other bar or process draws on."""
     return (
         sys.stderr is not None
         and sys.stderr.isatty()
-        and not isinstance(sys.stderr, FileProxy)  # another display of rich
+        and not isinstance(sys.stderr, FileProxy)  # in use by another rich display
         and multiprocessing.parent_process() is None
     )

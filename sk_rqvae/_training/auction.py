@@ -1,4 +1,4 @@
-"""Prices on IDs that several rows want, so that all but one take their next best."""
+"""An auction: prices of IDs at which rows that share one choose different ones."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import math
 import torch
 from torch import Tensor
 
-from sk_rqvae._model.id_prices import PriceList, no_prices
+from sk_rqvae._model.id_prices import PriceList
 from sk_rqvae._progress import ProgressCallback, no_progress
 
 _ROUNDS = 100
 _ROWS_AT_ONCE = 65536
-_KEYS_A_SORT = 2**22
-_WITHOUT_ALTERNATIVE = 1.5
-_LEAST_KEY = -(2**63)
+_KEYS_PER_SORT = 2**22
+_RAISE_WITHOUT_ALTERNATIVE = 1.5
+_MIN_KEY = -(2**63)
 
 
 @torch.no_grad()
@@ -31,15 +31,14 @@ def auction(
     Parameters
     ----------
     keys : Tensor of shape (n, n_candidates), int64
-        IDs that each row could have. Overwritten: with millions of rows, copies would
-        be the largest things in memory.
+        Candidate IDs of each row. Overwritten, to save the memory of a copy.
     costs : Tensor of shape (n, n_candidates), float32 or float64
-        Error of the row under each.
-    on_progress : ProgressCallback, default=no_progress
-        Told of each round's share of the most there may be, at most 1 in all.
+        Error of the row under each candidate.
+    on_progress : ProgressCallback
+        Called after each round with its share of 1, and not for rounds saved.
     max_error : float, default=inf
-        Total error of what the rows choose, in the least there can be, above which
-        all prices are dropped.
+        Largest total error of the chosen candidates, relative to the smallest possible
+        total. The cheapest separations are kept until this limit.
 
     Returns
     -------
@@ -47,11 +46,15 @@ def auction(
 
     Notes
     -----
-    In each round every row chooses the candidate of least cost plus price. Where
-    several choose one ID, the one that would lose most by leaving stays: the price
-    rises to between its loss and the next row's, so the others leave. Rows whose
-    candidates and costs are equal, exact duplicates, stay together. Prices only rise;
-    after `_ROUNDS` rounds what is still shared stays shared.
+    1. In each round, every row chooses the candidate of least cost plus price.
+    2. If several rows choose one ID, its price rises. The row that would lose most by
+       leaving stays; the new price lies between its loss and that of the second row,
+       so that all others leave.
+    3. Prices only rise, and the auction ends when none does, or after `_ROUNDS`
+       rounds. Exact duplicates have equal candidates and costs, and stay together.
+    4. If the total error exceeds `max_error`, all prices are clipped at a common
+       maximum, the largest that keeps the limit. Rows then still leave shared IDs
+       where that costs them less than the maximum price.
 
     References
     ----------
@@ -68,20 +71,18 @@ def auction(
             break
         prices += raise_by
         on_progress(1 / _ROUNDS)
-    free = torch.zeros_like(prices)
-    paid, least = (_total_error(where, costs, these) for these in (prices, free))
-    if paid > max_error * least:
-        return no_prices(keys.device)
+    if max_error < math.inf:
+        prices = _clipped(where, costs, prices, max_error)
     priced = prices[:-1] > 0
     return PriceList(wanted[priced], prices[:-1][priced])
 
 
 def _wanted_twice(keys: Tensor) -> Tensor:
-    """Keys that are there more than once, ascending, found a range at a time."""
-    n_ranges = -(-keys.numel() // _KEYS_A_SORT)
-    edges = [_LEAST_KEY + 2**64 * part // n_ranges for part in range(1, n_ranges)]
+    """Keys that occur more than once, ascending; found one range of keys at a time."""
+    n_ranges = -(-keys.numel() // _KEYS_PER_SORT)
+    edges = [_MIN_KEY + 2**64 * part // n_ranges for part in range(1, n_ranges)]
     found = []
-    for low, high in itertools.pairwise([_LEAST_KEY, *edges, -_LEAST_KEY - 1]):
+    for low, high in itertools.pairwise([_MIN_KEY, *edges, -_MIN_KEY - 1]):
         inside = keys[(keys >= low) & (keys < high)]
         each, count = torch.unique(inside, return_counts=True)
         found.append(each[count > 1])
@@ -89,7 +90,7 @@ def _wanted_twice(keys: Tensor) -> Tensor:
 
 
 def _places(wanted: Tensor, keys: Tensor) -> Tensor:
-    """Replace keys by where they are in `wanted`, or by its length if they are not."""
+    """Replace keys by their indices in `wanted`, or by its length if not in it."""
     if len(wanted) == 0:
         return keys.zero_()
     for block in keys.split(_ROWS_AT_ONCE):
@@ -99,8 +100,25 @@ def _places(wanted: Tensor, keys: Tensor) -> Tensor:
     return keys
 
 
+def _clipped(where: Tensor, costs: Tensor, prices: Tensor, max_error: float) -> Tensor:
+    """Prices clipped at the largest of them that keeps the limit of the error."""
+    limit = max_error * _total_error(where, costs, torch.zeros_like(prices))
+    if _total_error(where, costs, prices) <= limit:
+        return prices
+    maxima = torch.unique(prices)  # ascending, from 0, which always keeps the limit
+    low, high = 0, len(maxima) - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        clipped = prices.clamp_max(maxima[middle])
+        if _total_error(where, costs, clipped) <= limit:
+            low = middle
+        else:
+            high = middle
+    return prices.clamp_max(maxima[low])
+
+
 def _total_error(where: Tensor, costs: Tensor, prices: Tensor) -> float:
-    """Sum of the errors, prices apart, of what the rows choose."""
+    """Sum of the errors, without prices, of the candidates that rows choose."""
     total = 0.0
     for place, cost in zip(
         where.split(_ROWS_AT_ONCE), costs.split(_ROWS_AT_ONCE), strict=True
@@ -111,7 +129,7 @@ def _total_error(where: Tensor, costs: Tensor, prices: Tensor) -> float:
 
 
 def _raises(where: Tensor, costs: Tensor, prices: Tensor) -> Tensor:
-    """What to add to each ID's price, given what the rows choose at `prices`."""
+    """What to add to the price of each ID, given the choices at `prices`."""
     losses, chosen = _choices(where, costs, prices)
     n_takers = torch.bincount(chosen, minlength=len(prices))
     n_takers[-1] = 0
@@ -125,7 +143,7 @@ def _raises(where: Tensor, costs: Tensor, prices: Tensor) -> Tensor:
     runner_up = is_second.nonzero().squeeze(1) + 1
     upper, lower = loss[runner_up - 1], loss[runner_up]
     raised = torch.where(
-        upper.isfinite(), (upper + lower) / 2, _WITHOUT_ALTERNATIVE * lower
+        upper.isfinite(), (upper + lower) / 2, _RAISE_WITHOUT_ALTERNATIVE * lower
     )
     separable = (lower < upper) & lower.isfinite() & (raised > lower)
     raise_by = torch.zeros_like(prices)
@@ -134,15 +152,15 @@ def _raises(where: Tensor, costs: Tensor, prices: Tensor) -> Tensor:
 
 
 def _choices(where: Tensor, costs: Tensor, prices: Tensor) -> tuple[Tensor, Tensor]:
-    """What each row would lose by leaving the ID it chooses, and that ID."""
+    """What each row would lose by leaving the ID that it chooses, and this ID."""
     losses, chosen = [], []
     for place, cost in zip(
         where.split(_ROWS_AT_ONCE), costs.split(_ROWS_AT_ONCE), strict=True
     ):
-        charged = cost + prices[place]
-        best, second = _two_smallest(charged)
+        total = cost + prices[place]
+        best, second = _two_smallest(total)
         losses.append(second - best)
-        chosen.append(place.gather(1, charged.argmin(1, keepdim=True)).squeeze(1))
+        chosen.append(place.gather(1, total.argmin(1, keepdim=True)).squeeze(1))
     return torch.cat(losses), torch.cat(chosen)
 
 

@@ -52,6 +52,7 @@ from sk_rqvae._training.callbacks import (
 from sk_rqvae._training.collapse_warnings import warn_of_collapse, warn_of_few_rows
 from sk_rqvae._training.hold_out import hold_out
 from sk_rqvae._training.id_separation import SEPARATION_STEPS, price_shared_ids
+from sk_rqvae._training.latent_unit import measured_latent_unit
 from sk_rqvae._training.net import RQVAENet
 from sk_rqvae._training.seeds import (
     Generators,
@@ -63,11 +64,13 @@ from sk_rqvae._training.settings import Settings, module_arguments
 
 _BYTES_PER_FLOAT = 4
 _ROWS_CHECKED = 256
+_ROWS_MEASURED = 2048
 _ROWS_PROJECTED = 1024
 _ADJUSTABLE = (
     "codebook_modes",
     "commitment_weight",
     "n_beams",
+    "noise",
     "prefix_weight",
     "rerank",
 )
@@ -212,12 +215,11 @@ def _initialized(estimator: Any, task: Task) -> tuple[RQVAENet, int, float]:
         latents = initialize_linear_paths(net.module_, sample)
         del sample  # frees memory for the codebooks
         on_progress()
-        noise = estimator.noise * growth_of_unseen_residuals(sizes, len(task.X))
         unexplained = initialize_quantizer(
             net.module_,
             latents,
             kmeans_init=estimator.codebook_kmeans_init,
-            noise=noise,
+            growth=growth_of_unseen_residuals(sizes, len(task.X)),
             generator=task.generators.device,
             on_progress=on_progress,
         )
@@ -239,7 +241,7 @@ def initialize_quantizer(
     latents: Tensor,
     *,
     kmeans_init: bool,
-    noise: float,
+    growth: float,
     generator: torch.Generator,
     on_progress: ProgressCallback,
 ) -> float:
@@ -252,8 +254,8 @@ def initialize_quantizer(
     latents : Tensor of shape (n, embed_dim)
     kmeans_init : bool
         Codebooks by residual k-means; otherwise random residuals.
-    noise : float
-        Standard deviation of the noise, in residuals, before `noise_factor`.
+    growth : float
+        Expected norm of the residuals of unseen rows over that of fitted rows.
     generator : torch.Generator
     on_progress : ProgressCallback
         Told of each level's codebook, 1 for each.
@@ -274,7 +276,7 @@ def initialize_quantizer(
     initialize_noise(
         module,
         covariance,
-        scale=noise * noise_factor(unexplained),
+        scale=growth * noise_factor(unexplained),
         unexplained=unexplained,
         isotropic=not kmeans_init,
     )
@@ -396,7 +398,9 @@ def _train(
         net.callbacks = [epoch_counter, *callbacks, *task.settings.callbacks]
         net.initialize_callbacks()
         net.partial_fit(training)
-    net.check_finite(training.sample(_ROWS_CHECKED))
+    sample = training.sample(_ROWS_MEASURED)
+    net.check_finite(sample[:_ROWS_CHECKED])
+    net.module_.latent_unit.copy_(measured_latent_unit(net.module_, sample))
 
 
 def _set_training_parameters(net: RQVAENet, estimator: Any) -> None:
@@ -446,8 +450,13 @@ def _dataset(rows: Matrix, task: Task, net: RQVAENet) -> Rows:
 
 
 def _separated(net: RQVAENet, estimator: Any, task: Task) -> PriceList:
-    """Prices for IDs that several rows share. A partial fit knows only some rows."""
-    if not estimator.separate_ids or task.is_partial:
+    """Prices for IDs that several rows share.
+
+    A partial fit knows only some of the rows, so it keeps the prices there are.
+    """
+    if task.is_partial:
+        return net.module_.price_list()
+    if not estimator.separate_ids:
         return no_prices(net.module_.input_mean.device)
     is_limited = estimator.separate_ids == "auto"
     max_error = 1 + SEPARATION_BUDGET if is_limited else math.inf

@@ -1,8 +1,9 @@
-"""Give the rows a model was trained on different IDs."""
+"""Separate IDs: find prices at which fitted rows that share an ID choose others."""
 
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from sk_rqvae._training.auction import auction
 
 SEPARATION_STEPS = 2
 
-_MOST_ROWS = 5_000_000
+_MAX_ROWS = 5_000_000
 
 
 def price_shared_ids(
@@ -32,25 +33,39 @@ def price_shared_ids(
     Parameters
     ----------
     module : RQVAEModule
-        Trained; its own price list plays no part.
-    X : ndarray of shape (n, n_features)
-        Rows in the user's units. Beyond `_MOST_ROWS` no prices are sought: the
-        candidates of all rows are held in memory, some 270 bytes a row.
-    on_progress : ProgressCallback, default=no_progress
-        Told of shares of the two halves, candidates and auction, each 1 in all.
+        Trained. Its own prices are ignored.
+    X : ndarray or RowSubset of shape (n, n_features)
+        Rows in the user's units.
+    on_progress : ProgressCallback
+        Told of the two stages, candidates and auction, 1 for each.
     max_error : float, default=inf
-        Mean error of the rows' latents under the prices, in what it is without, above
-        which there are none.
+        Largest total cost of the chosen candidates, relative to that without prices;
+        see `auction`.
 
     Returns
     -------
     PriceList
+        Empty if IDs have one candidate only, or if there are more than five million
+        rows.
+
+    Warns
+    -----
+    UserWarning
+        If there are more than five million rows. The candidates of all rows are held
+        in memory, about 270 bytes per row.
     """
     device = module.input_mean.device
     n_beams = module.candidates(module.standardize(_first_row(X, device)))[1].shape[1]
-    if n_beams == 1 or len(X) > _MOST_ROWS:
+    if n_beams == 1:
         return no_prices(device)
-
+    if len(X) > _MAX_ROWS:
+        warnings.warn(
+            f"IDs are not separated: separate_ids takes at most {_MAX_ROWS} rows. Got "
+            f"{len(X)}. Set separate_ids=False, or fit on a sample of the rows.",
+            UserWarning,
+            stacklevel=2,
+        )
+        return no_prices(device)
     keys, costs = _candidates(module, X, n_beams, on_progress)
     return auction(keys, costs, on_progress, max_error=max_error)
 
@@ -59,10 +74,10 @@ def price_shared_ids(
 def _candidates(
     module: RQVAEModule, X: Matrix, n_beams: int, on_progress: ProgressCallback
 ) -> tuple[Tensor, Tensor]:
-    """Keys and costs of the IDs that each row could have."""
+    """Keys and costs of the candidate IDs of each row."""
     device = module.input_mean.device
     keys = torch.empty(len(X), n_beams, dtype=torch.int64, device=device)
-    # The model computes errors in this precision; more would only take memory.
+    # The model computes errors in float32, so float64 would only take memory.
     costs = torch.empty(len(X), n_beams, dtype=torch.float32, device=device)
     for part, block in equal_blocks(X, device):
         codes, errors = module.candidates(module.standardize(block.double()))

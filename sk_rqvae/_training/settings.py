@@ -96,6 +96,7 @@ def module_arguments(
         "n_beams": estimator.n_beams,
         "rerank": estimator.rerank,
         "commitment_weight": estimator.commitment_weight,
+        "noise": estimator.noise,
         "prefix_weight": estimator.prefix_weight,
     }
 

@@ -17,11 +17,11 @@ CODE_MATRICES = hnp.arrays(
 )
 
 
-def test_one_size_serves_all_layers():
+def test_one_size_applies_to_all_levels():
     assert layer_sizes(4, 3) == (4, 4, 4)
 
 
-def test_each_layer_can_have_its_own_size():
+def test_each_level_can_have_its_own_size():
     assert layer_sizes([4, 2], 2) == (4, 2)
     assert layer_sizes(np.array([4, 2]), 2) == (4, 2)
 
@@ -38,8 +38,8 @@ def test_a_codebook_size_below_one_is_refused(size):
         layer_sizes(size, 2)
 
 
-def test_as_many_sizes_as_layers_are_needed():
-    with pytest.raises(ValueError, match=r"per layer \(3\). Got 2 entries"):
+def test_there_must_be_as_many_sizes_as_levels():
+    with pytest.raises(ValueError, match=r"per level \(3\). Got 2 entries"):
         layer_sizes([4, 4], 3)
 
 
@@ -76,7 +76,7 @@ def test_whole_numbers_of_any_container_become_int64(codes):
         ([[], []], "must have at least one column"),
     ],
 )
-def test_codes_that_cannot_be_codes_are_refused_by_place(codes, message):
+def test_the_error_of_invalid_codes_names_the_row_and_column(codes, message):
     with pytest.raises(ValueError, match="ids " + message):
         check_codes(codes, 4, name="ids")
 
@@ -94,14 +94,14 @@ def test_codes_beyond_64_bits_are_refused():
         check_codes(np.array([[2**63]], dtype=np.uint64))
 
 
-def test_each_layer_is_checked_against_its_own_size():
+def test_each_level_is_checked_against_its_own_size():
     check_codes([[3, 1]], [4, 2])
     with pytest.raises(ValueError, match=r"codebook_size \[4, 2\]. Got .*column 1"):
         check_codes([[1, 3]], [4, 2])
 
 
 @given(CODE_MATRICES)
-def test_keys_are_equal_and_ordered_as_the_rows_are(codes):
+def test_keys_compare_as_their_rows_do(codes):
     keys = row_keys(codes)
     rows = [tuple(row) for row in codes.tolist()]
     for i, left in enumerate(rows):

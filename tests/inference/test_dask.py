@@ -24,20 +24,20 @@ def in_this_thread():
 
 @pytest.fixture(scope="module")
 def frame(blobs):
-    columns = [f"e{place}" for place in range(blobs.shape[1])]
+    columns = [f"e{column}" for column in range(blobs.shape[1])]
     return pd.DataFrame(blobs, columns=columns, index=np.arange(len(blobs)) + 1000)
 
 
 @pytest.fixture(scope="module")
 def fitted_on_frame(frame):
-    """A small transformer that knows names of columns; tests must not change it."""
+    """A small transformer fitted on a data frame; tests must not change it."""
     return small().fit(frame)
 
 
 # There
 
 
-def test_a_transform_of_an_array_is_lazy_and_knows_chunks_and_dtype(fitted, blobs):
+def test_the_transform_of_an_array_is_lazy_with_known_chunks_and_dtype(fitted, blobs):
     def not_yet(block):
         raise AssertionError("computed")
 
@@ -52,7 +52,7 @@ def test_a_transform_of_an_array_is_lazy_and_knows_chunks_and_dtype(fitted, blob
 
 @settings(max_examples=5, deadline=None)
 @given(n_rows=st.integers(1, 700), n_columns=st.integers(1, 12))
-def test_any_chunks_give_the_codes_of_the_whole(fitted, blobs, n_rows, n_columns):
+def test_the_codes_do_not_depend_on_the_chunks(fitted, blobs, n_rows, n_columns):
     rows = da.from_array(blobs, chunks=(n_rows, n_columns))
     codes = fitted.transform(rows)
     whole = fitted.transform(blobs)
@@ -98,7 +98,9 @@ def test_a_frame_becomes_a_frame_with_its_index(fitted_on_frame, frame, blobs):
     )
 
 
-def test_without_names_columns_of_a_reconstructed_frame_are_numbered(fitted, blobs):
+def test_columns_of_a_reconstructed_frame_are_numbered_if_they_have_no_names(
+    fitted, blobs
+):
     codes = pd.DataFrame(fitted.transform(blobs))
     back = fitted.inverse_transform(dd.from_pandas(codes, npartitions=2))
     assert list(back.columns) == [f"x{place}" for place in range(12)]
@@ -114,7 +116,7 @@ def test_chunks_of_unknown_length_or_without_rows_work(fitted, frame, blobs):
     np.testing.assert_array_equal(codes.compute(), expected)
 
 
-def test_what_is_computed_is_the_model_that_was_there(blobs):
+def test_a_later_fit_does_not_change_a_lazy_result(blobs):
     estimator = small(max_epochs=1).fit(blobs)
     expected = estimator.transform(blobs)
     codes = estimator.transform(da.from_array(blobs, chunks=(300, 12)))
@@ -122,7 +124,7 @@ def test_what_is_computed_is_the_model_that_was_there(blobs):
     np.testing.assert_array_equal(codes.compute(), expected)
 
 
-def test_the_graph_has_the_model_once(fitted, blobs):
+def test_the_graph_contains_the_model_once(fitted, blobs):
     codes = fitted.transform(da.from_array(blobs, chunks=(10, 12)))
     graph = dict(codes.dask)
     assert len(graph) < 3 * 60 + 5
@@ -153,7 +155,9 @@ def test_columns_are_checked_before_anything_is_computed(fitted, fitted_on_frame
 @pytest.mark.parametrize("call", ["transform", "inverse_transform", "fit"])
 def test_other_collections_are_refused(fitted, blobs, call):
     estimator = small() if call == "fit" else fitted
-    with pytest.raises(TypeError, match=r"array or a DataFrame. Got .*Delayed"):
+    with pytest.raises(
+        TypeError, match=r"Dask array or a Dask DataFrame. Got .*Delayed"
+    ):
         getattr(estimator, call)(dask.delayed(blobs))
     with pytest.raises(ValueError, match=r"2 dimensions. Got 1"):
         getattr(estimator, call)(da.zeros(5))
@@ -168,7 +172,7 @@ def test_bad_values_are_refused_when_they_are_computed(fitted, blobs):
 
 
 @pytest.mark.parametrize("container", ["pandas", "polars"])
-def test_containers_in_memory_are_refused_for_what_is_lazy(blobs, container):
+def test_output_containers_in_memory_are_refused(blobs, container):
     rows = da.from_array(blobs, chunks=(300, 12))
     estimator = small(max_epochs=1).fit(blobs)
     with (
@@ -182,7 +186,7 @@ def test_containers_in_memory_are_refused_for_what_is_lazy(blobs, container):
 
 
 @pytest.mark.parametrize("call", ["score", "report"])
-def test_what_needs_rows_in_memory_does_not_gather_them_unasked(fitted, blobs, call):
+def test_score_and_report_refuse_dask_collections(fitted, blobs, call):
     with pytest.raises(TypeError, match=r"Dask collection.*computed"):
         getattr(fitted, call)(da.from_array(blobs))
 
@@ -196,7 +200,9 @@ def test_an_unfitted_transformer_says_so(blobs):
 
 
 @pytest.mark.parametrize("chunks", [(600, 12), (77, 5), (1, 12)])
-def test_an_array_that_fits_trains_the_model_of_its_rows(blobs, chunks, caplog):
+def test_an_array_that_fits_in_memory_trains_the_model_of_its_rows(
+    blobs, chunks, caplog
+):
     lazy = small(max_epochs=1).fit(da.from_array(blobs, chunks=chunks))
     assert_same_model(lazy, small(max_epochs=1).fit(blobs))
     assert not caplog.records
@@ -215,7 +221,7 @@ def test_fit_transform_is_lazy_too(blobs):
     np.testing.assert_array_equal(codes.compute(), expected)
 
 
-def test_a_pass_over_an_array_goes_on_from_the_model(blobs):
+def test_partial_fit_on_an_array_continues_training(blobs):
     rows = da.from_array(blobs, chunks=(200, 12))
     lazy = small().partial_fit(rows).partial_fit(rows)
     assert_same_model(lazy, small().partial_fit(blobs).partial_fit(blobs))
@@ -226,7 +232,7 @@ MB_OF_100_ROWS = 100 * 12 * 4 / 2**20
 
 @pytest.fixture
 def read():
-    """Rows that note which of them are computed."""
+    """The rows that have been computed."""
     return set()
 
 
@@ -239,7 +245,7 @@ def watched(blobs, read):
     return da.from_array(blobs, chunks=(10, 12)).map_blocks(note, dtype="f4", meta=1)
 
 
-def test_of_an_array_beyond_the_budget_blocks_are_drawn(watched, read, caplog):
+def test_blocks_of_an_array_beyond_the_memory_budget_are_sampled(watched, read, caplog):
     estimator = small(resident_mb=1.01 * MB_OF_100_ROWS, codebook_size=4)
     with caplog.at_level(logging.WARNING, logger="sk_rqvae"):
         estimator.fit(watched)
@@ -251,7 +257,7 @@ def test_of_an_array_beyond_the_budget_blocks_are_drawn(watched, read, caplog):
     assert 90 <= len(read) <= 200
 
 
-def test_one_seed_draws_the_same_blocks_and_another_others(blobs):
+def test_the_sampled_blocks_depend_on_the_seed_alone(blobs):
     rows = da.from_array(blobs, chunks=(20, 12))
     options = {"resident_mb": MB_OF_100_ROWS, "codebook_size": 4, "max_epochs": 1}
     one, again, other = (
@@ -262,14 +268,14 @@ def test_one_seed_draws_the_same_blocks_and_another_others(blobs):
     assert not np.array_equal(*means)
 
 
-def test_one_long_block_is_drawn_from_all_over(blobs):
+def test_the_sample_of_one_long_chunk_covers_all_of_it(blobs):
     rows = da.from_array(np.sort(blobs, axis=0), chunks=(600, 12))
     options = {"resident_mb": 3 * MB_OF_100_ROWS, "codebook_size": 4, "max_epochs": 1}
     mean = small(**options).fit(rows).net_.module_.input_mean.numpy()
     np.testing.assert_allclose(mean, blobs.mean(0), atol=0.3)
 
 
-def test_rows_of_unknown_number_are_counted_first(frame, blobs):
+def test_a_collection_of_unknown_length_can_be_fitted(frame, blobs):
     rows = dd.from_pandas(frame, npartitions=3)
     array = rows.loc[1300:].to_dask_array()
     lazy = small(max_epochs=1).fit(array)
@@ -277,7 +283,7 @@ def test_rows_of_unknown_number_are_counted_first(frame, blobs):
     assert np.isnan(array.shape[0])
 
 
-def test_a_budget_of_nothing_still_trains(blobs):
+def test_a_memory_budget_of_zero_still_trains(blobs):
     with pytest.warns(UserWarning, match="different rows"):
         small(resident_mb=0, max_epochs=1).fit(da.from_array(blobs, chunks=(50, 12)))
 

@@ -24,7 +24,7 @@ def report(fitted, blobs):
     return fitted.report(blobs)
 
 
-def test_a_report_holds_what_the_metrics_say(fitted, blobs, report):
+def test_a_report_has_the_values_of_the_metrics(fitted, blobs, report):
     codes = fitted.transform(blobs)
     np.testing.assert_array_equal(report.usage, codebook_usage(codes, 16))
     np.testing.assert_array_equal(report.perplexity, codebook_perplexity(codes, 16))
@@ -42,7 +42,7 @@ def test_a_report_holds_what_the_metrics_say(fitted, blobs, report):
     ]
 
 
-def test_whole_ids_explain_what_the_score_says(fitted, blobs, report):
+def test_the_last_explained_variance_is_the_score(fitted, blobs, report):
     assert report.explained_variance[-1] == fitted.score(blobs)
 
 
@@ -51,20 +51,22 @@ def test_levels_can_differ_in_size(blobs):
     assert report.report(blobs).codebook_size.tolist() == [16, 5]
 
 
-def test_rows_that_are_all_equal_are_explained_or_not():
+def test_identical_rows_are_explained_completely_or_not_at_all():
     rows = np.zeros((20, 12))
     with pytest.warns(UserWarning, match="different rows"):
         constant = small(n_layers=2, codebook_size=2, max_epochs=1).fit(rows)
     assert set(constant.report(rows).explained_variance) <= {0.0, 1.0}
 
 
-def test_blocks_of_rows_add_up_to_the_whole(fitted, blobs, monkeypatch):
+def test_the_block_size_does_not_change_the_explained_variance(
+    fitted, blobs, monkeypatch
+):
     whole = fitted.report(blobs).explained_variance
     monkeypatch.setattr("sk_rqvae._inference.explained_variance._ROWS_AT_ONCE", 7)
     np.testing.assert_allclose(fitted.report(blobs).explained_variance, whole)
 
 
-def test_the_text_has_a_line_a_level_and_counts_ids(report):
+def test_the_text_has_a_line_per_level_and_counts_ids(report):
     heading, *levels, count = str(report).splitlines()
     assert heading.split("  ")[0] == "codes of the ID"
     assert [line.split()[1] for line in levels] == ["1", "2", "3"]
@@ -74,7 +76,7 @@ def test_the_text_has_a_line_a_level_and_counts_ids(report):
     assert repr(report) == str(report)
 
 
-def test_text_html_and_rich_say_the_same(report):
+def test_text_html_and_rich_show_the_same_values(report):
     words = str(report).split()
     html = report._repr_html_()
     console = Console(width=120)
@@ -87,27 +89,27 @@ def test_text_html_and_rich_say_the_same(report):
     assert html.count("<td") == 15
 
 
-def test_the_frame_has_a_row_a_level(report):
+def test_the_frame_has_a_row_per_level(report):
     frame = report.to_frame()
     assert frame.index.tolist() == [1, 2, 3]
     assert frame["usage"].tolist() == report.usage.tolist()
     assert frame["n_distinct"].tolist() == report.n_distinct.tolist()
 
 
-def test_a_frame_without_pandas_says_what_to_install(report, monkeypatch):
+def test_without_pandas_the_error_names_the_package_to_install(report, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match="pip install pandas"):
         report.to_frame()
 
 
-def test_the_quantizer_of_a_pipeline_reports_on_what_reaches_it(blobs):
+def test_the_quantizer_of_a_pipeline_reports_on_its_own_input(blobs):
     pipe = make_pipeline(StandardScaler(), small(max_epochs=1)).fit(blobs)
     report = pipe[-1].report(pipe[:-1].transform(blobs))
     assert isinstance(report, SemanticIDReport)
     assert report.explained_variance[-1] == pipe.score(blobs)
 
 
-def test_only_a_fitted_transformer_reports(blobs):
+def test_an_unfitted_transformer_cannot_report(blobs):
     with pytest.raises(NotFittedError):
         small().report(blobs)
 

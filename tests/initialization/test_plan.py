@@ -69,9 +69,15 @@ def test_a_row_alone_at_its_centre_would_go_to_its_second_beam():
 
 
 def test_noise_is_proportional_to_its_parameter(blobs):
-    net = small(codebook_size=8, max_epochs=1, noise=0.5).fit(blobs).net_
-    quieter = small(codebook_size=8, max_epochs=1, noise=0.25).fit(blobs).net_
-    assert net.module_.noise_scale == pytest.approx(2 * quieter.module_.noise_scale)
+    def power(noise):
+        module = (
+            small(codebook_size=8, max_epochs=1, noise=noise).fit(blobs).net_.module_
+        )
+        x = torch.zeros(5000, module.n_features)
+        return module.train()._add_noise(x).square().mean().item()
+
+    assert power(0.5) == pytest.approx(4 * power(0.25), rel=0.05)
+    assert power(0) == 0
 
 
 def test_noise_is_more_of_the_residuals_the_more_of_the_variance_they_are():
@@ -151,7 +157,7 @@ def test_noise_is_scaled_by_the_share_left_with_and_without_a_linear_path(
             module,
             latents,
             kmeans_init=True,
-            noise=0.7,
+            growth=0.7,
             generator=new_generator(),
             on_progress=no_progress,
         )

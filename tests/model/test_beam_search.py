@@ -26,40 +26,42 @@ def squared_errors(latents, codebooks, codes):
     return (latents.unsqueeze(1) - sum_of_codes(codebooks, codes)).square().sum(-1)
 
 
-def every_tuple(sizes):
+def every_id(sizes):
     return torch.tensor(list(itertools.product(*map(range, sizes))))
 
 
 @settings(max_examples=40, deadline=None)
 @given(seed=SEEDS, sizes=SIZES)
-def test_with_room_for_all_prefixes_it_finds_the_best_of_all_tuples(seed, sizes):
+def test_with_enough_beams_it_finds_the_best_of_all_ids(seed, sizes):
     latents, codebooks = problem(seed, sizes)
-    tuples = every_tuple(sizes)
-    errors = squared_errors(latents, codebooks, tuples.expand(len(latents), -1, -1))
-    beams = beam_search(latents, codebooks, n_beams=len(tuples))
-    torch.testing.assert_close(beams.codes[:, 0], tuples[errors.argmin(1)])
+    ids = every_id(sizes)
+    errors = squared_errors(latents, codebooks, ids.expand(len(latents), -1, -1))
+    beams = beam_search(latents, codebooks, n_beams=len(ids))
+    torch.testing.assert_close(beams.codes[:, 0], ids[errors.argmin(1)])
     torch.testing.assert_close(beams.errors, errors.sort(1).values)
 
 
 @settings(max_examples=40)
 @given(seed=SEEDS, sizes=SIZES, weights=WEIGHTS)
-def test_a_tuple_is_charged_a_share_of_the_errors_of_its_prefixes(seed, sizes, weights):
+def test_the_errors_of_prefixes_are_added_to_the_score_with_their_weights(
+    seed, sizes, weights
+):
     latents, codebooks = problem(seed, sizes)
-    tuples = every_tuple(sizes).expand(len(latents), -1, -1)
-    errors = squared_errors(latents, codebooks, tuples)
-    charges = torch.zeros_like(errors)
+    ids = every_id(sizes).expand(len(latents), -1, -1)
+    errors = squared_errors(latents, codebooks, ids)
+    penalties = torch.zeros_like(errors)
     for depth in range(1, len(sizes)):
-        charges += weights[depth - 1] * squared_errors(
-            latents, codebooks, tuples[..., :depth]
+        penalties += weights[depth - 1] * squared_errors(
+            latents, codebooks, ids[..., :depth]
         )
-    n_beams = max(2, tuples.shape[1])
+    n_beams = max(2, ids.shape[1])
     beams = beam_search(
         latents, codebooks, n_beams, prefix_weights=torch.tensor(weights)
     )
     torch.testing.assert_close(
-        beams.errors + beams.surcharges, (errors + charges).sort(1).values
+        beams.errors + beams.penalties, (errors + penalties).sort(1).values
     )
-    best = (errors + charges).argmin(1, keepdim=True)
+    best = (errors + penalties).argmin(1, keepdim=True)
     torch.testing.assert_close(beams.errors[:, :1], errors.gather(1, best))
 
 
@@ -78,11 +80,13 @@ def test_one_beam_is_greedy_residual_quantisation(seed, sizes):
 
 @settings(max_examples=40, deadline=None)
 @given(seed=SEEDS, sizes=SIZES, n_beams=st.integers(1, 12))
-def test_beams_differ_and_come_best_first_with_their_true_errors(seed, sizes, n_beams):
+def test_beams_are_distinct_and_sorted_and_report_their_true_errors(
+    seed, sizes, n_beams
+):
     latents, codebooks = problem(seed, sizes)
     beams = beam_search(latents, codebooks, n_beams)
     n_kept = beams.codes.shape[1]
-    assert n_kept <= min(n_beams, len(every_tuple(sizes)))
+    assert n_kept <= min(n_beams, len(every_id(sizes)))
     torch.testing.assert_close(
         beams.errors, squared_errors(latents, codebooks, beams.codes)
     )
@@ -96,12 +100,12 @@ def test_beams_differ_and_come_best_first_with_their_true_errors(seed, sizes, n_
 def test_no_beam_width_beats_the_exhaustive_one(seed, sizes, n_beams):
     latents, codebooks = problem(seed, sizes)
     some = beam_search(latents, codebooks, n_beams).errors[:, 0]
-    best = beam_search(latents, codebooks, len(every_tuple(sizes))).errors[:, 0]
+    best = beam_search(latents, codebooks, len(every_id(sizes))).errors[:, 0]
     assert (best <= some + 1e-12).all()
 
 
-def greedy_of_each_step(latents, codebooks, n_beams):
-    """The textbook beam search of one row after another, without any table."""
+def textbook_beam_search(latents, codebooks, n_beams):
+    """Beam search row by row, which computes every error from its definition."""
     found = []
     for latent in latents:
         prefixes = [()]
@@ -118,64 +122,64 @@ def greedy_of_each_step(latents, codebooks, n_beams):
                 for codes in extended
             ]
             order = sorted(range(len(extended)), key=errors.__getitem__)
-            prefixes = [extended[place] for place in order[:n_beams]]
+            prefixes = [extended[position] for position in order[:n_beams]]
         found.append(prefixes)
     return torch.tensor(found)
 
 
 @settings(max_examples=15, deadline=None)
 @given(seed=SEEDS, n_beams=st.integers(1, 4))
-def test_it_keeps_the_same_prefixes_as_a_search_written_out_row_by_row(seed, n_beams):
+def test_it_keeps_the_beams_of_the_textbook_algorithm(seed, n_beams):
     latents, codebooks = problem(seed, [4, 3, 5], n_rows=3)
     beams = beam_search(latents, codebooks, n_beams)
     torch.testing.assert_close(
-        beams.codes, greedy_of_each_step(latents, codebooks, n_beams)
+        beams.codes, textbook_beam_search(latents, codebooks, n_beams)
     )
 
 
 @pytest.mark.parametrize("n_beams", [1, 3, 50])
-def test_tables_and_direct_products_find_the_same(monkeypatch, n_beams):
+def test_lookup_tables_change_no_result(monkeypatch, n_beams):
     latents, codebooks = problem(0, [5, 4, 6, 3], n_rows=40)
     tabulated = beam_search(latents, codebooks, n_beams)
-    monkeypatch.setattr(beam_search_module, "_LARGEST_TABLE", 0)
+    monkeypatch.setattr(beam_search_module, "_MAX_TABULATED_CODES", 0)
     direct = beam_search(latents, codebooks, n_beams)
     assert torch.equal(tabulated.codes, direct.codes)
     torch.testing.assert_close(tabulated.errors, direct.errors)
 
 
-def test_equal_prices_change_nothing():
+def test_equal_biases_change_nothing():
     latents, codebooks = problem(0, [5, 4])
     plain = beam_search(latents, codebooks, 3)
-    prices = [lambda d: torch.full_like(d[0], 7.0), None]
-    priced = beam_search(latents, codebooks, 3, prices)
-    assert torch.equal(priced.codes, plain.codes)
-    torch.testing.assert_close(priced.errors, plain.errors)
+    biases = [lambda d: torch.full_like(d[0], 7.0), None]
+    biased = beam_search(latents, codebooks, 3, biases)
+    assert torch.equal(biased.codes, plain.codes)
+    torch.testing.assert_close(biased.errors, plain.errors)
 
 
-def test_a_subsidy_draws_every_row_to_its_code_and_stays_out_of_the_errors():
+def test_a_large_bias_makes_every_row_choose_its_code_but_changes_no_error():
     latents, codebooks = problem(0, [5, 4])
 
-    def subsidy(distances):
-        prices = torch.zeros_like(distances[0])
-        prices[2] = 1e6
-        return prices
+    def favour_code_2(distances):
+        bias = torch.zeros_like(distances[0])
+        bias[2] = 1e6
+        return bias
 
-    beams = beam_search(latents, codebooks, 3, [None, subsidy])
+    beams = beam_search(latents, codebooks, 3, [None, favour_code_2])
     assert (beams.codes[:, 0, 1] == 2).all()
     torch.testing.assert_close(
         beams.errors, squared_errors(latents, codebooks, beams.codes)
     )
 
 
-def test_prices_are_asked_for_the_distances_of_the_best_prefix():
+def test_biases_are_computed_from_the_residuals_of_the_best_prefix():
     latents, codebooks = problem(0, [5, 4])
     seen = []
 
-    def watch(distances):
+    def record(distances):
         seen.append(distances)
         return torch.zeros_like(distances[0])
 
-    beam_search(latents, codebooks, 3, [watch, watch])
+    beam_search(latents, codebooks, 3, [record, record])
     first = torch.cdist(latents, codebooks[0]).square()
     torch.testing.assert_close(seen[0], first)
     residual = latents - codebooks[0][first.argmin(1)]
@@ -183,7 +187,7 @@ def test_prices_are_asked_for_the_distances_of_the_best_prefix():
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_the_sum_of_a_prefix_adds_the_vectors_of_its_codes(depth):
+def test_a_prefix_is_the_sum_of_its_code_vectors(depth):
     _, codebooks = problem(0, [5, 4, 3])
     codes = torch.tensor([[4, 0, 2], [0, 3, 1]])[:, :depth]
     expected = [
@@ -193,7 +197,7 @@ def test_the_sum_of_a_prefix_adds_the_vectors_of_its_codes(depth):
     torch.testing.assert_close(sum_of_codes(codebooks, codes), torch.stack(expected))
 
 
-def test_searching_takes_no_gradient():
+def test_a_search_records_no_gradients():
     latents, codebooks = problem(0, [5, 4])
     codebooks = [codebook.requires_grad_() for codebook in codebooks]
     assert not beam_search(latents, codebooks, 3).errors.requires_grad

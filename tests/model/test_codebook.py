@@ -2,18 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import new_generator
-from hypothesis import given
-from hypothesis import strategies as st
 
-from sk_rqvae import QuantizeForwardMode
 from sk_rqvae._model.codebook import Codebook
-from sk_rqvae._model.residual_quantizer import ResidualQuantizer
-from sk_rqvae._training.dead_codes import (
-    count_idle_rows,
-    restart_dead_codes,
-    worth_replacing,
-)
 
 
 @pytest.fixture(autouse=True)
@@ -21,14 +11,14 @@ def _seed():
     torch.manual_seed(0)
 
 
-def test_a_plain_codebook_has_its_table_as_vectors():
+def test_the_vectors_of_a_plain_codebook_are_its_table():
     level = Codebook(6, 4)
     assert torch.equal(level.vectors(), level.table)
     assert torch.equal(level.codes(), level.table)
 
 
 @pytest.mark.parametrize("sim_vq", [False, True])
-def test_a_codebook_takes_the_vectors_it_is_given(sim_vq):
+def test_a_codebook_has_the_vectors_that_were_set(sim_vq):
     level = Codebook(6, 4, sim_vq=sim_vq)
     if sim_vq:
         level.projection.weight.data.copy_(torch.randn(4, 4))
@@ -38,7 +28,7 @@ def test_a_codebook_takes_the_vectors_it_is_given(sim_vq):
 
 
 @pytest.mark.parametrize("sim_vq", [False, True])
-def test_a_normalised_codebook_has_unit_codes_and_one_gain(sim_vq):
+def test_a_normalised_codebook_has_unit_codes_and_the_mean_norm_as_its_gain(sim_vq):
     level = Codebook(6, 4, normalize=True, sim_vq=sim_vq)
     vectors = 3 * torch.randn(6, 4)
     level.set_vectors(vectors)
@@ -50,7 +40,7 @@ def test_a_normalised_codebook_has_unit_codes_and_one_gain(sim_vq):
     torch.testing.assert_close(level.vectors(), level.gain * level.codes())
 
 
-def test_a_normalised_codebook_of_vectors_without_length_is_finite():
+def test_a_normalised_codebook_of_zero_vectors_is_finite():
     level = Codebook(6, 4, normalize=True)
     level.set_vectors(torch.zeros(6, 4))
     level.vectors().sum().backward()
@@ -58,14 +48,14 @@ def test_a_normalised_codebook_of_vectors_without_length_is_finite():
     assert torch.isfinite(level.table.grad).all()
 
 
-def test_a_gradient_to_one_code_of_a_plain_codebook_moves_that_code_alone():
+def test_the_gradient_of_one_code_moves_only_this_code_of_a_plain_codebook():
     level = Codebook(6, 4)
     level.vectors()[2].sum().backward()
     assert level.table.grad[2].abs().min() > 0
     assert level.table.grad[[0, 1, 3, 4, 5]].abs().max() == 0
 
 
-def test_a_gradient_to_one_code_behind_a_map_moves_all_of_them():
+def test_the_gradient_of_one_code_moves_all_codes_of_a_sim_vq_codebook():
     level = Codebook(6, 4, sim_vq=True)
     before = level.vectors().detach()
     level.vectors()[2].sum().backward()
@@ -75,19 +65,19 @@ def test_a_gradient_to_one_code_behind_a_map_moves_all_of_them():
     assert ((level.vectors() - before).abs().amax(1) > 0).all()
 
 
-def test_only_the_map_of_a_sim_vq_codebook_is_trained():
+def test_training_changes_only_the_linear_map_of_a_sim_vq_codebook():
     level = Codebook(6, 4, sim_vq=True)
     trained = [name for name, p in level.named_parameters() if p.requires_grad]
     assert trained == ["projection.weight"]
 
 
-def test_the_map_starts_as_the_identity():
+def test_the_linear_map_of_sim_vq_is_initialised_as_the_identity():
     level = Codebook(6, 4, sim_vq=True)
     torch.testing.assert_close(level.vectors(), level.table)
 
 
 @pytest.mark.parametrize("options", [{}, {"sim_vq": True}, {"normalize": True}])
-def test_replacing_some_codes_leaves_the_others(options):
+def test_replacing_some_codes_does_not_change_the_others(options):
     level = Codebook(6, 4, **options)
     if level.projection is not None:
         level.projection.weight.data.copy_(torch.randn(4, 4))
@@ -100,106 +90,10 @@ def test_replacing_some_codes_leaves_the_others(options):
     torch.testing.assert_close(level.codes()[where].detach(), expected)
 
 
-def test_a_map_that_lost_a_dimension_takes_the_nearest_vectors_it_can_have():
+def test_a_singular_linear_map_approximates_the_vectors_that_were_set():
     level = Codebook(6, 4, sim_vq=True)
     level.projection.weight.data[3] = 0
     vectors = torch.randn(6, 4)
     level.set_vectors(vectors)
     torch.testing.assert_close(level.vectors()[:, :3].detach(), vectors[:, :3])
     assert level.vectors()[:, 3].abs().max() == 0
-
-
-def two_levels(**options):
-    return ResidualQuantizer(
-        [4, 3],
-        5,
-        modes=[QuantizeForwardMode.STE] * 2,
-        **{"n_beams": 1, "normalize": False, "sim_vq": False} | options,
-    )
-
-
-def test_dead_codes_become_residuals_of_rows_and_the_rest_stay():
-    quantizer, latents = two_levels(), torch.randn(50, 5)
-    tables = [level.table.detach().clone() for level in quantizer.levels]
-    first = quantizer.search(latents).codes[:, 0, 0]
-    residuals = latents - tables[0][first]
-    dead = torch.tensor([9, 0, 1, 0, 5, 0, 5]) == 0
-    assert restart_dead_codes(quantizer, dead, latents, new_generator()) == [2, 1]
-    now = [level.table.detach() for level in quantizer.levels]
-    assert torch.equal(now[0][[0, 2]], tables[0][[0, 2]])
-    assert torch.equal(now[1][[0, 2]], tables[1][[0, 2]])
-    for code in (1, 3):
-        assert (now[0][code] == latents).all(1).any()
-    assert torch.cdist(now[1][[1]], residuals).min() < 1e-5
-
-
-def test_nothing_is_restarted_where_no_code_is_dead():
-    quantizer = two_levels()
-    before = [level.table.detach().clone() for level in quantizer.levels]
-    dead = torch.zeros(7, dtype=torch.bool)
-    assert restart_dead_codes(quantizer, dead, torch.randn(50, 5), new_generator()) == [
-        0,
-        0,
-    ]
-    for level, table in zip(quantizer.levels, before, strict=True):
-        assert torch.equal(level.table, table)
-
-
-def test_a_code_is_dead_once_sixteen_rows_for_each_code_passed_it_by():
-    quantizer = two_levels()
-    unused, used = torch.tensor([9, 0, 1, 4, 5, 0, 5]), torch.ones(7)
-    seen = [
-        count_idle_rows(quantizer, counts, 30).nonzero().flatten().tolist()
-        for counts in (unused, unused, unused, used, unused)
-    ]
-    # Of four codes after 64 rows, of three after 48.
-    assert seen == [[], [5], [1, 5], [], []]
-
-
-def test_a_code_that_was_replaced_is_given_time_again():
-    quantizer, counts = two_levels(), torch.tensor([9, 0, 1, 4, 5, 3, 5])
-    dead = count_idle_rows(quantizer, counts, 64)
-    assert restart_dead_codes(quantizer, dead, torch.randn(50, 5), new_generator()) == [
-        1,
-        0,
-    ]
-    assert not count_idle_rows(quantizer, counts, 63).any()
-    assert count_idle_rows(quantizer, counts, 1).nonzero().item() == 1
-
-
-@pytest.mark.parametrize(
-    ("n_fitted", "expected"), [(12, [0, 2, 3, 5]), (9, [0, 2, 5]), (6, [0]), (2, [])]
-)
-def test_dead_codes_are_replaced_while_there_are_three_rows_for_each(
-    n_fitted, expected
-):
-    dead = torch.tensor([1, 0, 1, 1, 0, 1, 0], dtype=torch.bool)
-    replaced = worth_replacing(dead, [4, 3], n_fitted)
-    assert replaced.nonzero().flatten().tolist() == expected
-
-
-@given(
-    st.lists(st.lists(st.booleans(), min_size=1, max_size=9), min_size=1, max_size=4),
-    st.integers(0, 60),
-)
-def test_replacing_dead_codes_never_takes_more_rows_than_there_are(levels, n_fitted):
-    sizes = [len(level) for level in levels]
-    dead = torch.tensor([code for level in levels for code in level])
-    replaced = worth_replacing(dead, sizes, n_fitted)
-    assert not (replaced & ~dead).any()
-    for codes, level in zip(replaced.split(sizes), dead.split(sizes), strict=True):
-        n_in_use = int((~level).sum())
-        room = max(0, n_fitted // 3 - n_in_use)
-        assert int(codes.sum()) == min(room, int(level.sum()))
-
-
-@pytest.mark.parametrize("options", [{"sim_vq": True}, {"normalize": True}])
-def test_a_restarted_code_is_finite_in_any_kind_of_codebook(options):
-    quantizer = two_levels(**options)
-    dead = torch.tensor([0, 0, 0, 1, 0, 0, 1]) == 0
-    assert restart_dead_codes(quantizer, dead, torch.randn(2, 5), new_generator()) == [
-        3,
-        2,
-    ]
-    for vectors in quantizer.codebooks():
-        assert torch.isfinite(vectors).all()

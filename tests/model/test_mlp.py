@@ -1,10 +1,7 @@
-"""The perceptron beside a linear path, and what it sees of rows far out."""
+"""The MLP with a linear path, and how it treats outliers."""
 
 from __future__ import annotations
 
-import math
-
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +12,7 @@ N_IN, N_OUT = 6, 4
 
 
 def skip_mlp(linear_path=True):
-    """One whose perceptron has learned something."""
+    """One whose MLP no longer gives zeros."""
     torch.manual_seed(0)
     mlp = SkipMLP(
         N_IN, N_OUT, (8,), activation="relu", dropout=0.0, linear_path=linear_path
@@ -24,19 +21,27 @@ def skip_mlp(linear_path=True):
     return mlp.requires_grad_(False)
 
 
-def rows_of_length(length):
+def rows_of_norm(norm):
     directions = torch.randn(5, N_IN, generator=torch.Generator().manual_seed(1))
-    return length * directions / directions.norm(dim=1, keepdim=True)
+    return norm * directions / directions.norm(dim=1, keepdim=True)
 
 
-def test_the_reach_is_twice_the_length_of_a_mean_standardised_row():
-    assert skip_mlp().reach == pytest.approx(2 * math.sqrt(N_IN))
+def test_an_untrained_mlp_leaves_the_output_to_the_linear_path():
+    mlp = SkipMLP(N_IN, N_OUT, (8,), activation="relu", dropout=0.0, linear_path=True)
+    rows = rows_of_norm(3)
+    torch.testing.assert_close(mlp(rows), mlp.linear(rows))
+
+
+def test_most_standardised_rows_are_not_clipped():
+    rows = torch.randn(1000, N_IN, generator=torch.Generator().manual_seed(2))
+    is_clipped = rows.norm(dim=1) > skip_mlp().clipping_radius
+    assert is_clipped.float().mean() < 0.01
 
 
 @given(st.floats(1, 1e6))
-def test_beyond_its_reach_only_the_linear_path_grows(times):
+def test_beyond_the_clipping_radius_only_the_linear_path_grows(times):
     mlp = skip_mlp()
-    edge = rows_of_length(mlp.reach)
+    edge = rows_of_norm(mlp.clipping_radius)
     grown = (times - 1) * mlp.linear(edge)
     torch.testing.assert_close(
         mlp(times * edge) - mlp(edge), grown, rtol=1e-4, atol=1e-4 * times
@@ -44,19 +49,19 @@ def test_beyond_its_reach_only_the_linear_path_grows(times):
 
 
 @given(st.floats(0, 0.999))
-def test_within_its_reach_it_is_the_sum_of_perceptron_and_linear_path(share):
+def test_within_the_clipping_radius_the_output_is_the_sum_of_both_paths(share):
     mlp = skip_mlp()
-    rows = rows_of_length(share * mlp.reach)
+    rows = rows_of_norm(share * mlp.clipping_radius)
     torch.testing.assert_close(mlp(rows), mlp.mlp(rows) + mlp.linear(rows))
 
 
-def test_alone_the_perceptron_sees_all_there_is():
+def test_without_a_linear_path_nothing_is_clipped():
     mlp = skip_mlp(linear_path=False)
-    rows = rows_of_length(1e3)
+    rows = rows_of_norm(1e3)
     torch.testing.assert_close(mlp(rows), mlp.mlp(rows))
 
 
-def test_rows_of_zeros_have_a_gradient():
+def test_rows_of_zeros_have_a_finite_gradient():
     rows = torch.zeros(2, N_IN, requires_grad=True)
     skip_mlp()(rows).sum().backward()
     assert rows.grad.isfinite().all()

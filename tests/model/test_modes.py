@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 from torch.autograd.functional import jacobian
 
 from sk_rqvae import QuantizeForwardMode
-from sk_rqvae._defaults import SINKHORN_EPSILON
+from sk_rqvae._defaults import SINKHORN_EPSILON, SINKHORN_RELAXATIONS
 from sk_rqvae._model.commitment import angular_commitment, squared_commitment
 from sk_rqvae._model.distances import squared_distances
 from sk_rqvae._model.gradient_estimators import (
@@ -20,7 +20,7 @@ from sk_rqvae._model.gradient_estimators import (
     straight_through,
 )
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
-from sk_rqvae._model.sinkhorn import sinkhorn_prices
+from sk_rqvae._model.sinkhorn import sinkhorn_biases
 
 MODES = list(QuantizeForwardMode)
 ONE_HALF = torch.tensor(0.5, dtype=torch.float64)
@@ -52,7 +52,7 @@ def rotation_matrix(residual, chosen):
     return ratio * (eye - 2 * torch.outer(r, r) + 2 * torch.outer(q, e))
 
 
-def stack(modes, dim, sizes=None, **options):
+def quantizer_of(modes, dim, sizes=None, **options):
     torch.manual_seed(0)
     quantizer = ResidualQuantizer(
         sizes or [4] * len(modes),
@@ -95,7 +95,7 @@ def test_the_rotation_trick_keeps_angles_up_to_the_ratio_of_norms():
     assert torch.linalg.det(matrix) > 0
 
 
-def test_the_rotation_trick_of_a_residual_without_length_passes_the_identity():
+def test_the_rotation_trick_of_a_zero_residual_has_the_identity_as_its_jacobian():
     chosen = draw(0, 4)
     zero = torch.zeros(4, dtype=torch.float64)
     assert torch.equal(
@@ -105,7 +105,7 @@ def test_the_rotation_trick_of_a_residual_without_length_passes_the_identity():
     assert torch.equal(value, chosen[None])
 
 
-def test_the_rotation_trick_of_a_code_without_length_is_finite():
+def test_the_rotation_trick_of_a_zero_code_is_finite():
     residual = draw(0, 4)
     zero = torch.zeros(4, dtype=torch.float64)
     assert torch.isfinite(row_jacobian(rotation_trick, residual, zero)).all()
@@ -113,7 +113,7 @@ def test_the_rotation_trick_of_a_code_without_length_is_finite():
     torch.testing.assert_close(value, zero[None])
 
 
-def test_the_rotation_trick_of_opposite_vectors_reflects():
+def test_the_rotation_trick_of_opposite_vectors_is_a_reflection():
     residual = draw(0, 4)
     chosen = -2 * residual
     unit = residual / residual.norm()
@@ -121,7 +121,7 @@ def test_the_rotation_trick_of_opposite_vectors_reflects():
     torch.testing.assert_close(row_jacobian(rotation_trick, residual, chosen), expected)
 
 
-def test_the_rotation_trick_of_equal_vectors_passes_the_identity():
+def test_the_rotation_trick_of_equal_vectors_is_the_identity():
     residual = draw(0, 4)
     torch.testing.assert_close(
         row_jacobian(rotation_trick, residual, residual),
@@ -129,10 +129,12 @@ def test_the_rotation_trick_of_equal_vectors_passes_the_identity():
     )
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_row_of_a_batch_is_estimated_as_it_is_alone(mode):
-    if mode is QuantizeForwardMode.GUMBEL_SOFTMAX:
-        pytest.skip("its noise and its variance are those of the batch")
+@pytest.mark.parametrize(
+    # Gumbel-Softmax takes its noise and its variance from the batch.
+    "mode",
+    [mode for mode in MODES if mode is not QuantizeForwardMode.GUMBEL_SOFTMAX],
+)
+def test_the_estimate_of_a_row_does_not_depend_on_its_batch(mode):
     residual, chosen = draw(1, 6, 3), draw(2, 6, 3)
     together = mode.behaviour.estimate(residual, chosen, chosen, ONE_HALF)
     alone = [
@@ -158,7 +160,7 @@ def test_a_batch_of_one_keeps_its_shape_and_has_a_finite_gradient(mode, n_rows):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_mode_of_identical_rows_on_their_code_is_finite(mode, dtype):
+def test_identical_rows_on_their_code_have_finite_estimates_and_gradients(mode, dtype):
     residual = torch.ones(4, 3, dtype=dtype, requires_grad=True)
     codebook = torch.ones(2, 3, dtype=dtype)
     temperature = torch.ones((), dtype=dtype)
@@ -168,9 +170,9 @@ def test_a_mode_of_identical_rows_on_their_code_is_finite(mode, dtype):
     estimate.sum().backward()
     torch.testing.assert_close(estimate, torch.ones(4, 3, dtype=dtype))
     assert torch.isfinite(residual.grad).all()
-    prices = mode.behaviour.prices
-    if prices is not None:
-        assert torch.isfinite(prices(squared_distances(residual, codebook))).all()
+    code_bias = mode.behaviour.code_bias
+    if code_bias is not None:
+        assert torch.isfinite(code_bias(squared_distances(residual, codebook))).all()
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,7 @@ def test_a_mode_of_identical_rows_on_their_code_is_finite(mode, dtype):
         QuantizeForwardMode.SINKHORN,
     ],
 )
-def test_the_value_that_is_passed_on_is_the_chosen_code(mode):
+def test_the_value_of_the_estimate_is_the_chosen_code(mode):
     residual, chosen = draw(1, 20, 3), draw(2, 20, 3)
     torch.testing.assert_close(
         mode.behaviour.estimate(residual, chosen, chosen, ONE_HALF), chosen
@@ -189,7 +191,7 @@ def test_the_value_that_is_passed_on_is_the_chosen_code(mode):
 
 
 def gumbel_weights(residual, chosen, codebook, temperature, seed):
-    """Softmax of ``(logits + Gumbel noise)`` with logits a Gaussian's, in NumPy."""
+    """The weights by their formula, in NumPy."""
     torch.manual_seed(seed)
     uniform = torch.rand(len(residual), len(codebook), dtype=residual.dtype).numpy()
     noise = -np.log(-np.log(uniform))
@@ -201,7 +203,7 @@ def gumbel_weights(residual, chosen, codebook, temperature, seed):
     return weights / weights.sum(1, keepdims=True)
 
 
-def test_gumbel_softmax_mixes_codes_by_its_formula():
+def test_gumbel_softmax_averages_the_codes_with_the_weights_of_its_formula():
     residual, codebook = draw(1, 7, 3), draw(2, 5, 3)
     chosen = codebook[squared_distances(residual, codebook).argmin(1)]
     weights = gumbel_weights(residual, chosen, codebook, 0.5, seed=9)
@@ -210,8 +212,8 @@ def test_gumbel_softmax_mixes_codes_by_its_formula():
     np.testing.assert_allclose(mixed.numpy(), weights @ codebook.numpy())
 
 
-def test_gumbel_softmax_has_the_jacobian_of_its_softmax_and_what_that_lacks():
-    """At a temperature of a half, half of the straight-through estimator's."""
+def test_gumbel_softmax_adds_a_straight_through_gradient_to_that_of_its_softmax():
+    """With weight one half at a temperature of one half."""
     residual, codebook = draw(1, 1, 3), draw(2, 5, 3)
     chosen = codebook[squared_distances(residual, codebook).argmin(1)]
     weights = gumbel_weights(residual, chosen, codebook, 0.5, seed=9)[0]
@@ -227,7 +229,7 @@ def test_gumbel_softmax_has_the_jacobian_of_its_softmax_and_what_that_lacks():
     np.testing.assert_allclose(jacobian(of_row, residual[0]).numpy(), expected)
 
 
-def test_gumbel_softmax_lets_all_codes_learn_by_the_true_derivative():
+def test_the_gradient_of_gumbel_softmax_reaches_all_codes():
     residual, codebook = draw(1, 4, 3), draw(2, 5, 3).requires_grad_()
     chosen = draw(3, 4, 3)
 
@@ -240,7 +242,7 @@ def test_gumbel_softmax_lets_all_codes_learn_by_the_true_derivative():
     assert (codebook.grad.abs().amax(1) > 0).all()
 
 
-def test_cold_gumbel_softmax_gives_the_nearest_code():
+def test_gumbel_softmax_at_temperature_zero_gives_the_nearest_code():
     codebook = 10 * torch.eye(6, dtype=torch.float64)
     nearest = torch.arange(6).repeat(50)
     residual = codebook[nearest] + draw(1, 300, 6)
@@ -263,8 +265,8 @@ def test_gumbel_softmax_of_rows_on_their_codes_is_finite_at_any_scale(scale, sig
     assert torch.isfinite(codebook.grad).all()
 
 
-def test_warm_gumbel_softmax_chooses_as_the_posterior_would():
-    """Its largest weight falls on a code as often as the code's probability says."""
+def test_gumbel_softmax_prefers_each_code_as_often_as_its_probability():
+    """Counted by the largest weight, at temperature one."""
     codebook = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
     residual = torch.full((20_000, 1), 0.25, dtype=torch.float64)
     chosen = torch.zeros_like(residual)
@@ -278,10 +280,10 @@ def test_warm_gumbel_softmax_chooses_as_the_posterior_would():
 
 
 def soft_shares(distances):
-    """What fraction of the rows' mass each code has at the prices."""
-    prices = sinkhorn_prices(distances)
+    """Share of the soft assignment's mass on each code."""
+    biases = sinkhorn_biases(distances)
     spread = (distances.mean(1) - distances.amin(1)).mean()
-    weights = torch.softmax((prices - distances) / (SINKHORN_EPSILON * spread), dim=1)
+    weights = torch.softmax((biases - distances) / (SINKHORN_EPSILON * spread), dim=1)
     return weights.mean(0)
 
 
@@ -291,9 +293,7 @@ def soft_shares(distances):
     n_codes=st.integers(8, 256),
     dtype=st.sampled_from([torch.float32, torch.float64]),
 )
-def test_sinkhorn_spreads_the_mass_of_a_batch_within_its_tolerance(
-    seed, n_codes, dtype
-):
+def test_sinkhorn_spreads_a_batch_evenly_over_the_codes(seed, n_codes, dtype):
     points, codebook = (
         draw(seed, 512, 8).to(dtype),
         draw(seed + 1, n_codes, 8).to(dtype),
@@ -304,49 +304,51 @@ def test_sinkhorn_spreads_the_mass_of_a_batch_within_its_tolerance(
     assert deviations.quantile(0.9) < 0.1
 
 
-def solved_prices(distances, n_iterations):
-    """Plain alternating updates, in units of the distances, with mean zero."""
+def plain_sinkhorn(distances, n_iterations):
+    """Sinkhorn without over-relaxation; biases with mean zero."""
     d = distances.numpy()
     epsilon = SINKHORN_EPSILON * (d.mean(1) - d.min(1)).mean()
-    prices = np.zeros(d.shape[1])
+    biases = np.zeros(d.shape[1])
     for _ in range(n_iterations):
-        rows = logsumexp((prices - d) / epsilon, axis=1, keepdims=True)
-        prices = -epsilon * logsumexp(-d / epsilon - rows, axis=0)
-    return prices - prices.mean()
+        rows = logsumexp((biases - d) / epsilon, axis=1, keepdims=True)
+        biases = -epsilon * logsumexp(-d / epsilon - rows, axis=0)
+    return biases - biases.mean()
 
 
 @pytest.mark.parametrize("n_codes", [16, 64])
-def test_sinkhorn_finds_the_prices_of_many_more_plain_iterations(n_codes):
+def test_over_relaxation_is_more_accurate_than_as_many_plain_iterations(n_codes):
     distances = squared_distances(draw(0, 256, 8), draw(1, n_codes, 8))
-    solution = solved_prices(distances, 200)
-    prices = sinkhorn_prices(distances).numpy()
-    error = np.abs(prices - prices.mean() - solution).max()
+    solution = plain_sinkhorn(distances, 200)
+    biases = sinkhorn_biases(distances).numpy()
+    error = np.abs(biases - biases.mean() - solution).max()
     assert error < 0.05 * np.ptp(solution)
-    assert error < np.abs(solved_prices(distances, 11) - solution).max() / 3
+    n_iterations = 2 * len(SINKHORN_RELAXATIONS) + 1
+    plain = plain_sinkhorn(distances, n_iterations)
+    assert error < np.abs(plain - solution).max() / 3
 
 
-def test_sinkhorn_prices_codes_that_are_far_from_all_rows():
+def test_sinkhorn_makes_rows_use_codes_that_are_far_from_all_of_them():
     codebook = torch.cat([draw(1, 60, 8), 100 * draw(2, 4, 8)])
     distances = squared_distances(draw(0, 512, 8), codebook).float()
     shares = soft_shares(distances)
     assert (shares * 64 - 1).abs().max() < 0.2
 
 
-def test_sinkhorn_evens_out_a_code_that_all_rows_are_nearest_to():
+def test_sinkhorn_spreads_rows_that_all_have_the_same_nearest_code():
     points = 0.1 * draw(0, 512, 4) + 1
     codebook = torch.cat([torch.ones(1, 4), 1 + torch.eye(4)]).double()
     distances = squared_distances(points, codebook)
     assert (distances.argmin(1) == 0).all()
-    chosen = (distances - sinkhorn_prices(distances)).argmin(1)
+    chosen = (distances - sinkhorn_biases(distances)).argmin(1)
     counts = torch.bincount(chosen, minlength=5)
     assert (counts / 512 * 5 - 1).abs().max() < 0.3
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1e-3, 1e6])
-def test_sinkhorn_prices_have_the_units_of_the_distances(scale):
+def test_sinkhorn_biases_scale_with_the_distances(scale):
     distances = squared_distances(draw(0, 64, 4), draw(1, 8, 4))
     torch.testing.assert_close(
-        sinkhorn_prices(scale * distances), scale * sinkhorn_prices(distances)
+        sinkhorn_biases(scale * distances), scale * sinkhorn_biases(distances)
     )
 
 
@@ -354,55 +356,53 @@ def test_sinkhorn_prices_have_the_units_of_the_distances(scale):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_sinkhorn_is_finite_for_any_number_of_rows_and_codes(shape, dtype):
     for distances in (torch.rand(shape, dtype=dtype), torch.zeros(shape, dtype=dtype)):
-        prices = sinkhorn_prices(distances)
-        assert prices.shape == shape[1:]
-        assert prices.dtype == dtype
-        assert torch.isfinite(prices).all()
+        biases = sinkhorn_biases(distances)
+        assert biases.shape == shape[1:]
+        assert biases.dtype == dtype
+        assert torch.isfinite(biases).all()
 
 
 @pytest.mark.parametrize("n_levels", [1, 2, 3, 6])
 @pytest.mark.parametrize(
     "mode", [QuantizeForwardMode.STE, QuantizeForwardMode.SINKHORN]
 )
-def test_straight_through_passes_one_identity_around_any_number_of_levels(
+def test_straight_through_levels_together_have_the_identity_as_their_jacobian(
     mode, n_levels
 ):
-    quantizer = stack([mode] * n_levels, dim=3)
-    passed = jacobian(lambda z: quantizer(z[None]).passed[0], draw(0, 3))
+    quantizer = quantizer_of([mode] * n_levels, dim=3)
+    passed = jacobian(lambda z: quantizer(z[None]).decoder_input[0], draw(0, 3))
     torch.testing.assert_close(passed, torch.eye(3, dtype=torch.float64))
 
 
-def test_the_rotation_trick_turns_what_each_level_sees_onto_its_code():
+def test_the_rotation_trick_rotates_the_residual_of_each_level_onto_its_code():
     """``d p / d z = I - (I - J_3) (I - J_2) (I - J_1)``."""
-    quantizer = stack([QuantizeForwardMode.ROTATION_TRICK] * 3, dim=3)
+    quantizer = quantizer_of([QuantizeForwardMode.ROTATION_TRICK] * 3, dim=3)
     residual = latent = draw(0, 3)
     eye = not_passed = torch.eye(3, dtype=torch.float64)
     vectors = quantizer(latent[None]).vectors[0].detach()
     for chosen in vectors:
         not_passed = (eye - rotation_matrix(residual, chosen)) @ not_passed
         residual = residual - chosen
-    passed = jacobian(lambda z: quantizer(z[None]).passed[0], latent)
+    passed = jacobian(lambda z: quantizer(z[None]).decoder_input[0], latent)
     torch.testing.assert_close(passed, eye - not_passed)
 
 
-def test_groups_of_levels_leave_the_next_group_what_they_did_not_pass():
-    """``d p / d z = I - (I - J_2) (I - J_1)``, with the modes' own matrices."""
-    modes = [QuantizeForwardMode.ROTATION_TRICK] * 2 + [QuantizeForwardMode.STE]
+@pytest.mark.parametrize("n_rotation_levels", [1, 2])
+def test_a_straight_through_level_makes_the_jacobian_of_the_stack_the_identity(
+    n_rotation_levels,
+):
+    modes = [QuantizeForwardMode.ROTATION_TRICK] * n_rotation_levels
+    modes.append(QuantizeForwardMode.STE)
     latent = draw(0, 3)
-    passed = jacobian(lambda z: stack(modes, dim=3)(z[None]).passed[0], latent)
-    torch.testing.assert_close(passed, torch.eye(3, dtype=torch.float64))
-
-
-def test_a_straight_through_level_ends_the_stack_with_the_identity():
-    modes = [QuantizeForwardMode.ROTATION_TRICK, QuantizeForwardMode.STE]
-    quantizer = stack(modes, dim=3)
-    passed = jacobian(lambda z: quantizer(z[None]).passed[0], draw(0, 3))
+    passed = jacobian(
+        lambda z: quantizer_of(modes, dim=3)(z[None]).decoder_input[0], latent
+    )
     torch.testing.assert_close(passed, torch.eye(3, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_gradient_of_a_sum_reaches_the_vectors_that_were_chosen(mode):
-    quantizer = stack([mode] * 2, dim=3)
+def test_the_gradient_of_the_sum_reaches_exactly_the_chosen_codes(mode):
+    quantizer = quantizer_of([mode] * 2, dim=3)
     quantized = quantizer(draw(0, 5, 3))
     quantized.total.sum().backward()
     for level, codes in zip(quantizer.levels, quantized.codes.T, strict=True):
@@ -417,7 +417,7 @@ def test_a_mode_equals_its_string_and_survives_a_pickle():
         assert pickle.loads(pickle.dumps(mode)) is mode
 
 
-def test_the_commitment_of_the_rotation_trick_turns_and_does_not_stretch():
+def test_the_angular_commitment_rotates_latents_and_keeps_their_norms():
     latents, chosen = draw(1, 6, 4).requires_grad_(), draw(2, 6, 4)
     angular_commitment(latents, chosen).backward()
     along = (latents.grad * latents).sum(1).detach()
@@ -428,7 +428,7 @@ def test_the_commitment_of_the_rotation_trick_turns_and_does_not_stretch():
 
 
 @given(SEEDS)
-def test_turning_removes_no_more_than_the_squared_distance(seed):
+def test_the_angular_commitment_is_at_most_the_squared_one(seed):
     latents, chosen = draw(seed, 6, 4), draw(seed + 1, 6, 4)
     squared = squared_commitment(latents, chosen)
     assert 0 <= angular_commitment(latents, chosen) <= squared * (1 + 1e-6)

@@ -12,7 +12,7 @@ STE, SINKHORN = QuantizeForwardMode.STE, QuantizeForwardMode.SINKHORN
 MODES = list(QuantizeForwardMode)
 
 
-def stack(sizes=(5, 4, 3), *, mode=STE, n_beams=1, dim=4, seed=0, **options):
+def quantizer_of(sizes=(5, 4, 3), *, mode=STE, n_beams=1, dim=4, seed=0, **options):
     torch.manual_seed(seed)
     quantizer = ResidualQuantizer(
         sizes,
@@ -32,8 +32,10 @@ def latents(n_rows=20, dim=4):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("n_beams", [1, 3])
 @pytest.mark.parametrize("options", [{}, {"sim_vq": True}, {"normalize": True}])
-def test_it_gives_the_vectors_of_the_codes_and_their_sum(mode, n_beams, options):
-    quantizer = stack(mode=mode, n_beams=n_beams, **options)
+def test_a_forward_pass_returns_the_vectors_of_the_codes_and_their_sum(
+    mode, n_beams, options
+):
+    quantizer = quantizer_of(mode=mode, n_beams=n_beams, **options)
     codes, vectors, total, _ = quantizer(latents())
     assert codes.shape == (20, 3)
     for depth in range(1, 4):
@@ -44,30 +46,36 @@ def test_it_gives_the_vectors_of_the_codes_and_their_sum(mode, n_beams, options)
 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "gumbel_softmax"])
-def test_the_decoder_sees_the_sum_of_codes(mode):
-    quantized = stack(mode=mode)(latents())
-    torch.testing.assert_close(quantized.passed, quantized.total)
+def test_the_decoder_input_equals_the_sum_of_code_vectors(mode):
+    quantized = quantizer_of(mode=mode)(latents())
+    torch.testing.assert_close(quantized.decoder_input, quantized.total)
 
 
-def test_at_temperature_zero_training_chooses_the_codes_of_transform():
+def test_at_temperature_zero_training_chooses_the_codes_of_inference():
     for mode in MODES:
-        quantizer = stack(mode=mode, n_beams=3)
+        quantizer = quantizer_of(mode=mode, n_beams=3)
         quantizer.temperature.zero_()
         found = quantizer.search(latents()).codes[:, 0]
         assert torch.equal(quantizer(latents()).codes, found), mode
 
 
-def test_training_charges_beams_twenty_times_for_their_prefixes():
-    quantizer = stack(n_beams=3, prefix_weight=0.05)
-    trained = quantizer(latents()).codes
-    quantizer.prefix_weight = 20 * 0.05
-    assert torch.equal(trained, quantizer.search(latents()).codes[:, 0])
-    quantizer.prefix_weight = 0.05
-    assert not torch.equal(trained, quantizer.search(latents()).codes[:, 0])
+def mean_error(quantizer, rows, codes):
+    return (rows - quantizer.sum_of(codes)).square().sum(1).mean()
 
 
-def test_sinkhorn_chooses_other_codes_only_while_it_is_warm():
-    quantizer = stack((8, 8), mode=SINKHORN)
+@pytest.mark.parametrize("seed", range(3))
+def test_training_prefers_codes_whose_prefixes_are_near_the_latent(seed):
+    quantizer = quantizer_of((8, 8, 8), n_beams=5, prefix_weight=0.05, seed=seed)
+    rows = latents(200)
+    trained, searched = quantizer(rows).codes, quantizer.search(rows).codes[:, 0]
+    for depth in (1, 2):
+        of_training = mean_error(quantizer, rows, trained[:, :depth])
+        assert of_training < mean_error(quantizer, rows, searched[:, :depth])
+    assert mean_error(quantizer, rows, trained) > mean_error(quantizer, rows, searched)
+
+
+def test_a_warm_sinkhorn_level_uses_more_codes():
+    quantizer = quantizer_of((8, 8), mode=SINKHORN)
     rows = latents(200) + 3
     plain = quantizer.search(rows).codes[:, 0]
     warm = quantizer(rows).codes
@@ -78,14 +86,14 @@ def test_sinkhorn_chooses_other_codes_only_while_it_is_warm():
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1000), n_beams=st.integers(1, 60))
-def test_a_search_can_use_other_beams_than_it_was_made_with(seed, n_beams):
-    wide = stack(n_beams=n_beams, seed=seed).search(latents())
-    narrow = stack(n_beams=1, seed=seed).search(latents(), n_beams)
+def test_a_search_can_use_another_number_of_beams(seed, n_beams):
+    wide = quantizer_of(n_beams=n_beams, seed=seed).search(latents())
+    narrow = quantizer_of(n_beams=1, seed=seed).search(latents(), n_beams)
     assert torch.equal(wide.codes, narrow.codes)
 
 
-def test_a_residual_shrinks_from_level_to_level_where_a_code_is_zero():
-    quantizer = stack()
+def test_no_level_increases_the_error_if_it_has_a_zero_code():
+    quantizer = quantizer_of()
     for level in quantizer.levels:
         level.table.data[0] = 0
     sums = quantizer(latents()).vectors.cumsum(1)
@@ -93,18 +101,18 @@ def test_a_residual_shrinks_from_level_to_level_where_a_code_is_zero():
     assert (errors.diff(dim=1) <= 1e-12).all()
 
 
-def test_the_gradient_of_the_passed_sum_does_not_reach_the_codebooks():
+def test_the_gradient_of_the_decoder_input_does_not_reach_the_codebooks():
     for mode in (STE, SINKHORN, QuantizeForwardMode.ROTATION_TRICK):
-        quantizer = stack(mode=mode)
-        quantizer(latents().requires_grad_()).passed.sum().backward()
+        quantizer = quantizer_of(mode=mode)
+        quantizer(latents().requires_grad_()).decoder_input.sum().backward()
         assert all(level.table.grad is None for level in quantizer.levels), mode
 
 
-def test_levels_may_have_modes_of_their_own():
+def test_every_level_can_have_a_mode_of_its_own():
     torch.manual_seed(0)
     quantizer = ResidualQuantizer(
         [4] * 4, 3, modes=MODES, n_beams=2, normalize=False, sim_vq=False
     )
     rows = torch.randn(9, 3, requires_grad=True)
-    quantizer(rows).passed.sum().backward()
+    quantizer(rows).decoder_input.sum().backward()
     assert torch.isfinite(rows.grad).all()

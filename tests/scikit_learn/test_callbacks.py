@@ -18,8 +18,8 @@ from skorch.callbacks import (
 )
 
 from sk_rqvae._sklearn import progress_bars
-from sk_rqvae._sklearn.callbacks import HAS_CALLBACKS, CallbackSupportMixin
-from sk_rqvae._sklearn.tasks import FitTasks
+from sk_rqvae._sklearn.callback_compat import HAS_CALLBACKS, CallbackSupportMixin
+from sk_rqvae._sklearn.callback_tasks import FitTasks
 
 
 class Counter(Callback):
@@ -121,10 +121,10 @@ def test_gradient_clipping_reaches_the_gradients(blobs):
     assert max(norms) <= 1.001e-3
 
 
-def test_a_frozen_part_stays_as_it_started(blobs):
-    start = small(max_epochs=1, lr=1e-30, weight_decay=0).fit(blobs)
+def test_a_frozen_decoder_keeps_its_initial_weights(blobs):
+    initial = small(max_epochs=1, lr=1e-30, weight_decay=0).fit(blobs)
     frozen = small(callbacks=[Freezer("decoder.*")]).fit(blobs)
-    mine, theirs = frozen.net_.module_, start.net_.module_
+    mine, theirs = frozen.net_.module_, initial.net_.module_
     moved = [
         (getattr(mine, part).linear.weight - getattr(theirs, part).linear.weight)
         .abs()
@@ -161,7 +161,7 @@ needs_sklearn_callbacks = pytest.mark.skipif(
 
 
 class Tasks:
-    """A callback of scikit-learn that keeps what it is told."""
+    """A callback of scikit-learn that records its calls."""
 
     def __init__(self, stop_after=None):
         self.stop_after = stop_after
@@ -185,7 +185,7 @@ class Tasks:
 
 
 @needs_sklearn_callbacks
-def test_scikit_learns_callbacks_hear_of_every_part_and_epoch(blobs):
+def test_scikit_learns_callbacks_are_called_for_every_stage_and_epoch(blobs):
     tasks = Tasks()
     small(max_epochs=2).set_callbacks(tasks).fit(blobs)
     epoch = ["begin epoch", "end epoch"]
@@ -198,7 +198,7 @@ def test_scikit_learns_callbacks_hear_of_every_part_and_epoch(blobs):
 
 
 @needs_sklearn_callbacks
-def test_training_that_goes_on_has_no_set_up(blobs):
+def test_a_warm_start_has_no_set_up_stage(blobs):
     tasks = Tasks()
     model = small(max_epochs=1, separate_ids=False, warm_start=True).fit(blobs)
     model.set_callbacks(tasks).fit(blobs)
@@ -212,25 +212,25 @@ def test_training_that_goes_on_has_no_set_up(blobs):
     shares=st.lists(st.floats(0, 3), max_size=30),
     total=st.floats(0.5, 1000),
 )
-def test_every_step_of_a_part_ends_whatever_was_told(shares, total):
+def test_every_step_of_a_stage_ends_whatever_progress_was_reported(shares, total):
     class Watched(CallbackSupportMixin):
         pass
 
     tasks = Tasks()
     watched = Watched().set_callbacks(tasks)
     context = watched._init_callback_context(max_subtasks=1)
-    fit = FitTasks(watched, context, {"X": None, "y": None}, adopt=None)
-    with fit.steps("part", total) as advance:
+    fit = FitTasks(watched, context, {"X": None, "y": None}, set_fitted_attributes=None)
+    with fit.steps("stage", total) as advance:
         for share in shares:
             advance(share)
     begun = tasks.log.count("begin step")
     assert begun == tasks.log.count("end step")
-    assert 1 <= begun <= 100
-    assert tasks.log[-1] == "end part"
+    assert begun >= 1
+    assert tasks.log[-1] == "end stage"
 
 
 @needs_sklearn_callbacks
-def test_scikit_learns_callbacks_get_the_estimator_as_it_is_so_far(blobs):
+def test_scikit_learns_callbacks_get_the_estimator_of_the_current_epoch(blobs):
     tasks = Tasks()
     estimator = small(max_epochs=2, lr=1e-30, separate_ids=False)
     estimator.set_callbacks(tasks).fit(blobs)
@@ -238,7 +238,7 @@ def test_scikit_learns_callbacks_get_the_estimator_as_it_is_so_far(blobs):
 
 
 @needs_sklearn_callbacks
-def test_looking_at_the_estimator_during_fit_does_not_change_the_fit(blobs):
+def test_scoring_the_estimator_during_fit_does_not_change_the_fit(blobs):
     watched = small().set_callbacks(Tasks()).fit(blobs)
     assert_same_model(watched, small().fit(blobs))
 
@@ -250,7 +250,7 @@ def test_a_callback_of_scikit_learn_can_stop_training(blobs):
 
 
 @needs_sklearn_callbacks
-def test_scikit_learns_callbacks_are_torn_down_after_a_failure(blobs):
+def test_after_a_failed_fit_scikit_learns_callbacks_are_torn_down(blobs):
     class Fails(Callback):
         def on_epoch_begin(self, net, **kwargs):
             raise RuntimeError("no")
@@ -265,7 +265,7 @@ def test_scikit_learns_callbacks_are_torn_down_after_a_failure(blobs):
 
 
 @needs_sklearn_callbacks
-def test_the_progress_bar_of_scikit_learn_shows_the_parts(blobs, capsys):
+def test_the_progress_bar_of_scikit_learn_shows_the_stages(blobs, capsys):
     pytest.importorskip("rich")
     from sklearn.callback import ProgressBar as SklearnProgressBar
 

@@ -76,14 +76,14 @@ def test_every_variant_passes_every_check_of_scikit_learn(estimator, check):
 
 
 @pytest.mark.parametrize("check", MORE_CHECKS, ids=name_of)
-def test_it_passes_the_checks_that_check_estimator_leaves_out(check):
+def test_it_passes_further_checks_of_scikit_learn(check):
     check("RQVAETransformer", tiny())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("check", MORE_CHECKS, ids=name_of)
-def test_every_mode_passes_the_checks_that_check_estimator_leaves_out(check, mode):
+def test_every_mode_passes_further_checks_of_scikit_learn(check, mode):
     check("RQVAETransformer", tiny(codebook_mode=mode))
 
 
@@ -121,7 +121,7 @@ def test_set_params_is_what_the_next_fit_uses(blobs):
 
 def test_set_params_after_fit_does_not_change_what_transform_does(blobs):
     estimator = small(max_epochs=1).fit(blobs)
-    codes, back = estimator.transform(blobs), None
+    codes = estimator.transform(blobs)
     back = estimator.inverse_transform(codes)
     estimator.set_params(
         n_layers=1, codebook_size=2, n_cat_features=50, n_beams=1, rerank=False
@@ -188,11 +188,11 @@ def test_a_grid_search_runs_over_the_modes_inside_a_pipeline(blobs):
 
 
 def threads_in_use(estimator, X, y=None):
-    """A scorer that says how many threads its process computes with."""
+    """A scorer that returns the number of threads of its process."""
     return torch.get_num_threads()
 
 
-def test_a_parallel_grid_search_shares_the_cores_and_leaves_the_threads_alone(blobs):
+def test_a_parallel_grid_search_shares_the_cores_and_changes_no_thread_settings(blobs):
     threads = torch.get_num_threads(), torch.get_num_interop_threads()
     search = GridSearchCV(
         small(max_epochs=1),
@@ -221,14 +221,14 @@ def test_a_parallel_search_scores_as_a_serial_one(blobs):
     np.testing.assert_allclose(scores[0], scores[1], rtol=1e-2)
 
 
-def test_cross_validation_returns_a_fitted_transformer_a_fold(blobs):
+def test_cross_validation_returns_a_fitted_transformer_per_fold(blobs):
     folds = cross_validate(small(max_epochs=1), blobs, cv=3, return_estimator=True)
     assert len(folds["estimator"]) == 3
     for estimator in folds["estimator"]:
         assert estimator.transform(blobs).shape == (len(blobs), 3)
 
 
-def test_feature_names_are_numbered_in_the_order_of_the_layers(fitted):
+def test_feature_names_are_numbered_in_the_order_of_the_levels(fitted):
     assert fitted.get_feature_names_out().tolist() == [
         "rqvaetransformer0",
         "rqvaetransformer1",
@@ -248,7 +248,7 @@ def test_pandas_output_keeps_the_index_and_the_integers(blobs):
     np.testing.assert_array_equal(back, estimator.inverse_transform(codes.to_numpy()))
 
 
-def test_polars_goes_in_and_comes_out(blobs):
+def test_polars_data_frames_are_accepted_and_returned(blobs):
     frame = pl.DataFrame(blobs, schema=[f"e{column}" for column in range(12)])
     estimator = small(max_epochs=1).set_output(transform="polars").fit(frame)
     codes = estimator.transform(frame)
@@ -262,13 +262,13 @@ def test_polars_goes_in_and_comes_out(blobs):
     )
 
 
-def test_the_html_and_text_forms_name_what_was_changed(fitted):
+def test_the_html_and_text_forms_show_changed_parameters(fitted):
     assert "codebook_size=16" in repr(fitted)
     for estimator in (fitted, clone(fitted), make_pipeline(StandardScaler(), fitted)):
         assert "RQVAETransformer" in estimator_html_repr(estimator)
 
 
-def test_its_tags_say_that_it_changes_the_dtype_and_repeats_itself(fitted):
+def test_its_tags_declare_another_dtype_and_determinism(fitted):
     tags = fitted.__sklearn_tags__()
     assert tags.transformer_tags.preserves_dtype == []
     assert not tags.non_deterministic

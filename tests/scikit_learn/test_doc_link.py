@@ -18,7 +18,7 @@ PAGE = "https://docs.example/stable/generated/sk_rqvae.RQVAETransformer.html"
 
 @pytest.fixture
 def published(monkeypatch):
-    """Let the installed package have these project URLs."""
+    """Set the project URLs of the installed package."""
 
     def publish(*urls):
         found = Message()
@@ -45,24 +45,26 @@ def test_the_link_is_there_inside_a_pipeline_too(published, monkeypatch):
     assert f'href="{PAGE}"' in estimator_html_repr(pipe)
 
 
-def test_the_site_is_the_one_that_the_package_names(published):
+def test_without_the_variable_the_site_is_that_of_the_package_metadata(published):
     published("Source, https://code.example", f"Documentation, {SITE}")
     assert RQVAETransformer()._get_doc_link() == PAGE
 
 
-def test_the_environment_comes_before_the_package(published, monkeypatch):
+def test_the_environment_variable_takes_precedence_over_the_package(
+    published, monkeypatch
+):
     published("Documentation, https://other.example")
     monkeypatch.setenv("SK_RQVAE_DOCS_URL", SITE)
     assert RQVAETransformer()._get_doc_link() == PAGE
 
 
-def test_there_is_no_link_where_no_site_is_known(published, fitted):
+def test_without_a_known_site_there_is_no_link(published, fitted):
     published("Source, https://code.example")
     assert fitted._get_doc_link() == ""
     assert "sk_rqvae.RQVAETransformer.html" not in estimator_html_repr(fitted)
 
 
-def test_there_is_no_link_where_the_package_is_not_installed(published, monkeypatch):
+def test_without_an_installed_package_there_is_no_link(published, monkeypatch):
     def not_installed(name):
         raise PackageNotFoundError(name)
 
@@ -70,7 +72,7 @@ def test_there_is_no_link_where_the_package_is_not_installed(published, monkeypa
     assert RQVAETransformer()._get_doc_link() == ""
 
 
-def test_a_class_of_somebody_else_is_not_linked_to_our_pages(published, monkeypatch):
+def test_a_subclass_outside_the_package_is_not_linked(published, monkeypatch):
     class Mine(RQVAETransformer):
         pass
 

@@ -42,7 +42,9 @@ BAD_ROWS = {
 
 @pytest.mark.parametrize(("spoil", "says"), BAD_ROWS.values(), ids=BAD_ROWS.keys())
 @pytest.mark.parametrize("call", ["fit", "partial_fit", "transform", "score"])
-def test_bad_rows_are_refused_and_nothing_is_lost(blobs, fitted, spoil, says, call):
+def test_bad_rows_are_refused_and_the_estimator_is_unchanged(
+    blobs, fitted, spoil, says, call
+):
     fresh = call in ("fit", "partial_fit")
     estimator = quick() if fresh else fitted
     with pytest.raises((ValueError, TypeError), match=says):
@@ -79,7 +81,7 @@ def test_an_unfitted_transformer_says_so(blobs, call):
 
 @pytest.mark.parametrize("value", [0.5, 2, -1])
 @pytest.mark.parametrize("call", ["fit", "transform"])
-def test_columns_said_to_be_binary_must_be(blobs, value, call):
+def test_binary_columns_must_contain_only_zeros_and_ones(blobs, value, call):
     rows = blobs.copy()
     rows[:, -2:] = rows[:, -2:] > 0
     estimator = quick(n_cat_features=2)
@@ -137,7 +139,7 @@ def test_a_code_is_checked_against_its_own_codebook(blobs):
             estimator.inverse_transform(codes)
 
 
-def test_the_message_about_a_code_says_where_it_is(fitted):
+def test_the_error_of_a_bad_code_names_its_row_and_column(fitted):
     with pytest.raises(ValueError, match=r"X .*row 1, column 2"):
         fitted.inverse_transform(with_code(-1, int))
 
@@ -146,7 +148,7 @@ def test_the_message_about_a_code_says_where_it_is(fitted):
 
 
 def fits(rows, **changes):
-    """Fit and go there and back, with every value finite; return the warnings."""
+    """Fit, transform and invert; check that all is finite and return the warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         estimator = quick(**changes).fit(rows)
@@ -187,7 +189,7 @@ def test_enough_rows_give_no_warning(blobs):
     assert fits(blobs) == []
 
 
-def test_a_sample_of_fewer_rows_than_codes_names_the_samples_size(blobs):
+def test_the_warning_of_a_small_initialisation_sample_names_its_parameter(blobs):
     (message,) = fits(blobs, init_sample_size=5)
     assert "init_sample_size" in message
 
@@ -202,7 +204,7 @@ def test_constant_columns_work(blobs):
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-20, -3.0, 1e15])
-def test_rows_that_are_all_the_same_work_with_a_warning(value):
+def test_identical_rows_work_with_a_warning(value):
     (message,) = fits(np.full((50, 4), value))
     assert "1 different rows" in message
 

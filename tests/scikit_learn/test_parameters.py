@@ -28,10 +28,10 @@ BAD_PARAMETERS = [
     ("codebook_size", "16", TypeError, "an int"),
     ("codebook_size", None, TypeError, "an int"),
     ("codebook_size", np.array(16), TypeError, "an int"),
-    ("codebook_size", (16, 16), ValueError, "one entry per layer, 3"),
+    ("codebook_size", (16, 16), ValueError, "one entry per level, 3"),
     ("codebook_size", (16, 0, 16), ValueError, "at least 1"),
     ("codebook_size", (16, 1.5, 16), TypeError, "an int"),
-    ("codebook_size", (), ValueError, "one entry per layer, 3"),
+    ("codebook_size", (), ValueError, "one entry per level, 3"),
     ("embed_dim", 0, ValueError, "at least 1"),
     ("embed_dim", 2.5, TypeError, "an int"),
     ("hidden_dims", (0,), ValueError, "at least 1"),
@@ -55,7 +55,7 @@ BAD_PARAMETERS = [
     ("codebook_mode", "nope", ValueError, "'rotation_trick'"),
     ("codebook_mode", None, TypeError, "a string"),
     ("codebook_mode", 3, TypeError, "a string"),
-    ("codebook_mode", ("ste", "ste"), ValueError, "one entry per layer, 3"),
+    ("codebook_mode", ("ste", "ste"), ValueError, "one entry per level, 3"),
     ("codebook_mode", ("ste", "nope", "ste"), ValueError, "'rotation_trick'"),
     ("codebook_mode", ("ste", None, "ste"), ValueError, "'rotation_trick'"),
     ("commitment_weight", -0.1, ValueError, "[0, inf)"),
@@ -132,14 +132,14 @@ BAD_PARAMETERS = [
 ]
 
 
-def said_to_be(value):
-    """How a message quotes a value, or the one entry of it that is wrong."""
+def quoted(value):
+    """How an error message may quote a value or its invalid entry."""
     entries = value if isinstance(value, (tuple, list)) else []
     return [repr(value), str(len(entries)), *map(repr, entries)]
 
 
 @pytest.mark.parametrize(("name", "value", "error", "expected"), BAD_PARAMETERS)
-def test_a_bad_parameter_is_named_with_what_was_got_and_expected(
+def test_the_error_of_a_bad_parameter_names_it_with_its_value_and_what_is_allowed(
     blobs, name, value, error, expected
 ):
     estimator = quick().set_params(**{name: value})
@@ -150,7 +150,7 @@ def test_a_bad_parameter_is_named_with_what_was_got_and_expected(
     assert re.match(rf"{name}\b", message) or f"{name}=" in message, message
     assert expected in message
     assert "Got" in message or "available" in message
-    assert any(form in message for form in said_to_be(value)), message
+    assert any(form in message for form in quoted(value)), message
     assert not hasattr(estimator, "net_")
     assert not hasattr(estimator, "n_features_in_")
 
@@ -167,7 +167,7 @@ def test_a_bad_parameter_is_refused_by_partial_fit_too(blobs):
         estimator.partial_fit(blobs)
 
 
-def test_a_bad_parameter_leaves_a_fitted_model_alone(blobs):
+def test_a_bad_parameter_does_not_change_a_fitted_model(blobs):
     estimator = quick().fit(blobs)
     codes = estimator.transform(blobs)
     with pytest.raises(ValueError, match="lr must be"):
@@ -218,6 +218,6 @@ def without_addresses(parameters):
 
 
 @pytest.mark.parametrize("parameters", GOOD_PARAMETERS, ids=without_addresses)
-def test_a_parameter_may_have_any_type_that_means_it(blobs, parameters):
+def test_equivalent_types_of_a_parameter_are_accepted(blobs, parameters):
     estimator = quick().set_params(**parameters).fit(blobs)
     assert estimator.transform(blobs).shape == (600, 3)

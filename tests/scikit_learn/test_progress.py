@@ -31,7 +31,7 @@ def a_bar(doing="counting", total=4, shown=True):
     return progress_bar(doing, total, shown=shown)
 
 
-def test_a_bar_says_how_far_the_work_is_and_is_wiped_away(wait_for_bar):
+def test_a_bar_shows_the_progress_and_is_removed_at_the_end(wait_for_bar):
     with terminal_as("stderr") as terminal, a_bar() as advance:
         advance(1, "one")
         wait_for_bar()
@@ -41,7 +41,7 @@ def test_a_bar_says_how_far_the_work_is_and_is_wiped_away(wait_for_bar):
     assert terminal.written.count(HIDE) == terminal.written.count(SHOW) == 1
 
 
-def test_a_bar_of_unknown_length_says_no_share(wait_for_bar):
+def test_a_bar_of_unknown_length_shows_no_percentage(wait_for_bar):
     with terminal_as("stderr") as terminal, a_bar(total=None) as advance:
         advance(1, "one")
         wait_for_bar()
@@ -49,14 +49,14 @@ def test_a_bar_of_unknown_length_says_no_share(wait_for_bar):
     assert "%" not in terminal.written
 
 
-def test_work_that_is_soon_done_draws_nothing(monkeypatch):
+def test_short_work_draws_nothing(monkeypatch):
     monkeypatch.setattr(progress_bars, "_SHOWN_AFTER", 3600.0)
     with terminal_as("stderr") as terminal, a_bar() as advance:
         advance(4)
     assert terminal.written == ""
 
 
-def test_nothing_is_drawn_unless_somebody_wants_it():
+def test_nothing_is_drawn_unless_asked_for():
     with terminal_as("stderr"):
         with a_bar(shown=False) as advance:
             assert advance is no_progress
@@ -66,19 +66,19 @@ def test_nothing_is_drawn_unless_somebody_wants_it():
             assert advance is no_progress
 
 
-def test_nothing_is_drawn_where_nobody_looks(capsys):
+def test_nothing_is_drawn_if_standard_error_is_not_a_terminal(capsys):
     with a_bar() as advance:
         assert advance is no_progress
 
 
-def test_nothing_is_drawn_where_there_is_no_standard_error(monkeypatch):
+def test_nothing_is_drawn_without_a_standard_error(monkeypatch):
     monkeypatch.setattr(sys, "stderr", None)
     with a_bar() as advance:
         assert advance is no_progress
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_a_bar_is_wiped_away_when_the_work_fails(wait_for_bar, error):
+def test_a_bar_is_removed_when_the_work_fails(wait_for_bar, error):
     with terminal_as("stderr") as terminal:
         with pytest.raises(error), a_bar():  # noqa: PT012
             wait_for_bar()
@@ -103,7 +103,7 @@ def test_a_bar_leaves_the_terminal_to_another_display_of_rich():
         assert advance is no_progress
 
 
-def test_what_is_printed_meanwhile_goes_where_it_went(wait_for_bar, capsys):
+def test_output_during_a_bar_still_arrives_where_it_was_sent(wait_for_bar, capsys):
     with terminal_as("stderr") as terminal, a_bar():
         wait_for_bar()
         sys.stdout.write("to a pipe\n")
@@ -116,7 +116,7 @@ def test_what_is_printed_meanwhile_goes_where_it_went(wait_for_bar, capsys):
 # Many at once
 
 
-def test_threads_that_transform_at_once_agree(blobs, monkeypatch):
+def test_threads_that_transform_at_the_same_time_agree(blobs, monkeypatch):
     monkeypatch.setattr(progress_bars, "_SHOWN_AFTER", 0.0)
     rows = np.tile(blobs, (8, 1))
     model = small(max_epochs=1).fit(blobs)
@@ -163,7 +163,7 @@ def explained(net, X, y=None):
     return float(1 - net.history[-1, "train_reconstruction"])
 
 
-def test_the_table_has_colours_on_a_terminal_only(blobs, capsys):
+def test_the_table_has_colours_only_on_a_terminal(blobs, capsys):
     scoring = EpochScoring(explained, name="explained", use_caching=False)
     model = small(early_stopping=True, verbose=1, callbacks=[scoring], max_epochs=2)
     model.fit(blobs)

@@ -80,7 +80,7 @@ def test_codes_of_any_finite_rows_are_in_range(fitted, rows):
 
 
 @pytest.mark.parametrize("size", [1e30, 1e300, np.finfo(np.float64).max])
-def test_codes_of_rows_far_beyond_float32_are_still_codes(fitted, size):
+def test_rows_beyond_the_range_of_float32_have_codes_too(fitted, size):
     rows = np.random.default_rng(0).choice([-size, size, 0.0], (20, 12))
     codes = fitted.transform(rows)
     assert ((codes >= 0) & (codes < 16)).all()
@@ -88,7 +88,7 @@ def test_codes_of_rows_far_beyond_float32_are_still_codes(fitted, size):
 
 
 def own_reconstruction(estimator, rows):
-    """What the model itself makes of rows in evaluation, in the units of the rows."""
+    """Reconstruction by the module in evaluation mode, in the units of the rows."""
     module = estimator.net_.module_
     assert not module.training
     with torch.no_grad():
@@ -96,7 +96,7 @@ def own_reconstruction(estimator, rows):
         return module.restore(module.reconstruct(module.assign(x))).numpy()
 
 
-def test_transforming_back_gives_the_models_own_reconstruction(variant):
+def test_inverse_transform_gives_the_reconstruction_of_the_module(variant):
     estimator, rows = variant
     back = estimator.inverse_transform(estimator.transform(rows))
     assert back.dtype == np.float64
@@ -106,7 +106,7 @@ def test_transforming_back_gives_the_models_own_reconstruction(variant):
     )
 
 
-def test_codes_and_rows_do_not_depend_on_their_order(variant):
+def test_results_do_not_depend_on_the_order_of_rows(variant):
     estimator, rows = variant
     order = np.random.default_rng(0).permutation(len(rows))
     codes = estimator.transform(rows)
@@ -117,7 +117,7 @@ def test_codes_and_rows_do_not_depend_on_their_order(variant):
     )
 
 
-def test_one_by_one_gives_what_all_at_once_give(variant):
+def test_rows_one_by_one_give_the_results_of_all_at_once(variant):
     estimator, rows = variant
     codes = estimator.transform(rows)
     alone = np.concatenate([estimator.transform(row[None]) for row in rows[:40]])
@@ -175,20 +175,20 @@ def test_the_same_numbers_in_another_dtype_or_layout_have_the_same_codes(fitted,
     np.testing.assert_array_equal(fitted.transform(blobs[::-1]), codes[::-1])
 
 
-def test_threads_that_share_an_estimator_get_the_single_threads_answer(fitted, blobs):
+def test_threads_that_share_an_estimator_get_the_results_of_one_thread(fitted, blobs):
     codes = fitted.transform(blobs)
     back = fitted.inverse_transform(codes)
 
-    def there_and_back(_):
+    def transform_and_invert(_):
         return fitted.transform(blobs), fitted.inverse_transform(codes)
 
     with ThreadPoolExecutor(8) as pool:
-        for found in pool.map(there_and_back, range(16)):
+        for found in pool.map(transform_and_invert, range(16)):
             np.testing.assert_array_equal(found[0], codes)
             np.testing.assert_array_equal(found[1], back)
 
 
-class AskMeanwhile(Callback):
+class TransformDuringFit(Callback):
     """Transform with the estimator that is being fitted, in every epoch."""
 
     def __init__(self, rows):
@@ -200,10 +200,10 @@ class AskMeanwhile(Callback):
 
 
 @pytest.mark.parametrize("warm_start", [False, True])
-def test_while_a_fit_runs_the_old_model_answers(blobs, warm_start):
+def test_during_a_fit_the_previous_model_transforms(blobs, warm_start):
     estimator = small(max_epochs=2, warm_start=warm_start).fit(blobs)
     codes = estimator.transform(blobs)
-    meanwhile = AskMeanwhile(blobs)
+    meanwhile = TransformDuringFit(blobs)
     meanwhile.estimator = estimator
     estimator.set_params(callbacks=[meanwhile], random_state=1, lr=0.01).fit(blobs)
     assert len(meanwhile.answers) == 2
@@ -212,7 +212,7 @@ def test_while_a_fit_runs_the_old_model_answers(blobs, warm_start):
     assert not np.array_equal(estimator.transform(blobs), codes)
 
 
-def test_transforming_changes_neither_the_model_nor_the_generators(variant):
+def test_transforming_changes_neither_the_model_nor_global_random_state(variant):
     estimator, rows = variant
     weights = {
         name: value.clone()
@@ -228,7 +228,7 @@ def test_transforming_changes_neither_the_model_nor_the_generators(variant):
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(1e-20, 0), (1e15, 0), (1, 1e6), (-3, 7)])
-def test_the_units_of_the_data_change_nothing_but_rounding(blobs, scale, shift):
+def test_the_units_of_the_data_change_only_rounding(blobs, scale, shift):
     rows = blobs.astype(np.float64)
     moved = scale * rows + shift
     plain, other = small().fit(rows), small().fit(moved)
@@ -245,7 +245,7 @@ def test_the_units_of_the_data_change_nothing_but_rounding(blobs, scale, shift):
 
 @settings(deadline=None, max_examples=5)
 @given(exponent=st.integers(-60, 60))
-def test_a_power_of_two_as_the_unit_changes_no_bit_of_the_codes(exponent):
+def test_scaling_by_a_power_of_two_changes_no_bit_of_the_codes(exponent):
     rows = np.random.default_rng(0).normal(size=(200, 6))
     scale = 2.0**exponent
     plain, other = (
@@ -272,7 +272,7 @@ def test_longer_prefixes_reconstruct_the_training_rows_better(blobs, mode, n_bea
     assert variance > errors[0] > errors[1] > errors[2]
 
 
-def test_a_prefix_is_reconstructed_from_its_own_codes_alone(fitted, blobs):
+def test_rows_with_the_same_prefix_have_the_same_reconstruction_from_it(fitted, blobs):
     codes = fitted.transform(blobs)
     for depth in (1, 2):
         back = fitted.inverse_transform(codes[:, :depth])
@@ -283,7 +283,7 @@ def test_a_prefix_is_reconstructed_from_its_own_codes_alone(fitted, blobs):
         np.testing.assert_array_equal(back, back[first][which.ravel()])
 
 
-def test_codes_pass_back_as_integers_of_any_width_or_whole_floats(fitted, blobs):
+def test_inverse_transform_accepts_codes_of_any_numeric_dtype(fitted, blobs):
     codes = fitted.transform(blobs[:30])
     back = fitted.inverse_transform(codes)
     for form in (np.int8, np.uint64, np.float32, object, list):
@@ -291,7 +291,7 @@ def test_codes_pass_back_as_integers_of_any_width_or_whole_floats(fitted, blobs)
         np.testing.assert_array_equal(fitted.inverse_transform(other), back)
 
 
-def test_no_codes_give_no_rows(fitted):
+def test_inverse_transform_of_no_codes_gives_no_rows(fitted):
     assert fitted.inverse_transform(np.empty((0, 3), dtype=int)).shape == (0, 12)
 
 
@@ -355,7 +355,7 @@ def test_the_score_is_the_explained_variance_of_the_reconstruction(variant):
     assert estimator.score(rows, y=np.zeros(len(rows))) == estimator.score(rows)
 
 
-def test_the_score_of_many_rows_is_that_of_one_formula(fitted, blobs):
+def test_the_score_of_many_rows_is_their_explained_variance(fitted, blobs):
     rows = np.tile(blobs, (30, 1)) + np.random.default_rng(0).normal(
         scale=0.1, size=(18_000, 12)
     )
@@ -364,7 +364,7 @@ def test_the_score_of_many_rows_is_that_of_one_formula(fitted, blobs):
     assert fitted.score(rows) == pytest.approx(expected, rel=1e-9)
 
 
-def test_the_score_of_rows_without_variance_is_one_or_zero(fitted):
+def test_the_score_of_constant_rows_is_one_if_exact_and_zero_otherwise(fitted):
     assert fitted.score(np.full((5, 12), 3.0)) == 0.0
     constant = np.full((5, 2), 3.0)
     assert small(codebook_size=2, max_epochs=1).fit(constant).score(constant) == 1.0

@@ -76,11 +76,36 @@ def test_fitted_rows_get_more_different_ids_for_little_reconstruction(dense):
     assert apart.score(dense) > shared.score(dense) - 0.03
 
 
-def test_where_ids_are_scarce_different_ones_are_only_sought_when_told():
+def shared(keys, costs, prices):
+    """Rows that choose an ID that another row chooses, and the error of all choices."""
+    totals = costs + look_up(prices, keys)
+    chosen = totals.argmin(1, keepdim=True)
+    _, inverse, counts = torch.unique(
+        keys.gather(1, chosen), return_inverse=True, return_counts=True
+    )
+    return int((counts[inverse] > 1).sum()), float(costs.gather(1, chosen).sum())
+
+
+@pytest.mark.parametrize("max_error", [1.001, 1.01, 1.05, 1.2])
+def test_a_budget_is_kept_and_used(max_error):
     keys, costs = crowd(0, n_rows=90, n_ids=100, n_candidates=5)
-    dear = auction(keys.clone(), costs)
-    assert len(dear.keys) > 0
-    assert len(auction(keys.clone(), costs, max_error=1.01).keys) == 0
+    costs += 1
+    n_shared, error = shared(keys, costs, no_prices(keys.device))
+    prices = auction(keys.clone(), costs, max_error=max_error)
+    n_left, paid = shared(keys, costs, prices)
+    assert paid <= max_error * error
+    assert n_left < n_shared
+
+
+def test_a_larger_budget_leaves_fewer_shared_ids():
+    keys, costs = crowd(0, n_rows=300, n_ids=400, n_candidates=5)
+    costs += 1
+    left = [
+        shared(keys, costs, auction(keys.clone(), costs, max_error=limit))[0]
+        for limit in (1.0, 1.01, 1.03, 1.1, float("inf"))
+    ]
+    assert left == sorted(left, reverse=True)
+    assert left[0] > left[2] > left[4]
 
 
 def test_where_ids_abound_prices_stay_within_what_error_is_allowed():
@@ -91,10 +116,17 @@ def test_where_ids_abound_prices_stay_within_what_error_is_allowed():
     )
 
 
-def test_by_default_scarce_ids_are_shared_rather_than_reconstruct_worse(dense):
-    shared = small(separate_ids=False, codebook_size=8).fit(dense)
-    default = small(codebook_size=8).fit(dense)
-    np.testing.assert_array_equal(default.transform(dense), shared.transform(dense))
+def test_by_default_scarce_ids_are_separated_as_far_as_a_hundredth_more_error(dense):
+    together, default, apart = (
+        small(separate_ids=option, codebook_size=8).fit(dense)
+        for option in (False, "auto", True)
+    )
+    rates = [
+        collision_rate(model.transform(dense)) for model in (together, default, apart)
+    ]
+    assert rates[0] > rates[1] > rates[2]
+    unexplained = [1 - model.score(dense) for model in (together, default)]
+    assert unexplained[1] < 1.015 * unexplained[0]
 
 
 def test_prices_do_not_make_a_row_depend_on_others(dense):
@@ -116,9 +148,18 @@ def test_one_beam_leaves_nothing_to_choose_and_sets_no_price(dense):
     assert len(small(n_beams=1).fit(dense).net_.module_.prices) == 0
 
 
-def test_partial_fit_forgets_prices_of_rows_it_does_not_see(dense):
-    model = small().fit(dense).partial_fit(dense[:100])
-    assert len(model.net_.module_.prices) == 0
+def test_partial_fit_keeps_the_prices(dense):
+    model = small(separate_ids=True).fit(dense)
+    prices = model.net_.module_.prices
+    model.partial_fit(dense[:100])
+    assert len(prices) > 0
+    assert torch.equal(model.net_.module_.prices, prices)
+
+
+def test_more_rows_than_can_be_separated_are_warned_of(dense, monkeypatch):
+    monkeypatch.setattr("sk_rqvae._training.id_separation._MAX_ROWS", 999)
+    with pytest.warns(UserWarning, match="not separated.*at most 999.*Got 1000"):
+        small(separate_ids=True, max_epochs=1).fit(dense)
 
 
 def test_re_ranking_never_reconstructs_fitted_rows_worse(dense):

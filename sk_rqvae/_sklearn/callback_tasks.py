@@ -1,4 +1,4 @@
-"""A fit as a tree of scikit-learn's tasks, which its callbacks are told of."""
+"""The stages and epochs of a fit as the tasks that scikit-learn's callbacks follow."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from skorch.callbacks import Callback
 
 from sk_rqvae._progress import ProgressCallback
 
-_MOST_STEPS = 100
+_MAX_STEPS = 100
 _ROUNDING = 1e-6
 
-Adopt = Callable[[Any, Any], None]
+SetFittedAttributes = Callable[[Any, Any], None]
 
 
 class FitTasks:
-    """Tell scikit-learn's callbacks of the parts of a fit, as a `FitProgress`.
+    """A `FitProgress` that reports to scikit-learn's callbacks.
 
     Parameters
     ----------
@@ -29,25 +29,29 @@ class FitTasks:
     context : sklearn.callback.CallbackContext
         The context of the fit.
     data : dict
-        What `fit` was called with, ``X`` and ``y``.
-    adopt : callable
-        Gives an object the attributes of an estimator fitted with a net.
+        The arguments of `fit`, ``X`` and ``y``.
+    set_fitted_attributes : callable
+        Called with an object and a net; sets the fitted attributes on the object.
     """
 
     def __init__(
-        self, estimator: Any, context: Any, data: dict[str, Any], adopt: Adopt
+        self,
+        estimator: Any,
+        context: Any,
+        data: dict[str, Any],
+        set_fitted_attributes: SetFittedAttributes,
     ) -> None:
         self.estimator = estimator
         self.context = context
         self.data = data
-        self.adopt = adopt
+        self.set_fitted_attributes = set_fitted_attributes
 
     @contextmanager
     def steps(self, doing: str, total: float) -> Iterator[ProgressCallback]:
-        """A task for a part, with at most a hundred subtasks."""
-        n_steps = min(math.ceil(total), _MOST_STEPS)
-        part = self.begin(self.context, doing, n_steps)
-        step = self.begin(part, "step")
+        """A task for a stage, with at most `_MAX_STEPS` subtasks."""
+        n_steps = min(math.ceil(total), _MAX_STEPS)
+        stage = self.begin(self.context, doing, n_steps)
+        step = self.begin(stage, "step")
         n_ended, done = 0, 0.0
 
         def advance(n_more: float = 1, note: str = "") -> None:
@@ -58,53 +62,54 @@ class FitTasks:
                 self.end(step)
                 n_ended += 1
                 if n_ended < n_steps:
-                    step = self.begin(part, "step")
+                    step = self.begin(stage, "step")
 
         yield advance
         if n_ended < n_steps:
             self.end(step)
-        self.end(part)
+        self.end(stage)
 
     @contextmanager
     def epochs(self, total: int) -> Iterator[Callback]:
-        """A task for training, with one for each epoch."""
+        """A task for training, with one subtask per epoch."""
         training = self.begin(self.context, "training", total)
         yield _EpochTasks(self, training)
         self.end(training)
 
     def begin(self, parent: Any, name: str, n_subtasks: int = 0) -> Any:
-        """Begin a task and tell of it."""
+        """Begin a task and call the callbacks."""
         task = parent.subcontext(task_name=name, max_subtasks=n_subtasks)
         return task.call_on_fit_task_begin(estimator=self.estimator, **self.data)
 
     def end(self, task: Any, **more: Any) -> bool:
-        """End a task; whether a callback asks to go no further."""
+        """End a task; returns whether a callback asks to stop the fit."""
         return bool(
             task.call_on_fit_task_end(estimator=self.estimator, **self.data, **more)
         )
 
     def attributes(self, net: Any) -> dict[str, Any]:
-        """What the estimator would have if training ended here."""
+        """The fitted attributes that the estimator would have if training ended now."""
         fitted = SimpleNamespace()
-        self.adopt(fitted, copy.deepcopy(net))
+        self.set_fitted_attributes(fitted, copy.deepcopy(net))
         fitted.net_.module_.eval()
         return vars(fitted)
 
 
 class _EpochTasks(Callback):
-    """A task for every epoch."""
+    """A skorch callback that reports every epoch as a task."""
 
     def __init__(self, tasks: FitTasks, training: Any) -> None:
         self.tasks = tasks
         self.training = training
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Begin the task of the epoch."""
+        """Begin the task of this epoch."""
         self.epoch_ = self.tasks.begin(self.training, "epoch")
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """End the task; skorch ends training where a callback raises an interrupt."""
+        """End the task of this epoch, and training if a callback asks for that."""
         if self.tasks.end(
             self.epoch_, reconstruction_attributes=lambda: self.tasks.attributes(net)
         ):
+            # The way to end training from a callback of skorch.
             raise KeyboardInterrupt

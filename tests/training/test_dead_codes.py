@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import new_generator
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sk_rqvae import QuantizeForwardMode
+from sk_rqvae._defaults import MIN_ROWS_PER_CODE
+from sk_rqvae._model.residual_quantizer import ResidualQuantizer
+from sk_rqvae._training.dead_codes import (
+    count_idle_rows,
+    restart_dead_codes,
+    worth_replacing,
+)
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def two_levels(**options):
+    return ResidualQuantizer(
+        [4, 3],
+        5,
+        modes=[QuantizeForwardMode.STE] * 2,
+        **{"n_beams": 1, "normalize": False, "sim_vq": False} | options,
+    )
+
+
+def test_dead_codes_are_replaced_by_residuals_of_rows_and_others_stay():
+    quantizer, latents = two_levels(), torch.randn(50, 5)
+    tables = [level.table.detach().clone() for level in quantizer.levels]
+    first = quantizer.search(latents).codes[:, 0, 0]
+    residuals = latents - tables[0][first]
+    dead = torch.tensor([9, 0, 1, 0, 5, 0, 5]) == 0
+    assert restart_dead_codes(quantizer, dead, latents, new_generator()) == [2, 1]
+    now = [level.table.detach() for level in quantizer.levels]
+    assert torch.equal(now[0][[0, 2]], tables[0][[0, 2]])
+    assert torch.equal(now[1][[0, 2]], tables[1][[0, 2]])
+    for code in (1, 3):
+        assert (now[0][code] == latents).all(1).any()
+    assert torch.cdist(now[1][[1]], residuals).min() < 1e-5
+
+
+def test_without_dead_codes_nothing_is_restarted():
+    quantizer = two_levels()
+    before = [level.table.detach().clone() for level in quantizer.levels]
+    dead = torch.zeros(7, dtype=torch.bool)
+    assert restart_dead_codes(quantizer, dead, torch.randn(50, 5), new_generator()) == [
+        0,
+        0,
+    ]
+    for level, table in zip(quantizer.levels, before, strict=True):
+        assert torch.equal(level.table, table)
+
+
+UNUSED = torch.tensor([9, 0, 1, 4, 5, 0, 5])
+"""Counts of the codes of both levels in an epoch in which one of each was not used."""
+
+
+def epochs_until_dead(quantizer, n_rows):
+    """For each level, how many epochs its unused code may stay unused."""
+    epochs = {}
+    for epoch in range(1, 1000):
+        for code in count_idle_rows(quantizer, UNUSED, n_rows).nonzero().flatten():
+            epochs.setdefault(int(code), epoch)
+        if len(epochs) == 2:
+            return epochs[1], epochs[5]
+    raise AssertionError("No code was ever dead.")
+
+
+def test_a_code_is_dead_sooner_in_a_smaller_codebook_and_with_more_rows():
+    of_four_codes, of_three_codes = epochs_until_dead(two_levels(), n_rows=4)
+    assert of_four_codes > of_three_codes > 1
+    with_more_rows = epochs_until_dead(two_levels(), n_rows=40)
+    assert max(with_more_rows) < of_three_codes
+
+
+def test_a_code_that_is_used_again_is_not_dead():
+    quantizer = two_levels()
+    epochs_until_dead(quantizer, n_rows=30)
+    assert not count_idle_rows(quantizer, torch.ones(7), 30).any()
+    assert not count_idle_rows(quantizer, UNUSED, 1).any()
+
+
+def test_a_restarted_code_has_as_much_time_as_a_new_one():
+    quantizer = two_levels()
+    time = epochs_until_dead(quantizer, n_rows=1)
+    dead = count_idle_rows(quantizer, UNUSED, 1)
+    assert restart_dead_codes(quantizer, dead, torch.randn(50, 5), new_generator()) == [
+        1,
+        1,
+    ]
+    assert epochs_until_dead(quantizer, n_rows=1) == time
+
+
+def test_all_dead_codes_are_replaced_if_there_are_many_rows_and_none_if_few():
+    dead = torch.tensor([1, 0, 1, 1, 0, 1, 0], dtype=torch.bool)
+    assert torch.equal(worth_replacing(dead, [4, 3], 1000), dead)
+    assert not worth_replacing(dead, [4, 3], 2).any()
+
+
+@given(
+    st.lists(st.lists(st.booleans(), min_size=1, max_size=9), min_size=1, max_size=4),
+    st.integers(0, 60),
+)
+def test_as_many_dead_codes_are_replaced_as_there_are_rows_for(levels, n_fitted):
+    sizes = [len(level) for level in levels]
+    dead = torch.tensor([code for level in levels for code in level])
+    replaced = worth_replacing(dead, sizes, n_fitted)
+    assert not (replaced & ~dead).any()
+    for codes, level in zip(replaced.split(sizes), dead.split(sizes), strict=True):
+        n_in_use = int((~level).sum())
+        room = max(0, n_fitted // MIN_ROWS_PER_CODE - n_in_use)
+        assert int(codes.sum()) == min(room, int(level.sum()))
+
+
+@pytest.mark.parametrize("options", [{"sim_vq": True}, {"normalize": True}])
+def test_a_restarted_code_is_finite_in_any_kind_of_codebook(options):
+    quantizer = two_levels(**options)
+    dead = torch.tensor([0, 0, 0, 1, 0, 0, 1]) == 0
+    assert restart_dead_codes(quantizer, dead, torch.randn(2, 5), new_generator()) == [
+        3,
+        2,
+    ]
+    for vectors in quantizer.codebooks():
+        assert torch.isfinite(vectors).all()
