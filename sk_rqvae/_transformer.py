@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+import copy
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from os import PathLike
 from typing import Any, Self
 
@@ -17,9 +19,14 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from sk_rqvae._checks.codes import IntArray, check_codes
-from sk_rqvae._checks.rows import check_binary_columns, check_finite
-from sk_rqvae._inference.blocks import map_rows
+from sk_rqvae._checks.codes import IntArray, check_codes, check_order_of_columns
+from sk_rqvae._checks.rows import (
+    check_binary_columns,
+    check_finite,
+    refuse_other_kinds,
+)
+from sk_rqvae._checks.scalars import check_int
+from sk_rqvae._defaults import LEARNING_RATE, NOISE, PREFIX_WEIGHT, WEIGHT_DECAY
 from sk_rqvae._inference.dask import (
     gather,
     is_dask,
@@ -27,6 +34,13 @@ from sk_rqvae._inference.dask import (
     lazy_transform,
 )
 from sk_rqvae._inference.explained_variance import explained_by_depth
+from sk_rqvae._inference.module_on_rows import (
+    assign_rows,
+    best_candidates,
+    distances_to_next_codes,
+    level_sizes,
+    reconstruct_codes,
+)
 from sk_rqvae._inference.report import SemanticIDReport, summarise
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._persistence.assemble import adopt
@@ -42,11 +56,24 @@ from sk_rqvae._sklearn.callback_compat import (
 from sk_rqvae._sklearn.doc_link import DocLink
 from sk_rqvae._sklearn.progress_bars import FitBars, progress_bar
 from sk_rqvae._training.fit import train
-from sk_rqvae._training.out_of_memory import ENCODING, TRAINING, say_what_to_lower
+from sk_rqvae._training.out_of_memory import (
+    ENCODING,
+    TRAINING,
+    named_out_of_memory,
+)
 from sk_rqvae._training.seeds import draw_seed
 from sk_rqvae._training.settings import Settings, check_settings
+from sk_rqvae._training.turns import taking_turns, without_turn
 
 _WIDEST_FLOAT = 8
+_FITTED = (
+    "net_",
+    "codebooks_",
+    "codebook_gains_",
+    "n_iter_",
+    "n_features_in_",
+    "feature_names_in_",
+)
 
 
 class RQVAETransformer(
@@ -56,178 +83,161 @@ class RQVAETransformer(
     TransformerMixin,
     BaseEstimator,
 ):
-    """Turn embeddings into semantic IDs with a residual-quantised autoencoder.
+    r"""Turn embeddings into semantic IDs with a residual-quantised autoencoder.
 
-    Every row becomes a short tuple of integer codes, coarse to fine: rows that share a
-    prefix are alike. `inverse_transform` reconstructs rows from codes or prefixes.
+    Each row becomes a short tuple of integer codes, from coarse to fine: rows that
+    share a prefix are similar. `inverse_transform` reconstructs rows from codes or from
+    prefixes.
 
     Parameters
     ----------
     n_layers : int, default=3
-        Length of an ID: codebooks in the residual stack.
+        Number of levels, which is the number of codes of an ID.
     codebook_size : int or sequence of int, default=256
-        Codes a codebook has, for all layers or one each.
+        Codes of each level, one number for all levels or one per level.
     embed_dim : int, default=None
-        Width of the latents that are quantised. None is the width of `X`, up to 1024,
-        less the principal components of so little variance that codes could only learn
-        by heart what they are in the rows of `X` (see Notes). Narrower is faster and
-        reconstructs less; the papers use 32.
+        Width of the latents that are quantised. None keeps the width of `X`, up to
+        1024, and drops low-variance components, which codes would overfit (see Notes).
+        A smaller width is faster and reconstructs less; the papers use 32.
     hidden_dims : sequence of int, default=(1024,)
-        Widths of the encoder's hidden layers. The papers use (512, 256, 128).
+        Widths of the hidden layers of the encoder. The papers use (512, 256, 128).
     decoder_hidden_dims : sequence of int, default=None
-        Widths of the decoder's hidden layers. None is `hidden_dims` in reverse, beside
-        a linear path a single one eight times as wide and several each three times:
-        rows that were not fitted gain more from the decoder's width than from the
-        encoder's.
+        Widths of the hidden layers of the decoder. None reverses `hidden_dims`; with a
+        linear path it makes a single layer 8 times, and several layers 3 times as
+        wide. A wide decoder improves the reconstruction of unseen rows.
     activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
-        Non-linearity between layers.
+        Activation function of the hidden layers.
     dropout : float, default=0
-        Share of the hidden units silenced in training, in [0, 1).
+        Dropout probability of the hidden units, in [0, 1).
     linear_path : bool, default=True
-        Put linear maps beside the perceptrons of encoder and decoder. They start as
-        principal components and the perceptrons' last layers at zero, so that the
-        untrained model is residual k-means, and training improves on it. False gives
-        the papers' plain autoencoder.
-    codebook_mode : {"gumbel_softmax", "ste", "rotation_trick", "sinkhorn"}, \
-QuantizeForwardMode or sequence of them, default="ste"
-        How gradients pass the choice of codes, for all layers or one each.
-    commitment_weight : float, default=0.25
-        Weight of the loss that draws latents to their codes. It counts thrice for
-        straight-through layers, whose gradient pushes latents away the hardest; layers
-        with the rotation trick draw the direction only, one and a half times as hard.
-    codebook_kmeans_init : bool, default=True
-        Start codebooks from k-means on residuals, otherwise from the residuals of
-        random rows, shortened.
-    codebook_normalize : bool, default=False
-        Keep latents and codes on the unit sphere. Each layer has one learned gain.
-    codebook_sim_vq : bool, default=False
-        Freeze each codebook and learn one linear map behind it (SimVQ).
-    n_beams : int, default=5
-        Prefixes kept a row while codes are searched, in training and, without
-        `rerank`, by `transform`; 1 is greedy.
-    rerank : bool, default=True
-        Let `transform` decode all beams of a row, of which it then keeps thrice
-        `n_beams` unless that is 1, and take the one that reconstructs the row best,
-        instead of the one nearest to its latent.
-    separate_ids : bool or "auto", default="auto"
-        After training, put prices on IDs that several rows of `X` share, so that all
-        but one of them take their next best beam. `transform` stays a function of each
-        row alone: the prices are part of the model. Exact duplicates keep one ID.
-        Needs more than one beam, and at most five million rows. "auto" puts no prices
-        where IDs are so scarce that they would raise the error of latents of `X` by
-        more than a hundredth.
-    prefix_weight : float, default=0.14
-        Keeps IDs coarse to fine: the weight of the loss of reconstructions from
-        prefixes, and of the error of each prefix where beams are compared (in training
-        twenty times that), times the square of the starting codebooks' error of all
-        codes over that of the prefix.
-    noise : float, default=0.88
-        Noise added to the encoder's input in training, in residuals of the starting
-        codebooks, whose covariance it has (random codebooks or no linear path: the same
-        power, alike in every direction). It is multiplied by the factor by which
-        residuals of unseen rows can be expected to exceed them,
-        ``exp(n_layers * codebook_size / n_samples)`` and at most the root of e, and
-        where the codebooks leave a share ``u`` of the variance below a half, by
-        ``(2 * u) ** 0.5``, or above 0.6, by ``(u / 0.6) ** 2``, at most 1.6.
+        Add linear maps to the MLPs of encoder and decoder. They are initialised at
+        principal components and the MLPs at zero, so that training begins at residual
+        k-means and improves on it. False gives the plain autoencoder of the papers.
     n_cat_features : int, default=0
-        The last columns of `X` that are binary. They are reconstructed under binary
-        cross-entropy, and `inverse_transform` returns their probabilities.
+        Number of binary columns, which must be the last of `X`. Their loss is the
+        binary cross-entropy, and `inverse_transform` returns their probabilities.
+    module : type, default=RQVAEModule
+        Class of the model. Subclass `RQVAEModule` to change the loss.
+    codebook_mode : str, QuantizeForwardMode or sequence of them, default="ste"
+        How gradients pass the choice of codes: "gumbel_softmax", "ste",
+        "rotation_trick" or "sinkhorn". One mode for all levels or one per level.
+    codebook_kmeans_init : bool, default=True
+        Initialise codebooks by k-means on residuals, otherwise by random residuals.
+    codebook_normalize : bool, default=False
+        Keep latents and codes on the unit sphere. Each level has one learned gain.
+    codebook_sim_vq : bool, default=False
+        Freeze each codebook and learn one linear map of its vectors (SimVQ).
     restart_dead_codes : bool, default=True
-        After every epoch, move codes to residuals of random rows that none of the last
-        16 rows for each code of their layer chose. `fit` moves no more than leave each
-        code in use three rows, as more would learn single rows by heart.
-    init_sample_size : int, default=32768
-        Rows, drawn at random, from which principal components and codebooks start.
+        After each epoch, replace codes that have long been unused by residuals of
+        random rows.
+    commitment_weight : float, default=0.25
+        Weight of the loss that keeps latents close to their codes. It is multiplied by
+        3 for STE and by 1.5 for the rotation trick.
+    prefix_weight : float, default=0.14
+        Weight of the prefix reconstruction loss, and of the errors of prefixes in the
+        score of a beam. Higher values improve the first codes at the expense of whole
+        IDs.
+    noise : float, default=0.88
+        Standard deviation of the input noise in training, relative to the quantisation
+        error of the initial codebooks (see Notes). Raise it against overfitting.
+    n_beams : int, default=5
+        Beams of the search for codes. 1 is greedy residual quantisation.
+    rerank : bool, default=True
+        Let `transform` decode 3 times `n_beams` candidates per row, and choose the one
+        with the lowest reconstruction error instead of the one nearest to the latent.
+        False is much faster and reconstructs less.
+    separate_ids : bool or "auto", default="auto"
+        After training, add prices to IDs that several rows of `X` share, so that all
+        but one of them choose another candidate. "auto" makes the cheapest separations
+        until the error of the rows has grown by 1%; True makes all that are possible.
+        Exact duplicates always share their ID. Needs more than one beam, and at most
+        five million rows.
     max_epochs : int, default=None
-        Passes over the rows in `fit`. None makes at least 860 steps of the optimizer,
-        in no fewer than 10 and no more than 150 epochs. Where the starting codebooks
-        leave less than a ten-thousandth of the variance, as with hardly more rows than
-        codes, it makes one that changes nothing.
+        Passes over the rows in `fit`. None chooses from 10 to 150, so that there are
+        at least 860 optimizer steps if 150 epochs are enough for that. It makes one
+        epoch that changes nothing if the initial codebooks are nearly exact.
     batch_size : int, default=256
-        Rows a step of the optimizer.
+        Rows per optimizer step.
     lr : float, default=2e-3
-        Highest learning rate of AdamW. It is lowered in proportion to `embed_dim`, or
-        the width of `X` if that is None, and to the power 3/4 of the share of the
-        latents' variance that the starting codebooks leave, where these come to less
-        than with 384 columns of text embeddings and 3 x 256 codes: an equal step of all
-        weights moves sums of more of them further, and there is less to gain. AdamW's
-        betas are 0.9 and 0.99.
+        Peak learning rate of AdamW. It is lowered for wide latents and for accurate
+        initial codebooks (see Notes).
     weight_decay : float, default=1.0
-        Weight decay of AdamW, on the weights of the perceptrons, which are corrections
-        to the linear path; without it, recipes use 1e-4 to 1e-2.
-    lr_schedule : {"cosine", "step", "constant"}, default="cosine"
-        Course of the learning rate after the warm-up.
+        Weight decay of the MLPs. With ``linear_path=False``, 1e-4 to 1e-2 are usual.
+    lr_schedule : {"cosine", "constant"}, default="cosine"
+        Schedule of the learning rate after the warm-up. For others, set "constant" and
+        add ``skorch.callbacks.LRScheduler`` to `callbacks`.
     warmup_epochs : int, default=2
-        Epochs in which the learning rate rises.
-    lr_step_size : int, default=10
-        Epochs between reductions, for "step".
-    lr_gamma : float, default=0.5
-        Factor of a reduction, for "step".
+        Epochs in which the learning rate rises linearly.
     early_stopping : bool, default=False
-        Hold out a part of the rows, stop when their reconstruction no longer improves,
-        and restore the weights that did best.
+        Hold rows out, stop when their reconstruction no longer improves, and restore
+        the best weights. Nothing else uses the rows that are held out.
     validation_fraction : float, default=0.1
-        The part held out, in (0, 1).
+        Share of the rows to hold out, in (0, 1).
     n_iter_no_change : int, default=10
         Epochs without improvement before stopping.
     warm_start : bool, default=False
-        Let `fit` go on from the fitted model, if there is one.
-    module : type, default=RQVAEModule
-        The model's class; subclass `RQVAEModule` to change the loss.
+        Let `fit` continue from the fitted model, if there is one.
+    init_sample_size : int, default=32768
+        Number of random rows that initialise principal components and codebooks.
     callbacks : list, default=None
-        skorch callbacks.
+        skorch callbacks. One that raises KeyboardInterrupt ends training, and the
+        model is kept.
     resident_mb : float or "auto", default="auto"
         Largest training matrix, in MiB of float32, that is copied to the device. A
-        larger one is streamed in shuffled blocks. "auto" is 512 on a CPU, half of the
-        free memory on a CUDA device. Of a Dask collection, also how much is brought to
-        train on.
+        larger one is streamed in shuffled blocks. "auto" is 512 on a CPU and 8192 on a
+        CUDA device. It also limits how much of a Dask collection is read for training.
     mixed_precision : {"auto", "bf16", "no"}, default="auto"
-        Multiply matrices of encoder and decoder in bfloat16 while training. Codes,
-        distances and losses are computed in float32 all the same, and `transform` and
-        `inverse_transform` are in float32 throughout. "auto" does so on devices that
-        have the instructions: CUDA from compute capability 8.0, CPUs with AVX512-BF16
-        or AMX.
+        Multiply the matrices of encoder and decoder in bfloat16 while training.
+        Codes, distances and losses always use float32, and so do `transform` and
+        `inverse_transform`. "auto" does so on devices that have the instructions:
+        CUDA from compute capability 8.0, and CPUs with AVX512-BF16 or AMX.
     device : str or torch.device, default="auto"
-        "auto" is CUDA where there is a device, else the CPU.
+        "auto" is CUDA if there is a device, otherwise the CPU.
     random_state : int, RandomState instance or None, default=None
-        Makes `fit` repeatable. None draws fresh entropy and leaves NumPy's global
-        state alone.
+        Makes `fit` repeatable. None draws fresh entropy. Global generators are neither
+        read nor set.
     verbose : int, default=0
-        Print a table with a row an epoch. Where standard error is a terminal, also draw
-        a bar on it while something takes longer than two seconds.
+        Print one row per epoch. On a terminal, also draw a progress bar on standard
+        error for work that takes longer than two seconds.
 
     Attributes
     ----------
     net_ : skorch.NeuralNet
-        The trained net. Its `history` has a row an epoch.
+        The trained net. Its `history` has one row per epoch.
     codebooks_ : list of ndarray of shape (codebook_size, embed_dim)
-        The codes' vectors, a layer each.
+        Code vectors of each level.
     codebook_gains_ : ndarray of shape (n_layers,)
-        What the vectors of each layer are multiplied with before they are summed; 1
-        unless `codebook_normalize`.
+        Factors on the vectors of each level; 1 unless `codebook_normalize`.
     n_features_in_ : int
         Columns of `X`.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where `X` has names that are all strings.
+        Names of the columns, if `X` has names that are all strings.
     n_iter_ : int
-        Epochs run.
+        Number of epochs.
 
     See Also
     --------
-    sklearn.cluster.KMeans : One layer, without an autoencoder.
+    SemanticIDIndex : Look items up by ID, and keep the IDs of a growing catalogue.
+    sklearn.cluster.KMeans : One level, without an autoencoder.
 
     Notes
     -----
-    With ``embed_dim=None`` and ``linear_path=True``, unless ``codebook_normalize``,
-    the latents leave out the principal components of least variance up to a share of
-    ``min(g - 1, 1 / 2) * u ** 1.5`` of all variance, but none that ideal codes of as
-    many bits would tell of. There ``g = exp(2 * n_layers * codebook_size / n_samples)``
-    is how many times larger squared residuals of unseen rows are expected to be than
-    those of fitted ones, and ``g * u`` is the share that ideal codes would leave of
-    Gaussian rows, by reverse water-filling [1]_. All are kept where these components
-    are not Gaussian: where `codebook_size` clusters tell of them, on rows held out of
-    the clustering, over a hundredth of all variance that they would not of Gaussian
-    ones.
+    Let :math:`u` be the share of variance that the initial codebooks leave
+    unexplained, and :math:`g = \exp(2 n_\mathrm{layers} K / n)` with :math:`K` codes
+    per level and :math:`n` rows the expected ratio of the squared residuals of unseen
+    and fitted rows.
+
+    The learning rate is `lr` times :math:`\min(1, 590\, u^{3/4} / d)` for latents of
+    width :math:`d`. The noise is `noise` times :math:`\sqrt{g}`, at most
+    :math:`\sqrt{e}`, times :math:`\sqrt{2u}` below :math:`u = 0.5` and
+    :math:`(u / 0.6)^2`, at most 1.6, above :math:`u = 0.6`.
+
+    With ``embed_dim=None`` and ``linear_path=True``, unless `codebook_normalize`, the
+    latents drop the principal components of least variance, up to a share of
+    :math:`\min(g - 1, 1/2)\, u^{3/2}` of all variance, but never a component above the
+    water level of reverse water-filling [1]_. This assumes Gaussian components;
+    k-means tests the assumption, and all components are kept if it finds structure in
+    those to be dropped.
 
     References
     ----------
@@ -257,32 +267,30 @@ QuantizeForwardMode or sequence of them, default="ste"
         activation: str = "relu",
         dropout: float = 0,
         linear_path: bool = True,
+        n_cat_features: int = 0,
+        module: type[RQVAEModule] = RQVAEModule,
         codebook_mode: Any = "ste",
-        commitment_weight: float = 0.25,
         codebook_kmeans_init: bool = True,
         codebook_normalize: bool = False,
         codebook_sim_vq: bool = False,
+        restart_dead_codes: bool = True,
+        commitment_weight: float = 0.25,
+        prefix_weight: float = PREFIX_WEIGHT,
+        noise: float = NOISE,
         n_beams: int = 5,
         rerank: bool = True,
         separate_ids: bool | str = "auto",
-        prefix_weight: float = 0.14,
-        noise: float = 0.88,
-        n_cat_features: int = 0,
-        restart_dead_codes: bool = True,
-        init_sample_size: int = 32768,
         max_epochs: int | None = None,
         batch_size: int = 256,
-        lr: float = 2e-3,
-        weight_decay: float = 1.0,
+        lr: float = LEARNING_RATE,
+        weight_decay: float = WEIGHT_DECAY,
         lr_schedule: str = "cosine",
         warmup_epochs: int = 2,
-        lr_step_size: int = 10,
-        lr_gamma: float = 0.5,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
         warm_start: bool = False,
-        module: type[RQVAEModule] = RQVAEModule,
+        init_sample_size: int = 32768,
         callbacks: list[Any] | None = None,
         resident_mb: float | str = "auto",
         mixed_precision: str = "auto",
@@ -298,32 +306,30 @@ QuantizeForwardMode or sequence of them, default="ste"
         self.activation = activation
         self.dropout = dropout
         self.linear_path = linear_path
+        self.n_cat_features = n_cat_features
+        self.module = module
         self.codebook_mode = codebook_mode
-        self.commitment_weight = commitment_weight
         self.codebook_kmeans_init = codebook_kmeans_init
         self.codebook_normalize = codebook_normalize
         self.codebook_sim_vq = codebook_sim_vq
+        self.restart_dead_codes = restart_dead_codes
+        self.commitment_weight = commitment_weight
+        self.prefix_weight = prefix_weight
+        self.noise = noise
         self.n_beams = n_beams
         self.rerank = rerank
         self.separate_ids = separate_ids
-        self.prefix_weight = prefix_weight
-        self.noise = noise
-        self.n_cat_features = n_cat_features
-        self.restart_dead_codes = restart_dead_codes
-        self.init_sample_size = init_sample_size
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.lr = lr
         self.weight_decay = weight_decay
         self.lr_schedule = lr_schedule
         self.warmup_epochs = warmup_epochs
-        self.lr_step_size = lr_step_size
-        self.lr_gamma = lr_gamma
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.warm_start = warm_start
-        self.module = module
+        self.init_sample_size = init_sample_size
         self.callbacks = callbacks
         self.resident_mb = resident_mb
         self.mixed_precision = mixed_precision
@@ -338,9 +344,9 @@ QuantizeForwardMode or sequence of them, default="ste"
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Also a Dask array or DataFrame. Its rows are brought into memory a few
-            blocks at a time; where they would take more than `resident_mb`, blocks of
-            them drawn at random, which the log says.
+            Also a Dask array or DataFrame. Its rows are read a few blocks at a time.
+            If they would take more than `resident_mb`, random blocks are read, and the
+            log says so.
         y : None
             Ignored.
 
@@ -358,21 +364,32 @@ QuantizeForwardMode or sequence of them, default="ste"
         Warns
         -----
         CollapseWarning
-            If codes of a layer are hardly used.
+            If few codes of a level are used.
+        UserWarning
+            If there are few rows per code, or too many rows to separate IDs.
+
+        Notes
+        -----
+        All or nothing: if `fit` fails, the transformer is as it was before. Threads
+        that fit one transformer take turns, and calls of other methods meanwhile use
+        the model before or the model after, never parts of both.
         """
-        settings = check_settings(self)
-        X = self._gathered(X, settings)
-        data = {"X": X, "y": y}
-        with fit_task(self, data, adopt, FitBars(self.verbose > 0)) as progress:
-            self._fit(X, settings, progress, continues=self.warm_start)
+        with taking_turns(self):
+            settings = check_settings(self)
+            X = self._gathered(X, settings)
+            data = {"X": X, "y": y}
+            bars = FitBars(self.verbose > 0)
+            with fit_task(self, data, adopt, bars) as progress:
+                self._fit(X, settings, progress, continues=self.warm_start)
         return self
 
     def partial_fit(self, X: ArrayLike, y: Any = None) -> RQVAETransformer:
         """Train for one pass over the rows of `X`, at a constant learning rate.
 
-        The first call on an unfitted transformer also sets it up from `X`: location and
-        scale, principal components and codebooks. To go on for several epochs on a
-        schedule, use `fit` with ``warm_start=True``.
+        The first call on an unfitted transformer also initialises it from `X`: location
+        and scale, principal components and codebooks. To continue for several epochs
+        with a schedule, use `fit` with ``warm_start=True``. Prices of IDs, see
+        `separate_ids`, stay as the last `fit` set them.
 
         Parameters
         ----------
@@ -391,10 +408,11 @@ QuantizeForwardMode or sequence of them, default="ste"
         DivergenceError
             If the loss is no longer finite.
         """
-        settings = check_settings(self)
-        X = self._gathered(X, settings)
-        progress = FitBars(self.verbose > 0)
-        self._fit(X, settings, progress, continues=True, is_partial=True)
+        with taking_turns(self):
+            settings = check_settings(self)
+            X = self._gathered(X, settings)
+            progress = FitBars(self.verbose > 0)
+            self._fit(X, settings, progress, continues=True, is_partial=True)
         return self
 
     def transform(self, X: ArrayLike) -> IntArray:
@@ -408,18 +426,66 @@ QuantizeForwardMode or sequence of them, default="ste"
         Returns
         -------
         ndarray of shape (n_samples, n_layers), dtype int64
-            A row's codes depend on nothing but that row. For a Dask collection one of
-            its kind, not yet computed.
+            The codes of a row depend on that row alone. A Dask collection gives a Dask
+            collection, which is not yet computed.
 
         Raises
         ------
+        TypeError
+            If `X` has masked values or dates.
         ValueError
             If `X` has other columns than in `fit`, or values that are not finite.
         """
-        check_is_fitted(self)
+        model = self._snapshot()
         if is_dask(X):
-            return lazy_transform(self, X)
-        return self._assign(self._check_rows(X, reset=False))
+            return lazy_transform(model, X)
+        return model._assign(model._check_rows(X, reset=False))
+
+    def candidates(self, X: ArrayLike, k: int = 5) -> tuple[IntArray, NDArray[Any]]:
+        """The `k` best IDs of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        k : int, default=5
+            From 1 to the number of possible IDs. More candidates than `transform`
+            compares make it slower.
+
+        Returns
+        -------
+        codes : ndarray of shape (n_samples, k, n_layers), dtype int64
+            In ascending order of their errors. The first is what `transform` returns,
+            unless `k` exceeds the number of candidates that `transform` compares.
+        errors : ndarray of shape (n_samples, k), dtype float64
+            What `transform` minimises: the squared error of the standardised
+            reconstruction with `rerank`, otherwise of the latent, plus the penalty of
+            the prefixes, plus the price of the ID.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `k` is not in its range, or `X` is not as for `transform`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sk_rqvae import RQVAETransformer
+        >>> X = np.random.default_rng(0).normal(size=(200, 8))
+        >>> rq = RQVAETransformer(n_layers=2, codebook_size=16, random_state=0).fit(X)
+        >>> codes, errors = rq.candidates(X, k=3)
+        >>> codes.shape, errors.shape
+        ((200, 3, 2), (200, 3))
+        >>> bool((codes[:, 0] == rq.transform(X)).all())
+        True
+        """
+        model = self._snapshot()
+        check_int("k", k, minimum=1)
+        n_ids = math.prod(model._sizes())
+        if k > n_ids:
+            raise ValueError(f"k must be at most the number of IDs, {n_ids}. Got {k}.")
+        rows = model._check_rows(X, reset=False)
+        with model._bar("searching", len(rows)) as on_progress:
+            return best_candidates(model.net_.module_, rows, int(k), on_progress)
 
     def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
         """Reconstruct rows from their codes, or coarsely from a prefix of them.
@@ -432,38 +498,39 @@ QuantizeForwardMode or sequence of them, default="ste"
         Returns
         -------
         ndarray of shape (n_samples, n_features), dtype float64
-            In the units of the training data; probabilities for binary columns. For a
-            Dask collection one of its kind, not yet computed.
+            In the units of the training data; probabilities for binary columns. A Dask
+            collection gives a Dask collection, which is not yet computed.
 
         Raises
         ------
         TypeError
             If codes are not numbers.
         ValueError
-            If there are more columns than layers, or a code is fractional, negative or
-            not in its codebook.
+            If there are more columns than levels, if the columns of a DataFrame have
+            the names of `get_feature_names_out` in another order, or if a code is
+            fractional, negative or not in its codebook.
         """
-        check_is_fitted(self)
+        model = self._snapshot()
         if is_dask(X):
-            return lazy_inverse_transform(self, X)
-        return self._reconstruct(self._check_codes(X))
+            return lazy_inverse_transform(model, X)
+        return model._reconstruct(model._check_codes(X))
 
     def next_code_distances(self, X: ArrayLike, prefix: ArrayLike) -> NDArray[Any]:
-        """How far each row's latent would be from a prefix and every code after it.
+        """Squared distances of each latent to its prefix extended by each next code.
 
-        This is what `SemanticIDIndex` asks for to find the next nearest free ID.
+        `SemanticIDIndex` uses them to find the nearest free ID.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Numbers, without regard to column names.
+            Column names are ignored.
         prefix : array-like of shape (n_samples, depth), 0 <= depth < n_layers
-            Codes that are fixed already.
+            The codes that are given.
 
         Returns
         -------
         ndarray of shape (n_samples, codebook_size), dtype float64
-            Squared distances in latent space, for the codes of layer `depth`.
+            In the latent space, for the codes of level `depth`.
 
         Raises
         ------
@@ -471,35 +538,23 @@ QuantizeForwardMode or sequence of them, default="ste"
             If the shapes do not fit the model or each other, or a code is not in its
             codebook.
         """
-        check_is_fitted(self)
+        model = self._snapshot()
         rows = check_array(X, dtype=np.float64)
         fixed = np.asarray(prefix)
-        sizes = self._sizes()
+        sizes = model._sizes()
         depth = fixed.shape[1] if fixed.ndim == 2 else -1
         if not 0 <= depth < len(sizes) or len(fixed) != len(rows):
             raise ValueError(
                 f"prefix must have shape ({len(rows)}, depth) with depth below "
                 f"n_layers={len(sizes)}. Got {fixed.shape}."
             )
-        if rows.shape[1] != self.n_features_in_:
+        if rows.shape[1] != model.n_features_in_:
             raise ValueError(
-                f"X must have {self.n_features_in_} columns. Got {rows.shape[1]}."
+                f"X must have {model.n_features_in_} columns. Got {rows.shape[1]}."
             )
         if depth:
             fixed = check_codes(fixed, sizes[:depth], name="prefix")
-        module = self.net_.module_
-        width = rows.shape[1]
-
-        def distances(block: torch.Tensor) -> torch.Tensor:
-            x = module.standardize(block[:, :width])
-            return module.next_code_distances(x, block[:, width:].long())
-
-        return map_rows(
-            distances,
-            np.concatenate([rows, fixed], axis=1),
-            np.empty((len(rows), sizes[depth])),
-            module.input_mean.device,
-        )
+        return distances_to_next_codes(model.net_.module_, rows, fixed)
 
     def score(self, X: ArrayLike, y: Any = None) -> float:
         """Explained variance of the reconstruction.
@@ -514,19 +569,18 @@ QuantizeForwardMode or sequence of them, default="ste"
         -------
         float
             ``1 - SSE / SST``, at most 1. SST is the sum of squared deviations from the
-            column means of `X`. Where that is zero, 1 if the reconstruction is exact,
-            else 0.
+            column means of `X`. If it is zero, 1 for an exact reconstruction and 0
+            otherwise.
         """
-        check_is_fitted(self)
-        rows = self._check_rows(X, reset=False)
-        return float(
-            self._explained(rows, self._assign(rows), [self._n_features_out])[0]
-        )
+        model = self._snapshot()
+        rows = model._check_rows(X, reset=False)
+        depths = [len(model._sizes())]
+        return float(model._explained(rows, model._assign(rows), depths)[0])
 
     def report(self, X: ArrayLike) -> SemanticIDReport:
-        """How well the IDs of some rows describe them, level by level.
+        """Describe how well IDs represent their rows, level by level.
 
-        In a Pipeline, give it what the steps before pass on:
+        In a Pipeline, pass it the output of the steps before:
         ``pipe[-1].report(pipe[:-1].transform(X))``.
 
         Parameters
@@ -536,20 +590,20 @@ QuantizeForwardMode or sequence of them, default="ste"
         Returns
         -------
         SemanticIDReport
-            Explained variance, usage, perplexity and different prefixes of each level.
-            It prints as a table, in a notebook too.
+            Explained variance, usage, perplexity and number of different prefixes of
+            each level. It prints as a table, in a notebook too.
 
         Raises
         ------
         ValueError
             If `X` has other columns than in `fit`, or values that are not finite.
         """
-        check_is_fitted(self)
-        rows = self._check_rows(X, reset=False)
-        codes = self._assign(rows)
-        sizes = self._sizes()
+        model = self._snapshot()
+        rows = model._check_rows(X, reset=False)
+        codes = model._assign(rows)
+        sizes = model._sizes()
         depths = range(1, len(sizes) + 1)
-        return summarise(codes, sizes, self._explained(rows, codes, depths))
+        return summarise(codes, sizes, model._explained(rows, codes, depths))
 
     def save_pretrained(self, folder: str | PathLike[str]) -> None:
         """Write the fitted model to a folder, without pickle.
@@ -580,8 +634,7 @@ QuantizeForwardMode or sequence of them, default="ste"
         --------
         from_pretrained : Read it back.
         """
-        check_is_fitted(self)
-        save_pretrained(self, folder)
+        save_pretrained(self._snapshot(), folder)
 
     @classmethod
     def from_pretrained(
@@ -664,8 +717,7 @@ QuantizeForwardMode or sequence of them, default="ste"
         ImportError
             If the extra ``onnx`` is not installed.
         """
-        check_is_fitted(self)
-        write_onnx(self.net_.module_, path, decoder=decoder)
+        write_onnx(self._snapshot().net_.module_, path, decoder=decoder)
 
     @classmethod
     def load_from_checkpoint(
@@ -733,8 +785,16 @@ QuantizeForwardMode or sequence of them, default="ste"
     def _n_features_out(self) -> int:
         return len(self.codebooks_)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return without_turn(super().__getstate__())
+
+    def _snapshot(self) -> Self:
+        """Copy the transformer, so that other threads cannot change the copy."""
+        check_is_fitted(self)
+        return copy.copy(self)
+
     def _gathered(self, X: Any, settings: Settings) -> Any:
-        """`X`, brought into memory if it is a Dask collection."""
+        """`X`, read into memory if it is a Dask collection."""
         if not is_dask(X):
             return X
         seed = draw_seed(self.random_state)
@@ -746,13 +806,14 @@ QuantizeForwardMode or sequence of them, default="ste"
                 "A Dask collection can be fitted and transformed; all else needs rows "
                 "in memory. Pass some that are computed."
             )
+        refuse_other_kinds(X)
         rows = validate_data(
             self, X, reset=reset, dtype="numeric", ensure_all_finite=False
         )
-        check_finite(rows, estimator_name=type(self).__name__)
-        n_cat_features = self.n_cat_features if reset else self._n_cat_features()
         if rows.dtype.kind == "f" and rows.dtype.itemsize > _WIDEST_FLOAT:
             rows = rows.astype(np.float64)
+        check_finite(rows)
+        n_cat_features = self.n_cat_features if reset else self._n_cat_features()
         n_features = rows.shape[1]
         if n_cat_features > n_features:
             raise ValueError(
@@ -765,6 +826,7 @@ QuantizeForwardMode or sequence of them, default="ste"
 
     def _check_codes(self, X: ArrayLike) -> IntArray:
         sizes = self._sizes()
+        check_order_of_columns(X, self.get_feature_names_out())
         codes = np.asarray(X)
         if codes.ndim == 2 and codes.shape[1] > len(sizes):
             raise ValueError(
@@ -778,35 +840,18 @@ QuantizeForwardMode or sequence of them, default="ste"
         return progress_bar(doing, n_rows, shown=self.verbose > 0)
 
     def _assign(self, rows: NDArray[Any]) -> IntArray:
-        module = self.net_.module_
-        prepared = module.prepare_search()
-        out = np.empty((len(rows), len(self._sizes())), dtype=np.int64)
         with (
-            say_what_to_lower(self, ENCODING),
+            named_out_of_memory(self, ENCODING),
             self._bar("transforming", len(rows)) as on_progress,
         ):
-            return map_rows(
-                lambda block: module.assign(module.standardize(block), prepared),
-                rows,
-                out,
-                module.input_mean.device,
-                on_progress,
-            )
+            return assign_rows(self.net_.module_, rows, on_progress)
 
     def _reconstruct(self, codes: IntArray) -> NDArray[np.float64]:
-        module = self.net_.module_
-        out = np.empty((len(codes), self.n_features_in_))
         with (
-            say_what_to_lower(self, ENCODING),
+            named_out_of_memory(self, ENCODING),
             self._bar("reconstructing", len(codes)) as on_progress,
         ):
-            return map_rows(
-                lambda block: module.restore(module.reconstruct(block)),
-                codes,
-                out,
-                module.input_mean.device,
-                on_progress,
-            )
+            return reconstruct_codes(self.net_.module_, codes, on_progress)
 
     def _explained(
         self, rows: NDArray[Any], codes: IntArray, depths: Sequence[int]
@@ -825,7 +870,7 @@ QuantizeForwardMode or sequence of them, default="ste"
         return self.net_.module_.n_cat_features
 
     def _sizes(self) -> list[int]:
-        return [level.size for level in self.net_.module_.quantizer.levels]
+        return level_sizes(self.net_.module_)
 
     def _fit(
         self,
@@ -836,30 +881,22 @@ QuantizeForwardMode or sequence of them, default="ste"
         continues: bool,
         is_partial: bool = False,
     ) -> None:
-        with _all_or_nothing(self):
-            fitted = getattr(self, "net_", None) if continues else None
-            rows = self._check_rows(X, reset=fitted is None)
-            with say_what_to_lower(self, TRAINING):
-                net = train(
-                    self,
-                    rows,
-                    settings,
-                    progress,
-                    fitted=fitted,
-                    is_partial=is_partial,
-                )
-                adopt(self, net)
-
-
-@contextmanager
-def _all_or_nothing(estimator: BaseEstimator) -> Iterator[None]:
-    """Give back every attribute its value unless the block ends without an error."""
-    before = vars(estimator).copy()
-    finished = False
-    try:
-        yield
-        finished = True
-    finally:
-        if not finished:
-            vars(estimator).clear()
-            vars(estimator).update(before)
+        """Fit a copy, and take over its fitted attributes at the end, all at once."""
+        fitted = copy.copy(self)
+        net = getattr(self, "net_", None) if continues else None
+        if net is None:
+            for name in _FITTED:
+                if name in vars(fitted):
+                    delattr(fitted, name)
+        rows = fitted._check_rows(X, reset=net is None)
+        with named_out_of_memory(self, TRAINING):
+            net = train(
+                self, rows, settings, progress, fitted=net, is_partial=is_partial
+            )
+        adopt(fitted, net)
+        state = {
+            name: value for name, value in vars(self).items() if name not in _FITTED
+        }
+        state |= {name: vars(fitted)[name] for name in _FITTED if name in vars(fitted)}
+        # One assignment: another thread sees the attributes of one model.
+        self.__dict__ = state

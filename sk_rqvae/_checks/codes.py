@@ -85,6 +85,32 @@ def check_codes(
     return array.astype(np.int64, copy=False)
 
 
+def check_order_of_columns(codes: Any, names: NDArray[Any]) -> None:
+    """Raise if a data frame of codes has the known columns in another order.
+
+    Parameters
+    ----------
+    codes : array-like or DataFrame
+        Without string names, or with other names, it passes.
+    names : ndarray of shape (n_layers,)
+        Names of the levels, in their order.
+
+    Raises
+    ------
+    ValueError
+        If the names are those of some levels, but not of the first ones in order.
+    """
+    columns = getattr(codes, "columns", None)
+    if columns is None:
+        return
+    found, expected = list(columns), list(names)
+    if set(found) <= set(expected) and found != expected[: len(found)]:
+        raise ValueError(
+            f"X must have the columns {expected[: len(found)]}, in this order. "
+            f"Got {found}."
+        )
+
+
 def row_keys(codes: IntArray) -> IntArray:
     """One integer per row; comparing keys is comparing rows lexicographically.
 

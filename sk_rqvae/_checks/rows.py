@@ -6,20 +6,58 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import assert_all_finite
 
 _ROWS_AT_ONCE = 8192
 
 
-def check_finite(X: NDArray[Any], *, estimator_name: str) -> None:
+def refuse_other_kinds(X: Any) -> None:
+    """Raise for arrays that would lose their meaning as numbers.
+
+    Raises
+    ------
+    TypeError
+        If `X` has masked values, dates or durations.
+    """
+    if np.ma.is_masked(X):
+        raise TypeError(
+            "X must not have masked values: they would be used as if they were valid. "
+            "Expected an array without, for example X.filled(0)."
+        )
+    dtypes = getattr(X, "dtypes", None)
+    if dtypes is None:
+        dtypes = [getattr(X, "dtype", None)]
+    for dtype in dtypes:
+        if getattr(dtype, "kind", None) in ("m", "M"):
+            raise TypeError(f"X must be numeric. Got dates or durations, {dtype}.")
+
+
+def check_finite(X: NDArray[Any]) -> None:
     """Raise if `X` has NaN or infinite values; checked block by block.
 
-    scikit-learn allocates a mask of the size of its argument when the sum overflows, as
-    it often does in float16.
+    scikit-learn's check names no row, and allocates a mask of the size of `X` when the
+    sum overflows.
+
+    Raises
+    ------
+    ValueError
+        Naming the first row and column.
     """
+    if X.dtype.kind != "f":
+        return
     for start in range(0, len(X), _ROWS_AT_ONCE):
         block = X[start : start + _ROWS_AT_ONCE]
-        assert_all_finite(block, estimator_name=estimator_name, input_name="X")
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(block.sum(dtype=np.float64)):
+                continue
+        wrong = ~np.isfinite(block)
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            value = block[row, column]
+            text = "NaN" if np.isnan(value) else str(value)
+            raise ValueError(
+                "X must have finite values, no NaN and no inf. Got "
+                f"{text} in row {start + row}, column {column}."
+            )
 
 
 def check_binary_columns(X: NDArray[Any], n_cat_features: int) -> None:

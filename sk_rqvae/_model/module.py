@@ -172,6 +172,7 @@ class RQVAEModule(nn.Module):
         *,
         codebook_modes: Sequence[QuantizeForwardMode],
         commitment_weight: float,
+        dropout: float,
         n_beams: int,
         noise: float,
         prefix_weight: float,
@@ -185,6 +186,9 @@ class RQVAEModule(nn.Module):
         self.noise = noise
         self.prefix_weight = prefix_weight
         self.rerank = rerank
+        for layer in self.modules():
+            if isinstance(layer, Dropout):
+                layer.probability = dropout
 
     def set_mixed_precision(self, mixed_precision: bool) -> None:
         """Whether to train encoder and decoder in bfloat16 rather than float32."""
@@ -245,17 +249,26 @@ class RQVAEModule(nn.Module):
         logits = logits + slope * decoded[:, n_real:]
         return torch.cat([decoded[:, :n_real], logits], dim=-1)
 
-    def prepare_search(self) -> PreparedBeamSearch:
+    def prepare_search(self, min_candidates: int = 1) -> PreparedBeamSearch:
         """Prepare the search of `candidates` and `assign`, to be used for many batches.
 
         It is valid as long as the codebooks do not change. With `rerank`, it has more
         beams than training, because the best reconstruction often belongs to a beam
         that is not nearest to the latent.
+
+        Parameters
+        ----------
+        min_candidates : int, default=1
+            Search at least as many beams.
+
+        Returns
+        -------
+        PreparedBeamSearch
         """
         n_beams = self.quantizer.n_beams
         if self.rerank and n_beams > 1:
             n_beams *= CANDIDATES_PER_BEAM
-        return self.quantizer.prepare_search(n_beams)
+        return self.quantizer.prepare_search(max(n_beams, min_candidates))
 
     def candidates(
         self, x: Tensor, prepared: PreparedBeamSearch | None = None
@@ -289,6 +302,15 @@ class RQVAEModule(nn.Module):
             penalties = self.latent_unit * penalties
         return codes, (errors + penalties).double()
 
+    def priced_candidates(
+        self, x: Tensor, prepared: PreparedBeamSearch | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Likewise, with the prices of IDs added to the costs."""
+        codes, costs = self.candidates(x, prepared)
+        if len(self.price_keys):
+            costs = costs + look_up(self.price_list(), id_keys(codes))
+        return codes, costs
+
     def assign(self, x: Tensor, prepared: PreparedBeamSearch | None = None) -> Tensor:
         """Assign an ID to each standardised row: the candidate of lowest cost.
 
@@ -307,9 +329,7 @@ class RQVAEModule(nn.Module):
         prepared = prepared or self.prepare_search()
         if prepared.n_beams == 1:
             return prepared.best_codes(self.encode(x))
-        codes, costs = self.candidates(x, prepared)
-        if len(self.price_keys):
-            costs = costs + look_up(self.price_list(), id_keys(codes))
+        codes, costs = self.priced_candidates(x, prepared)
         best = costs.argmin(1).view(-1, 1, 1).expand(-1, 1, codes.shape[2])
         return codes.gather(1, best).squeeze(1)
 

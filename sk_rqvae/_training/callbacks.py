@@ -1,4 +1,4 @@
-"""What happens between batches and epochs, as skorch callbacks."""
+"""skorch callbacks of a fit: learning rate, annealing, early stopping, the table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sk_rqvae._defaults import ANNEALING_SHARE
 
 
 class EpochTable(PrintLog):
-    """One printed row an epoch; values that a level has are printed side by side."""
+    """Print one row per epoch; values of the levels stand side by side in a cell."""
 
     def format_row(self, row: dict[str, Any], key: str, color: str) -> str:
         """Format one cell, in colour where it is the best so far."""
@@ -29,14 +29,14 @@ class EpochTable(PrintLog):
 
 
 class Annealing(Callback):
-    """Lower the temperature of the modes from 1 to 0 over half of the training.
+    """Anneal the temperature of the modes from 1 to 0 over the first half of training.
 
-    The other half trains at zero, where Gumbel-Softmax is nearly the nearest code and
-    Sinkhorn charges nothing: what is learned then is what `transform` uses.
+    At zero, Gumbel-Softmax is nearly the nearest code and Sinkhorn has no bias, as in
+    `transform`. The second half trains at zero, so that training and inference agree.
     """
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Remember where this training starts."""
+        """Remember in which epoch this training begins."""
         self.first_epoch_ = len(net.history)
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
@@ -47,19 +47,15 @@ class Annealing(Callback):
 
 
 class LearningRateFactor:
-    """What the learning rate is multiplied with at each step.
+    """Factor on the learning rate at each step.
 
     Parameters
     ----------
-    schedule : {"cosine", "step", "constant"}
+    schedule : {"cosine", "constant"}
     steps_per_epoch : int
     max_epochs : int
     warmup_epochs : int
-        Epochs in which the factor first rises linearly.
-    step_size : int
-        Epochs between reductions of "step".
-    gamma : float
-        Factor of each reduction.
+        Epochs in which the factor rises linearly.
     """
 
     def __init__(
@@ -69,17 +65,11 @@ class LearningRateFactor:
         steps_per_epoch: int,
         max_epochs: int,
         warmup_epochs: int,
-        step_size: int,
-        gamma: float,
     ) -> None:
         self.n_steps = steps_per_epoch * max_epochs
         self.n_warmup = min(steps_per_epoch * warmup_epochs, self.n_steps // 2)
-        self.steps_per_epoch = steps_per_epoch
-        self.step_size = step_size
-        self.gamma = gamma
         self.after_warmup: Callable[[int], float] = {
             "cosine": self._cosine,
-            "step": self._step,
             "constant": self._constant,
         }[schedule]
 
@@ -92,17 +82,13 @@ class LearningRateFactor:
         done = max(0, step - self.n_warmup) / max(1, self.n_steps - self.n_warmup)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
-    def _step(self, step: int) -> float:
-        return self.gamma ** (step // (self.steps_per_epoch * self.step_size))
-
     def _constant(self, step: int) -> float:
         return 1.0
 
 
 def schedule_learning_rate(factor: LearningRateFactor) -> LRScheduler:
     """The skorch callback that applies `factor` at every step."""
-    # Left to itself skorch resumes at the epoch that a fitted net's history has, but
-    # each training has a schedule of its own.
+    # By default skorch would continue the schedule of the training before.
     return LRScheduler(
         policy=LambdaLR,
         lr_lambda=factor,

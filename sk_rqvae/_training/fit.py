@@ -69,6 +69,7 @@ _ROWS_PROJECTED = 1024
 _ADJUSTABLE = (
     "codebook_modes",
     "commitment_weight",
+    "dropout",
     "n_beams",
     "noise",
     "prefix_weight",
@@ -299,6 +300,7 @@ def new_net(
         optimizer=optimizer,
         optimizer__fused=True,
         optimizer__weight_decay=0.0,
+        kmeans_init=estimator.codebook_kmeans_init,
         iterator_train=Batches,
         iterator_train__shuffle=True,
         iterator_valid=Batches,
@@ -333,6 +335,9 @@ def _copy_of(fitted: RQVAENet, estimator: Any, task: Task) -> RQVAENet:
     embed_dim = estimator.embed_dim or net.module__embed_dim
     wanted = module_arguments(estimator, task.settings, task.n_features, embed_dim)
     _check_unchanged("module", net.module, estimator.module)
+    _check_unchanged(
+        "codebook_kmeans_init", net.kmeans_init, estimator.codebook_kmeans_init
+    )
     sizes = net.module__codebook_sizes, wanted["codebook_sizes"]
     _check_unchanged("n_layers", *map(len, sizes))
     _check_unchanged("codebook_size", *sizes)
@@ -421,8 +426,6 @@ def _scheduling_callbacks(estimator: Any, n_epochs: int, n_rows: int) -> list[Ca
         steps_per_epoch=math.ceil(n_rows / estimator.batch_size),
         max_epochs=n_epochs,
         warmup_epochs=estimator.warmup_epochs,
-        step_size=estimator.lr_step_size,
-        gamma=estimator.lr_gamma,
     )
     callbacks = [schedule_learning_rate(factor), Annealing()]
     if estimator.early_stopping:

@@ -98,6 +98,8 @@ class RQVAENet(NeuralNet):
     n_fitted : int or None
         Rows that all epochs see, or None if each epoch sees other rows. It limits how
         many unused codes are replaced.
+    kmeans_init : bool
+        Whether the codebooks were initialised by k-means.
 
     Attributes
     ----------
@@ -113,11 +115,13 @@ class RQVAENet(NeuralNet):
         criterion: type[nn.Module] = SumOfParts,
         restart_dead_codes: bool = True,
         n_fitted: int | None = None,
+        kmeans_init: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, criterion=criterion, **kwargs)
         self.restart_dead_codes = restart_dead_codes
         self.n_fitted = n_fitted
+        self.kmeans_init = kmeans_init
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:

@@ -22,7 +22,7 @@ from sk_rqvae._model.mlp import ACTIVATIONS
 from sk_rqvae._model.modes import QuantizeForwardMode
 from sk_rqvae._model.module import RQVAEModule
 
-SCHEDULES = ("cosine", "step", "constant")
+SCHEDULES = ("cosine", "constant")
 MIXED_PRECISIONS = ("auto", "bf16", "no")
 
 _BYTES_A_MB = 2**20
@@ -143,8 +143,6 @@ def _check_training(estimator: Any) -> None:
     check_real("weight_decay", estimator.weight_decay, low=0)
     check_choice("lr_schedule", estimator.lr_schedule, SCHEDULES)
     check_int("warmup_epochs", estimator.warmup_epochs, minimum=0)
-    check_int("lr_step_size", estimator.lr_step_size, minimum=1)
-    check_real("lr_gamma", estimator.lr_gamma, low=0, high=1, low_open=True)
     check_bool("early_stopping", estimator.early_stopping)
     check_real(
         "validation_fraction",

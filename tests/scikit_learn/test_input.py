@@ -25,7 +25,7 @@ def changed(rows, value):
 
 BAD_ROWS = {
     "NaN": (lambda rows: changed(rows, np.nan), "NaN"),
-    "infinity": (lambda rows: changed(rows, np.inf), "infinity"),
+    "infinity": (lambda rows: changed(rows, np.inf), r"inf in row 5, column 3"),
     "1-D": (lambda rows: rows[:, 0], "1D array"),
     "3-D": (lambda rows: rows[None], "dim 3"),
     "scalar": (lambda rows: 3.0, "scalar"),

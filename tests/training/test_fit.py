@@ -117,26 +117,13 @@ def test_a_cosine_falls_from_the_rate_towards_zero(blobs):
     assert found == pytest.approx(expected)
 
 
-def test_a_step_multiplies_by_gamma_after_every_so_many_epochs(blobs):
-    found = rates(
-        blobs,
-        lr_schedule="step",
-        lr_step_size=2,
-        lr_gamma=0.1,
-        warmup_epochs=0,
-        max_epochs=5,
-    )
-    assert found == pytest.approx([0.01, 0.01, 0.001, 0.001, 0.0001])
-
-
-@pytest.mark.parametrize("schedule", ["cosine", "step", "constant"])
+@pytest.mark.parametrize("schedule", ["cosine", "constant"])
 def test_the_rate_rises_while_it_warms_up(blobs, schedule):
     found = rates(
         blobs,
         lr_schedule=schedule,
         warmup_epochs=3,
         max_epochs=12,
-        lr_step_size=100,
         batch_size=200,
     )
     rising, later = found[:3], found[3:]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import assert_same_model, small
-from skorch.callbacks import (
-    Callback,
-)
+from skorch.callbacks import Callback, GradientNormClipping
+
+from sk_rqvae import RQVAEModule
 
 
 def test_fit_starts_anew_unless_warm(blobs):
@@ -117,3 +117,91 @@ def test_a_large_rate_can_be_followed_by_a_small_one(blobs):
     estimator.set_params(lr=1e-4, noise=0.0).fit(blobs)
     assert estimator.n_iter_ == 10
     assert estimator.score(blobs) > before - 0.05
+
+
+# Every parameter, changed between two fits
+
+REFUSED = {
+    "n_layers": 2,
+    "codebook_size": 8,
+    "embed_dim": 5,
+    "hidden_dims": (16,),
+    "decoder_hidden_dims": (16,),
+    "activation": "gelu",
+    "linear_path": False,
+    "n_cat_features": 1,
+    "module": type("Other", (RQVAEModule,), {}),
+    "codebook_kmeans_init": False,
+    "codebook_normalize": True,
+    "codebook_sim_vq": True,
+}
+HONOURED = {
+    "dropout": 0.5,
+    "codebook_mode": "gumbel_softmax",
+    "commitment_weight": 3.0,
+    "prefix_weight": 3.0,
+    "noise": 5.0,
+    "n_beams": 2,
+    "rerank": False,
+    "separate_ids": False,
+    "max_epochs": 4,
+    "batch_size": 100,
+    "lr": 1e-2,
+    "weight_decay": 50.0,
+    "lr_schedule": "constant",
+    "warmup_epochs": 0,
+    "early_stopping": True,
+    "init_sample_size": 64,
+    "callbacks": [GradientNormClipping(1e-6)],
+    "resident_mb": 0,
+    "mixed_precision": "bf16",
+    "random_state": 1,
+}
+ELSEWHERE = {
+    "warm_start": "it decides whether training continues at all",
+    "validation_fraction": "with early_stopping",
+    "n_iter_no_change": "with early_stopping",
+    "restart_dead_codes": "where there are dead codes",
+    "device": "on a machine with two",
+    "verbose": "it prints",
+}
+
+
+def test_every_parameter_is_listed_here():
+    names = set(small().get_params())
+    assert names == REFUSED.keys() | HONOURED.keys() | ELSEWHERE.keys()
+
+
+@pytest.fixture(scope="module")
+def binary_last(blobs):
+    return np.hstack([blobs, blobs[:, :1] > 0]).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_parameter_that_cannot_change_is_named(binary_last, name):
+    estimator = small(warm_start=True, max_epochs=1).fit(binary_last)
+    estimator.set_params(**{name: REFUSED[name]})
+    with pytest.raises(ValueError, match=rf"^{name} is .*Got"):
+        estimator.fit(binary_last)
+    with pytest.raises(ValueError, match=rf"^{name} is .*Got"):
+        estimator.partial_fit(binary_last)
+
+
+@pytest.mark.parametrize("name", HONOURED)
+def test_a_parameter_that_can_change_changes_what_is_fitted(binary_last, name):
+    unchanged, changed = (
+        small(warm_start=True, max_epochs=1, separate_ids=True).fit(binary_last)
+        for _ in range(2)
+    )
+    unchanged.fit(binary_last)
+    changed.set_params(**{name: HONOURED[name]}).fit(binary_last)
+    assert not same_result(unchanged, changed, binary_last)
+
+
+def same_result(one, other, X):
+    states = [each.net_.module_.state_dict() for each in (one, other)]
+    return (
+        all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+        and one.n_iter_ == other.n_iter_
+        and np.array_equal(one.transform(X), other.transform(X))
+    )

@@ -1,0 +1,40 @@
+"""Fits of one estimator take turns."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_ATTRIBUTE = "_fit_turn"
+
+
+class Turn:
+    """A lock of one estimator, which a forked child has as if it were free."""
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        self._lock = threading.RLock()
+
+    def lock(self) -> threading.RLock:
+        """The lock; a new one in a process that was forked from that of the lock."""
+        if self._process != os.getpid():
+            # The thread that may have held it does not exist in this process.
+            self.__init__()  # type: ignore[misc]
+        return self._lock
+
+
+@contextmanager
+def taking_turns(estimator: Any) -> Iterator[None]:
+    """Wait until no other thread fits this estimator; readers never wait."""
+    # setdefault is atomic, so that two threads cannot make two locks.
+    turn: Turn = vars(estimator).setdefault(_ATTRIBUTE, Turn())
+    with turn.lock():
+        yield
+
+
+def without_turn(state: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of an estimator without its lock, which cannot be pickled."""
+    return {name: value for name, value in state.items() if name != _ATTRIBUTE}

@@ -1,0 +1,121 @@
+"""One transformer, many threads."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from conftest import assert_same_model, small
+from skorch.callbacks import Callback
+
+
+@pytest.fixture
+def eager_switches():
+    """Let threads alternate as often as possible."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_a_transform_uses_one_model_while_another_thread_refits(blobs, eager_switches):
+    rows = blobs[:50]
+    variants = [{"n_layers": 2}, {"n_layers": 3, "codebook_size": 8}, {"embed_dim": 4}]
+    options = {"n_layers": 3, "codebook_size": 16, "embed_dim": None, "max_epochs": 1}
+    expected = [
+        small(**(options | variant)).fit(blobs).transform(rows) for variant in variants
+    ]
+    estimator = small(**(options | variants[0])).fit(blobs)
+    is_over = threading.Event()
+
+    def refit():
+        for variant in itertools.islice(itertools.cycle(variants), 12):
+            estimator.set_params(**(options | variant)).fit(blobs)
+        is_over.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        fitting = pool.submit(refit)
+        n_seen = 0
+        while not is_over.is_set():
+            codes = estimator.transform(rows)
+            assert any(np.array_equal(codes, each) for each in expected)
+            n_seen += 1
+        fitting.result()
+    assert n_seen > 0
+
+
+def test_a_transform_never_sees_columns_of_another_fit(blobs, eager_switches):
+    frames = [as_frame(blobs), as_frame(blobs)[["f1", "f0", "f2"]]]
+    options = {"max_epochs": 1, "n_layers": 1, "codebook_size": 8}
+    expected = [small(**options).fit(each).transform(each) for each in frames]
+    estimator = small(**options).fit(frames[0])
+    is_over = threading.Event()
+
+    def refit():
+        for frame in itertools.islice(itertools.cycle(frames), 12):
+            estimator.fit(frame)
+        is_over.set()
+
+    thread = threading.Thread(target=refit)
+    thread.start()
+    messages = set()
+    while not is_over.is_set():
+        for frame, codes in zip(frames, expected, strict=True):
+            try:
+                found = estimator.transform(frame)
+            except ValueError as error:
+                messages.add(str(error))
+            else:
+                np.testing.assert_array_equal(found, codes)
+    thread.join()
+    assert all("feature names" in message for message in messages)
+
+
+def as_frame(rows):
+    import pandas as pd
+
+    return pd.DataFrame(rows[:, :3], columns=["f0", "f1", "f2"])
+
+
+def test_partial_fits_of_two_threads_both_count(blobs, eager_switches):
+    estimator = small().fit(blobs)
+    with ThreadPoolExecutor(2) as pool:
+        for _ in pool.map(estimator.partial_fit, [blobs] * 6):
+            pass
+    assert estimator.n_iter_ == 5 + 6
+    one_by_one = small().fit(blobs)
+    for _ in range(6):
+        one_by_one.partial_fit(blobs)
+    assert_same_model(estimator, one_by_one)
+
+
+class WaitsInEpoch(Callback):
+    """Hold a fit up."""
+
+    def __init__(self):
+        self.is_waiting = threading.Event()
+        self.may_go_on = threading.Event()
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.is_waiting.set()
+        assert self.may_go_on.wait(60)
+
+
+def test_nothing_but_another_fit_waits_for_a_fit(blobs):
+    estimator = small(max_epochs=1).fit(blobs)
+    codes = estimator.transform(blobs)
+    hold_up = WaitsInEpoch()
+    estimator.set_params(callbacks=[hold_up])
+    thread = threading.Thread(target=estimator.fit, args=(blobs,))
+    thread.start()
+    try:
+        assert hold_up.is_waiting.wait(60)
+        np.testing.assert_array_equal(estimator.transform(blobs), codes)
+        assert small(max_epochs=1).fit(blobs).transform(blobs).shape == codes.shape
+    finally:
+        hold_up.may_go_on.set()
+        thread.join()
