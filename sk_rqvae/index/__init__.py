@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from sk_rqvae.index._index import SemanticIDIndex
+from sk_rqvae.index.semantic_id_index import SemanticIDIndex
 
 __all__ = ["SemanticIDIndex"]

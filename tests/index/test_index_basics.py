@@ -16,7 +16,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from sk_rqvae import QuantizeForwardMode, SemanticIDIndex
-from sk_rqvae.index import _items
+from sk_rqvae.index import items as _items
 
 CODES = np.array([[0, 1], [0, 1], [3, 2], [0, 0], [0, 1]])
 ITEMS = ["e", "d", "c", "b", "a"]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from index_toys import ToyQuantizer
 
 from sk_rqvae import SemanticIDIndex
-from sk_rqvae.index import _exchange
+from sk_rqvae.index.formats import table as _exchange
 
 CODES = np.array([[0, 1], [0, 1], [3, 2], [0, 300], [0, 1]])
 ITEMS = {

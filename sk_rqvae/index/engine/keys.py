@@ -56,9 +56,11 @@ class IntegerKeys:
         self._spans = [math.prod(radices[depth:]) for depth in range(len(radices) + 1)]
 
     def encode(self, codes: IntArray) -> Keys:
+        """Return the keys of ``(n, n_layers)`` codes."""
         return self.bounds(codes)[0]
 
     def bounds(self, prefixes: IntArray) -> tuple[Keys, Keys]:
+        """Return the smallest and largest key below each ``(n, depth)`` prefix."""
         depth = prefixes.shape[1]
         keys = np.zeros(len(prefixes), dtype=np.int64)
         for level in range(depth):
@@ -69,6 +71,7 @@ class IntegerKeys:
         return keys, keys + (span - 1)
 
     def span(self, keys: Keys, prefix: Sequence[int]) -> tuple[int, int]:
+        """Find where in sorted keys those that begin with `prefix` start and stop."""
         low = 0
         for code, radix in zip(prefix, self.radices, strict=False):
             if code >= radix:
@@ -79,6 +82,7 @@ class IntegerKeys:
         return start, stop
 
     def children(self, prefix: Sequence[int]) -> Keys:
+        """Return the smallest key below each code that could follow `prefix`."""
         first = sum(
             code * span for code, span in zip(prefix, self._spans[1:], strict=False)
         )
@@ -86,6 +90,7 @@ class IntegerKeys:
         return first + np.arange(self.radices[level]) * self._spans[level + 1]
 
     def digits(self, keys: Keys, level: int) -> IntArray:
+        """Return the codes at one level of keys that are equal before it."""
         numbers: IntArray = keys // self._spans[level + 1]
         radix = self.radices[level]
         # All have the same digits before the level, so one division is enough.
@@ -103,12 +108,15 @@ class ByteKeys:
         self.dtype = np.dtype(f"S{sum(self._widths)}")
 
     def encode(self, codes: IntArray) -> Keys:
+        """Return the keys of ``(n, n_layers)`` codes."""
         return self._packed(codes, 0)
 
     def bounds(self, prefixes: IntArray) -> tuple[Keys, Keys]:
+        """Return the smallest and largest key below each ``(n, depth)`` prefix."""
         return self._packed(prefixes, 0), self._packed(prefixes, 255)
 
     def span(self, keys: Keys, prefix: Sequence[int]) -> tuple[int, int]:
+        """Find where in sorted keys those that begin with `prefix` start and stop."""
         if any(c >= radix for c, radix in zip(prefix, self.radices, strict=False)):
             return 0, 0
         low, high = self.bounds(np.array([prefix], dtype=np.int64))
@@ -116,6 +124,7 @@ class ByteKeys:
         return int(start), int(keys.searchsorted(high, "right")[0])
 
     def children(self, prefix: Sequence[int]) -> Keys:
+        """Return the smallest key below each code that could follow `prefix`."""
         level = len(prefix)
         codes = np.empty((self.radices[level], level + 1), dtype=np.int64)
         codes[:, :level] = prefix
@@ -123,6 +132,7 @@ class ByteKeys:
         return self._packed(codes, 0)
 
     def digits(self, keys: Keys, level: int) -> IntArray:
+        """Return the codes at one level of keys that are equal before it."""
         start, width = self._starts[level], self._widths[level]
         code_bytes = np.zeros((len(keys), 8), dtype=np.uint8)
         key_bytes = keys.view(np.uint8).reshape(len(keys), self.dtype.itemsize)

@@ -1,4 +1,4 @@
-"""IDs as files that other programs read: JSON of tokens, tables of codes."""
+"""IDs as a table: CSV or Parquet, one column a level."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import csv
 import importlib
 import importlib.util
 import io
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,60 +16,11 @@ from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray
 from sk_rqvae._persistence.atomic import atomic_write
-from sk_rqvae.index._tokens import parsed, token_rows
 
 PathLike = str | os.PathLike[str]
 
 _ROWS_AT_ONCE = 65536
 _ITEM_COLUMN = "item_id"
-
-
-def write_json(path: PathLike, ids: IntArray, items: NDArray[Any]) -> None:
-    """Write ``{item: [token, ...]}``, an item a line."""
-    with atomic_write(path) as file:
-        lead = "{\n"
-        for start in range(0, len(ids), _ROWS_AT_ONCE):
-            block = slice(start, start + _ROWS_AT_ONCE)
-            lines = [
-                f"{json.dumps(str(item))}: {json.dumps(tokens)}"
-                for item, tokens in zip(
-                    items[block].tolist(), token_rows(ids[block]), strict=True
-                )
-            ]
-            file.write((lead + ",\n".join(lines)).encode())
-            lead = ",\n"
-        file.write(b"\n}\n" if len(ids) else b"{}\n")
-
-
-def read_json(path: PathLike) -> tuple[IntArray, list[str]]:
-    """Read IDs and items from ``{item: [token, ...]}``."""
-    try:
-        pairs = json.loads(
-            Path(path).read_text(encoding="utf-8"), object_pairs_hook=_Pairs
-        )
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}.") from error
-    if not isinstance(pairs, _Pairs):
-        raise ValueError(
-            f"{path} must hold an object of items. Got {type(pairs).__name__}."
-        )
-    if not pairs:
-        raise ValueError(f"{path} must hold at least one item. Got none.")
-    for item, tokens in pairs:
-        if not isinstance(tokens, list) or not all(isinstance(t, str) for t in tokens):
-            raise ValueError(
-                f"{path} must give every item a list of tokens. Got {tokens!r} for "
-                f"item {item!r}."
-            )
-    n_columns = len(pairs[0][1])
-    for item, tokens in pairs:
-        if len(tokens) != n_columns:
-            raise ValueError(
-                f"{path} must give all items as many tokens. Got {len(tokens)} for "
-                f"item {item!r}, expected {n_columns}."
-            )
-    ids = parsed(("".join(tokens) for _, tokens in pairs), n_columns)
-    return ids, [item for item, _ in pairs]
 
 
 def write_table(
@@ -136,10 +86,6 @@ def as_integers(items: Sequence[str], path: PathLike) -> IntArray:
         raise ValueError(
             f"{path} must hold integer items to be read with item_type=int: {error}."
         ) from error
-
-
-class _Pairs(list[tuple[str, Any]]):
-    """The pairs of a JSON object, repeated keys included."""
 
 
 def _rows(ids: IntArray) -> Iterator[list[int]]:

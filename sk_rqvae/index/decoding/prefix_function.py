@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sk_rqvae._checks.codes import IntArray
-from sk_rqvae.index._tokens import level_tokens, token
+from sk_rqvae.index.formats.tokens import level_tokens, token
 
 NextCodes = Callable[[tuple[int, ...]], IntArray]
 

@@ -7,8 +7,8 @@ from typing import TypedDict
 import numpy as np
 
 from sk_rqvae._checks.codes import IntArray, row_keys
-from sk_rqvae.index._duplicates import n_repeated
-from sk_rqvae.index._moves import Moves
+from sk_rqvae.index.policies.duplicates import n_repeated
+from sk_rqvae.index.policies.moves import Moves
 
 
 class IndexSummary(TypedDict):

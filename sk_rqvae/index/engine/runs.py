@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray
-from sk_rqvae.index._keys import Keys
+from sk_rqvae.index.engine.keys import Keys
 
 _SHORTEST_RECENT = 1024
 _SORTED_SEARCH = 4096

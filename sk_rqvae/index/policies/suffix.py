@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray
-from sk_rqvae.index._store import IDStore
+from sk_rqvae.index.engine.store import IDStore
 
 
 def with_suffix(codes: IntArray, store: IDStore) -> tuple[IntArray, IntArray]:

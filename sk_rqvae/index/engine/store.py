@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray
-from sk_rqvae.index._growing import GrowingArray
-from sk_rqvae.index._keys import Keys, KeySpace, key_space
-from sk_rqvae.index._runs import Run, SortedRuns, merged
+from sk_rqvae.index.engine.growing import GrowingArray
+from sk_rqvae.index.engine.keys import Keys, KeySpace, key_space
+from sk_rqvae.index.engine.runs import Run, SortedRuns, merged
 
 _SCANNED = 512
 _FEW = 64

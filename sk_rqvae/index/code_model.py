@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sk_rqvae._checks.codes import IntArray, layer_sizes
-from sk_rqvae.index._reassign import FloatArray
+from sk_rqvae.index.policies.reassign import FloatArray
 
 _ROWS_AT_ONCE = 4096
 _NO_PART_IN_CODES = frozenset({"device", "resident_mb", "verbose"})
@@ -133,6 +133,7 @@ class RowDistances:
         self._sizes = sizes
 
     def __call__(self, rows: IntArray, prefixes: IntArray) -> FloatArray:
+        """Return the distances of rows from their prefixes and every next code."""
         blocks = [
             self._of_block(block, prefixes[start : start + len(block)])
             for start, block in _blocks(rows)

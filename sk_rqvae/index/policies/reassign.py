@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray, row_keys
-from sk_rqvae.index._store import IDStore
+from sk_rqvae.index.engine.store import IDStore
 
 FloatArray: TypeAlias = NDArray[np.floating]
 Prefix: TypeAlias = tuple[int, ...]

@@ -8,20 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray, check_codes
-from sk_rqvae.index._duplicates import row_digests
-from sk_rqvae.index._growing import GrowingArray
-from sk_rqvae.index._items import ItemIds
-from sk_rqvae.index._model import (
+from sk_rqvae.index.code_model import (
     CodeModel,
     RowDistances,
     added_errors,
     checked_sizes,
     fingerprint,
 )
-from sk_rqvae.index._moves import Moves
-from sk_rqvae.index._reassign import reassign, reassign_by_rank
-from sk_rqvae.index._store import IDStore
-from sk_rqvae.index._suffix import checked_order, with_suffix
+from sk_rqvae.index.engine.growing import GrowingArray
+from sk_rqvae.index.engine.store import IDStore
+from sk_rqvae.index.items import ItemIds
+from sk_rqvae.index.policies.duplicates import row_digests
+from sk_rqvae.index.policies.moves import Moves
+from sk_rqvae.index.policies.reassign import reassign, reassign_by_rank
+from sk_rqvae.index.policies.suffix import checked_order, with_suffix
 
 POLICIES = ("none", "suffix", "reassign")
 
@@ -45,7 +45,7 @@ class NewItems(NamedTuple):
     alternatives: Any = None
 
 
-class Contents(NamedTuple):
+class IndexState(NamedTuple):
     """All that a fitted index holds. Never changes: adding items makes a new one.
 
     Attributes
@@ -68,8 +68,8 @@ class Contents(NamedTuple):
     digests: GrowingArray | None
 
     @classmethod
-    def first(cls, policy: str, codebook_size: Any, new: NewItems) -> Contents:
-        """Contents of the items of a `fit`."""
+    def first(cls, policy: str, codebook_size: Any, new: NewItems) -> IndexState:
+        """IndexState of the items of a `fit`."""
         _check_policy(policy)
         n_layers = check_codes(new.codes).shape[1]
         sizes = checked_sizes(codebook_size, new.model, n_layers)
@@ -90,8 +90,8 @@ class Contents(NamedTuple):
         ids: Any,
         item_ids: Any,
         model: CodeModel | None = None,
-    ) -> Contents:
-        """Contents of items that have IDs already."""
+    ) -> IndexState:
+        """IndexState of items that have IDs already."""
         _check_policy(policy)
         numbered = policy == "suffix"
         ids = check_codes(ids, name="ids")
@@ -117,7 +117,7 @@ class Contents(NamedTuple):
             digests=None,
         )
 
-    def extended(self, new: NewItems) -> Contents:
+    def extended(self, new: NewItems) -> IndexState:
         """With new items after the last."""
         codes = self._checked_codes(new.codes)
         self._check_fingerprint(new.model)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray
-from sk_rqvae.index._growing import GrowingArray
-from sk_rqvae.index._runs import Run, SortedRuns
+from sk_rqvae.index.engine.growing import GrowingArray
+from sk_rqvae.index.engine.runs import Run, SortedRuns
 
 Kind = Literal["row", "int", "str"]
 
