@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from operator import index as as_index
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Self, TypeVar
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sk_rqvae._checks.codes import IntArray, check_codes
+from sk_rqvae._checks.codes import IntArray
+from sk_rqvae._checks.scalars import check_choice
+from sk_rqvae.index import changes, queries
+from sk_rqvae.index.changes import NewItems
 from sk_rqvae.index.code_model import CodeModel
 from sk_rqvae.index.decoding.prefix_function import PrefixAllowedTokens
-from sk_rqvae.index.engine.store import IDStore
+from sk_rqvae.index.formats.exchange import items_of_type, state_of_file
 from sk_rqvae.index.formats.json import read_json, write_json
-from sk_rqvae.index.formats.state_file import read_state, write_state
-from sk_rqvae.index.formats.table import (
-    PathLike,
-    as_integers,
-    read_table,
-    write_table,
-)
+from sk_rqvae.index.formats.native import PathLike
+from sk_rqvae.index.formats.state_file import read_state, save_state
+from sk_rqvae.index.formats.table import read_table, write_table
 from sk_rqvae.index.formats.tokens import level_tokens, parsed, token_rows
-from sk_rqvae.index.items import checked_item_ids
+from sk_rqvae.index.locks import WriterLock
 from sk_rqvae.index.parameters import (
     default_tags,
     described,
@@ -32,34 +29,43 @@ from sk_rqvae.index.parameters import (
     parameters_of,
     set_parameters,
 )
-from sk_rqvae.index.state import IndexState, NewItems
+from sk_rqvae.index.queries import REQUIRED
+from sk_rqvae.index.state import IndexState, checked_rules, parameters_of_rules
 from sk_rqvae.index.summary import IndexSummary, summarized
 
-_RAISE = object()
+Result = TypeVar("Result")
 
 
 class SemanticIDIndex:
-    """Semantic IDs in use: unique, reversible, stable, exportable.
+    """Semantic IDs of a catalogue: lookup in both directions, stable, exportable.
 
-    Takes the codes a model gave to items, makes IDs of them, and finds items by their
-    IDs. Items can be added at any time; the IDs of those before never change.
+    Takes the codes that a model gave to items, makes IDs of them, and finds items by
+    their IDs. Items can be added and removed at any time. The ID of an item never
+    changes unless `update` is asked to change it.
 
     Parameters
     ----------
     policy : {"none", "suffix", "reassign"}, default="suffix"
-        What happens to an item whose codes are taken. Items are placed in order of
+        What happens to an item whose codes are taken. Items get IDs in order of
         arrival, so an ID depends on earlier items only, not on how items are divided
         over calls.
 
         - ``"none"``: items share an ID.
-        - ``"suffix"``: IDs have one more code, which counts the items with the same
+        - ``"suffix"``: IDs have one more code, which numbers the items with the same
           codes from 0, as in TIGER [1]_. Every ID has it.
         - ``"reassign"``: the item gets the nearest free code at the last level under
-          its prefix; where none is free, it goes one level up, as far as it has to, and
-          down again to the nearest free ID. Needs `X` and `model`, or `alternatives`.
+          its prefix. If none is free, it goes up until there is a free ID below, and
+          down again to the nearest one. Needs `X` and `model`, or `alternatives`.
     codebook_size : int or sequence of int, default=None
         Number of codes, one for all levels or one a level. None takes those of the
         model; without a model any code may come.
+    capacity : int, default=None
+        How many items may have the same codes. With ``"reassign"`` that many items
+        share an ID, and None is 1. With ``"suffix"`` it bounds the suffix, so that the
+        vocabulary is known in advance. None is no bound.
+    overflow : {"raise", "reassign"}, default="raise"
+        What happens with ``policy="suffix"`` to an item whose codes have `capacity`
+        items: an error, or the nearest codes that have room.
 
     Attributes
     ----------
@@ -71,7 +77,9 @@ class SemanticIDIndex:
     n_layers_ : int
         Levels of the codes.
     fingerprint_ : str or None
-        A hash of the parameters and codebooks of the model; None without a model.
+        A hash of what decides the codes of the model; None without a model.
+    revision_ : int
+        Grows by one with every change.
 
     See Also
     --------
@@ -80,11 +88,12 @@ class SemanticIDIndex:
     Notes
     -----
     The codes of an ID are the digits of a mixed-radix number. These numbers are kept in
-    two sorted arrays, one long and one short for what came last, and all queries are
-    binary searches. With ``policy="suffix"`` the rank of a row among rows of equal
-    numbers is its suffix. Adding m items to n costs ``O(m log n + m sqrt(n))``.
+    a few sorted arrays of falling length, and all queries are binary searches. Adding
+    or removing m items of n takes ``O(m log n)`` on average.
 
-    Every operation either succeeds or leaves the index as it was.
+    Every call either succeeds or leaves the index as it was. Threads may use an index
+    at the same time: calls that change it take turns, and calls that read it never wait
+    and see the index before or after a change, never in between.
 
     References
     ----------
@@ -110,24 +119,38 @@ class SemanticIDIndex:
     (array([0, 2]), array([0, 1, 2]))
     >>> index.tokens([[0, 1, 2]])
     ['<a_0><b_1><c_2>']
+    >>> index.remove(["bee"])
+    >>> len(index), "bee" in index
+    (3, False)
     """
 
     _state: IndexState
 
-    def __init__(self, *, policy: str = "suffix", codebook_size: Any = None) -> None:
+    def __init__(
+        self,
+        *,
+        policy: str = "suffix",
+        codebook_size: Any = None,
+        capacity: int | None = None,
+        overflow: str = "raise",
+    ) -> None:
         self.policy = policy
         self.codebook_size = codebook_size
+        self.capacity = capacity
+        self.overflow = overflow
+        self._writers = WriterLock()
 
     def fit(
         self,
         codes: ArrayLike,
         item_ids: Any = None,
         *,
-        X: ArrayLike | None = None,
+        X: Any = None,
         model: CodeModel | None = None,
         alternatives: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
     ) -> Self:
-        """Make IDs for the first items. What the index held before is gone.
+        """Make IDs for the first items. Replaces all that the index held before.
 
         Parameters
         ----------
@@ -139,13 +162,16 @@ class SemanticIDIndex:
         X : array-like of shape (n_items, n_features), default=None
             What the model made the codes from. ``policy="reassign"`` needs it, and with
             it `summary` counts exact duplicates.
-        model : fitted transformer, default=None
+        model : fitted transformer or Pipeline, default=None
             What made the codes. The index carries its fingerprint, and every later
             `add` has to name the same model.
         alternatives : array-like of shape (n_items, n_alternatives, n_layers), \
 default=None
-            For ``policy="reassign"``: other codes for each item, best first, instead of
+            If items are reassigned: other codes for each item, best first, instead of
             the nearest ones that the model finds.
+        weights : array-like of shape (n_items,), default=None
+            Ranks items that share an ID: `lookup` returns the greatest weight first.
+            None is 0.
 
         Returns
         -------
@@ -154,14 +180,16 @@ default=None
         Raises
         ------
         TypeError
-            If `codes` or `item_ids` are of a wrong type, or `model` has not the
-            methods that the policy needs.
+            If `codes` or `item_ids` are of a wrong type, or `model` lacks the methods
+            that the policy needs.
         ValueError
-            If a code is out of range, an item comes twice, lengths differ, the policy
+            If a code is out of range, an item comes twice, lengths differ, a parameter
             is unknown or lacks what it needs, or there are more items than IDs.
         """
-        new = NewItems(codes, item_ids, X, model, alternatives)
-        self._state = IndexState.first(self.policy, self.codebook_size, new)
+        new = NewItems(codes, item_ids, X, model, alternatives, weights)
+        with self._writers.held():
+            rules = checked_rules(self.policy, self.capacity, self.overflow)
+            self._state = changes.fitted(rules, self.codebook_size, new)
         return self
 
     def add(
@@ -169,9 +197,11 @@ default=None
         codes: ArrayLike,
         item_ids: Any = None,
         *,
-        X: ArrayLike | None = None,
+        X: Any = None,
         model: CodeModel | None = None,
         alternatives: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
+        on_duplicate: str = "raise",
     ) -> IntArray:
         """Make IDs for new items. No ID that exists changes.
 
@@ -179,37 +209,128 @@ default=None
         ----------
         codes : array-like of shape (n_new, n_layers)
         item_ids : array-like of shape (n_new,), default=None
-            Items the index does not have yet. None where `fit` numbered the items.
+            None where `fit` numbered the items.
         X : array-like of shape (n_new, n_features), default=None
-        model : fitted transformer, default=None
+        model : fitted transformer or Pipeline, default=None
             The model that `fit` had; None if it had none.
         alternatives : array-like of shape (n_new, n_alternatives, n_layers), \
 default=None
+        weights : array-like of shape (n_new,), default=None
+        on_duplicate : {"raise", "skip"}, default="raise"
+            What happens to an item that the index has or that comes twice: an error, or
+            nothing.
 
         Returns
         -------
         ndarray of shape (n_new, n_columns), int64
-            The IDs of the new items.
+            The IDs of the items, skipped ones included.
 
         Raises
         ------
         TypeError, ValueError
             As in `fit`, and if `model` is not the one of `fit`.
         """
-        before = self._fitted()
+        new = NewItems(codes, item_ids, X, model, alternatives, weights)
+        skip = check_choice("on_duplicate", on_duplicate, ("raise", "skip"))
+        return self._changed(
+            lambda state: changes.added(state, new, skip_known=skip == "skip")
+        )
+
+    def remove(self, item_ids: Any, *, reuse: bool = False) -> None:
+        """Remove items from lookups, prefixes and decoding.
+
+        Parameters
+        ----------
+        item_ids : array-like of shape (n,)
+            Items of the index, each once.
+        reuse : bool, default=False
+            Whether their IDs may be given to other items. Logs and caches that still
+            have such an ID would then mean another item. With ``policy="suffix"`` only
+            the last suffixes of some codes are given again.
+
+        Raises
+        ------
+        KeyError
+            If the index does not have an item.
+        ValueError
+            If an item comes twice.
+        """
+        self._changed(lambda state: (changes.removed(state, item_ids, reuse=reuse), 0))
+
+    def update(
+        self,
+        codes: ArrayLike,
+        item_ids: Any,
+        *,
+        X: Any = None,
+        model: CodeModel | None = None,
+        alternatives: ArrayLike | None = None,
+        on_change: str = "keep",
+    ) -> changes.UpdateReport:
+        """Give items new codes, for instance after their embeddings changed.
+
+        Parameters
+        ----------
+        codes : array-like of shape (n, n_layers)
+            The new codes.
+        item_ids : array-like of shape (n,)
+            Items of the index, each once. Numbers of rows if `fit` had no `item_ids`.
+        X : array-like of shape (n, n_features), default=None
+        model : fitted transformer or Pipeline, default=None
+        alternatives : array-like of shape (n, n_alternatives, n_layers), default=None
+        on_change : {"keep", "move"}, default="keep"
+            What happens to an item whose codes changed. ``"keep"`` keeps its ID and
+            records the difference for `summary`. ``"move"`` gives it a new ID by the
+            policy and retires the old one; the item then comes last in `ids_`.
+
+        Returns
+        -------
+        dict
+            - ``ids``: ndarray of shape (n, n_columns), the IDs afterwards;
+            - ``moved``: ndarray of shape (n,), bool, which items have a new ID;
+            - ``n_changed``: items whose codes differ from those they had before;
+            - ``n_moved``: items that have a new ID.
+
+        Raises
+        ------
+        KeyError
+            If the index does not have an item.
+        TypeError, ValueError
+            As in `add`.
+        """
         new = NewItems(codes, item_ids, X, model, alternatives)
-        self._state = before.extended(new)
-        return self.ids_[len(before.store) :].copy()
+        choice = check_choice("on_change", on_change, ("keep", "move"))
+        return self._changed(
+            lambda state: changes.updated(state, new, move=choice == "move")
+        )
+
+    def rebind(self, model: CodeModel) -> None:
+        """Accept another model as the one that makes the codes.
+
+        For a model that gives the same codes although its fingerprint differs, such as
+        one that was converted, or for an index without a model. Nothing checks that the
+        codes are the same.
+
+        Parameters
+        ----------
+        model : fitted transformer or Pipeline
+
+        Raises
+        ------
+        ValueError
+            If the codebooks of the model are not of the sizes of the index.
+        """
+        self._changed(lambda state: (changes.rebound(state, model), 0))
 
     @property
     def ids_(self) -> IntArray:
         """IDs in order of arrival."""
-        return self._fitted().store.ids
+        return self._fitted().ids()
 
     @property
     def item_ids_(self) -> NDArray[Any]:
         """Items in order of arrival."""
-        return self._fitted().items.values
+        return self._fitted().live_items()
 
     @property
     def n_layers_(self) -> int:
@@ -218,11 +339,35 @@ default=None
 
     @property
     def fingerprint_(self) -> str | None:
-        """A hash of the model's parameters and codebooks."""
+        """A hash of what decides the codes of the model."""
         return self._fitted().fingerprint
 
+    @property
+    def revision_(self) -> int:
+        """Number of changes, `fit` included."""
+        return self._fitted().revision
+
+    def history(self) -> list[dict[str, Any]]:
+        """List what changed the index, the oldest change first.
+
+        Returns
+        -------
+        list of dict
+            Each with ``action``, ``first_revision``, ``revision``, ``n_changed`` (items
+            that were added, removed or updated), ``n_items`` (items afterwards),
+            ``time`` (ISO 8601, UTC), ``fingerprint`` and ``version`` (release of this
+            package). Additions within an hour are one entry.
+        """
+        return [event._asdict() for event in self._fitted().history]
+
+    def __len__(self) -> int:
+        return self._fitted().store.n_live
+
+    def __contains__(self, item_id: object) -> bool:
+        return queries.has_item(self._fitted(), item_id)
+
     def lookup(
-        self, ids: ArrayLike, default: Any = _RAISE
+        self, ids: ArrayLike, default: Any = REQUIRED
     ) -> NDArray[Any] | list[NDArray[Any]]:
         """Find items by their IDs.
 
@@ -230,34 +375,20 @@ default=None
         ----------
         ids : array-like of shape (n, n_columns)
         default : object, optional
-            What stands in for the item of an ID that does not exist.
+            What is returned for an ID that does not exist.
 
         Returns
         -------
         ndarray of shape (n,), or list of n ndarrays
-            The item of each ID; with ``policy="none"`` an array of all its items, in
-            order of arrival.
+            The item of each ID. If items share IDs, an array of all items of each, by
+            falling weight and in order of arrival.
 
         Raises
         ------
         KeyError
             If an ID does not exist and `default` is not given.
         """
-        state = self._fitted()
-        ids = self._checked_ids(ids)
-        if state.policy == "none":
-            return self._lookup_all(ids, default)
-        rows = state.store.find(ids)
-        missing = np.flatnonzero(rows < 0)
-        if len(missing) == 0:
-            return state.items.take(rows)
-        if default is _RAISE:
-            raise _no_such_id(ids, missing[0])
-        items = state.items.take(np.maximum(rows, 0)) if len(state.store) else rows
-        if type(default) is not int:
-            items = items.astype(object)
-        items[missing] = default
-        return items
+        return queries.lookup(self._fitted(), ids, default)
 
     def items_with_prefix(self, prefix: Sequence[int]) -> NDArray[Any]:
         """Find the items whose IDs begin with some codes, in order of their IDs.
@@ -265,16 +396,14 @@ default=None
         Parameters
         ----------
         prefix : sequence of int
-            From no code to a whole ID.
+            From no code to a complete ID.
 
         Returns
         -------
         ndarray of shape (n_found,)
             Items that share an ID are in order of arrival.
         """
-        state = self._fitted()
-        rows = state.store.under(_checked_prefix(prefix, state.store))
-        return state.items.take(rows.copy())
+        return queries.items_with_prefix(self._fitted(), prefix)
 
     def allowed_next(self, prefix: Sequence[int]) -> IntArray:
         """Find the codes that continue a prefix to one of an ID that exists.
@@ -282,41 +411,39 @@ default=None
         Parameters
         ----------
         prefix : sequence of int
-            From no code to a whole ID.
+            From no code to a complete ID.
 
         Returns
         -------
         ndarray of shape (n_found,), int64
-            Ascending. Empty if the prefix is of no ID, or a whole ID.
+            Ascending. Empty if no ID has the prefix, or if it is a complete ID.
         """
-        store = self._fitted().store
-        return store.next_codes(_checked_prefix(prefix, store))
+        return queries.allowed_next(self._fitted(), prefix)
 
-    def ids_of(self, item_ids: Any) -> IntArray:
+    def ids_of(self, item_ids: Any, default: Any = REQUIRED) -> Any:
         """Find the IDs of items.
 
         Parameters
         ----------
         item_ids : array-like of shape (n,)
+        default : object, optional
+            What is returned for an item that the index does not have.
 
         Returns
         -------
-        ndarray of shape (n, n_columns), int64
+        ndarray of shape (n, n_columns), int64; or list of n
+            With `default` and an unknown item, a list of IDs, each an ndarray, and of
+            `default`.
 
         Raises
         ------
         KeyError
-            If the index does not have an item.
+            If the index does not have an item and `default` is not given.
         """
-        state = self._fitted()
-        items = checked_item_ids(item_ids)
-        rows = state.items.rows_of(items)
-        if (rows < 0).any():
-            raise KeyError(f"no item {items[rows < 0].tolist()[0]!r}")
-        return state.store.ids[rows]
+        return queries.ids_of(self._fitted(), item_ids, default)
 
     def summary(self) -> IndexSummary:
-        """Say how good the IDs are, and what the policy cost.
+        """Describe how unique the IDs are, and what the policy cost.
 
         Returns
         -------
@@ -325,25 +452,18 @@ default=None
             - ``n_items``: items;
             - ``n_unique``: distinct codes, as the model gave them;
             - ``colliding_share``: share of items that share those with another;
-            - ``worst_bucket``: most items with the same codes;
+            - ``worst_bucket``: largest number of items with the same codes;
             - ``exact_duplicates``: items whose row in `X` equals an earlier one, which
-              no model can tell apart; None if some items came without `X`;
+              no model can separate; None if some items came without `X`;
             - ``suffix_codes``: codes that the suffix needs; None for other policies;
-            - ``n_moved``: items that were reassigned;
+            - ``n_moved``: items whose ID does not have the codes of the model;
             - ``moved_at_level``: how many of them left their codes at each level,
               the first level first;
             - ``added_error``: by how much this raised the mean squared error of the
-              reconstruction over all items, in squared units of `X`; None if some items
-              were moved without a model.
+              reconstruction over all items, in squared units of the model's input; None
+              if some items were moved without a model.
         """
-        state = self._fitted()
-        store, digests = state.store, state.digests
-        return summarized(
-            state.policy,
-            store.ids[:, : store.n_layers],
-            state.moves,
-            None if digests is None else digests.values,
-        )
+        return summarized(self._fitted())
 
     def tokens(self, ids: ArrayLike) -> list[str]:
         """Write IDs as text: a token a code, a letter a level.
@@ -358,8 +478,8 @@ default=None
         list of str
             Such as ``"<a_12><b_3><c_250>"``. After ``z`` come ``aa``, ``ab`` and so on.
         """
-        self._fitted()
-        return ["".join(tokens) for tokens in token_rows(self._checked_codes(ids))]
+        checked = queries.checked_codes(self._fitted(), ids)
+        return ["".join(tokens) for tokens in token_rows(checked)]
 
     def parse_tokens(self, texts: Iterable[str]) -> IntArray:
         """Read IDs from text, the inverse of `tokens`.
@@ -378,7 +498,8 @@ default=None
         ValueError
             If a text is not one token a level, in order, or a code is out of range.
         """
-        return self._checked_codes(parsed(texts, self._fitted().store.n_columns))
+        state = self._fitted()
+        return queries.checked_codes(state, parsed(texts, state.store.n_columns))
 
     def vocabulary(self) -> list[str]:
         """List all tokens that IDs can have, level by level.
@@ -390,7 +511,8 @@ default=None
         -------
         list of str
         """
-        widths = self._fitted().store.widths
+        state = self._fitted()
+        widths = state.store.widths(state.rules.capacity)
         return [
             name
             for level, width in enumerate(widths)
@@ -451,42 +573,61 @@ default=None
         >>> [index.vocabulary()[number - 1] for number in allowed(0, beam)]
         ['<b_1>', '<b_2>']
         """
-        store = self._fitted().store
-        if len(store) == 0:
+        state = self._fitted()
+        if state.store.n_live == 0:
             raise ValueError("the index must have items to decode. Got none.")
         return PrefixAllowedTokens(
             lambda prefix: self._fitted().store.next_codes(prefix),
-            store.widths,
+            state.store.widths(state.rules.capacity),
             token_to_id,
             eos_token_id=eos_token_id,
             prompt_length=prompt_length,
         )
 
-    def save(self, path: PathLike) -> None:
+    def save(self, path: PathLike, *, on_conflict: str = "raise") -> None:
         """Write the index to a file.
 
-        The file holds a JSON header, raw arrays and a checksum; no pickle. It is
-        written beside `path` and renamed, so a crash leaves what was there before.
+        The file holds a JSON header, raw arrays and checksums; no pickle. It is written
+        beside `path` and renamed, so a crash leaves what was there before. Processes
+        that save to one path take turns.
 
         Parameters
         ----------
         path : str or path-like
+        on_conflict : {"raise", "merge", "overwrite"}, default="raise"
+            What happens if this index was loaded from a file, or saved, and the file at
+            `path` has changes that it does not have: an error; the additions and
+            removals of both, without changing any ID; or only those of this index.
+
+        Raises
+        ------
+        ValueError
+            If there is a conflict, and `on_conflict` is ``"raise"`` or the changes
+            cannot be merged, because both added an item or an ID.
 
         See Also
         --------
         load : Read it back.
         """
-        write_state(path, self._fitted(), self.codebook_size)
+        choices = ("raise", "merge", "overwrite")
+        choice = check_choice("on_conflict", on_conflict, choices)
+        size = self.codebook_size
+        self._changed(lambda state: (save_state(path, state, size, choice), None))
 
     @classmethod
-    def load(cls, path: PathLike) -> Self:
+    def load(cls, path: PathLike, *, mmap_mode: str | None = None) -> Self:
         """Read an index that `save` wrote.
 
-        Loading runs no code from the file: one from a stranger can at worst be refused.
+        Loading runs no code from the file: a malicious file can at worst be refused.
 
         Parameters
         ----------
         path : str or path-like
+        mmap_mode : {None, "r"}, default=None
+            None reads the file and checks all of it. ``"r"`` maps it into memory: it is
+            read when it is used, and processes share it. Only its header and the sizes
+            of its arrays are checked then. The index can be changed; changes are in
+            memory until `save`.
 
         Returns
         -------
@@ -496,10 +637,17 @@ default=None
         ------
         ValueError
             If the file is not an index, was written by a newer version, is truncated or
-            changed, or its state do not fit together.
+            changed, or its parts do not fit together.
         """
-        state, codebook_size = read_state(path)
-        index = cls(policy=state.policy, codebook_size=codebook_size)
+        if mmap_mode not in (None, "r"):
+            raise ValueError(f"mmap_mode must be None or 'r'. Got {mmap_mode!r}.")
+        state, codebook_size = read_state(path, mapped=mmap_mode == "r")
+        rules = state.rules
+        index = cls(
+            policy=rules.policy,
+            codebook_size=codebook_size,
+            **parameters_of_rules(rules),
+        )
         index._state = state
         return index
 
@@ -524,7 +672,7 @@ default=None
            Recommendation", 2025, arXiv 2510.24431.
         """
         state = self._fitted()
-        write_json(path, state.store.ids, state.items.values)
+        write_json(path, state.ids(), state.live_items())
 
     @classmethod
     def from_json(
@@ -533,22 +681,28 @@ default=None
         *,
         policy: str = "suffix",
         codebook_size: Any = None,
+        capacity: int | None = None,
+        overflow: str = "raise",
         item_type: type = str,
         model: CodeModel | None = None,
+        allow_gaps: bool = False,
     ) -> Self:
         """Read ``{item: ["<a_1>", "<b_2>", ...]}``. IDs are kept as they are.
 
         Parameters
         ----------
         path : str or path-like
-        policy : {"none", "suffix", "reassign"}, default="suffix"
-            How items that are added will be treated. With ``"suffix"`` the last token
-            of every item is the suffix.
-        codebook_size : int or sequence of int, default=None
+        policy, codebook_size, capacity, overflow
+            Parameters of the new index. They apply to items that are added. With
+            ``policy="suffix"`` the last token of every item is the suffix.
         item_type : {str, int}, default=str
             What the items are.
-        model : fitted transformer, default=None
+        model : fitted transformer or Pipeline, default=None
             The model of the codes; the index will carry its fingerprint.
+        allow_gaps : bool, default=False
+            Whether suffixes of items with equal codes may skip numbers, as they do
+            after `remove`. An error otherwise, because the last token of such a file is
+            probably no suffix.
 
         Returns
         -------
@@ -560,14 +714,19 @@ default=None
             If the file is not of this form, an item comes twice, or IDs do not fit the
             policy.
         """
+        index = cls(
+            policy=policy,
+            codebook_size=codebook_size,
+            capacity=capacity,
+            overflow=overflow,
+        )
         ids, items = read_json(path)
-        return cls._of_ids(policy, codebook_size, ids, items, item_type, model, path)
+        return index._filled(path, ids, items, item_type, model, allow_gaps)
 
     def to_table(self, path: PathLike) -> None:
         """Write a table with the column ``item_id`` and one column a level.
 
-        The levels are ``level_1``, ``level_2`` and so on; that of the suffix is
-        ``suffix``.
+        The levels are ``level_1``, ``level_2`` and so on, and the suffix is ``suffix``.
 
         Parameters
         ----------
@@ -576,10 +735,8 @@ default=None
             in one step.
         """
         state = self._fitted()
-        store = state.store
-        columns = [f"level_{level + 1}" for level in range(store.n_layers)]
-        columns += ["suffix"] * store.numbered
-        write_table(path, store.ids, state.items.values, columns)
+        numbered = state.store.numbered
+        write_table(path, state.ids(), state.live_items(), numbered=numbered)
 
     @classmethod
     def from_table(
@@ -588,24 +745,29 @@ default=None
         *,
         policy: str = "suffix",
         codebook_size: Any = None,
+        capacity: int | None = None,
+        overflow: str = "raise",
         item_type: type | None = None,
         model: CodeModel | None = None,
     ) -> Self:
         """Read a table of IDs, which are kept as they are.
 
+        Columns ``level_1``, ``level_2`` and so on are the levels, and ``suffix`` is the
+        suffix. The items are in ``item_id``, or in the one other column. Without a
+        column ``level_1``, the first column has the items and the others the levels.
+
         Parameters
         ----------
         path : str or path-like
-            Ends in ``.csv`` or ``.parquet``. The first column holds the items, the
-            others the levels in order, whatever their names.
-        policy : {"none", "suffix", "reassign"}, default="suffix"
-            How items that are added will be treated. With ``"suffix"`` the last column
-            is the suffix.
-        codebook_size : int or sequence of int, default=None
+            Ends in ``.csv``, with a line of column names, or in ``.parquet``.
+        policy, codebook_size, capacity, overflow
+            Parameters of the new index. They apply to items that are added. With
+            ``policy="suffix"`` there must be a suffix. Codes that have none, such as
+            those that ``sk-rqvae transform`` writes, are read with ``policy="none"``.
         item_type : {str, int}, default=None
             What the items are. None takes them as they are stored, which in a CSV file
             is as strings.
-        model : fitted transformer, default=None
+        model : fitted transformer or Pipeline, default=None
             The model of the codes; the index will carry its fingerprint.
 
         Returns
@@ -615,32 +777,17 @@ default=None
         Raises
         ------
         ValueError
-            If the file is not of this form, an item comes twice, or IDs do not fit the
-            policy.
+            If the file is not of this form, an item is missing or comes twice, or IDs
+            do not fit the policy.
         """
-        ids, items = read_table(path)
-        return cls._of_ids(policy, codebook_size, ids, items, item_type, model, path)
-
-    @classmethod
-    def _of_ids(
-        cls,
-        policy: str,
-        codebook_size: Any,
-        ids: Any,
-        items: Any,
-        item_type: type | None,
-        model: CodeModel | None,
-        path: PathLike,
-    ) -> Self:
-        if item_type not in (None, int, str):
-            raise ValueError(f"item_type must be int or str. Got {item_type!r}.")
-        if item_type is int:
-            items = as_integers(items, path)
-        elif item_type is str:
-            items = list(map(str, items))
-        index = cls(policy=policy, codebook_size=codebook_size)
-        index._state = IndexState.of_ids(policy, codebook_size, ids, items, model)
-        return index
+        index = cls(
+            policy=policy,
+            codebook_size=codebook_size,
+            capacity=capacity,
+            overflow=overflow,
+        )
+        ids, items, has_suffix = read_table(path, policy)
+        return index._filled(path, ids, items, item_type, model, has_suffix)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor parameters by name."""
@@ -672,52 +819,27 @@ default=None
         except AttributeError:
             raise not_fitted_error(self) from None
 
-    def _checked_ids(self, ids: ArrayLike) -> IntArray:
-        ids = check_codes(ids, name="ids")
-        expected = self._fitted().store.n_columns
-        if ids.shape[1] != expected:
-            raise ValueError(
-                f"ids must have {expected} columns. Got {ids.shape[1]} columns."
-            )
-        return ids
-
-    def _checked_codes(self, ids: ArrayLike) -> IntArray:
-        ids = self._checked_ids(ids)
-        store = self._fitted().store
-        if store.sizes is not None:
-            check_codes(ids[:, : store.n_layers], store.sizes, name="ids")
-        return ids
-
-    def _lookup_all(self, ids: IntArray, default: Any) -> list[Any]:
-        state = self._fitted()
-        rows, counts = state.store.find_all(ids)
-        missing = np.flatnonzero(counts == 0)
-        if len(missing) and default is _RAISE:
-            raise _no_such_id(ids, missing[0])
-        items = state.items.take(rows)
-        ends = np.cumsum(counts)
-        found: list[Any] = [
-            items[start:end]
-            for start, end in zip((ends - counts).tolist(), ends.tolist(), strict=True)
-        ]
-        for place in missing:
-            found[place] = default
-        return found
-
-
-def _checked_prefix(prefix: Sequence[int], store: IDStore) -> tuple[int, ...]:
-    try:
-        codes = tuple(map(as_index, prefix))
-    except TypeError as error:
-        raise TypeError(f"prefix must be a sequence of integers: {error}.") from error
-    if len(codes) > store.n_columns:
-        raise ValueError(
-            f"prefix must have at most {store.n_columns} codes. Got {len(codes)}."
+    def _filled(
+        self,
+        path: PathLike,
+        ids: Any,
+        items: Any,
+        item_type: type | None,
+        model: CodeModel | None,
+        allow_gaps: bool,
+    ) -> Self:
+        """Take IDs that were read from a file."""
+        rules = checked_rules(self.policy, self.capacity, self.overflow)
+        items = items_of_type(items, item_type, path)
+        self._state = state_of_file(
+            path, rules, self.codebook_size, ids, items, model, allow_gaps=allow_gaps
         )
-    if codes and min(codes) < 0:
-        raise ValueError(f"prefix must not have negative codes. Got {codes}.")
-    return codes
+        return self
 
-
-def _no_such_id(ids: IntArray, row: int) -> KeyError:
-    return KeyError(f"no item has ID {tuple(ids[row].tolist())} (row {row} of ids)")
+    def _changed(
+        self, change: Callable[[IndexState], tuple[IndexState, Result]]
+    ) -> Result:
+        """Replace the state by a changed one, one thread at a time."""
+        with self._writers.held():
+            self._state, result = change(self._fitted())
+        return result

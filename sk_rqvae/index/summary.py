@@ -1,4 +1,4 @@
-"""Figures that say how good the IDs of an index are."""
+"""Figures that describe the IDs of an index."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import TypedDict
 
 import numpy as np
 
-from sk_rqvae._checks.codes import IntArray, row_keys
+from sk_rqvae._checks.codes import row_keys
 from sk_rqvae.index.policies.duplicates import n_repeated
-from sk_rqvae.index.policies.moves import Moves
+from sk_rqvae.index.policies.moves import moves_by_level
+from sk_rqvae.index.state import IndexState
 
 
 class IndexSummary(TypedDict):
@@ -26,30 +27,31 @@ class IndexSummary(TypedDict):
     added_error: float | None
 
 
-def summarized(
-    policy: str, codes: IntArray, moves: Moves, digests: IntArray | None
-) -> IndexSummary:
-    """Summarise items that have `codes`, ``(n, n_layers)``, after `moves`."""
-    n_items = len(codes)
-    keys = np.sort(row_keys(moves.undone(codes)))
+def summarized(state: IndexState) -> IndexSummary:
+    """Summarise the items that are not removed."""
+    rows = state.store.live_rows()
+    ids = state.store.ids_of(rows)
+    codes = ids[:, : state.store.n_layers]
+    moved = state.moves.of(rows)
+    given = codes.copy()
+    given[moved.rows] = moved.codes
+    keys = np.sort(row_keys(given))
     borders = np.flatnonzero(np.diff(keys)) + 1
-    buckets = np.diff(borders, prepend=0, append=n_items) if n_items else borders
-    worst = int(buckets.max(initial=0))
+    buckets = np.diff(borders, prepend=0, append=len(ids)) if len(ids) else borders
+    numbered = state.rules.policy == "suffix"
+    digests = state.digests
+    errors = moved.added_errors
     return IndexSummary(
-        policy=policy,
-        n_items=n_items,
+        policy=state.rules.policy,
+        n_items=len(ids),
         n_unique=len(buckets),
-        colliding_share=float(buckets[buckets > 1].sum() / max(1, n_items)),
-        worst_bucket=worst,
-        exact_duplicates=None if digests is None else n_repeated(digests),
-        suffix_codes=worst if policy == "suffix" else None,
-        n_moved=len(moves.rows),
-        moved_at_level=moves.by_level(codes),
-        added_error=_added_error(moves, n_items),
+        colliding_share=float(buckets[buckets > 1].sum() / max(1, len(ids))),
+        worst_bucket=int(buckets.max(initial=0)),
+        exact_duplicates=None if digests is None else n_repeated(digests.values[rows]),
+        suffix_codes=int(ids[:, -1].max(initial=-1)) + 1 if numbered else None,
+        n_moved=len(moved.rows),
+        moved_at_level=moves_by_level(moved, codes),
+        added_error=(
+            None if np.isnan(errors).any() else float(errors.sum() / max(1, len(ids)))
+        ),
     )
-
-
-def _added_error(moves: Moves, n_items: int) -> float | None:
-    if np.isnan(moves.added_errors).any():
-        return None
-    return float(moves.added_errors.sum() / max(1, n_items))

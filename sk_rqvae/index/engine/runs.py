@@ -1,25 +1,32 @@
-"""Sorted keys that grow: one long sorted run and one short one."""
+"""Sorted keys that grow: a few sorted runs of falling length."""
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray
+from sk_rqvae.index.engine.growing import small_unsigned
 from sk_rqvae.index.engine.keys import Keys
 
-_SHORTEST_RECENT = 1024
+_RATIO = 8
+_SHORTEST = 1024
 _SORTED_SEARCH = 4096
 
 
 class Run(NamedTuple):
-    """Rows by ascending key; rows of equal keys are in order of rank."""
+    """Rows by ascending key; rows of equal keys are in order of arrival."""
 
     keys: Keys
-    rows: IntArray
+    rows: NDArray[Any]
+
+    @classmethod
+    def sorted(cls, keys: Keys, rows: IntArray) -> Run:
+        """Sort rows by their keys."""
+        order = np.argsort(keys, kind="stable")
+        return cls(keys[order], small_unsigned(rows[order]))
 
     def part(self, start: int, stop: int) -> Run:
         """Return some of the rows."""
@@ -27,38 +34,51 @@ class Run(NamedTuple):
 
 
 class SortedRuns:
-    """A sorted multimap from keys to rows, in two sorted arrays.
+    """A sorted multimap from keys to rows: a log-structured merge of sorted arrays.
 
-    New keys go to the recent run, which is merged into the long one when it outgrows
-    the square root of its length. Adding an item copies O(sqrt(n)) keys on average,
-    and a search is two binary searches. Instances never change: adding makes a new one.
+    New rows make a run of their own. It is merged with the run before it while that one
+    is less than eight times as long. So there are at most ``log_8 n`` runs, a query is
+    one binary search in each, and a row is copied O(log n) times in its life. Instances
+    never change: adding makes a new one, which shares the runs that stay.
 
     Parameters
     ----------
-    long, recent : Run
-        Of two rows with one key, the one in `long` comes first.
+    runs : tuple of Run
+        Of two rows with one key, the one in the earlier run came first.
     """
 
-    __slots__ = ("long", "recent")
+    __slots__ = ("runs",)
 
-    def __init__(self, long: Run, recent: Run) -> None:
-        self.long = long
-        self.recent = recent
+    def __init__(self, runs: tuple[Run, ...]) -> None:
+        self.runs = runs
 
     @classmethod
-    def of(cls, run: Run) -> SortedRuns:
-        """Put all rows in the long run."""
-        return cls(run, Run(run.keys[:0], run.rows[:0]))
+    def empty(cls, dtype: np.dtype[Any]) -> SortedRuns:
+        """Make a multimap without rows, for keys of a type."""
+        return cls((Run(np.empty(0, dtype=dtype), np.empty(0, dtype=np.uint8)),))
 
     def __len__(self) -> int:
-        return len(self.long.rows) + len(self.recent.rows)
+        return sum(len(run.rows) for run in self.runs)
 
     def inserted(self, run: Run) -> SortedRuns:
         """Add the rows of `run`, after those that have the same keys."""
-        recent = merged(self.recent, run)
-        if len(recent.rows) <= max(_SHORTEST_RECENT, 4 * math.isqrt(len(self))):
-            return SortedRuns(self.long, recent)
-        return SortedRuns.of(merged(self.long, recent))
+        runs = list(self.filled())
+        last = run
+        while runs and len(runs[-1].rows) < _mergeable(len(last.rows)):
+            last = merged(runs.pop(), last)
+        return SortedRuns((*runs, last))
+
+    def filled(self) -> tuple[Run, ...]:
+        """Return the runs that have rows."""
+        return tuple(run for run in self.runs if len(run.rows))
+
+    def as_one(self) -> Run:
+        """Merge all runs."""
+        runs = list(self.runs)
+        last = runs.pop()
+        while runs:
+            last = merged(runs.pop(), last)
+        return last
 
     def counts(self, low: Keys, high: Keys) -> IntArray:
         """Count the rows whose keys lie between `low` and `high`, both included."""
@@ -72,20 +92,20 @@ class SortedRuns:
         """Find the row that is number `ranks` among those with its key, or -1."""
         rows = np.full(len(keys), -1, dtype=np.int64)
         ranks = np.minimum(ranks, len(self))
-        left = np.arange(len(keys))
+        open_ = np.arange(len(keys))
         for run in self.filled():
-            sought = keys[left]
+            sought = keys[open_]
             starts = _searchsorted(run.keys, sought)
-            at = starts + ranks[left]
+            at = starts + ranks[open_]
             at_most = np.minimum(at, len(run.keys) - 1)
             hit = (at < len(run.keys)) & (run.keys[at_most] == sought)
-            rows[left[hit]] = run.rows[at_most[hit]]
+            rows[open_[hit]] = run.rows[at_most[hit]]
             missed = ~hit
-            left = left[missed]
-            if len(left) == 0 or run is self.recent:
+            open_ = open_[missed]
+            if len(open_) == 0:
                 break
             stops = run.keys.searchsorted(sought[missed], "right")
-            ranks[left] -= stops - starts[missed]
+            ranks[open_] -= stops - starts[missed]
         return rows
 
     def all_rows(self, keys: Keys) -> tuple[IntArray, IntArray]:
@@ -104,15 +124,25 @@ class SortedRuns:
         rows = np.empty(int(counts.sum()), dtype=np.int64)
         offsets = np.cumsum(counts) - counts
         for run, starts, stops in spans:
-            rows[_ranges(offsets, stops - starts)] = run.rows[
-                _ranges(starts, stops - starts)
+            rows[ranges(offsets, stops - starts)] = run.rows[
+                ranges(starts, stops - starts)
             ]
             offsets = offsets + (stops - starts)
         return rows, counts
 
-    def filled(self) -> list[Run]:
-        """Return the runs that have rows."""
-        return [run for run in (self.long, self.recent) if len(run.rows)]
+    def has(self, keys: Keys) -> NDArray[np.bool_]:
+        """Tell which keys have a row."""
+        found = np.zeros(len(keys), dtype=bool)
+        for run in self.filled():
+            at = np.minimum(_searchsorted(run.keys, keys), len(run.keys) - 1)
+            found |= run.keys[at] == keys
+        return found
+
+    def without(self, rows: IntArray) -> SortedRuns:
+        """Remove some rows. This copies all others."""
+        run = self.as_one()
+        keep = ~np.isin(run.rows, rows)
+        return SortedRuns((Run(run.keys[keep], run.rows[keep]),))
 
 
 def merged(first: Run, second: Run) -> Run:
@@ -121,24 +151,37 @@ def merged(first: Run, second: Run) -> Run:
         return first
     if len(first.rows) == 0:
         return second
-    places = first.keys.searchsorted(second.keys, "right")
-    places += np.arange(len(places))
+    positions = first.keys.searchsorted(second.keys, "right")
+    positions += np.arange(len(positions))
     from_first = np.ones(len(first.rows) + len(second.rows), dtype=bool)
-    from_first[places] = False
+    from_first[positions] = False
     return Run(
-        _interleaved(first.keys, second.keys, places, from_first),
-        _interleaved(first.rows, second.rows, places, from_first),
+        _interleaved(first.keys, second.keys, positions, from_first),
+        _interleaved(first.rows, second.rows, positions, from_first),
     )
+
+
+def ranges(starts: IntArray, counts: IntArray) -> IntArray:
+    """Return the integers of several ranges, one range after the other."""
+    total = int(counts.sum())
+    ends = np.cumsum(counts)
+    return np.arange(total) + np.repeat(starts - (ends - counts), counts)
+
+
+def _mergeable(length: int) -> int:
+    """Return the length from which the run before one of `length` is left alone."""
+    return max(_RATIO * length, _SHORTEST - length + 1)
 
 
 def _interleaved(
     first: NDArray[Any],
     second: NDArray[Any],
-    places: IntArray,
+    positions: IntArray,
     from_first: NDArray[np.bool_],
 ) -> NDArray[Any]:
-    together = np.empty(len(from_first), dtype=first.dtype)
-    together[places] = second
+    dtype = np.promote_types(first.dtype, second.dtype)
+    together = np.empty(len(from_first), dtype=dtype)
+    together[positions] = second
     together[from_first] = first
     return together
 
@@ -148,12 +191,6 @@ def _searchsorted(keys: Keys, sought: Keys) -> IntArray:
         return keys.searchsorted(sought)
     # Ascending searches walk through memory once instead of jumping about in it.
     order = np.argsort(sought)
-    places = np.empty(len(sought), dtype=np.int64)
-    places[order] = keys.searchsorted(sought[order])
-    return places
-
-
-def _ranges(starts: IntArray, counts: IntArray) -> IntArray:
-    total = int(counts.sum())
-    ends = np.cumsum(counts)
-    return np.arange(total) + np.repeat(starts - (ends - counts), counts)
+    positions = np.empty(len(sought), dtype=np.int64)
+    positions[order] = keys.searchsorted(sought[order])
+    return positions

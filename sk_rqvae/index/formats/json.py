@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray
 from sk_rqvae._persistence.atomic import atomic_write
-from sk_rqvae.index.formats.table import PathLike
+from sk_rqvae.index.formats.native import PathLike, check_regular
 from sk_rqvae.index.formats.tokens import parsed, token_rows
 
 _ROWS_AT_ONCE = 65536
@@ -35,11 +35,11 @@ def write_json(path: PathLike, ids: IntArray, items: NDArray[Any]) -> None:
 
 def read_json(path: PathLike) -> tuple[IntArray, list[str]]:
     """Read IDs and items from ``{item: [token, ...]}``."""
+    check_regular(path)
     try:
-        pairs = json.loads(
-            Path(path).read_text(encoding="utf-8"), object_pairs_hook=_Pairs
-        )
-    except json.JSONDecodeError as error:
+        text = Path(path).read_text(encoding="utf-8")
+        pairs = json.loads(text, object_pairs_hook=_Pairs)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}.") from error
     if not isinstance(pairs, _Pairs):
         raise ValueError(
@@ -60,7 +60,10 @@ def read_json(path: PathLike) -> tuple[IntArray, list[str]]:
                 f"{path} must give all items as many tokens. Got {len(tokens)} for "
                 f"item {item!r}, expected {n_columns}."
             )
-    ids = parsed(("".join(tokens) for _, tokens in pairs), n_columns)
+    try:
+        ids = parsed(("".join(tokens) for _, tokens in pairs), n_columns)
+    except ValueError as error:
+        raise ValueError(f"{path} has other tokens than IDs: {error}") from error
     return ids, [item for item, _ in pairs]
 
 

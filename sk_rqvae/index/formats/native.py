@@ -1,15 +1,21 @@
-"""The file format of an index: a JSON header, raw arrays, a checksum; no pickle.
+"""The file format of an index: a JSON header and raw arrays; no pickle.
 
 ====================  =================================================================
 bytes                 content
 ====================  =================================================================
 8                     ``SEMIDIX`` and a newline
-4                     format version, little-endian
+4                     format version, 2, little-endian
 8                     length of the header, little-endian
-length of the header  JSON in UTF-8; ``"arrays"`` lists name, dtype and shape of each
-the rest but 32       the arrays, little-endian, in C order, in the order of the list
+length of the header  JSON in UTF-8
 32                    SHA-256 of all the bytes before
+to a multiple of 64   zeros
+the rest              the arrays, little-endian, in C order, each followed by zeros to
+                      a multiple of 64
 ====================  =================================================================
+
+The header's ``"arrays"`` lists ``name``, ``dtype``, ``shape``, ``offset`` and
+``sha256`` of each array. Offsets count from the first array. The checksums are of an
+array and the zeros after it.
 """
 
 from __future__ import annotations
@@ -17,117 +23,209 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import mmap
 import os
+import stat
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sk_rqvae._persistence.atomic import atomic_write
 
-FORMAT_VERSION = 1
+PathLike = str | os.PathLike[str]
+
+FORMAT_VERSION = 2
 
 _MAGIC = b"SEMIDIX\n"
 _PREAMBLE = struct.Struct("<8sIQ")
 _CHECKSUM_BYTES = hashlib.sha256().digest_size
+_ALIGNMENT = 64
 _DTYPES = frozenset({"|u1", "<u2", "<u4", "<i8", "<f8"})
+_MOST_COLUMNS = 4096
 
 
 def write_file(
-    path: str | os.PathLike[str],
-    header: Mapping[str, Any],
-    arrays: Mapping[str, NDArray[Any]],
+    path: PathLike, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
 ) -> None:
     """Write a header and arrays to `path`, atomically."""
     stored = {name: _storable(array) for name, array in arrays.items()}
-    listing = [
-        {"name": name, "dtype": array.dtype.str, "shape": array.shape}
-        for name, array in stored.items()
-    ]
+    listing = []
+    offset = 0
+    for name, array in stored.items():
+        listing.append(
+            {
+                "name": name,
+                "dtype": array.dtype.str,
+                "shape": array.shape,
+                "offset": offset,
+                "sha256": _checksum(_bytes_of(array)),
+            }
+        )
+        offset += _aligned(array.nbytes)
     text = json.dumps({**header, "arrays": listing}).encode()
-    checksum = hashlib.sha256()
+    head = _PREAMBLE.pack(_MAGIC, FORMAT_VERSION, len(text)) + text
+    head += hashlib.sha256(head).digest()
     with atomic_write(path) as file:
-        preamble = _PREAMBLE.pack(_MAGIC, FORMAT_VERSION, len(text))
-        parts: list[bytes | memoryview] = [preamble, text]
-        parts += map(_bytes_of, stored.values())
-        for part in parts:
-            checksum.update(part)
-            file.write(part)
-        file.write(checksum.digest())
+        file.write(head.ljust(_aligned(len(head)), b"\0"))
+        for array in stored.values():
+            file.write(_bytes_of(array))
+            file.write(_padding(array.nbytes))
 
 
 def read_file(
-    path: str | os.PathLike[str],
+    path: PathLike, *, mapped: bool = False
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Read what `write_file` wrote.
+
+    With `mapped`, arrays are read from the file when they are used, and their checksums
+    are not compared.
 
     Raises
     ------
     ValueError
-        If the file is of another kind, of a newer version, truncated or changed.
+        If the file is of another kind or version, truncated or changed.
     """
-    content = memoryview(Path(path).read_bytes())
+    with _opened(path) as file:
+        if mapped and os.fstat(file.fileno()).st_size:
+            content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        else:
+            content = memoryview(file.read())
+    header, end = _parsed_header(path, content)
+    try:
+        arrays = {}
+        start = expected = _aligned(end)
+        for entry in header.pop("arrays"):
+            array = _array(entry, content, start, mapped)
+            arrays[str(entry["name"])] = array
+            expected = max(expected, start + entry["offset"] + _aligned(array.nbytes))
+        if any(content[end:start]) or len(content) != expected:
+            raise ValueError(
+                f"the file has {len(content)} bytes, expected {expected}, or bytes "
+                f"before {start} that are not zero"
+            )
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"{path} has a header that does not fit its arrays: {error!r}."
+        ) from error
+    return header, arrays
+
+
+def read_header(path: PathLike) -> dict[str, Any] | None:
+    """Read the header alone; None if there is no index file at `path`."""
+    if not Path(path).exists():
+        return None
+    with _opened(path) as file:
+        start = file.read(_PREAMBLE.size)
+        if start[: len(_MAGIC)] != _MAGIC:
+            return None
+        length = _PREAMBLE.unpack(start)[2] if len(start) == _PREAMBLE.size else 0
+        rest = file.read(min(length + _CHECKSUM_BYTES, os.fstat(file.fileno()).st_size))
+    return _parsed_header(path, memoryview(start + rest))[0]
+
+
+def check_regular(path: PathLike) -> None:
+    """Refuse a pipe or a device, which a reader might wait for forever."""
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        raise ValueError(f"{path} must be a regular file to be read.")
+
+
+def _opened(path: PathLike) -> BinaryIO:
+    check_regular(path)
+    return Path(path).open("rb")
+
+
+def _parsed_header(path: PathLike, content: memoryview) -> tuple[dict[str, Any], int]:
+    """Return the header, and where its checksum ends."""
     if content[: len(_MAGIC)] != _MAGIC:
         raise ValueError(
-            f"{path} is not an index file. Got {bytes(content[:8])!r} at its start, "
-            f"expected {_MAGIC!r}."
+            f"{path} is not an index file. Got {bytes(content[:8])!r} as its first "
+            f"bytes, expected {_MAGIC!r}."
         )
     if len(content) < _PREAMBLE.size + _CHECKSUM_BYTES:
         raise ValueError(f"{path} is truncated. Got {len(content)} bytes.")
     _, version, length = _PREAMBLE.unpack_from(content)
-    if version > FORMAT_VERSION:
+    if version != FORMAT_VERSION:
+        age = "a newer" if version > FORMAT_VERSION else "an older"
         raise ValueError(
-            f"{path} was written by a newer sk_rqvae. Got format version {version}, "
-            f"expected at most {FORMAT_VERSION}."
+            f"{path} was written by {age} sk_rqvae. Got format version {version}, "
+            f"expected {FORMAT_VERSION}."
         )
-    end = len(content) - _CHECKSUM_BYTES
-    if hashlib.sha256(content[:end]).digest() != content[end:]:
+    end = _PREAMBLE.size + length
+    if end + _CHECKSUM_BYTES > len(content):
         raise ValueError(
-            f"{path} is corrupt or truncated. Got content that does not match its "
-            "checksum."
+            f"{path} is truncated. Got {len(content)} bytes, and a header that ends "
+            f"after {end}."
         )
-    start = _PREAMBLE.size + length
+    if hashlib.sha256(content[:end]).digest() != content[end : end + _CHECKSUM_BYTES]:
+        raise ValueError(
+            f"{path} is corrupt: its header, bytes {_PREAMBLE.size} to {end}, does not "
+            "match its checksum."
+        )
     try:
-        header = json.loads(bytes(content[_PREAMBLE.size : start]))
-        return header, _unpacked(header.pop("arrays"), content[:end], start)
-    except (KeyError, TypeError, ValueError) as error:
+        header = json.loads(bytes(content[_PREAMBLE.size : end]))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} has a header that is not JSON: {error}.") from error
+    if not isinstance(header, dict):
+        raise ValueError(f"{path} has a header that is no JSON object.")
+    return header, end + _CHECKSUM_BYTES
+
+
+def _array(
+    entry: Mapping[str, Any], content: memoryview, start: int, mapped: bool
+) -> NDArray[Any]:
+    """Make an array of the bytes that an entry of the header names."""
+    name, dtype, shape, offset = (
+        entry[k] for k in ("name", "dtype", "shape", "offset")
+    )
+    if dtype not in _DTYPES:
         raise ValueError(
-            f"{path} has a header that does not fit its arrays: {error}."
-        ) from error
+            f"array {name!r} must have a dtype of {sorted(_DTYPES)}. Got {dtype!r}"
+        )
+    whole = all(type(n) is int and n >= 0 for n in [*shape, offset])
+    if (
+        not whole
+        or len(shape) not in (1, 2)
+        or max(shape[1:], default=0) > _MOST_COLUMNS
+    ):
+        raise ValueError(
+            f"array {name!r} must have one or two dimensions and at most "
+            f"{_MOST_COLUMNS} columns. Got shape {shape}, offset {offset}"
+        )
+    first = start + offset
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    last = first + _aligned(n_bytes)
+    if last > len(content):
+        raise ValueError(
+            f"the file is truncated: array {name!r} ends at byte {last}, and the file "
+            f"after {len(content)}"
+        )
+    part = content[first:last]
+    if not mapped and _checksum(part) != entry["sha256"]:
+        raise ValueError(
+            f"the file is corrupt: array {name!r}, bytes {first} to {last}, does not "
+            "match its checksum"
+        )
+    return np.frombuffer(part[:n_bytes], dtype=np.dtype(dtype)).reshape(shape)
 
 
-def small_unsigned(array: NDArray[np.int64]) -> NDArray[Any]:
-    """Cast non-negative integers to the smallest type that holds them."""
-    top = int(array.max(initial=0))
-    for dtype in ("|u1", "<u2", "<u4"):
-        if top <= np.iinfo(dtype).max:
-            return array.astype(dtype)
-    return array
+def _checksum(content: memoryview) -> str:
+    digest = hashlib.sha256(content)
+    digest.update(_padding(len(content)))
+    return digest.hexdigest()
 
 
-def packed_strings(strings: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Turn strings to their UTF-8 bytes and the number of bytes of each."""
-    encoded = [text.encode("utf-8", "surrogatepass") for text in strings]
-    lengths = np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded))
-    text = np.frombuffer(b"".join(encoded), dtype=np.uint8)
-    return {"item_text": text, "item_lengths": small_unsigned(lengths)}
-
-
-def unpacked_strings(arrays: Mapping[str, NDArray[Any]]) -> list[str]:
-    """Undo `packed_strings`."""
-    text = arrays["item_text"].tobytes()
-    ends = np.cumsum(arrays["item_lengths"], dtype=np.int64)
-    starts = ends - arrays["item_lengths"]
-    return [
-        text[start:end].decode("utf-8", "surrogatepass")
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
-    ]
+def _padding(length: int) -> bytes:
+    return b"\0" * (_aligned(length) - length)
 
 
 def _storable(array: NDArray[Any]) -> NDArray[Any]:
+    if array.dtype.kind == "S":
+        array = np.ascontiguousarray(array)
+        array = array.view(np.uint8).reshape(len(array), array.dtype.itemsize)
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
 
 
@@ -135,21 +233,5 @@ def _bytes_of(array: NDArray[Any]) -> memoryview:
     return array.reshape(-1).view(np.uint8).data
 
 
-def _unpacked(
-    listing: list[dict[str, Any]], content: memoryview, start: int
-) -> dict[str, NDArray[Any]]:
-    arrays = {}
-    for entry in listing:
-        if entry["dtype"] not in _DTYPES:
-            raise ValueError(
-                f"dtype must be one of {sorted(_DTYPES)}. Got {entry['dtype']!r}"
-            )
-        flat = np.frombuffer(
-            content,
-            dtype=np.dtype(entry["dtype"]),
-            count=math.prod(entry["shape"]),
-            offset=start,
-        )
-        arrays[entry["name"]] = flat.reshape(entry["shape"])
-        start += flat.nbytes
-    return arrays
+def _aligned(length: int) -> int:
+    return -(-length // _ALIGNMENT) * _ALIGNMENT
