@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
@@ -12,7 +13,10 @@ from sk_rqvae._checks.scalars import check_choice
 from sk_rqvae.index import changes, queries
 from sk_rqvae.index.changes import NewItems
 from sk_rqvae.index.code_model import CodeModel
+from sk_rqvae.index.decoding.build import trie_of
 from sk_rqvae.index.decoding.prefix_function import PrefixAllowedTokens
+from sk_rqvae.index.decoding.token_tables import token_ids_of_levels
+from sk_rqvae.index.decoding.trie import IDTrie
 from sk_rqvae.index.formats.exchange import items_of_type, state_of_file
 from sk_rqvae.index.formats.json import read_json, write_json
 from sk_rqvae.index.formats.native import PathLike
@@ -60,9 +64,10 @@ class SemanticIDIndex:
         Number of codes, one for all levels or one a level. None takes those of the
         model; without a model any code may come.
     capacity : int, default=None
-        How many items may have the same codes. With ``"reassign"`` that many items
-        share an ID, and None is 1. With ``"suffix"`` it bounds the suffix, so that the
-        vocabulary is known in advance. None is no bound.
+        How many items may have the same codes; None is no bound. With ``"none"``, one
+        more is an error, so that 1 makes IDs unique. With ``"suffix"`` it bounds the
+        suffix, so that the vocabulary is known in advance. With ``"reassign"`` that
+        many items share an ID, and None is 1.
     overflow : {"raise", "reassign"}, default="raise"
         What happens with ``policy="suffix"`` to an item whose codes have `capacity`
         items: an error, or the nearest codes that have room.
@@ -518,6 +523,80 @@ default=None
             for level, width in enumerate(widths)
             for name in level_tokens(level, width)
         ]
+
+    def trie(self, subset: Any = None) -> IDTrie:
+        """Make the tree of all IDs, for constrained decoding in batches.
+
+        Parameters
+        ----------
+        subset : array-like of items, default=None
+            The items whose IDs the tree has; None is all. To restrict items for each
+            request, make one tree and use its `restricted_to`, which is faster.
+
+        Returns
+        -------
+        IDTrie
+            Of the items that the index has now.
+
+        Raises
+        ------
+        KeyError
+            If the index does not have an item.
+        ValueError
+            If there is no item.
+        """
+        return trie_of(self._fitted(), subset)
+
+    def logits_processor(
+        self,
+        token_ids: Mapping[str, int] | Sequence[ArrayLike],
+        prompt_length: int,
+        subset: Any = None,
+        *,
+        eos_token_id: int | None = None,
+    ) -> Any:
+        """Make the logits processor that lets `generate` produce existing IDs only.
+
+        Parameters
+        ----------
+        token_ids : mapping of str to int, or sequence of array-like of int
+            ``tokenizer.get_vocab()`` with every token of `vocabulary`; or for each
+            level the token ids of its codes.
+        prompt_length : int
+            How many tokens come before the ID in what `generate` passes on: for a
+            decoder-only model the length of its input, ``input_ids.shape[1]``, padding
+            included; for an encoder-decoder model 1, the start token.
+        subset : array-like of items, default=None
+            Items that may be generated; None is all.
+        eos_token_id : int, default=None
+            The one token that may follow a complete ID. None allows any.
+
+        Returns
+        -------
+        transformers.LogitsProcessor
+            For ``model.generate(..., logits_processor=[...])``, with any number of
+            beams, greedy or sampled. It handles a batch at once and can be pickled. Its
+            methods ``ids(sequences)`` and ``items(sequences)`` read what was generated.
+            It allows the items that the index has now.
+
+        Raises
+        ------
+        ImportError
+            If `transformers` is not installed.
+        ValueError
+            If there is no item, or a code has no token id.
+        """
+        state = self._fitted()
+        widths = state.store.widths(state.rules.capacity)
+        tokens = token_ids_of_levels(token_ids, widths, name="token_ids")
+        # Imported here because it imports PyTorch.
+        module = importlib.import_module("sk_rqvae.index.decoding.transformers")
+        return module.SemanticIDLogitsProcessor(
+            trie_of(state, subset),
+            tokens,
+            prompt_length=prompt_length,
+            eos_token_id=eos_token_id,
+        )
 
     def prefix_allowed_tokens_fn(
         self,

@@ -41,9 +41,7 @@ class Rules(NamedTuple):
     @property
     def shared(self) -> bool:
         """Whether an ID can be that of several items."""
-        return self.policy == "none" or (
-            self.policy == "reassign" and self.capacity != 1
-        )
+        return self.policy != "suffix" and self.capacity != 1
 
     @property
     def reassigns(self) -> bool:
