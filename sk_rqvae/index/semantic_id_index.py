@@ -13,6 +13,7 @@ from sk_rqvae._checks.scalars import check_choice
 from sk_rqvae.index import changes, queries
 from sk_rqvae.index.changes import NewItems
 from sk_rqvae.index.code_model import CodeModel
+from sk_rqvae.index.comparison import ChurnReport, churn
 from sk_rqvae.index.decoding.build import trie_of
 from sk_rqvae.index.decoding.prefix_function import PrefixAllowedTokens
 from sk_rqvae.index.decoding.token_tables import token_ids_of_levels
@@ -34,6 +35,7 @@ from sk_rqvae.index.parameters import (
     set_parameters,
 )
 from sk_rqvae.index.queries import REQUIRED
+from sk_rqvae.index.realignment import RealignmentReport, realigned
 from sk_rqvae.index.state import IndexState, checked_rules, parameters_of_rules
 from sk_rqvae.index.summary import IndexSummary, summarized
 
@@ -326,6 +328,93 @@ default=None
             If the codebooks of the model are not of the sizes of the index.
         """
         self._changed(lambda state: (changes.rebound(state, model), 0))
+
+    def realign(
+        self, new_codes: ArrayLike, item_ids: Any, *, model: CodeModel | None = None
+    ) -> tuple[IntArray, RealignmentReport]:
+        """Rename the codes of a retrained model so that most IDs stay.
+
+        The codes of two models have nothing in common, even if the models are nearly
+        the same. But the codes of a level are names, which can be exchanged without
+        changing what the model does. This finds the one-to-one map of names for each
+        level that keeps the most leading codes over all items. It does not change the
+        index: give the result to `fit` of a new one.
+
+        Parameters
+        ----------
+        new_codes : array-like of shape (n, n_layers)
+            Codes of the new model, before renaming.
+        item_ids : array-like of shape (n,)
+            Items of these codes. Those that the index does not have are renamed too.
+        model : fitted transformer or Pipeline, default=None
+            The new model. Its codebooks must have the sizes of the index.
+
+        Returns
+        -------
+        codes : ndarray of shape (n, n_layers), int64
+            The renamed codes.
+        report : dict
+            - ``code_maps``: for each level an ndarray, the new name of each code;
+            - ``model``: `model` with renamed codes, to use in its place from now on;
+              None without `model`;
+            - ``n_items``, ``n_common``: items of the call, and those in the index;
+            - ``kept``: share of common items that keep the first one, two, ... codes;
+            - ``kept_without``: the same without renaming.
+
+        Raises
+        ------
+        ValueError
+            If there are other levels or sizes than those of the index.
+
+        Notes
+        -----
+        Each level is a linear assignment problem [1]_, solved in turn until no level
+        can be improved. That is a local optimum for all levels together. The memory is
+        ``8 * codebook_size ** 2`` bytes.
+
+        References
+        ----------
+        .. [1] Crouse, "On implementing 2D rectangular assignment algorithms", IEEE
+           Transactions on Aerospace and Electronic Systems 52(4), 2016.
+
+        Examples
+        --------
+        >>> index = SemanticIDIndex(policy="none").fit([[0, 1], [0, 2], [1, 0]])
+        >>> codes, report = index.realign([[1, 2], [1, 0], [0, 1]], [0, 1, 2])
+        >>> codes
+        array([[0, 1],
+               [0, 2],
+               [1, 0]])
+        >>> report["kept"], report["kept_without"]
+        ([1.0, 1.0], [0.0, 0.0])
+        """
+        return realigned(self._fitted(), new_codes, item_ids, model)
+
+    def churn(self, other: SemanticIDIndex) -> ChurnReport:
+        """Compare the IDs of the same items in a later index.
+
+        Parameters
+        ----------
+        other : SemanticIDIndex
+            The later one.
+
+        Returns
+        -------
+        dict
+            Lists have one entry for the first code, the first two, and so on.
+
+            - ``n_common``, ``n_added``, ``n_removed``: items in both, only in `other`
+              and only in this index;
+            - ``n_changed``, ``changed_share``: common items whose prefix changed. These
+              invalidate what is stored for an item by its prefix, such as features;
+            - ``prefixes_gone``: prefixes of this index that `other` does not have. What
+              is stored for them, such as embeddings, is not used any more;
+            - ``prefixes_new``: prefixes that only `other` has, which models that were
+              trained on this index have not seen;
+            - ``n_reused``: IDs in both that have no item in common. Logs with such an
+              ID now mean another item.
+        """
+        return churn(self._fitted(), other._fitted())
 
     @property
     def ids_(self) -> IntArray:
