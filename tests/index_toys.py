@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from itertools import product
 
 import numpy as np
@@ -52,16 +54,50 @@ class ToyQuantizer(BaseEstimator):
 class NaiveIndex:
     """What the index should do, an item at a time, with tuples in dictionaries."""
 
-    def __init__(self, policy, sizes=None):
+    def __init__(self, policy, sizes=None, capacity=None, overflow="raise"):
         self.policy = policy
         self.sizes = sizes
+        self.capacity = 1 if policy == "reassign" and capacity is None else capacity
+        self.reassigns = policy == "reassign" or overflow == "reassign"
         self.ids = []
         self.items = []
+        self.given = []
+        # IDs that no item has and that no item gets.
+        self.retired = []
 
     def add(self, codes, items, distances=None):
         for row, (code, item) in enumerate(zip(codes, items, strict=True)):
             self.ids.append(self._place(tuple(code), row, distances))
+            self.given.append(tuple(code))
             self.items.append(item)
+
+    def remove(self, items, *, reuse=False):
+        for item in items:
+            row = self.items.index(item)
+            if not reuse:
+                self.retired.append(self.ids[row])
+            del self.ids[row], self.items[row], self.given[row]
+
+    def update(self, codes, items, *, move, distances=None):
+        """Return which items moved."""
+        changed = [
+            self.given[self.items.index(item)] != tuple(code)
+            for code, item in zip(codes, items, strict=True)
+        ]
+        leaving = [i for i, c in zip(items, changed, strict=True) if c and move]
+        self.remove(leaving)
+        for row, (code, item) in enumerate(zip(codes, items, strict=True)):
+            if changed[row] and move:
+                self.ids.append(self._place(tuple(code), row, distances))
+                self.given.append(tuple(code))
+                self.items.append(item)
+            else:
+                self.given[self.items.index(item)] = tuple(code)
+        return [c and move for c in changed]
+
+    def room(self):
+        """How many more items there are IDs for."""
+        return self.capacity * math.prod(self.sizes) - len(self._taken())
 
     def at(self, identifier):
         return [
@@ -85,16 +121,23 @@ class NaiveIndex:
             {i[depth] for i in self.ids if i[:depth] == tuple(prefix) and i[depth:]}
         )
 
+    def _taken(self):
+        return self.ids + self.retired
+
     def _place(self, code, row, distances):
-        if self.policy == "none":
+        if self.reassigns:
+            code = self._nearest_with_room(code, row, distances)
+        if self.policy != "suffix":
             return code
-        if self.policy == "suffix":
-            return (*code, sum(other[:-1] == code for other in self.ids))
-        taken = set(self.ids)
-        if code not in taken:
+        suffixes = [other[-1] for other in self._taken() if other[:-1] == code]
+        return (*code, max(suffixes, default=-1) + 1)
+
+    def _nearest_with_room(self, code, row, distances):
+        counts = Counter(identifier[: len(code)] for identifier in self._taken())
+        if counts[code] < self.capacity:
             return code
         for depth in reversed(range(len(code))):
-            free = [i for i in self._all_ids(code[:depth]) if i not in taken]
+            free = [i for i in self._all(code[:depth]) if counts[i] < self.capacity]
             if free:
                 break
         spot = code[:depth]
@@ -104,6 +147,6 @@ class NaiveIndex:
             spot = (*spot, min(following, key=lambda code, far=far: (far[code], code)))
         return spot
 
-    def _all_ids(self, prefix):
+    def _all(self, prefix):
         rest = self.sizes[len(prefix) :]
         return ((*prefix, *tail) for tail in product(*map(range, rest)))

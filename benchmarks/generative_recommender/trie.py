@@ -30,25 +30,15 @@ class Trie:
     """
 
     def __init__(self, index: SemanticIDIndex) -> None:
-        ids = index.ids_
+        ids, trie = index.ids_, index.trie()
         n_items, n_levels = ids.shape
-        node_of: dict[tuple[int, ...], int] = {(): 0}
-        edges: list[tuple[int, int, int]] = []
-        waiting: list[tuple[int, ...]] = [()]
-        for prefix in waiting:
-            for code in index.allowed_next(prefix).tolist():
-                longer = (*prefix, code)
-                edges.append((node_of[prefix], code, len(node_of)))
-                node_of[longer] = len(node_of)
-                waiting.append(longer)
-        parents, codes, nodes = np.array(edges).T
-        children = np.full((len(node_of), ids.max() + 1), -1)
-        children[parents, codes] = nodes
-        paths = np.zeros((n_items, n_levels + 1), dtype=np.int64)
+        nodes = np.arange(trie.n_nodes)[:, np.newaxis]
+        children = trie.step(nodes, np.arange(trie.width))
+        paths = np.full((n_items, n_levels + 1), trie.root)
         for level in range(n_levels):
-            paths[:, level + 1] = children[paths[:, level], ids[:, level]]
-        items = np.full(len(node_of), -1)
-        items[paths[:, -1]] = index.lookup(ids)
+            paths[:, level + 1] = trie.step(paths[:, level], ids[:, level])
+        items = np.full(trie.n_nodes, -1)
+        items[paths[:, -1]] = np.arange(n_items)
         self.codes = torch.from_numpy(ids.copy())
         self.paths = torch.from_numpy(paths)
         self.children = torch.from_numpy(children)

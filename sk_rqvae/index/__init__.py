@@ -1,7 +1,8 @@
-"""Semantic IDs in use."""
+"""Semantic IDs of a catalogue: lookup, changes, files and constrained decoding."""
 
 from __future__ import annotations
 
-from sk_rqvae.index._index import SemanticIDIndex
+from sk_rqvae.index.decoding.trie import IDTrie
+from sk_rqvae.index.semantic_id_index import SemanticIDIndex
 
-__all__ = ["SemanticIDIndex"]
+__all__ = ["IDTrie", "SemanticIDIndex"]

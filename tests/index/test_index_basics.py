@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from index_toys import ToyQuantizer
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sk_rqvae import QuantizeForwardMode, SemanticIDIndex
-from sk_rqvae.index import _items
+from sk_rqvae.index import items as _items
 
 CODES = np.array([[0, 1], [0, 1], [3, 2], [0, 0], [0, 1]])
 ITEMS = ["e", "d", "c", "b", "a"]
@@ -130,7 +132,7 @@ def test_any_strings_can_be_items(items):
 
 def test_strings_with_equal_hashes_are_told_apart(monkeypatch):
     monkeypatch.setattr(
-        _items, "_item_keys", lambda items: np.zeros(len(items), dtype=np.int64)
+        _items, "text_keys", lambda items: np.zeros(len(items), dtype=np.int64)
     )
     index = SemanticIDIndex().fit(CODES, ITEMS)
     index.add(CODES, [item * 2 for item in ITEMS])
@@ -370,34 +372,91 @@ def test_codes_of_another_model_are_an_error():
         without.add(model.transform(X), model=model)
 
 
-def test_the_fingerprint_depends_on_codebooks_and_parameters_alone():
+def fingerprint(model, X):
+    codes = np.asarray(model.transform(X))
+    return SemanticIDIndex().fit(codes, model=model).fingerprint_
+
+
+def test_the_fingerprint_depends_on_what_decides_codes_and_not_on_parameters():
     X = np.arange(12.0).reshape(6, 2)
-
-    def fingerprint(model):
-        return SemanticIDIndex().fit(model.transform(X), model=model).fingerprint_
-
     model = ToyQuantizer(2, 4).fit(X)
-    assert fingerprint(model) == fingerprint(ToyQuantizer(2, 4).fit(X))
-    assert len(fingerprint(model)) == 64
+    assert fingerprint(model, X) == fingerprint(ToyQuantizer(2, 4).fit(X), X)
+    assert len(fingerprint(model, X)) == 64
     changed = copy.deepcopy(model)
     changed.codebooks_[1][0, 0] += 1
-    assert fingerprint(changed) != fingerprint(model)
-    assert fingerprint(copy.deepcopy(model).set_params(random_state=5)) != fingerprint(
-        model
-    )
+    assert fingerprint(changed, X) != fingerprint(model, X)
+    renamed = copy.deepcopy(model).set_params(random_state=5, verbose=2)
+    assert fingerprint(renamed, X) == fingerprint(model, X)
     assert SemanticIDIndex().fit(CODES).fingerprint_ is None
 
 
-def test_the_fingerprint_of_a_transformer_survives_a_move_to_another_machine(
+def test_the_fingerprint_of_a_transformer_survives_parameters_that_decide_no_codes(
     fitted, blobs
 ):
     codes = fitted.transform(blobs)
     index = SemanticIDIndex().fit(codes, model=fitted)
-    moved = copy.deepcopy(fitted).set_params(device="auto", verbose=1)
-    moved.set_params(codebook_mode=QuantizeForwardMode(fitted.codebook_mode))
+    moved = copy.deepcopy(fitted).set_params(device="auto", verbose=1, warm_start=True)
+    moved.set_params(codebook_mode=QuantizeForwardMode(fitted.codebook_mode), lr=0.5)
     assert len(index.add(codes, model=moved)) == len(codes)
-    with pytest.raises(ValueError, match="must be the one"):
-        index.add(codes, model=moved.set_params(n_beams=1))
+
+
+@pytest.mark.parametrize("part", ["encoder", "decoder", "input_scale", "quantizer"])
+def test_another_part_of_the_network_that_decides_codes_is_another_model(
+    fitted, blobs, part
+):
+    codes = fitted.transform(blobs)
+    index = SemanticIDIndex().fit(codes, model=fitted)
+    changed = copy.deepcopy(fitted)
+    state = changed.net_.module_.state_dict()
+    name = next(name for name in state if name.startswith(part) and state[name].numel())
+    state[name].view(-1)[0] += 1
+    with pytest.raises(ValueError, match=r"must be the one .* call rebind"):
+        index.add(codes, model=changed)
+    changed.net_.module_.quantizer.n_beams += 1
+    assert fingerprint(changed, blobs) != index.fingerprint_
+
+
+def test_parts_of_the_network_that_only_training_reads_do_not_matter(fitted, blobs):
+    changed = copy.deepcopy(fitted)
+    changed.net_.module_.state_dict()["noise_scale"].add_(1)
+    assert fingerprint(changed, blobs) == fingerprint(fitted, blobs)
+
+
+def test_a_pipeline_is_a_model_and_its_steps_count(blobs):
+    def pipeline(scale):
+        scaled = StandardScaler().fit(scale * blobs)
+        model = ToyQuantizer(2, 4).fit(blobs)
+        return make_pipeline(scaled, model)
+
+    pipe = pipeline(1)
+    index = SemanticIDIndex(policy="reassign")
+    index.fit(pipe.transform(blobs[:10]), X=blobs[:10], model=pipe)
+    assert len(index.add(pipe.transform(blobs[10:14]), X=blobs[10:14], model=pipe)) == 4
+    assert index.fingerprint_ == fingerprint(pipeline(1), blobs)
+    assert index.fingerprint_ != fingerprint(pipeline(2), blobs)
+    pipe.set_params(standardscaler__copy=False)
+    assert index.fingerprint_ == fingerprint(pipe, blobs)
+    pipe.set_params(standardscaler__with_mean=False)
+    assert index.fingerprint_ != fingerprint(pipe, blobs)
+
+
+def test_an_index_can_be_bound_to_another_model_on_purpose():
+    X = np.arange(12.0).reshape(6, 2)
+    model, other = (ToyQuantizer(2, 4, random_state=s).fit(X) for s in (0, 1))
+    index = SemanticIDIndex().fit(model.transform(X))
+    index.rebind(model)
+    index.add(model.transform(X), model=model)
+    index.rebind(other)
+    assert len(index.add(other.transform(X), model=other)) == 6
+    with pytest.raises(ValueError, match="one column a level"):
+        index.rebind(ToyQuantizer(3, 4).fit(X))
+    assert [event["action"] for event in index.history()] == [
+        "fit",
+        "rebind",
+        "add",
+        "rebind",
+        "add",
+    ]
 
 
 def test_the_model_says_how_large_codebooks_are():
@@ -407,7 +466,7 @@ def test_the_model_says_how_large_codebooks_are():
     assert len(index.vocabulary()) == 8
     with pytest.raises(ValueError, match="codebook_size must be that of the model"):
         SemanticIDIndex(codebook_size=5).fit(model.transform(X), model=model)
-    with pytest.raises(ValueError, match="one column a layer of the model"):
+    with pytest.raises(ValueError, match="one column a level of the model"):
         SemanticIDIndex().fit([[0, 0, 0]], model=model)
     with pytest.raises(ValueError, match="below codebook_size"):
         SemanticIDIndex().fit([[0, 4]], model=model)

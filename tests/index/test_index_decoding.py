@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -147,33 +149,48 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("policy", ["none", "suffix"])
-@pytest.mark.parametrize("build", [decoder_only, encoder_decoder])
-def test_every_generated_id_exists(build, policy, way):
+# A history of two items, the shorter one padded on the left, as for a batch.
+def batch(ids):
     torch = pytest.importorskip("torch")
-    index = catalogue(policy=policy)
-    ids = token_ids(index)
-    model = build(10 + len(ids))
-    # A history of two items, the shorter one padded on the left, as for a batch.
-    prompt = torch.tensor(
+    return torch.tensor(
         [
             [ids["<a_1>"], ids["<b_2>"], ids["<c_3>"], ids["<a_0>"]],
             [PAD, PAD, ids["<a_4>"], ids["<b_4>"]],
         ]
     )
+
+
+def held_by(index, ids, length, way):
+    """A decoder's argument that constrains it, and what reads IDs of sequences."""
+    if way == "prefix function":
+        allowed = index.prefix_allowed_tokens_fn(
+            ids, eos_token_id=EOS, prompt_length=length
+        )
+        return {"prefix_allowed_tokens_fn": allowed}, allowed
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    processor = index.logits_processor(ids, length, eos_token_id=EOS)
+    return {"logits_processor": [pickle.loads(pickle.dumps(processor))]}, processor
+
+
+@pytest.mark.parametrize("by", ["prefix function", "logits processor"])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("policy", ["none", "suffix"])
+@pytest.mark.parametrize("build", [decoder_only, encoder_decoder])
+def test_every_generated_id_exists(build, policy, way, by):
+    index = catalogue(policy=policy)
+    ids = token_ids(index)
+    model = build(10 + len(ids))
+    prompt = batch(ids)
     length = prompt.shape[1] if build is decoder_only else 1
-    allowed = index.prefix_allowed_tokens_fn(
-        ids, eos_token_id=EOS, prompt_length=length
-    )
+    argument, reader = held_by(index, ids, length, by)
     sequences = model.generate(
         prompt,
         attention_mask=(prompt != PAD).long(),
         max_new_tokens=index.ids_.shape[1] + 1,
-        prefix_allowed_tokens_fn=allowed,
+        **argument,
         **WAYS[way],
     )
-    generated = allowed.ids(sequences)
+    generated = reader.ids(sequences)
     assert len(generated) == 2 * WAYS[way].get("num_return_sequences", 1)
     assert len(index.lookup(generated)) == len(generated)
     after = sequences[:, length + index.ids_.shape[1]]
@@ -181,6 +198,77 @@ def test_every_generated_id_exists(build, policy, way):
     if "num_beams" in WAYS[way] and "do_sample" not in WAYS[way]:
         for found in np.split(generated, 2):
             assert len(np.unique(found, axis=0)) == len(found)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_generated_for_a_subset_is_in_it(way):
+    index = catalogue(40)
+    ids = token_ids(index)
+    subset = index.item_ids_[::3]
+    processor = index.logits_processor(ids, 4, subset, eos_token_id=EOS)
+    prompt = batch(ids)
+    sequences = decoder_only(10 + len(ids)).generate(
+        prompt,
+        attention_mask=(prompt != PAD).long(),
+        max_new_tokens=index.ids_.shape[1] + 1,
+        logits_processor=[processor],
+        **WAYS[way],
+    )
+    found = [item for item in processor.items(sequences) if item is not None]
+    assert set(found) <= set(subset.tolist())
+    if "beams" not in way:
+        assert len(found) == len(sequences)
+
+
+def test_the_logits_processor_is_one_of_transformers(
+    index,
+):
+    transformers = pytest.importorskip("transformers")
+    torch = pytest.importorskip("torch")
+    ids = token_ids(index)
+    processor = index.logits_processor(ids, 1, eos_token_id=EOS)
+    assert isinstance(processor, transformers.LogitsProcessor)
+    scores = torch.arange(4.0 * 40).reshape(4, 40)
+    beams = torch.tensor([[START, ids["<a_0>"]], [START, ids["<a_2>"]]])
+    out = processor(beams, scores[:2])
+    for row, codes in enumerate(["12", "0"]):
+        allowed = [ids[f"<b_{code}>"] for code in codes]
+        assert sorted(out[row].isfinite().nonzero().flatten()) == sorted(allowed)
+        assert torch.equal(out[row, allowed], scores[row, allowed])
+
+
+def test_one_unknown_token_masks_its_own_sequence_only(index):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    ids = token_ids(index)
+    processor = index.logits_processor(ids, 1, eos_token_id=EOS)
+    for unknown in (PAD, 39, 10_000, ids["<a_1>"], ids["<b_1>"]):
+        beams = torch.tensor([[START, unknown], [START, ids["<a_0>"]]])
+        out = processor(beams, torch.zeros(2, 40))
+        assert out[0].isfinite().sum() == 1
+        assert out[0, EOS].isinf()
+        assert out[1].isfinite().sum() == 2
+        assert torch.multinomial(out.softmax(dim=1), 1).shape == (2, 1)
+        found = torch.tensor([[START, unknown, ids["<b_1>"], EOS]])
+        assert processor.ids(found).tolist() == [[-1, -1]]
+        assert list(processor.items(found)) == [None]
+    assert processor.ids(torch.tensor([[START, ids["<a_0>"]]])).tolist() == [[-1, -1]]
+
+
+def test_tokens_can_be_given_as_the_ids_of_each_level(index):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    by_level = [[5, 6, 7], [7, 6, 5]]
+    processor = index.logits_processor(by_level, 0)
+    out = processor(torch.tensor([[7]]), torch.zeros(1, 8))
+    assert out[0].isfinite().nonzero().flatten().tolist() == [7]
+    assert processor.ids(torch.tensor([[7, 7]])).tolist() == [[2, 0]]
+    done = torch.zeros(1, 8)
+    assert processor(torch.tensor([[7, 7]]), done) is done
+    with pytest.raises(ValueError, match="token ids of 2 levels"):
+        index.logits_processor([[5, 6, 7]], 0)
+    with pytest.raises(ValueError, match="must have 3 token ids"):
+        index.logits_processor([[5, 6, 7], [5, 6]], 0)
 
 
 def test_all_ids_can_be_generated_with_as_many_beams():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 
 import numpy as np
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from index_toys import ToyQuantizer
 
 from sk_rqvae import SemanticIDIndex
-from sk_rqvae.index import _exchange
+from sk_rqvae.index.formats import table as _table
 
 CODES = np.array([[0, 1], [0, 1], [3, 2], [0, 300], [0, 1]])
 ITEMS = {
@@ -82,7 +83,7 @@ def test_an_empty_index_can_be_saved(tmp_path):
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     path = tmp_path_factory.mktemp("saved") / "index"
-    SemanticIDIndex(codebook_size=512).fit(CODES, ITEMS["str"]).save(path)
+    SemanticIDIndex(codebook_size=512).fit(CODES, ITEMS["str"], X=CODES).save(path)
     return path.read_bytes()
 
 
@@ -94,7 +95,7 @@ def test_a_file_with_any_byte_changed_is_refused(saved, tmp_path_factory, data):
     changed[place] ^= data.draw(st.integers(1, 255))
     path = tmp_path_factory.getbasetemp() / "changed"
     path.write_bytes(changed)
-    with pytest.raises(ValueError, match=r"changed (is|was)"):
+    with pytest.raises(ValueError, match=r"changed (is|was|has)"):
         SemanticIDIndex.load(path)
 
 
@@ -119,33 +120,87 @@ def rewritten(saved, change):
     (length,) = struct.unpack("<Q", saved[12:20])
     header = json.loads(saved[20 : 20 + length])
     change(header)
-    text = json.dumps(header).encode()
-    content = saved[:12] + struct.pack("<Q", len(text)) + text
-    content += saved[20 + length : -32]
-    return content + hashlib.sha256(content).digest()
+    head = with_header(json.dumps(header).encode())
+    return head + saved[-(-(52 + length) // 64) * 64 :]
+
+
+def with_header(text):
+    head = b"SEMIDIX\n" + struct.pack("<IQ", 2, len(text)) + text
+    head += hashlib.sha256(head).digest()
+    return head.ljust(-(-len(head) // 64) * 64, b"\0")
+
+
+def array(header, name):
+    return next(entry for entry in header["arrays"] if entry["name"] == name)
+
+
+FORGERIES = {
+    "no policy": lambda header: header.pop("policy"),
+    "unknown policy": lambda header: header.update(policy="other"),
+    "small codebooks": lambda header: header.update(sizes=[2, 2]),
+    "other items": lambda header: header.update(items="int"),
+    "unknown items": lambda header: header.update(items="float"),
+    "no ids": lambda header: header["arrays"].pop(0),
+    "no arrays": lambda header: header.update(arrays=None),
+    "an array of arrays": lambda header: header.update(arrays=[[]]),
+    "many rows": lambda header: array(header, "ids").update(shape=[10**9, 3]),
+    "many columns": lambda header: array(header, "ids").update(shape=[0, 5 * 10**9]),
+    "absurdly many": lambda header: array(header, "ids").update(shape=[10**400, 3]),
+    "fewer columns": lambda header: array(header, "ids").update(shape=[3, 5]),
+    "three dimensions": lambda header: array(header, "ids").update(shape=[5, 3, 1]),
+    "no shape": lambda header: array(header, "ids").update(shape=5),
+    "negative": lambda header: array(header, "ids").update(shape=[-1, 3]),
+    "before the file": lambda header: array(header, "ids").update(offset=-64),
+    "objects": lambda header: array(header, "ids").update(dtype="|O"),
+    "many levels": lambda header: header.update(n_layers=10**12),
+    "levels in words": lambda header: header.update(n_layers="two"),
+    "fewer items": lambda header: array(header, "item_ends").update(shape=[4]),
+    "no item text": lambda header: header["arrays"].remove(array(header, "item_text")),
+    "no digests": lambda header: array(header, "digests").update(shape=[0]),
+    "a broken history": lambda header: header.update(history=[{"action": "fit"}]),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+@pytest.mark.parametrize("mmap_mode", [None, "r"])
+def test_a_file_whose_parts_do_not_fit_is_refused(saved, tmp_path, name, mmap_mode):
+    if mmap_mode == "r" and name == "small codebooks":
+        pytest.skip("the content of a mapped file is not read")
+    path = tmp_path / "forged"
+    path.write_bytes(rewritten(saved, FORGERIES[name]))
+    with pytest.raises(ValueError, match="forged"):
+        SemanticIDIndex.load(path, mmap_mode=mmap_mode)
 
 
 @pytest.mark.parametrize(
-    "change",
-    [
-        lambda header: header.pop("policy"),
-        lambda header: header.update(policy="other"),
-        lambda header: header.update(sizes=[2, 2]),
-        lambda header: header.update(items="int"),
-        lambda header: header["arrays"].pop(0),
-        lambda header: header["arrays"][0].update(shape=[10**9, 3]),
-        lambda header: header["arrays"][0].update(shape=[3, 5]),
-        lambda header: header["arrays"][0].update(dtype="|O"),
-        lambda header: header["arrays"][2].update(shape=[4]),
-        lambda header: header["arrays"].pop(3),
-        lambda header: header["arrays"][-1].update(shape=[0], name="digests"),
-    ],
+    "text", [b"", b"[]", b"{", b"\xff", b"[" * 100_000, b'{"arrays": []}']
 )
-def test_a_file_whose_parts_do_not_fit_is_refused(saved, tmp_path, change):
+def test_a_file_whose_header_is_no_description_is_refused(tmp_path, text):
     path = tmp_path / "forged"
-    path.write_bytes(rewritten(saved, change))
+    path.write_bytes(with_header(text))
     with pytest.raises(ValueError, match="forged"):
         SemanticIDIndex.load(path)
+
+
+def test_a_header_that_claims_to_be_longer_than_the_file_is_refused(saved, tmp_path):
+    path = tmp_path / "forged"
+    path.write_bytes(saved[:12] + struct.pack("<Q", 2**63) + saved[20:])
+    with pytest.raises(ValueError, match="is truncated"):
+        SemanticIDIndex.load(path)
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    index = SemanticIDIndex().fit(CODES)
+    for name, read in {
+        "index": SemanticIDIndex.load,
+        "index.json": SemanticIDIndex.from_json,
+        "index.csv": SemanticIDIndex.from_table,
+    }.items():
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(ValueError, match="must be a regular file"):
+            read(tmp_path / name)
+    with pytest.raises(ValueError, match="must be a regular file"):
+        index.save(tmp_path / "index")
 
 
 def test_a_file_that_was_rewritten_as_it_was_loads(saved, tmp_path):
@@ -193,7 +248,7 @@ def test_json_is_what_generative_recommenders_read(tmp_path):
 @pytest.mark.parametrize("policy", ["none", "suffix"])
 @pytest.mark.parametrize("kind", ITEMS)
 @pytest.mark.parametrize("suffix", ["json", "csv", "parquet"])
-def test_an_exchanged_index_is_the_same(tmp_path, policy, kind, suffix):
+def test_an_tabled_index_is_the_same(tmp_path, policy, kind, suffix):
     items = ITEMS[kind]
     if kind == "str" and suffix != "json":
         items = [item.replace("\ud800", "\n") for item in items]
@@ -215,7 +270,7 @@ def test_either_parquet_library_writes_what_the_other_reads(
 ):
     pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     monkeypatch.setattr(
-        _exchange, "_parquet_library", lambda: (library, pytest.importorskip(library))
+        _table, "_parquet_library", lambda: (library, pytest.importorskip(library))
     )
     for name, items in {"a": None, "b": ["x", "y", "z", "v", "w"]}.items():
         path = tmp_path / f"{name}.parquet"
@@ -291,7 +346,7 @@ def test_json_that_is_not_an_index_is_an_error(tmp_path, text):
 def test_reassigned_ids_that_are_not_unique_are_an_error(tmp_path):
     path = tmp_path / "index.json"
     path.write_text('{"x": ["<a_1>"], "y": ["<a_1>"]}')
-    with pytest.raises(ValueError, match=r"must be unique .* Got \(1,\) 2 times"):
+    with pytest.raises(ValueError, match=r"must be unique .* Got one 2 times"):
         SemanticIDIndex.from_json(path, policy="reassign")
     path.write_text('{"x": ["<a_1>"], "y": ["<a_2>"]}')
     index = SemanticIDIndex.from_json(path, policy="reassign")

@@ -1,17 +1,18 @@
-"""Move items whose codes are taken to the nearest ID that is free."""
+"""Move items whose codes are taken to the nearest codes that have room."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from itertools import islice
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray, row_keys
-from sk_rqvae.index._store import IDStore
+from sk_rqvae.index.engine.store import IDStore
 
 FloatArray: TypeAlias = NDArray[np.floating]
 Prefix: TypeAlias = tuple[int, ...]
@@ -24,24 +25,42 @@ _DISTANCES_HELD = 2**24
 _ROWS_AHEAD = 64
 
 
-def reassign(
-    codes: IntArray, store: IDStore, sizes: tuple[int, ...], distances: Distances
-) -> IntArray:
-    """Place items one after the other, each at the nearest ID that is free.
+class Room(NamedTuple):
+    """Which IDs there are, and how many items each can have.
 
-    An item whose codes are taken gets the nearest free code at the last level under its
-    own prefix. Where there is none, it goes up to the deepest prefix of its codes below
-    which an ID is free, and from there down again, at each level to the nearest code
-    below which an ID is free.
+    Attributes
+    ----------
+    sizes : tuple of int
+        Codes a level.
+    capacity : int
+        Items an ID.
+    """
+
+    sizes: tuple[int, ...]
+    capacity: int
+
+    def below(self, depth: int) -> int:
+        """Count the items that fit below a prefix of a depth."""
+        return self.capacity * math.prod(self.sizes[depth:])
+
+
+def reassign(
+    codes: IntArray, store: IDStore, room: Room, distances: Distances
+) -> IntArray:
+    """Give items codes one after the other, each the nearest codes that have room.
+
+    An item whose codes are full gets the nearest code with room at the last level,
+    under its own prefix. If there is none, it goes up to the deepest prefix of its
+    codes below which there is room. From there it goes down again, at each level to the
+    nearest code below which there is room.
 
     Parameters
     ----------
     codes : ndarray of shape (n, n_layers)
-        What the model says.
+        What the model gave the items.
     store : IDStore
-        IDs that are taken, each by one item.
-    sizes : tuple of int
-        Codes a level.
+        IDs that are taken.
+    room : Room
     distances : callable
         ``distances(rows, prefixes)`` with rows ``(m,)`` of `codes` and prefixes
         ``(m, depth)`` gives ``(m, sizes[depth])``: how far each row is from its prefix
@@ -54,37 +73,44 @@ def reassign(
     Raises
     ------
     ValueError
-        If there are more items than IDs.
+        If there are more items than fit.
     """
-    n_ids = math.prod(sizes)
-    if len(store) + len(codes) > n_ids:
-        raise ValueError(
-            f"codes must leave an ID for every item. Got {len(store) + len(codes)} "
-            f"items in all, expected at most {n_ids}, the number of IDs."
-        )
+    check_room(len(codes), store, room)
     ids = codes.copy()
-    taken = _TakenCodes(store, sizes)
+    taken = _FullCodes(store, room)
     walks = (
         _placed_in_turn(rows, codes, ids, taken)
-        for rows in _contested_groups(codes, store, sizes)
+        for rows in _contested_groups(codes, store, room)
     )
-    n_together = max(1, _DISTANCES_HELD // (_ROWS_AHEAD * max(sizes)))
+    n_together = max(1, _DISTANCES_HELD // (_ROWS_AHEAD * max(room.sizes)))
     _drive(walks, distances, n_together)
     return ids
 
 
+def check_room(n_new: int, store: IDStore, room: Room) -> None:
+    """Check that as many items fit."""
+    if store.n_taken + n_new > room.below(0):
+        raise ValueError(
+            f"codes must leave an ID for every item. Got {store.n_taken + n_new} "
+            f"items in all, expected at most {room.below(0)}, the number of IDs"
+            f"{f' times capacity={room.capacity}' if room.capacity > 1 else ''}."
+        )
+
+
 def reassign_by_rank(
-    codes: IntArray, store: IDStore, alternatives: IntArray
+    codes: IntArray, store: IDStore, alternatives: IntArray, capacity: int
 ) -> IntArray:
-    """Place items one after the other, each at its first alternative that is free.
+    """Give items codes one after the other, each its first alternative with room.
 
     Parameters
     ----------
     codes : ndarray of shape (n, n_layers)
     store : IDStore
-        IDs that are taken, each by one item.
+        IDs that are taken, with keys that have room for `alternatives`.
     alternatives : ndarray of shape (n, n_alternatives, n_layers)
-        Other IDs for each item, best first.
+        Other codes for each item, best first.
+    capacity : int
+        Items an ID.
 
     Returns
     -------
@@ -93,24 +119,22 @@ def reassign_by_rank(
     Raises
     ------
     ValueError
-        If all alternatives of an item are taken.
+        If no alternative of an item has room.
     """
     n_items, n_alternatives, n_layers = alternatives.shape
     options = np.concatenate([codes[:, None], alternatives], axis=1)
     flat = options.reshape(-1, n_layers)
-    keys = store.keys(flat)
-    free = store.counts(flat) == 0
     shape = (n_items, n_alternatives + 1)
-    taken: set[object] = set()
+    keys = store.prefix_keys(flat).reshape(shape).tolist()
+    counts = store.counts(flat).reshape(shape).tolist()
+    added: Counter[object] = Counter()
     choices = np.zeros(n_items, dtype=np.int64)
-    for row, (keys_of_row, free_of_row) in enumerate(
-        zip(keys.reshape(shape).tolist(), free.reshape(shape).tolist(), strict=True)
-    ):
+    for row, (keys_of_row, counts_of_row) in enumerate(zip(keys, counts, strict=True)):
         choice = next(
             (
                 choice
                 for choice, key in enumerate(keys_of_row)
-                if free_of_row[choice] and key not in taken
+                if counts_of_row[choice] + added[key] < capacity
             ),
             None,
         )
@@ -119,39 +143,43 @@ def reassign_by_rank(
                 "alternatives must have a free ID for every item. Got none for row "
                 f"{row}: all {n_alternatives} are taken. Give more of them."
             )
-        taken.add(keys_of_row[choice])
+        added[keys_of_row[choice]] += 1
         choices[row] = choice
     return options[np.arange(n_items), choices]
 
 
-class _TakenCodes:
-    """For each prefix the next codes below which no ID is free.
+class _FullCodes:
+    """For each prefix the next codes below which there is no room.
 
     Filled from the store when a prefix is first asked for.
     """
 
-    def __init__(self, store: IDStore, sizes: tuple[int, ...]) -> None:
+    def __init__(self, store: IDStore, room: Room) -> None:
         self._store = store
-        self._sizes = sizes
+        self._room = room
         self._after: dict[Prefix, set[int]] = {}
+        self._counts: dict[Prefix, int] = {}
 
     def after(self, prefix: Prefix) -> set[int]:
-        taken = self._after.get(prefix)
-        if taken is None:
-            full = self._store.full_children(prefix, self._sizes)
-            taken = self._after[prefix] = set(full.tolist())
-        return taken
+        full = self._after.get(prefix)
+        if full is None:
+            sizes, capacity = self._room
+            found = self._store.full_children(prefix, sizes, capacity)
+            full = self._after[prefix] = set(found.tolist())
+        return full
 
     def has(self, spot: Prefix) -> bool:
         return spot[-1] in self.after(spot[:-1])
 
     def is_id(self, spot: Prefix) -> bool:
-        return len(spot) == len(self._sizes)
+        return len(spot) == len(self._room.sizes)
 
     def is_full(self, prefix: Prefix) -> bool:
-        return len(self.after(prefix)) == self._sizes[len(prefix)]
+        return len(self.after(prefix)) == self._room.sizes[len(prefix)]
 
     def take(self, spot: Prefix) -> None:
+        if self._room.capacity > 1 and self._counted(spot) < self._room.capacity:
+            return
         while spot:
             prefix = spot[:-1]
             self.after(prefix).add(spot[-1])
@@ -159,22 +187,31 @@ class _TakenCodes:
                 return
             spot = prefix
 
+    def _counted(self, spot: Prefix) -> int:
+        """Count the items with an ID, one more than before."""
+        if spot not in self._counts:
+            # What is full was counted before any item of this call was placed.
+            self.after(spot[:-1])
+            self._counts[spot] = int(self._store.counts(np.array([spot]))[0])
+        self._counts[spot] += 1
+        return self._counts[spot]
+
 
 def _placed_in_turn(
-    rows: IntArray, codes: IntArray, ids: IntArray, taken: _TakenCodes
+    rows: IntArray, codes: IntArray, ids: IntArray, taken: _FullCodes
 ) -> Walk:
-    """Place some rows in order, asking for distances where a row has to move.
+    """Give some rows codes in order, asking for distances if a row has to move.
 
-    Rows further on that will have to move too are asked for at once, as far as can be
-    guessed; a wrong guess costs a question and changes nothing else.
+    Distances of later rows that probably move too are asked for at once. A wrong guess
+    costs a question and changes nothing else.
     """
     wishes = list(map(tuple, codes[rows].tolist()))
     known: Answers = {}
-    for place, row in enumerate(rows.tolist()):
-        spot = wishes[place]
+    for position, row in enumerate(rows.tolist()):
+        spot = wishes[position]
         if taken.has(spot):
             while not taken.is_id(found := _nearest_free(row, spot, taken, known)):
-                ahead = range(place, min(place + _ROWS_AHEAD, len(rows)))
+                ahead = range(position, min(position + _ROWS_AHEAD, len(rows)))
                 moving = [(int(rows[i]), wishes[i]) for i in ahead]
                 yield from _asked(moving, taken, known)
             ids[row] = spot = found
@@ -183,10 +220,8 @@ def _placed_in_turn(
             known.pop((row, spot[:depth]), None)
 
 
-def _asked(
-    moving: list[tuple[int, Prefix]], taken: _TakenCodes, known: Answers
-) -> Walk:
-    """Ask what is next to know of rows, were each of them the next to be placed."""
+def _asked(moving: list[tuple[int, Prefix]], taken: _FullCodes, known: Answers) -> Walk:
+    """Ask for the distances that each row would need if it were the next."""
     questions = []
     for row, wish in moving:
         if taken.has(wish):
@@ -196,8 +231,8 @@ def _asked(
     known.update(zip(questions, (yield questions), strict=True))
 
 
-def _nearest_free(row: int, wish: Prefix, taken: _TakenCodes, known: Answers) -> Prefix:
-    """Find the nearest ID, or the prefix on the way where distances are not known."""
+def _nearest_free(row: int, wish: Prefix, taken: _FullCodes, known: Answers) -> Prefix:
+    """Find the nearest ID, or the first prefix whose distances are not known yet."""
     spot = wish[:-1]
     while taken.is_full(spot):
         spot = spot[:-1]
@@ -209,7 +244,7 @@ def _nearest_free(row: int, wish: Prefix, taken: _TakenCodes, known: Answers) ->
 
 
 def _drive(walks: Iterator[Walk], distances: Distances, n_together: int) -> None:
-    """Run walks side by side and answer their questions together."""
+    """Run walks concurrently and answer their questions in batches."""
     asking: list[tuple[Walk, list[Question]]] = []
     while True:
         for walk in islice(walks, n_together - len(asking)):
@@ -239,43 +274,41 @@ def _answers(questions: list[Question], distances: Distances) -> list[FloatArray
     depths = np.array([len(prefix) for _, prefix in questions])
     answers: dict[int, FloatArray] = {}
     for depth in np.unique(depths):
-        places = np.flatnonzero(depths == depth)
-        prefixes = np.array([questions[place][1] for place in places], dtype=np.int64)
-        found = distances(rows[places], prefixes.reshape(len(places), depth))
-        answers.update(zip(places.tolist(), found, strict=True))
-    return [answers[place] for place in range(len(questions))]
+        at = np.flatnonzero(depths == depth)
+        prefixes = np.array([questions[i][1] for i in at], dtype=np.int64)
+        found = distances(rows[at], prefixes.reshape(len(at), depth))
+        answers.update(zip(at.tolist(), found, strict=True))
+    return [answers[i] for i in range(len(questions))]
 
 
 def _contested_groups(
-    codes: IntArray, store: IDStore, sizes: tuple[int, ...]
+    codes: IntArray, store: IDStore, room: Room
 ) -> Iterator[IntArray]:
     """Rows, in order, of each group in which an item has to move.
 
     All other items keep their codes, and no item of one group can come to take an ID of
     another.
     """
-    groups = _independent_groups(codes, store, sizes)
-    moves = _comes_again(codes) | (store.counts(codes) > 0)
+    groups = _independent_groups(codes, store, room)
+    moves = _ranks_of_equals(codes) + store.counts(codes) >= room.capacity
     contested = np.flatnonzero(np.isin(groups, groups[moves]))
     order = contested[np.argsort(groups[contested], kind="stable")]
     borders = np.flatnonzero(np.diff(groups[order])) + 1
     return (rows for rows in np.split(order, borders) if len(rows))
 
 
-def _independent_groups(
-    codes: IntArray, store: IDStore, sizes: tuple[int, ...]
-) -> IntArray:
+def _independent_groups(codes: IntArray, store: IDStore, room: Room) -> IntArray:
     """Number rows so that those of different numbers are independent.
 
-    Rows with one prefix of all levels but the last are a group. Where more items want
-    IDs below a prefix than there are, they spill over to what is next to it, so all
-    that lies below the prefix one level up is one group.
+    Rows with one prefix of all levels but the last are a group. If more items want IDs
+    below a prefix than fit, they move to neighbouring prefixes, so all that lies below
+    the prefix one level up is one group.
     """
     n_rows, n_layers = codes.shape
     depths = np.full(n_rows, n_layers - 1)
     for depth in range(n_layers - 1, 0, -1):
-        capacity = math.prod(sizes[depth:])
-        if capacity >= len(store) + n_rows:
+        capacity = room.below(depth)
+        if capacity >= store.n_taken + n_rows:
             break
         _, first, inverse, wanted = np.unique(
             row_keys(codes[:, :depth]),
@@ -290,10 +323,13 @@ def _independent_groups(
     return row_keys(prefixes)
 
 
-def _comes_again(codes: IntArray) -> NDArray[np.bool_]:
-    """Whether an earlier row has the same codes."""
+def _ranks_of_equals(codes: IntArray) -> IntArray:
+    """Count the earlier rows with the same codes."""
     keys = row_keys(codes)
-    _, first = np.unique(keys, return_index=True)
-    again = np.ones(len(keys), dtype=bool)
-    again[first] = False
-    return again
+    order = np.argsort(keys, kind="stable")
+    begins = np.ones(len(keys), dtype=bool)
+    begins[1:] = np.diff(keys[order]) != 0
+    starts = np.flatnonzero(begins)
+    ranks = np.empty(len(keys), dtype=np.int64)
+    ranks[order] = np.arange(len(keys)) - starts[np.cumsum(begins) - 1]
+    return ranks

@@ -1,4 +1,4 @@
-"""Hold a text decoder to the IDs that exist."""
+"""A function that tells a text decoder which tokens may come next."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sk_rqvae._checks.codes import IntArray
-from sk_rqvae.index._tokens import level_tokens, token
+from sk_rqvae.index.decoding.token_tables import token_ids_of_levels
+from sk_rqvae.index.formats.tokens import token
 
 NextCodes = Callable[[tuple[int, ...]], IntArray]
 
@@ -33,10 +34,10 @@ class PrefixAllowedTokens:
 
     Notes
     -----
-    Where a beam search has more beams than there are prefixes, `transformers` fills it
-    up with beams of probability zero. Such a beam is not on any ID. It is led along any
-    tokens to the length of an ID, so that it cannot end before the others do and stop
-    the search; it never outranks an ID that exists.
+    If a beam search has more beams than there are prefixes, `transformers` adds beams
+    of probability zero. Such a beam is on no ID. It gets some token at every level, so
+    that it does not end before the others and stop the search. It never outranks an ID
+    that exists.
     """
 
     def __init__(
@@ -49,9 +50,7 @@ class PrefixAllowedTokens:
         prompt_length: int,
     ) -> None:
         self._next_codes = next_codes
-        self._token_ids = [
-            _token_ids(level, width, token_to_id) for level, width in enumerate(widths)
-        ]
+        self._token_ids = token_ids_of_levels(token_to_id, widths, name="token_to_id")
         self._codes = [
             {token_id: code for code, token_id in enumerate(ids.tolist())}
             for ids in self._token_ids
@@ -114,21 +113,3 @@ class PrefixAllowedTokens:
                 return None
             codes.append(code)
         return tuple(codes)
-
-
-def _token_ids(level: int, width: int, token_to_id: Mapping[str, int]) -> IntArray:
-    tokens = level_tokens(level, width)
-    missing = [name for name in tokens if name not in token_to_id]
-    if missing:
-        raise ValueError(
-            "token_to_id must have every token of the index's vocabulary(). Got "
-            f"none for {missing[0]!r} and {len(missing) - 1} more. Add them to the "
-            "tokenizer first."
-        )
-    ids = np.array([token_to_id[name] for name in tokens], dtype=np.int64)
-    if len(np.unique(ids)) < len(ids):
-        raise ValueError(
-            "token_to_id must give different tokens different ids. Got "
-            f"{len(np.unique(ids))} ids for the {len(ids)} tokens like {tokens[0]!r}."
-        )
-    return ids

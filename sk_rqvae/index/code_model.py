@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import enum
-import hashlib
-import json
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sk_rqvae._checks.codes import IntArray, layer_sizes
-from sk_rqvae.index._reassign import FloatArray
+
+FloatArray: TypeAlias = NDArray[np.floating]
 
 _ROWS_AT_ONCE = 4096
-_NO_PART_IN_CODES = frozenset({"device", "resident_mb", "verbose"})
 
 
 class CodeModel(Protocol):
-    """A fitted transformer, as far as the index needs one.
+    """A fitted quantizer, as far as the index needs one.
 
     Attributes
     ----------
@@ -27,9 +24,6 @@ class CodeModel(Protocol):
     """
 
     codebooks_: list[NDArray[Any]]
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Parameters by name."""
 
     def inverse_transform(self, X: Any) -> ArrayLike:
         """Reconstruct ``(n, n_layers)`` codes, in the units of the input."""
@@ -53,41 +47,50 @@ class CodeModel(Protocol):
         """
 
 
+class Route(NamedTuple):
+    """A quantizer, and the steps of a Pipeline that come before it.
+
+    Attributes
+    ----------
+    before : list of fitted transformers
+    quantizer : CodeModel
+    """
+
+    before: list[Any]
+    quantizer: Any
+
+    def rows(self, X: Any) -> Any:
+        """Return what reaches the quantizer."""
+        for step in self.before:
+            X = step.transform(X)
+        return X
+
+
+def route_of(model: Any) -> Route:
+    """Find the quantizer of a model, which may be a Pipeline or a search over them.
+
+    Raises
+    ------
+    TypeError
+        If there is no fitted quantizer.
+    """
+    if hasattr(model, "codebooks_"):
+        return Route([], model)
+    if not hasattr(model, "steps") and not hasattr(model, "best_estimator_"):
+        raise TypeError(
+            "model must be a fitted transformer with codebooks_, or a Pipeline that "
+            f"ends in one. Got {type(model).__name__}, which has none."
+        )
+    # Imported here because it imports scikit-learn, which has made the model.
+    from sk_rqvae._sklearn.pipeline import path_to_quantizer
+
+    path = path_to_quantizer(model)
+    return Route([step.estimator for step in path.before], path.quantizer)
+
+
 def codebook_sizes(model: CodeModel) -> tuple[int, ...]:
     """Return the number of codes a level of a fitted model."""
-    codebooks = getattr(model, "codebooks_", None)
-    if codebooks is None:
-        raise TypeError(
-            "model must be a fitted transformer with codebooks_. "
-            f"Got {type(model).__name__}, which has none."
-        )
-    return tuple(len(codebook) for codebook in codebooks)
-
-
-def fingerprint(model: CodeModel) -> str:
-    """Hash the codebooks and parameters of a fitted model.
-
-    The device, the memory to use, the verbosity and parameters that are objects, such
-    as callbacks, are left out.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits, SHA-256.
-    """
-    digest = hashlib.sha256()
-    plain = {
-        name: value
-        for name, parameter in model.get_params(deep=False).items()
-        if name not in _NO_PART_IN_CODES
-        and (value := _plain(parameter)) is not _NOT_PLAIN
-    }
-    digest.update(json.dumps(plain, sort_keys=True).encode())
-    for codebook in model.codebooks_:
-        array = np.ascontiguousarray(codebook, dtype="<f4")
-        digest.update(json.dumps(array.shape).encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+    return tuple(len(codebook) for codebook in model.codebooks_)
 
 
 def checked_sizes(
@@ -100,7 +103,7 @@ def checked_sizes(
     sizes = codebook_sizes(model)
     if len(sizes) != n_layers:
         raise ValueError(
-            f"codes must have one column a layer of the model. Got {n_layers}, "
+            f"codes must have one column a level of the model. Got {n_layers}, "
             f"expected {len(sizes)}."
         )
     if given not in (None, sizes):
@@ -133,6 +136,7 @@ class RowDistances:
         self._sizes = sizes
 
     def __call__(self, rows: IntArray, prefixes: IntArray) -> FloatArray:
+        """Return the distances of rows from their prefixes and every next code."""
         blocks = [
             self._of_block(block, prefixes[start : start + len(block)])
             for start, block in _blocks(rows)
@@ -183,20 +187,3 @@ def _blocks(rows: IntArray) -> list[tuple[int, IntArray]]:
         (start, rows[start : start + _ROWS_AT_ONCE])
         for start in range(0, len(rows), _ROWS_AT_ONCE)
     ]
-
-
-_NOT_PLAIN = object()
-
-
-def _plain(value: Any) -> Any:
-    """Return a parameter as JSON, or `_NOT_PLAIN` where it is an object."""
-    if isinstance(value, enum.Enum):
-        return _plain(value.value)
-    if isinstance(value, np.generic | np.ndarray):
-        return _plain(value.tolist())
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, list | tuple):
-        items = [_plain(item) for item in value]
-        return _NOT_PLAIN if _NOT_PLAIN in items else items
-    return _NOT_PLAIN

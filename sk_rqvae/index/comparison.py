@@ -1,0 +1,73 @@
+"""What changed for users of IDs between two indexes."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+import numpy as np
+
+from sk_rqvae._checks.codes import IntArray, row_keys
+from sk_rqvae.index.state import IndexState
+
+
+class ChurnReport(TypedDict):
+    """What `SemanticIDIndex.churn` returns; described there."""
+
+    n_common: int
+    n_added: int
+    n_removed: int
+    n_changed: list[int]
+    changed_share: list[float]
+    prefixes_gone: list[int]
+    prefixes_new: list[int]
+    n_reused: int
+
+
+def churn(before: IndexState, after: IndexState) -> ChurnReport:
+    """Compare the IDs of the items of two indexes."""
+    rows = before.store.live_rows()
+    partners = after.rows_of(before.items.take(rows))
+    common = partners >= 0
+    n_columns = max(before.store.n_columns, after.store.n_columns)
+    old = _padded(before.store.ids_of(rows), n_columns)
+    new = _padded(after.store.ids_of(after.store.live_rows()), n_columns)
+    matched = _padded(after.store.ids_of(partners[common]), n_columns)
+    same = np.cumprod(old[common] == matched, axis=1).astype(bool)
+    changed = (~same).sum(axis=0)
+    gone, fresh = [], []
+    for depth in range(1, n_columns + 1):
+        old_keys, new_keys = _keys(old[:, :depth], new[:, :depth])
+        gone.append(len(np.setdiff1d(old_keys, new_keys)))
+        fresh.append(len(np.setdiff1d(new_keys, old_keys)))
+    n_common = int(common.sum())
+    return ChurnReport(
+        n_common=n_common,
+        n_added=after.store.n_live - n_common,
+        n_removed=before.store.n_live - n_common,
+        n_changed=changed.tolist(),
+        changed_share=(changed / max(1, n_common)).tolist(),
+        prefixes_gone=gone,
+        prefixes_new=fresh,
+        n_reused=_n_reused(old, new, old[common][same[:, -1]]),
+    )
+
+
+def _n_reused(old: IntArray, new: IntArray, kept: IntArray) -> int:
+    """Count the IDs in both indexes that no item has in both."""
+    all_ = np.concatenate([old, new, kept])
+    keys = row_keys(all_)
+    old_keys = keys[: len(old)]
+    new_keys = keys[len(old) : len(old) + len(new)]
+    kept_keys = keys[len(old) + len(new) :]
+    return len(np.setdiff1d(np.intersect1d(old_keys, new_keys), kept_keys))
+
+
+def _keys(one: IntArray, other: IntArray) -> tuple[IntArray, IntArray]:
+    keys = row_keys(np.concatenate([one, other]))
+    return keys[: len(one)], keys[len(one) :]
+
+
+def _padded(ids: IntArray, n_columns: int) -> IntArray:
+    """Shift codes by one and fill columns that an index does not have with 0."""
+    missing = n_columns - ids.shape[1]
+    return np.pad(ids + 1, ((0, 0), (0, missing)))

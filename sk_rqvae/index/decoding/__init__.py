@@ -1,0 +1,1 @@
+"""Decoding that is constrained to the IDs that exist."""

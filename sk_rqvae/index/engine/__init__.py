@@ -1,0 +1,1 @@
+"""Sorted keys: the structures that every query goes through."""

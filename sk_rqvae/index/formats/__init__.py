@@ -1,0 +1,1 @@
+"""Files of IDs and IDs as text."""

@@ -1,0 +1,71 @@
+"""IDs as JSON: ``{item: ["<a_1>", "<b_2>", ...]}``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from sk_rqvae._checks.codes import IntArray
+from sk_rqvae._persistence.atomic import atomic_write
+from sk_rqvae.index.formats.native import PathLike, check_regular
+from sk_rqvae.index.formats.tokens import parsed, token_rows
+
+_ROWS_AT_ONCE = 65536
+
+
+def write_json(path: PathLike, ids: IntArray, items: NDArray[Any]) -> None:
+    """Write ``{item: [token, ...]}``, an item a line."""
+    with atomic_write(path) as file:
+        lead = "{\n"
+        for start in range(0, len(ids), _ROWS_AT_ONCE):
+            block = slice(start, start + _ROWS_AT_ONCE)
+            lines = [
+                f"{json.dumps(str(item))}: {json.dumps(tokens)}"
+                for item, tokens in zip(
+                    items[block].tolist(), token_rows(ids[block]), strict=True
+                )
+            ]
+            file.write((lead + ",\n".join(lines)).encode())
+            lead = ",\n"
+        file.write(b"\n}\n" if len(ids) else b"{}\n")
+
+
+def read_json(path: PathLike) -> tuple[IntArray, list[str]]:
+    """Read IDs and items from ``{item: [token, ...]}``."""
+    check_regular(path)
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        pairs = json.loads(text, object_pairs_hook=_Pairs)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not valid JSON: {error}.") from error
+    if not isinstance(pairs, _Pairs):
+        raise ValueError(
+            f"{path} must hold an object of items. Got {type(pairs).__name__}."
+        )
+    if not pairs:
+        raise ValueError(f"{path} must hold at least one item. Got none.")
+    for item, tokens in pairs:
+        if not isinstance(tokens, list) or not all(isinstance(t, str) for t in tokens):
+            raise ValueError(
+                f"{path} must give every item a list of tokens. Got {tokens!r} for "
+                f"item {item!r}."
+            )
+    n_columns = len(pairs[0][1])
+    for item, tokens in pairs:
+        if len(tokens) != n_columns:
+            raise ValueError(
+                f"{path} must give all items as many tokens. Got {len(tokens)} for "
+                f"item {item!r}, expected {n_columns}."
+            )
+    try:
+        ids = parsed(("".join(tokens) for _, tokens in pairs), n_columns)
+    except ValueError as error:
+        raise ValueError(f"{path} has other tokens than IDs: {error}") from error
+    return ids, [item for item, _ in pairs]
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """The pairs of a JSON object, repeated keys included."""

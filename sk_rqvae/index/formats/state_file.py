@@ -1,0 +1,324 @@
+"""The state of an index as a file, with a check that nobody else changed it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sk_rqvae._checks.codes import IntArray, check_codes, layer_sizes
+from sk_rqvae.index.engine.growing import GrowingArray, small_unsigned
+from sk_rqvae.index.engine.keys import key_space
+from sk_rqvae.index.engine.runs import Run, SortedRuns
+from sk_rqvae.index.engine.store import IDStore
+from sk_rqvae.index.engine.texts import PackedTexts, packed
+from sk_rqvae.index.formats.native import (
+    PathLike,
+    read_file,
+    read_header,
+    write_file,
+)
+from sk_rqvae.index.history import Event
+from sk_rqvae.index.items import ItemIds, sorted_items
+from sk_rqvae.index.merging import merged_states
+from sk_rqvae.index.policies.moves import Moves
+from sk_rqvae.index.state import IndexState, Rules, checked_rules
+
+CONFLICTS = ("raise", "merge", "overwrite")
+_REMEMBERED_SAVES = 1000
+
+
+def save_state(
+    path: PathLike, state: IndexState, codebook_size: Any, on_conflict: str
+) -> IndexState:
+    """Write a state to a file, and return it as one that descends from that file.
+
+    Raises
+    ------
+    ValueError
+        If the file holds changes that the state does not have, unless `on_conflict`
+        says what to do with them.
+    """
+    with _locked(path):
+        header = read_header(path)
+        if header is not None and state.saves and on_conflict != "overwrite":
+            known = header.get("save") in (*state.saves, _name_of(state))
+            if not known and on_conflict == "raise":
+                raise ValueError(
+                    f"{path} was changed since this index was loaded from it or saved "
+                    f"to it. Got revision {_revision(header)} in the file and "
+                    f"{state.revision} here. Load it and make the changes again, or "
+                    "save with on_conflict='merge' or 'overwrite'."
+                )
+            if not known:
+                state = merged_states(read_state(path)[0], state)
+        name = _name_of(state)
+        if state.saves[-1:] != (name,):
+            saves = (*state.saves, name)[-_REMEMBERED_SAVES:]
+            state = state._replace(saves=saves)
+        state = state._replace(n_saved=len(state.store))
+        write_file(path, _header(state, codebook_size), _arrays(state))
+    return state
+
+
+def read_state(path: PathLike, *, mapped: bool = False) -> tuple[IndexState, Any]:
+    """Read what `save_state` wrote, and the parameter `codebook_size`."""
+    header, arrays = read_file(path, mapped=mapped)
+    try:
+        return _state_of(header, arrays, mapped=mapped), header["codebook_size"]
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not a valid index: {error}.") from error
+
+
+@contextmanager
+def _locked(path: PathLike) -> Iterator[None]:
+    """Keep other processes from saving to a file."""
+    target = Path(path)
+    beside = target.with_name(f".{target.name}.lock")
+    # filelock imports asyncio, which a program that only looks IDs up does not need.
+    with importlib.import_module("filelock").FileLock(beside):
+        try:
+            yield
+        finally:
+            # filelock tries again if the file that it locked is no longer there.
+            beside.unlink(missing_ok=True)
+
+
+def _name_of(state: IndexState) -> str:
+    """Name what a state holds: equal states have equal names."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps(_description(state)).encode())
+    for name, array in _content(state).items():
+        digest.update(f"{name}{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _revision(header: Mapping[str, Any]) -> Any:
+    return header["history"][-1]["revision"]
+
+
+def _description(state: IndexState) -> dict[str, Any]:
+    return {
+        **state.rules._asdict(),
+        "n_layers": state.store.n_layers,
+        "sizes": state.store.sizes,
+        "radices": state.store.space.radices,
+        "items": state.items.kind,
+        "next_number": state.items.next_number,
+        "fingerprint": state.fingerprint,
+        "fingerprint_version": state.fingerprint_version,
+        "history": [event._asdict() for event in state.history],
+    }
+
+
+def _header(state: IndexState, codebook_size: Any) -> dict[str, Any]:
+    size = None if codebook_size is None else np.asarray(codebook_size).tolist()
+    saves = {"save": state.saves[-1], "saves": state.saves}
+    return {**_description(state), "codebook_size": size, **saves}
+
+
+def _content(state: IndexState) -> dict[str, NDArray[Any]]:
+    """What a state holds as arrays, without those that follow from others."""
+    store, items = state.store, state.items
+    arrays: dict[str, NDArray[Any]] = {"ids": store.rows.values}
+    if store.n_live < len(store):
+        removed = store.removed.as_one().keys
+        arrays["removed"] = small_unsigned(removed)
+        retired = np.sort(store.retired.as_one().rows)
+        arrays["forgotten"] = small_unsigned(np.setdiff1d(removed, retired))
+    if items.values is not None and items.kind != "str":
+        arrays["item_numbers"] = items.all()
+    elif items.values is not None:
+        text, ends = packed(items.all().tolist())
+        arrays |= {"item_text": text, "item_ends": small_unsigned(ends)}
+    for name, array in state.moves.values()._asdict().items():
+        arrays[f"moved_{name}"] = array
+    if state.digests is not None:
+        arrays["digests"] = state.digests.values
+    if state.weights is not None:
+        arrays["weights"] = state.weights.values
+    return arrays
+
+
+def _arrays(state: IndexState) -> dict[str, NDArray[Any]]:
+    """What a state holds as arrays, with the sorted ones that answer queries."""
+    arrays = _content(state)
+    run = state.store.runs.as_one()
+    arrays |= {"id_keys": run.keys, "id_rows": run.rows}
+    if state.items.runs is not None:
+        run = state.items.runs.as_one()
+        arrays |= {"item_keys": run.keys, "item_rows": run.rows}
+    return arrays
+
+
+def _state_of(
+    header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], *, mapped: bool
+) -> IndexState:
+    rules = checked_rules(header["policy"], header["capacity"], header["overflow"])
+    store = _store_of(header, arrays, rules, mapped=mapped)
+    n_rows = len(store)
+    digests, weights = arrays.get("digests"), arrays.get("weights")
+    moves = Moves(*(GrowingArray(arrays[f"moved_{name}"]) for name in Moves._fields))
+    _check_records(store, moves, digests, weights)
+    saves = tuple(map(str, header["saves"]))
+    return IndexState(
+        rules=rules,
+        store=store,
+        items=_items_of(header, arrays, store, mapped=mapped),
+        weights=None if weights is None else GrowingArray(weights),
+        fingerprint=header["fingerprint"],
+        fingerprint_version=int(header["fingerprint_version"]),
+        moves=moves,
+        digests=None if digests is None else GrowingArray(digests),
+        history=tuple(Event(**event) for event in header["history"]),
+        saves=saves,
+        n_saved=n_rows,
+    )
+
+
+def _store_of(
+    header: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+    rules: Rules,
+    *,
+    mapped: bool,
+) -> IDStore:
+    ids, n_layers = arrays["ids"], header["n_layers"]
+    numbered = rules.policy == "suffix"
+    if ids.ndim != 2 or ids.shape[1] != n_layers + numbered or n_layers < 1:
+        raise ValueError(f"ids of shape {ids.shape} do not fit {n_layers} levels")
+    sizes = None if header["sizes"] is None else layer_sizes(header["sizes"], n_layers)
+    empty = IDStore.empty(n_layers, sizes, numbered=numbered)
+    removed = _row_numbers(arrays.get("removed"), len(ids))
+    forgotten = _row_numbers(arrays.get("forgotten"), len(ids))
+    if not np.isin(forgotten, removed).all():
+        raise ValueError("its forgotten rows are not removed")
+    retired = np.setdiff1d(removed, forgotten)
+    if not mapped:
+        checked = check_codes(ids, name="ids")
+        check_codes(checked[:, :n_layers], sizes, name="ids")
+        store = empty.covering(checked).appended(checked)
+        store = store.with_retired(retired, reuse=False)
+        store = store.with_retired(forgotten, reuse=True)
+        _check_shares(store, rules)
+        return store
+    space = key_space([_whole(radix) for radix in header["radices"]])
+    if len(space.radices) != ids.shape[1]:
+        raise ValueError(f"{len(space.radices)} radices do not fit its ids")
+    keys = space.encode(ids[retired].astype(np.int64))
+    return IDStore(
+        GrowingArray(ids),
+        space,
+        SortedRuns((_stored_run(arrays, "id", space.dtype, len(ids)),)),
+        SortedRuns((Run.sorted(keys, retired),)),
+        SortedRuns((Run(removed, removed),)),
+        sizes=sizes,
+        numbered=numbered,
+    )
+
+
+def _items_of(
+    header: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+    store: IDStore,
+    *,
+    mapped: bool,
+) -> ItemIds:
+    kind, n_rows = header["items"], len(store)
+    if kind not in ("row", "int", "str"):
+        raise ValueError(f"its items are of the unknown kind {kind!r}")
+    next_number = _whole(header["next_number"])
+    values: GrowingArray | PackedTexts
+    if kind == "str":
+        texts = _checked_texts(arrays["item_text"], arrays["item_ends"], n_rows, mapped)
+        values = texts if mapped else GrowingArray(texts.all())
+    elif kind == "int" or "item_numbers" in arrays:
+        numbers = arrays["item_numbers"]
+        if numbers.shape != (n_rows,) or numbers.dtype != np.int64:
+            raise ValueError(f"{numbers.shape} items do not fit {n_rows} IDs")
+        values = GrowingArray(numbers)
+    else:
+        return ItemIds("row", n_rows, None, None, next_number)
+    if isinstance(values, PackedTexts) or mapped:
+        run = _stored_run(arrays, "item", np.dtype("<i8"), n_rows)
+        runs = SortedRuns((run,))
+    else:
+        runs = sorted_items(values.values, store.live_rows())
+    return ItemIds(kind, n_rows, values, runs, next_number)
+
+
+def _checked_texts(
+    text: NDArray[Any], ends: NDArray[Any], n_rows: int, mapped: bool
+) -> PackedTexts:
+    if text.dtype != np.uint8 or text.ndim != 1 or ends.shape != (n_rows,):
+        raise ValueError(f"{len(ends)} strings do not fit {n_rows} IDs")
+    if not mapped and n_rows:
+        limits = np.concatenate([[0], ends.astype(np.int64), [len(text)]])
+        if (np.diff(limits) < 0).any() or int(ends[-1]) != len(text):
+            raise ValueError("the ends of its strings do not ascend to their length")
+    return PackedTexts(text, ends)
+
+
+def _stored_run(
+    arrays: Mapping[str, NDArray[Any]], name: str, dtype: np.dtype[Any], n_rows: int
+) -> Run:
+    keys, rows = arrays[f"{name}_keys"], arrays[f"{name}_rows"]
+    if dtype.kind == "S" and keys.ndim == 2 and keys.shape[1] == dtype.itemsize:
+        keys = keys.view(dtype)[:, 0]
+    if keys.dtype != dtype or keys.shape != rows.shape or len(rows) > n_rows:
+        raise ValueError(f"its sorted {name}s do not fit its {n_rows} rows")
+    return Run(keys, rows)
+
+
+def _row_numbers(rows: NDArray[Any] | None, n_rows: int) -> IntArray:
+    if rows is None:
+        return np.empty(0, dtype=np.int64)
+    numbers = rows.astype(np.int64)
+    if numbers.ndim != 1 or (np.diff(numbers) <= 0).any():
+        raise ValueError("its removed rows do not ascend")
+    if len(numbers) and not 0 <= numbers[0] <= numbers[-1] < n_rows:
+        raise ValueError(f"its removed rows do not fit its {n_rows} rows")
+    return numbers
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is no count")
+    return value
+
+
+def _check_shares(store: IDStore, rules: Rules) -> None:
+    """Check that no more items share codes than may."""
+    if rules.policy == "none" and rules.capacity is None:
+        return
+    keys = store.runs.as_one().keys
+    most = 1 if rules.policy == "suffix" else rules.capacity
+    if most is not None and (keys[most:] == keys[: len(keys) - most]).any():
+        raise ValueError(f"more than {most} of its items have the same ID")
+
+
+def _check_records(
+    store: IDStore,
+    moves: Moves,
+    digests: NDArray[Any] | None,
+    weights: NDArray[Any] | None,
+) -> None:
+    rows, codes, errors = moves.values()
+    fit_together = (
+        rows.shape == errors.shape
+        and rows.dtype == np.int64
+        and codes.shape == (len(rows), store.n_layers)
+        and ((rows >= 0) & (rows < len(store))).all()
+        and (digests is None or digests.shape == (len(store),))
+        and (weights is None or weights.shape == (len(store),))
+    )
+    if not fit_together:
+        raise ValueError("its records of moves and duplicates do not fit its items")

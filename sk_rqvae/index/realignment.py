@@ -1,0 +1,194 @@
+"""Renaming the codes of a retrained model so that most IDs stay as they were."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sk_rqvae._checks.codes import IntArray, check_codes
+from sk_rqvae.index.code_model import checked_sizes, route_of
+from sk_rqvae.index.fingerprint import fingerprint
+from sk_rqvae.index.items import checked_item_ids
+from sk_rqvae.index.parameters import default_tags
+from sk_rqvae.index.state import IndexState
+
+_MOST_SWEEPS = 10
+
+
+class RealignmentReport(TypedDict):
+    """What `SemanticIDIndex.realign` returns; described there."""
+
+    code_maps: list[IntArray]
+    model: Any
+    n_items: int
+    n_common: int
+    kept: list[float]
+    kept_without: list[float]
+
+
+class RealignedModel:
+    """A fitted transformer whose codes are renamed.
+
+    It has the methods of a transformer that an index needs, and ``transform``. The
+    codebooks are in the new order. Everything else is that of the model, which it
+    keeps.
+
+    Parameters
+    ----------
+    model : fitted transformer
+    code_maps : list of ndarray
+        ``code_maps[level][code]`` is the new name of a code.
+    """
+
+    def __init__(self, model: Any, code_maps: list[IntArray]) -> None:
+        self.model = model
+        self.code_maps = code_maps
+
+    @property
+    def codebooks_(self) -> list[NDArray[Any]]:
+        """The codebooks, in the order of the new names."""
+        books = zip(self.model.codebooks_, self.code_maps, strict=True)
+        return [np.asarray(book)[np.argsort(names)] for book, names in books]
+
+    def __sklearn_tags__(self) -> Any:
+        return default_tags()
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def fit(self, X: Any, y: Any = None) -> RealignedModel:
+        """Raise an error: the model is fitted already."""
+        raise TypeError(
+            "a RealignedModel cannot be fitted. Fit a model and realign its codes."
+        )
+
+    def id_state(self) -> dict[str, Any]:
+        """Return what decides the codes."""
+        inner = fingerprint(route_of(self.model))
+        return {"model": inner, "code_maps": self.code_maps}
+
+    def transform(self, X: Any) -> IntArray:
+        """Return the renamed codes of rows, ``(n, n_layers)``."""
+        return renamed(np.asarray(self.model.transform(X)), self.code_maps)
+
+    def inverse_transform(self, X: Any) -> Any:
+        """Reconstruct renamed codes, or prefixes of them."""
+        return self.model.inverse_transform(self._names_of_model(X))
+
+    def next_code_distances(self, X: Any, prefix: Any) -> Any:
+        """Return the distances of `model`, with prefixes and columns renamed."""
+        codes = self._names_of_model(prefix)
+        distances = np.asarray(self.model.next_code_distances(X, codes))
+        return distances[:, np.argsort(self.code_maps[codes.shape[1]])]
+
+    def _names_of_model(self, codes: Any) -> IntArray:
+        codes = np.asarray(codes, dtype=np.int64)
+        return renamed(codes, [np.argsort(names) for names in self.code_maps])
+
+
+def renamed(codes: IntArray, code_maps: list[IntArray]) -> IntArray:
+    """Rename codes of any number of levels."""
+    columns = [names[column] for names, column in zip(code_maps, codes.T, strict=False)]
+    return np.array(columns, dtype=np.int64).T.reshape(codes.shape)
+
+
+def realigned(
+    state: IndexState, new_codes: ArrayLike, item_ids: Any, model: Any
+) -> tuple[IntArray, RealignmentReport]:
+    """Rename new codes so that most items keep the leading codes of their IDs."""
+    codes = check_codes(new_codes, name="new_codes")
+    items = checked_item_ids(item_ids, len(codes))
+    n_layers = state.store.n_layers
+    if codes.shape[1] != n_layers:
+        raise ValueError(
+            f"new_codes must have the {n_layers} levels of the index. Got "
+            f"{codes.shape[1]}."
+        )
+    sizes = state.store.sizes
+    route = None if model is None else route_of(model)
+    if route is not None:
+        sizes = checked_sizes(sizes, route.quantizer, n_layers)
+    check_codes(codes, sizes, name="new_codes")
+    rows = state.rows_of(items)
+    old = state.store.ids_of(rows[rows >= 0])[:, :n_layers]
+    new = codes[rows >= 0]
+    if sizes is None:
+        largest = np.maximum(codes.max(axis=0, initial=0), old.max(axis=0, initial=0))
+        sizes = tuple((largest + 1).tolist())
+    code_maps = best_maps(new, old, sizes)
+    report = RealignmentReport(
+        code_maps=code_maps,
+        model=None if model is None else _realigned_model(model, code_maps),
+        n_items=len(codes),
+        n_common=len(new),
+        kept=shares_kept(renamed(new, code_maps), old),
+        kept_without=shares_kept(new, old),
+    )
+    return renamed(codes, code_maps), report
+
+
+def best_maps(new: IntArray, old: IntArray, sizes: tuple[int, ...]) -> list[IntArray]:
+    """Find a permutation of the codes of each level that keeps most leading codes.
+
+    The number of leading codes that stay, summed over items, is raised by an assignment
+    problem a level while the other levels are held, first level first, until no level
+    can be improved. The first sweep counts the level's own codes alone.
+
+    Parameters
+    ----------
+    new, old : ndarray of shape (n, n_layers)
+        Codes of the same items.
+    sizes : tuple of int
+
+    Returns
+    -------
+    list of ndarray
+        For each level the new name of each code.
+    """
+    maps = [np.arange(size) for size in sizes]
+    total = -1
+    for sweep in range(_MOST_SWEEPS):
+        for level, size in enumerate(sizes):
+            same = renamed(new, maps) == old
+            open_ = same[:, :level].all(axis=1)
+            after = np.cumprod(same[open_, level + 1 :], axis=1).sum(axis=1)
+            gains = 1 + after * (sweep > 0)
+            maps[level] = _assignment(new[open_, level], old[open_, level], gains, size)
+        kept = int(np.cumprod(renamed(new, maps) == old, axis=1).sum())
+        if kept == total:
+            break
+        total = kept
+    return maps
+
+
+def shares_kept(new: IntArray, old: IntArray) -> list[float]:
+    """Return the share of items whose first one, two, ... codes are the same."""
+    if len(new) == 0:
+        return [1.0] * old.shape[1]
+    same: NDArray[Any] = np.cumprod(new == old, axis=1)
+    return same.mean(axis=0).tolist()
+
+
+def _assignment(new: IntArray, old: IntArray, gains: IntArray, size: int) -> IntArray:
+    """Assign to each new code the old one with which items gain most in total."""
+    pairs = new * size + old
+    gain = np.bincount(pairs, weights=gains, minlength=size * size)
+    # Codes that no item decides keep their names.
+    score = gain.reshape(size, size) + np.eye(size) / (2 * size)
+    # Imported here because a service that looks IDs up does not need SciPy.
+    optimize = importlib.import_module("scipy.optimize")
+    _, columns = optimize.linear_sum_assignment(score, maximize=True)
+    return np.asarray(columns, dtype=np.int64)
+
+
+def _realigned_model(model: Any, code_maps: list[IntArray]) -> Any:
+    """Rename the codes of a model; in a Pipeline, of its last step."""
+    route = route_of(model)
+    quantizer = RealignedModel(route.quantizer, code_maps)
+    if not route.before:
+        return quantizer
+    pipeline = importlib.import_module("sklearn.pipeline")
+    return pipeline.make_pipeline(*route.before, quantizer)

@@ -1,0 +1,220 @@
+"""What a fitted index holds."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sk_rqvae._checks.codes import IntArray, check_codes
+from sk_rqvae._checks.scalars import check_int
+from sk_rqvae.index.code_model import Route, checked_sizes
+from sk_rqvae.index.engine.growing import GrowingArray
+from sk_rqvae.index.engine.store import IDStore
+from sk_rqvae.index.fingerprint import FINGERPRINT_VERSION, fingerprint
+from sk_rqvae.index.history import Event, recorded
+from sk_rqvae.index.items import ItemIds, checked_item_ids
+from sk_rqvae.index.policies.moves import Moves
+from sk_rqvae.index.policies.suffix import check_suffixes
+
+POLICIES = ("none", "suffix", "reassign")
+OVERFLOWS = ("raise", "reassign")
+
+
+class Rules(NamedTuple):
+    """How items get IDs: the parameters of the index, checked.
+
+    Attributes
+    ----------
+    policy : {"none", "suffix", "reassign"}
+    capacity : int or None
+        How many items may have the same codes. None is any number.
+    overflow : {"raise", "reassign"}
+        What happens to an item beyond that.
+    """
+
+    policy: str
+    capacity: int | None
+    overflow: str
+
+    @property
+    def shared(self) -> bool:
+        """Whether an ID can be that of several items."""
+        return self.policy != "suffix" and self.capacity != 1
+
+    @property
+    def reassigns(self) -> bool:
+        """Whether items move to other codes."""
+        return self.overflow == "reassign"
+
+
+def checked_rules(policy: str, capacity: int | None, overflow: str) -> Rules:
+    """Check the parameters of an index."""
+    if policy not in POLICIES:
+        raise ValueError(f"policy must be one of {POLICIES}. Got {policy!r}.")
+    if overflow not in OVERFLOWS:
+        raise ValueError(f"overflow must be one of {OVERFLOWS}. Got {overflow!r}.")
+    if capacity is not None:
+        capacity = check_int("capacity", capacity, minimum=1)
+    if policy == "reassign":
+        return Rules(policy, capacity or 1, "reassign")
+    if overflow == "reassign" and (policy == "none" or capacity is None):
+        raise ValueError(
+            "overflow='reassign' needs policy='suffix' and a capacity. Got "
+            f"policy={policy!r}, capacity={capacity!r}. To share IDs and move what "
+            "does not fit, use policy='reassign' with a capacity."
+        )
+    return Rules(policy, capacity, overflow)
+
+
+def parameters_of_rules(rules: Rules) -> dict[str, Any]:
+    """Return the parameters `capacity` and `overflow` that have these rules."""
+    if rules.policy != "reassign":
+        return {"capacity": rules.capacity, "overflow": rules.overflow}
+    return {"capacity": None if rules.capacity == 1 else rules.capacity}
+
+
+class IndexState(NamedTuple):
+    """All that a fitted index holds. Never changes: every change makes a new one.
+
+    Attributes
+    ----------
+    rules : Rules
+    store : IDStore
+    items : ItemIds
+    weights : GrowingArray or None
+        What ranks items that share an ID, a number a row. None if no item has one.
+    fingerprint : str or None
+        That of the model.
+    fingerprint_version : int
+    moves : Moves
+        Items whose ID is not what their model gave them.
+    digests : GrowingArray or None
+        Hashes of the rows of X. None if some items came without.
+    history : tuple of Event
+    saves : tuple of str
+        Names of the saved files that this state descends from, the last one last.
+    n_saved : int
+        Rows at the time of the last of them.
+    """
+
+    rules: Rules
+    store: IDStore
+    items: ItemIds
+    weights: GrowingArray | None
+    fingerprint: str | None
+    fingerprint_version: int
+    moves: Moves
+    digests: GrowingArray | None
+    history: tuple[Event, ...]
+    saves: tuple[str, ...]
+    n_saved: int
+
+    @property
+    def revision(self) -> int:
+        """Changes since the index was made, that included."""
+        return self.history[-1].revision
+
+    def ids(self) -> IntArray:
+        """IDs of the items that are not removed, in order of arrival."""
+        return self.store.live_ids()
+
+    def live_items(self) -> NDArray[Any]:
+        """Items that are not removed, in order of arrival."""
+        if len(self.store.removed) == 0:
+            return self.items.all()
+        items = self.items.take(self.store.live_rows())
+        items.flags.writeable = False
+        return items
+
+    def rows_of(self, items: NDArray[Any]) -> IntArray:
+        """Return the row of each item, or -1; items as `checked_item_ids` has them."""
+        return self.items.rows_of(items, self.store.is_removed)
+
+    def known_rows(self, item_ids: Any) -> IntArray:
+        """Return the row of each item; one that the index does not have is an error."""
+        items = checked_item_ids(item_ids)
+        rows = self.rows_of(items)
+        if (rows < 0).any():
+            raise KeyError(f"no item {items[rows < 0].tolist()[0]!r}")
+        return rows
+
+    def after(self, action: str, n_changed: int) -> IndexState:
+        """Record a change in the history."""
+        return self._replace(
+            history=recorded(
+                self.history,
+                action,
+                n_changed=n_changed,
+                n_items=self.store.n_live,
+                fingerprint=self.fingerprint,
+            )
+        )
+
+
+def empty_state(
+    rules: Rules, codebook_size: Any, n_layers: int, route: Route | None
+) -> IndexState:
+    """Make the state of an index without items."""
+    quantizer = None if route is None else route.quantizer
+    sizes = checked_sizes(codebook_size, quantizer, n_layers)
+    return IndexState(
+        rules=rules,
+        store=IDStore.empty(n_layers, sizes, numbered=rules.policy == "suffix"),
+        items=ItemIds.of(None, 0),
+        weights=None,
+        fingerprint=None if route is None else fingerprint(route),
+        fingerprint_version=FINGERPRINT_VERSION,
+        moves=Moves.none(n_layers),
+        digests=GrowingArray(np.empty(0, dtype=np.int64)),
+        history=(),
+        saves=(),
+        n_saved=0,
+    )
+
+
+def state_of_ids(
+    rules: Rules,
+    codebook_size: Any,
+    ids: Any,
+    item_ids: Any,
+    route: Route | None = None,
+    *,
+    allow_gaps: bool = False,
+) -> IndexState:
+    """Make the state of items that have IDs already."""
+    ids = check_codes(ids, name="ids")
+    numbered = rules.policy == "suffix"
+    n_layers = ids.shape[1] - numbered
+    if n_layers == 0:
+        raise ValueError(
+            "ids must have a column a level and one for the suffix with "
+            "policy='suffix'. Got 1 column."
+        )
+    state = empty_state(rules, codebook_size, n_layers, route)
+    codes = check_codes(ids[:, :n_layers], state.store.sizes, name="ids")
+    if numbered:
+        check_suffixes(ids, allow_gaps=allow_gaps)
+        _check_capacity(int(ids[:, -1].max(initial=-1)) + 1, rules)
+    elif rules.capacity is not None:
+        _, counts = np.unique(codes, axis=0, return_counts=True)
+        _check_capacity(int(counts.max(initial=0)), rules)
+    return state._replace(
+        store=state.store.covering(ids).appended(ids),
+        items=ItemIds.of(item_ids, len(ids)),
+        digests=None,
+    ).after("read", len(ids))
+
+
+def _check_capacity(found: int, rules: Rules) -> None:
+    if rules.capacity is None or found <= rules.capacity:
+        return
+    if rules.policy == "reassign" and rules.capacity == 1:
+        raise ValueError(
+            f"ids must be unique with policy='reassign'. Got one {found} times."
+        )
+    raise ValueError(
+        f"ids must have at most capacity={rules.capacity} items for the same codes. "
+        f"Got {found}."
+    )

@@ -1,0 +1,147 @@
+"""Retrained models: codes renamed to those before, and what changed all the same."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from index_toys import ToyQuantizer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sk_rqvae.index import SemanticIDIndex
+from sk_rqvae.index.realignment import best_maps
+
+
+def shuffled(codes, sizes, rng):
+    names = [rng.permutation(size) for size in sizes]
+    return np.stack([n[c] for n, c in zip(names, codes.T, strict=True)], axis=1)
+
+
+@given(seed=st.integers(0, 2**32), n_items=st.integers(1, 200))
+@settings(max_examples=40)
+def test_codes_that_were_only_renamed_get_their_names_back(seed, n_items):
+    rng = np.random.default_rng(seed)
+    sizes = (5, 4, 6)
+    codes = np.stack([rng.integers(0, size, n_items) for size in sizes], axis=1)
+    index = SemanticIDIndex(codebook_size=sizes).fit(codes)
+    renamed, report = index.realign(shuffled(codes, sizes, rng), np.arange(n_items))
+    assert report["kept"][0] == 1
+    if n_items > 100:
+        assert np.array_equal(renamed, codes)
+        assert report["kept"] == [1.0, 1.0, 1.0]
+    same, _ = index.realign(codes, np.arange(n_items))
+    assert np.array_equal(same, codes)
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=30)
+def test_no_other_names_of_one_level_keep_more_codes(seed):
+    rng = np.random.default_rng(seed)
+    old, new = rng.integers(0, 3, (2, 12, 2))
+    maps = best_maps(new, old, (3, 3))
+
+    def kept(names):
+        renamed = np.stack([n[c] for n, c in zip(names, new.T, strict=True)], axis=1)
+        return np.cumprod(renamed == old, axis=1).sum()
+
+    for level in range(2):
+        assert sorted(maps[level]) == [0, 1, 2]
+        for other in itertools.permutations(range(3)):
+            names = list(maps)
+            names[level] = np.array(other)
+            assert kept(names) <= kept(maps)
+
+
+def test_most_items_keep_their_codes_when_some_moved_and_some_are_new():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 16, (2000, 3))
+    index = SemanticIDIndex(policy="none", codebook_size=16).fit(codes)
+    changed = codes.copy()
+    moved = rng.choice(2000, 200, replace=False)
+    changed[moved] = rng.integers(0, 16, (200, 3))
+    fresh = rng.integers(0, 16, (100, 3))
+    new = shuffled(np.concatenate([changed, fresh]), (16,) * 3, rng)
+    renamed, report = index.realign(new, np.arange(2100))
+    assert np.array_equal(renamed, np.concatenate([changed, fresh]))
+    assert (report["n_items"], report["n_common"]) == (2100, 2000)
+    assert min(report["kept"]) >= 0.9 > 0.2 > max(report["kept_without"])
+
+
+def test_a_realigned_model_gives_the_codes_that_realign_gave():
+    X = np.round(np.random.default_rng(0).normal(scale=60, size=(80, 2)))
+    old, new = (ToyQuantizer(3, 4, random_state=seed).fit(X) for seed in (0, 1))
+    index = SemanticIDIndex(codebook_size=4).fit(old.transform(X))
+    items = np.arange(80)
+    codes, report = index.realign(new.transform(X), items, model=new)
+    model = pickle.loads(pickle.dumps(report["model"]))
+    assert np.array_equal(model.transform(X), codes)
+    assert np.array_equal(
+        model.inverse_transform(codes), new.inverse_transform(new.transform(X))
+    )
+    prefix = codes[:, :1]
+    distances = model.next_code_distances(X, prefix)
+    assert np.array_equal(distances.argmin(axis=1), codes[:, 1])
+    later = SemanticIDIndex(policy="reassign").fit(
+        codes[:30], X=X[:30], model=report["model"]
+    )
+    later.add(model.transform(X[30:40]), X=X[30:40], model=model)
+    with pytest.raises(ValueError, match="model must be the one"):
+        later.add(new.transform(X[40:]), X=X[40:], model=new)
+
+
+def test_a_realigned_pipeline_is_a_pipeline():
+    X = np.random.default_rng(0).normal(scale=60, size=(80, 2))
+    pipe = make_pipeline(StandardScaler().fit(X), ToyQuantizer(2, 4).fit(X))
+    index = SemanticIDIndex().fit(pipe.transform(X)[:, ::-1])
+    codes, report = index.realign(pipe.transform(X), np.arange(80), model=pipe)
+    assert np.array_equal(report["model"].transform(X), codes)
+    later = SemanticIDIndex().fit(codes, model=report["model"])
+    assert len(later.add(codes[:3], model=report["model"])) == 3
+
+
+def test_codes_that_cannot_be_compared_are_an_error():
+    X = np.zeros((2, 2))
+    index = SemanticIDIndex(codebook_size=4).fit([[0, 1], [1, 2]])
+    with pytest.raises(ValueError, match="must have the 2 levels of the index"):
+        index.realign([[0, 1, 2]], [0])
+    with pytest.raises(ValueError, match="below codebook_size"):
+        index.realign([[0, 4]], [0])
+    with pytest.raises(ValueError, match="codebook_size must be that of the model"):
+        index.realign([[0, 1]], [0], model=ToyQuantizer(2, 5).fit(X))
+    with pytest.raises(ValueError, match="same length"):
+        index.realign([[0, 1]], [0, 1])
+
+
+def test_churn_counts_what_changed_at_each_level():
+    before = SemanticIDIndex().fit(
+        [[0, 1], [0, 1], [2, 2], [3, 3], [3, 4]], ["a", "b", "c", "d", "e"]
+    )
+    after = SemanticIDIndex().fit(
+        [[0, 1], [2, 2], [0, 2], [3, 3], [5, 5]], ["b", "a", "c", "d", "f"]
+    )
+    assert before.churn(after) == {
+        "n_common": 4,
+        "n_added": 1,
+        "n_removed": 1,
+        # a and c have another first code, b another suffix.
+        "n_changed": [2, 2, 3],
+        "changed_share": [0.5, 0.5, 0.75],
+        "prefixes_gone": [0, 1, 2],
+        "prefixes_new": [1, 2, 2],
+        # (0, 1, 0) was a and is b; (2, 2, 0) was c and is a.
+        "n_reused": 2,
+    }
+    assert sum(before.churn(before)["n_changed"]) == 0
+
+
+def test_churn_compares_ids_with_and_without_a_suffix():
+    before = SemanticIDIndex(policy="none").fit([[0, 1], [1, 1]])
+    after = SemanticIDIndex(policy="suffix").fit([[0, 1], [1, 1]])
+    report = before.churn(after)
+    assert report["n_changed"] == [0, 0, 2]
+    assert report["n_reused"] == 0
