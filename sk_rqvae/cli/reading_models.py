@@ -52,7 +52,7 @@ def check_model(folder: Path, items: Path | None = None, *, command: str = "") -
 
 
 def read_model(folder: Path, device: str | None) -> RQVAETransformer:
-    """Read a model.
+    """Read a model, which then draws bars only where the program asks for them.
 
     Parameters
     ----------
@@ -62,4 +62,18 @@ def read_model(folder: Path, device: str | None) -> RQVAETransformer:
     """
     from sk_rqvae import RQVAETransformer
 
-    return RQVAETransformer.from_pretrained(folder, device=device)
+    model = RQVAETransformer.from_pretrained(folder, device=device)
+    return model.set_params(verbose=0)
+
+
+def take_names(model: RQVAETransformer) -> tuple[str, ...] | None:
+    """The names of the model's columns, removed from it.
+
+    Columns are put in order by name here. Rows then reach the model without names,
+    which it would warn of.
+    """
+    names = getattr(model, "feature_names_in_", None)
+    if names is None:
+        return None
+    del model.feature_names_in_
+    return tuple(names)

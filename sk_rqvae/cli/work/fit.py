@@ -14,8 +14,10 @@ from sk_rqvae.cli.failures import UsageError
 from sk_rqvae.cli.matrix_files.mapped import mapped
 from sk_rqvae.cli.matrix_files.opening import open_source
 from sk_rqvae.cli.matrix_files.source import Reading
+from sk_rqvae.cli.reading_models import take_names
 from sk_rqvae.cli.work.last_line import say_result
 from sk_rqvae.cli.work.progress import bars_unless
+from sk_rqvae.cli.work.quality import measured
 
 
 def fit(
@@ -53,15 +55,9 @@ def fit(
             model.feature_names_in_ = np.array(source.names, dtype=object)
         model.save_pretrained(output)
         if not quiet:
-            report = model.report(rows)
-            say_result(
-                "fitted",
-                n_rows=len(rows),
-                n_distinct=report.n_unique,
-                explained=float(report.explained_variance[-1]),
-                seconds=time.monotonic() - started,
-                path=output,
-            )
+            take_names(model)
+            quality = measured(model, rows)
+            say_result("fitted", quality, time.monotonic() - started, output)
 
 
 def _unfitted(parameters: dict[str, Any]) -> RQVAETransformer:

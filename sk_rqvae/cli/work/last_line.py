@@ -6,21 +6,15 @@ import math
 from pathlib import Path
 
 from sk_rqvae.cli.terminal import say
+from sk_rqvae.cli.work.quality import Quality
 
 _ONE_MINUTE = 60
 
 
-def say_result(
-    doing: str,
-    *,
-    n_rows: int,
-    n_distinct: int,
-    explained: float,
-    seconds: float,
-    path: Path | None,
-) -> None:
+def say_result(doing: str, quality: Quality, seconds: float, path: Path | None) -> None:
     """Say what was made: how much, how good, how fast and where."""
-    parts = [f"{doing} {n_rows} rows", f"{n_distinct} distinct IDs"]
+    parts = [f"{doing} {quality.n_rows} rows", f"{quality.n_distinct()} distinct IDs"]
+    explained = quality.explained_variance()
     if math.isfinite(explained):
         parts.append(f"explained variance {explained:.3f}")
     parts.append(_duration(seconds))

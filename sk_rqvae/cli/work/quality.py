@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from sk_rqvae import RQVAETransformer
 from sk_rqvae._checks.codes import IntArray, row_keys
+from sk_rqvae._sklearn.progress_bars import progress_bar
+from sk_rqvae.cli.matrix_files.source import ROWS_AT_ONCE
 
 
 class Quality:
@@ -58,6 +60,18 @@ class Quality:
         if not np.isfinite(total) or total <= 0:
             return float("nan")
         return 1 - self._unexplained / total
+
+
+def measured(model: RQVAETransformer, rows: NDArray[Any]) -> Quality:
+    """Measure all rows of a matrix, a block at a time."""
+    quality = Quality(model)
+    with progress_bar("measuring", len(rows), shown=False) as on_progress:
+        for first in range(0, len(rows), ROWS_AT_ONCE):
+            block = rows[first : first + ROWS_AT_ONCE]
+            codes = model.transform(block)
+            quality.add(block, codes, codes)
+            on_progress(len(block))
+    return quality
 
 
 def _compact(ids: IntArray) -> NDArray[Any]:

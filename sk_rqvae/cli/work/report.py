@@ -10,9 +10,8 @@ from sk_rqvae.cli.matrix_files.fitted_columns import in_fitted_order
 from sk_rqvae.cli.matrix_files.mapped import mapped
 from sk_rqvae.cli.matrix_files.opening import open_source
 from sk_rqvae.cli.matrix_files.source import Reading
-from sk_rqvae.cli.reading_models import read_model
+from sk_rqvae.cli.reading_models import read_model, take_names
 from sk_rqvae.cli.work.progress import bars_unless
-from sk_rqvae.cli.work.transform import fitted_names
 
 
 def report(
@@ -27,7 +26,7 @@ def report(
     """Print the table, or its columns as JSON."""
     model = read_model(folder, device)
     with bars_unless(quiet), open_source(items, reading) as source:
-        source = in_fitted_order(source, fitted_names(model))
+        source = in_fitted_order(source, take_names(model))
         with mapped(source) as (rows, _):
             table = model.report(rows)
     columns = {name: column.tolist() for name, column in table.to_dict().items()}

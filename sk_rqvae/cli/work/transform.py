@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from sk_rqvae.cli.matrix_files.fitted_columns import in_fitted_order
 from sk_rqvae.cli.matrix_files.mapped import Mapped, mapped
 from sk_rqvae.cli.matrix_files.opening import open_source
 from sk_rqvae.cli.matrix_files.source import ROWS_AT_ONCE, Reading, Source
-from sk_rqvae.cli.reading_models import read_model
+from sk_rqvae.cli.reading_models import read_model, take_names
 from sk_rqvae.cli.work.last_line import say_result
 from sk_rqvae.cli.work.progress import bars_unless
 from sk_rqvae.cli.work.quality import Quality
@@ -65,35 +66,18 @@ def transform(
     model = read_model(folder, device)
     layout = Layout(len(model.codebooks_), wanted.policy == "suffix", wanted.as_tokens)
     quality = Quality(model) if not quiet else None
-    with bars_unless(quiet), open_source(items, reading) as source:
-        source = in_fitted_order(source, fitted_names(model))
+    # IDs on a terminal show the progress themselves.
+    is_shown = wanted.output is None and sys.stdout.isatty()
+    with bars_unless(quiet or is_shown), open_source(items, reading) as source:
+        source = in_fitted_order(source, take_names(model))
         if wanted.policy == "none":
             _write_blocks(model, source, wanted, layout, quality)
         else:
             with mapped(source, keep_keys=True) as matrix:
                 _write_unique(model, matrix, wanted, layout, quality)
     if quality is not None:
-        say_result(
-            "transformed",
-            n_rows=quality.n_rows,
-            n_distinct=quality.n_distinct(),
-            explained=quality.explained_variance(),
-            seconds=time.monotonic() - started,
-            path=wanted.output,
-        )
-
-
-def fitted_names(model: RQVAETransformer) -> tuple[str, ...] | None:
-    """The names of the model's columns, removed from it.
-
-    Columns are put in order by name here. Rows then reach the model without names,
-    which it would warn of.
-    """
-    names = getattr(model, "feature_names_in_", None)
-    if names is None:
-        return None
-    del model.feature_names_in_
-    return tuple(names)
+        seconds = time.monotonic() - started
+        say_result("transformed", quality, seconds, wanted.output)
 
 
 def _write_blocks(
@@ -104,7 +88,6 @@ def _write_blocks(
     quality: Quality | None,
 ) -> None:
     n_rows = 0
-    # A block has fewer rows than what a bar of its own would be drawn for.
     with (
         progress_bar("transforming", source.n_rows, shown=False) as on_progress,
         open_ids(wanted.output, wanted.kind, layout) as append,
