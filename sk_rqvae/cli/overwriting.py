@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from sk_rqvae.cli.matrix_files.regular_file import check_regular_file
 
@@ -74,5 +75,10 @@ def is_model(folder: Path) -> bool:
 def _check_folder(path: Path) -> None:
     if not path.is_dir():
         raise NotADirectoryError(f"{path} is not a folder.")
-    if not os.access(path, os.W_OK):
-        raise PermissionError(f"{path} may not be written to.")
+    try:
+        with TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise PermissionError(
+            f"{path} cannot be written to: {error.strerror}."
+        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,14 +67,13 @@ def read_model(folder: Path, device: str | None) -> RQVAETransformer:
     return model.set_params(verbose=0)
 
 
-def take_names(model: RQVAETransformer) -> tuple[str, ...] | None:
-    """The names of the model's columns, removed from it.
+def without_names(model: RQVAETransformer) -> RQVAETransformer:
+    """The same model without the names of its columns.
 
-    Columns are put in order by name here. Rows then reach the model without names,
-    which it would warn of.
+    The program puts columns in order by name. Rows then reach the model without names,
+    which a model with names would warn of.
     """
-    names = getattr(model, "feature_names_in_", None)
-    if names is None:
-        return None
-    del model.feature_names_in_
-    return tuple(names)
+    nameless = copy.copy(model)
+    if hasattr(nameless, "feature_names_in_"):
+        del nameless.feature_names_in_
+    return nameless

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,6 +135,13 @@ def test_a_model_needs_a_folder(items, tmp_path, capsys):
     for output in (path / "model", path):
         said = failure(capsys, "fit", items, "-o", output, "--force")
         assert "file is not a folder" in said
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a read-only folder")
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(items, capsys):
+    said = failure(capsys, "fit", items, "-o", "/proc/model")
+    assert "/proc cannot be written to" in said
 
 
 @pytest.mark.parametrize(

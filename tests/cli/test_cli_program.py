@@ -178,6 +178,7 @@ def test_termination_leaves_nothing(items, model, tmp_path, monkeypatch, capsys)
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_enough_is_no_error(model, tmp_path):
     path = write_rows(tmp_path / "many.npy", np.zeros((9_000, 12), dtype=np.float32))
     script = "import sys; from sk_rqvae.cli import main; sys.exit(main())"

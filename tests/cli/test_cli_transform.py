@@ -322,11 +322,16 @@ def test_a_wrong_command_line_has_the_status_2_and_a_failure_1(
     narrow = write_rows(tmp_path / "narrow.npy", rows[:, :2])
     missing = tmp_path / "nothing"
     for arguments, message, status in [
-        ((model, narrow), "X has 2 features, but RQVAETransformer is expecting 12", 1),
+        (
+            (model, narrow),
+            "narrow.npy must have 12 columns of numbers, as in fit. Got 2",
+            1,
+        ),
         ((model, missing / "x.npy"), "x.npy: No such file or directory", 1),
         ((model, items, "-o", missing / "ids.csv"), "nothing is not a folder", 1),
         ((model, items, "-o", tmp_path / "ids.txt"), "ids.txt must end in .csv, ", 2),
         ((model, items, "-o", "ids.npy", "--tokens"), "--tokens is not for .npy", 2),
+        ((model, items, "-o", "ids.csv", "--format", "json"), "must end in .json", 2),
         ((model, items, "--format", "npy"), "npy needs a file: name it with -o", 2),
         ((model, items, "--array", "x"), "--array is not for .npy files", 2),
         ((model, items, "--policy", "prefix"), "'prefix' is not one of", 2),

@@ -23,7 +23,11 @@ _EXAMPLES = (
     short_help="Print a script that completes commands in a shell.",
 )
 @click.argument(
-    "shell", type=click.Choice(_SHELLS), cls=DescribedArgument, description="The shell."
+    "shell",
+    metavar="SHELL",
+    type=click.Choice(_SHELLS),
+    cls=DescribedArgument,
+    description="bash, fish or zsh.",
 )
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:

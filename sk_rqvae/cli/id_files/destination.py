@@ -40,10 +40,13 @@ def id_format(path: Path | None, named: str | None, *, as_tokens: bool) -> str:
         If IDs cannot be written in the format.
     """
     known = TO_TEXT if path is None else TO_FILES
+    ending = "" if path is None else path.suffix.lower()
     if named is not None:
         kind = f".{named}"
+        if ending in TO_FILES and ending != kind:
+            raise UsageError(f"{path} must end in {kind} for --format {named}.")
     else:
-        kind = ".csv" if path is None else path.suffix.lower()
+        kind = ".csv" if path is None else ending
     if kind not in known:
         if path is None:
             raise UsageError(f"{named} needs a file: name it with -o.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from sk_rqvae.cli.matrix_files.source import Block, Source
 from sk_rqvae.cli.terminal import say
@@ -11,14 +12,19 @@ from sk_rqvae.cli.terminal import say
 _NAMES_SHOWN = 5
 
 
-def in_fitted_order(source: Source, fitted: Sequence[str] | None) -> Source:
+class FittedModel(Protocol):
+    """A fitted model, as far as its columns go; it may have `feature_names_in_`."""
+
+    n_features_in_: int
+
+
+def in_fitted_order(source: Source, model: FittedModel) -> Source:
     """Put the columns in the order of those that a model was fitted on.
 
     Parameters
     ----------
     source : Source
-    fitted : sequence of str or None
-        Names of the model's columns; None if it was fitted without names.
+    model : FittedModel
 
     Returns
     -------
@@ -29,8 +35,25 @@ def in_fitted_order(source: Source, fitted: Sequence[str] | None) -> Source:
     Raises
     ------
     ValueError
-        If a column is missing, or the model was not fitted on one.
+        If a column is missing, or the model was not fitted on one. While rows are read,
+        if there are more or fewer columns than the model was fitted on.
     """
+    ordered = _ordered(source, getattr(model, "feature_names_in_", None))
+
+    def blocks() -> Iterator[Block]:
+        for block in ordered.read():
+            width = block.rows.shape[1]
+            if width != model.n_features_in_:
+                raise ValueError(
+                    f"{source.path} must have {model.n_features_in_} columns of "
+                    f"numbers, as in fit. Got {width}."
+                )
+            yield block
+
+    return replace(ordered, read=blocks)
+
+
+def _ordered(source: Source, fitted: Sequence[str] | None) -> Source:
     if source.names is None or fitted is None:
         if source.names is not None:
             say(

@@ -14,7 +14,7 @@ from sk_rqvae.cli.failures import UsageError
 from sk_rqvae.cli.matrix_files.mapped import mapped
 from sk_rqvae.cli.matrix_files.opening import open_source
 from sk_rqvae.cli.matrix_files.source import Reading
-from sk_rqvae.cli.reading_models import take_names
+from sk_rqvae.cli.reading_models import without_names
 from sk_rqvae.cli.work.last_line import say_result
 from sk_rqvae.cli.work.progress import bars_unless
 from sk_rqvae.cli.work.quality import measured
@@ -55,8 +55,7 @@ def fit(
             model.feature_names_in_ = np.array(source.names, dtype=object)
         model.save_pretrained(output)
         if not quiet:
-            take_names(model)
-            quality = measured(model, rows)
+            quality = measured(without_names(model), rows)
             say_result("fitted", quality, time.monotonic() - started, output)
 
 

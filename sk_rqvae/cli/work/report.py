@@ -10,7 +10,7 @@ from sk_rqvae.cli.matrix_files.fitted_columns import in_fitted_order
 from sk_rqvae.cli.matrix_files.mapped import mapped
 from sk_rqvae.cli.matrix_files.opening import open_source
 from sk_rqvae.cli.matrix_files.source import Reading
-from sk_rqvae.cli.reading_models import read_model, take_names
+from sk_rqvae.cli.reading_models import read_model, without_names
 from sk_rqvae.cli.work.progress import bars_unless
 
 
@@ -25,10 +25,12 @@ def report(
 ) -> None:
     """Print the table, or its columns as JSON."""
     model = read_model(folder, device)
-    with bars_unless(quiet), open_source(items, reading) as source:
-        source = in_fitted_order(source, take_names(model))
-        with mapped(source) as (rows, _):
-            table = model.report(rows)
+    with (
+        bars_unless(quiet),
+        open_source(items, reading) as source,
+        mapped(in_fitted_order(source, model)) as (rows, _),
+    ):
+        table = without_names(model).report(rows)
     columns = {name: column.tolist() for name, column in table.to_dict().items()}
     sys.stdout.write(f"{json.dumps(columns) if as_json else table}\n")
     sys.stdout.flush()

@@ -18,7 +18,7 @@ from sk_rqvae.cli.matrix_files.fitted_columns import in_fitted_order
 from sk_rqvae.cli.matrix_files.mapped import Mapped, mapped
 from sk_rqvae.cli.matrix_files.opening import open_source
 from sk_rqvae.cli.matrix_files.source import ROWS_AT_ONCE, Reading, Source
-from sk_rqvae.cli.reading_models import read_model, take_names
+from sk_rqvae.cli.reading_models import read_model, without_names
 from sk_rqvae.cli.work.last_line import say_result
 from sk_rqvae.cli.work.progress import bars_unless
 from sk_rqvae.cli.work.quality import Quality
@@ -65,11 +65,12 @@ def transform(
     started = time.monotonic()
     model = read_model(folder, device)
     layout = Layout(len(model.codebooks_), wanted.policy == "suffix", wanted.as_tokens)
-    quality = Quality(model) if not quiet else None
+    quality = None if quiet else Quality(without_names(model))
     # IDs on a terminal show the progress themselves.
     is_shown = wanted.output is None and sys.stdout.isatty()
     with bars_unless(quiet or is_shown), open_source(items, reading) as source:
-        source = in_fitted_order(source, take_names(model))
+        source = in_fitted_order(source, model)
+        model = without_names(model)
         if wanted.policy == "none":
             _write_blocks(model, source, wanted, layout, quality)
         else:
