@@ -1,7 +1,7 @@
-"""The command line, ``sk-rqvae``."""
+"""The command line program, ``sk-rqvae``."""
 
 from __future__ import annotations
 
-from sk_rqvae.cli._main import main
+from sk_rqvae.cli.program import main
 
 __all__ = ["main"]

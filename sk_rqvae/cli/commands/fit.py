@@ -1,0 +1,69 @@
+"""``sk-rqvae fit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sk_rqvae.cli.grouped_command import GroupedCommand
+from sk_rqvae.cli.options import (
+    PATH,
+    config_option,
+    force_option,
+    items_argument,
+    quiet_option,
+    reading_options,
+)
+from sk_rqvae.cli.overwriting import check_output_folder
+from sk_rqvae.cli.parameters import given_parameters, parameter_options
+
+if TYPE_CHECKING:
+    from sk_rqvae.cli.matrix_files.source import Reading
+
+_EXAMPLES = (
+    "sk-rqvae fit items.npy -o model",
+    "sk-rqvae fit items.parquet --item-column asin -o model",
+    "sk-rqvae fit items.npy -o model --n-layers 4 --codebook-size 512",
+    "sk-rqvae fit items.npy -o model --max-epochs 10 --hidden-dims 512",
+)
+
+
+@click.command(
+    "fit",
+    cls=GroupedCommand,
+    examples=_EXAMPLES,
+    short_help="Learn a model from a matrix.",
+    options_metavar="-o FOLDER [OPTIONS]",
+)
+@items_argument
+@click.option(
+    "-o", "--output", metavar="FOLDER", type=PATH, required=True, help="The model."
+)
+@force_option
+@config_option
+@quiet_option
+@reading_options
+@parameter_options
+def fit(
+    items: Path,
+    output: Path,
+    reading: Reading,
+    force: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Learn a model from the rows of a matrix and write it to a folder.
+
+    The matrix may be larger than memory. RQVAETransformer.from_pretrained reads the
+    folder from Python.
+    """
+    from sk_rqvae.cli.matrix_files.opening import check_reading
+
+    parameters = given_parameters(click.get_current_context())
+    check_reading(items, reading)
+    check_output_folder(output, force=force)
+    from sk_rqvae.cli.work.fit import fit as run
+
+    run(items, output, reading, parameters, quiet=quiet)

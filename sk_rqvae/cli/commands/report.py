@@ -1,0 +1,67 @@
+"""``sk-rqvae report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sk_rqvae.cli.grouped_command import GroupedCommand
+from sk_rqvae.cli.options import (
+    config_option,
+    device_option,
+    items_argument,
+    model_argument,
+    quiet_option,
+    reading_options,
+)
+
+if TYPE_CHECKING:
+    from sk_rqvae.cli.matrix_files.source import Reading
+
+_EXAMPLES = (
+    "sk-rqvae report model items.npy",
+    "sk-rqvae report model unseen.parquet --item-column asin",
+    "sk-rqvae report model items.npy --json | python -m json.tool",
+)
+
+
+@click.command(
+    "report",
+    cls=GroupedCommand,
+    examples=_EXAMPLES,
+    short_help="Show how well the IDs describe a matrix's rows.",
+)
+@model_argument
+@items_argument
+@click.option(
+    "--json", "as_json", is_flag=True, help="Write one JSON object, a list a column."
+)
+@device_option
+@config_option
+@quiet_option
+@reading_options
+def report(
+    model: Path,
+    items: Path,
+    reading: Reading,
+    as_json: bool,
+    device: str | None,
+    quiet: bool,
+) -> None:
+    """Show how well the IDs of a matrix's rows describe them, level by level.
+
+    Explained variance is 1 - SSE / SST of the rows reconstructed from the first codes
+    of their IDs; it is at most 1. Usage is the share of a level's codes that some row
+    has. Perplexity is the effective number of codes. Distinct counts different
+    prefixes.
+    """
+    from sk_rqvae.cli.matrix_files.opening import check_reading
+    from sk_rqvae.cli.reading_models import check_model
+
+    check_model(model, items, command="report")
+    check_reading(items, reading)
+    from sk_rqvae.cli.work.report import report as run
+
+    run(model, items, reading, device=device, as_json=as_json, quiet=quiet)

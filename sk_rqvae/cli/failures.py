@@ -1,0 +1,82 @@
+"""Errors as one line for a person, and as an exit status for a script."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+
+import click
+
+FAILED = 1
+WRONG_USAGE = 2
+INTERRUPTED = 130
+
+_OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory")
+
+
+class UsageError(ValueError):
+    """The command line itself is wrong, whatever the files hold."""
+
+
+def is_expected(error: BaseException) -> bool:
+    """Whether an error is told in one line; others are defects and show a traceback."""
+    from sk_rqvae.exceptions import DivergenceError
+
+    kinds = (DivergenceError, ImportError, KeyError, MemoryError, OSError, TypeError)
+    return isinstance(error, (*kinds, ValueError)) or _is_out_of_memory(error)
+
+
+def described(error: BaseException) -> str:
+    """What went wrong and, where the program knows, what to do about it."""
+    if isinstance(error, click.UsageError):
+        return _usage(error)
+    if _is_out_of_memory(error):
+        return _memory(error)
+    if isinstance(error, OSError) and error.strerror:
+        return _system(error)
+    if isinstance(error, KeyError) and error.args:
+        return str(error.args[0])
+    return str(error) or type(error).__name__
+
+
+def exit_status(error: BaseException) -> int:
+    """2 where the command line is wrong, else 1."""
+    return WRONG_USAGE if isinstance(error, click.UsageError | UsageError) else FAILED
+
+
+def _usage(error: click.UsageError) -> str:
+    command = "sk-rqvae" if error.ctx is None else error.ctx.command_path
+    return f"{_mistake(error)} See {command} --help."
+
+
+def _mistake(error: click.UsageError) -> str:
+    possibilities = getattr(error, "possibilities", None)
+    if not possibilities:
+        return f"{error.format_message().rstrip('.')}."
+    typed = getattr(error, "option_name", None) or getattr(error, "command_name", "")
+    near = difflib.get_close_matches(typed, possibilities, 1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"{error.message.rstrip('.')}.{hint}"
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(
+        part in text for part in _OUT_OF_MEMORY
+    )
+
+
+def _memory(error: BaseException) -> str:
+    return (
+        "Out of memory. Pass a lower --batch-size, --resident-mb, --init-sample-size "
+        f"or --hidden-dims to fit, or --device cpu. {error}"
+    ).strip()
+
+
+def _system(error: OSError) -> str:
+    message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    if error.errno == errno.ENOSPC:
+        return f"{message}. The variable TMPDIR names the folder of temporary files"
+    return message

@@ -1,0 +1,1 @@
+"""Files of semantic IDs: NumPy arrays, CSV and Parquet tables, JSON."""

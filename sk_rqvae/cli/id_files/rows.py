@@ -1,0 +1,66 @@
+"""How rows of IDs are laid out in files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from sk_rqvae._checks.codes import IntArray
+from sk_rqvae.index import SemanticIDIndex
+
+ITEM_COLUMN = "item_id"
+TOKEN_COLUMN = "tokens"
+
+# Writes the keys of some items and their IDs.
+AppendIDs = Callable[[NDArray[Any], IntArray], None]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What an ID is written as.
+
+    Attributes
+    ----------
+    n_layers : int
+        Codes that the model gives.
+    has_suffix : bool
+        Whether a code that tells items with the same codes apart comes after them.
+    as_tokens : bool
+        Whether an ID is text, such as ``<a_12><b_3>``, rather than a number a column.
+    """
+
+    n_layers: int
+    has_suffix: bool = False
+    as_tokens: bool = False
+
+    @property
+    def n_columns(self) -> int:
+        """Codes in an ID."""
+        return self.n_layers + self.has_suffix
+
+    def columns(self) -> list[str]:
+        """The names of a table's columns."""
+        if self.as_tokens:
+            return [ITEM_COLUMN, TOKEN_COLUMN]
+        levels = [f"level_{level + 1}" for level in range(self.n_layers)]
+        return [ITEM_COLUMN, *levels, *(["suffix"] if self.has_suffix else [])]
+
+    def fields(self, ids: IntArray) -> list[tuple[Any, ...]]:
+        """What a table has for each ID: a tuple of codes, or of one text."""
+        if self.as_tokens:
+            return [(text,) for text in _texts(ids)]
+        return [tuple(codes) for codes in ids.tolist()]
+
+    def elements(self, ids: IntArray) -> list[list[Any]]:
+        """The elements of each ID: its tokens, or its codes."""
+        if self.as_tokens:
+            return [text.replace("><", ">\n<").split("\n") for text in _texts(ids)]
+        return ids.tolist()
+
+
+def _texts(ids: IntArray) -> list[str]:
+    # Any index writes any ID; this one is of a single item.
+    return SemanticIDIndex(policy="none").fit(ids[:1]).tokens(ids)

@@ -1,0 +1,1 @@
+"""Matrices in files: NumPy arrays, CSV and Parquet tables."""

@@ -1,0 +1,100 @@
+"""The columns of a file in the order of the model's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from sk_rqvae.cli.matrix_files.source import Block, Source
+from sk_rqvae.cli.terminal import say
+
+_NAMES_SHOWN = 5
+
+
+class FittedModel(Protocol):
+    """A fitted model, as far as its columns go; it may have `feature_names_in_`."""
+
+    n_features_in_: int
+
+
+def in_fitted_order(source: Source, model: FittedModel) -> Source:
+    """Put the columns in the order of those that a model was fitted on.
+
+    Parameters
+    ----------
+    source : Source
+    model : FittedModel
+
+    Returns
+    -------
+    Source
+        With the same rows. Where the file or the model has no names, columns are taken
+        in the order of the file, and a line says so unless neither has names.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, or the model was not fitted on one. While rows are read,
+        if there are more or fewer columns than the model was fitted on.
+    """
+    ordered = _ordered(source, getattr(model, "feature_names_in_", None))
+
+    def blocks() -> Iterator[Block]:
+        for block in ordered.read():
+            width = block.rows.shape[1]
+            if width != model.n_features_in_:
+                raise ValueError(
+                    f"{source.path} must have {model.n_features_in_} columns of "
+                    f"numbers, as in fit. Got {width}."
+                )
+            yield block
+
+    return replace(ordered, read=blocks)
+
+
+def _ordered(source: Source, fitted: Sequence[str] | None) -> Source:
+    if source.names is None or fitted is None:
+        if source.names is not None:
+            say(
+                f"warning: the model has no column names. Those of {source.path} are "
+                "taken in the order of the file."
+            )
+        elif fitted is not None:
+            say(
+                f"warning: {source.path} has no column names. Columns are taken in the "
+                "order of the file, which must be that of the model."
+            )
+        return source
+    if tuple(fitted) == source.names:
+        return source
+    _check_same(source, source.names, fitted)
+    positions = [source.names.index(name) for name in fitted]
+
+    def blocks() -> Iterator[Block]:
+        for block in source.read():
+            yield block._replace(rows=block.rows[:, positions])
+
+    return replace(source, read=blocks, names=tuple(fitted))
+
+
+def _check_same(source: Source, names: Sequence[str], fitted: Sequence[str]) -> None:
+    missing = [name for name in fitted if name not in set(names)]
+    if missing:
+        raise ValueError(
+            f"{source.path} has no column {_listed(missing)}, which the model was "
+            "fitted on."
+        )
+    other = [name for name in names if name not in set(fitted)]
+    if other:
+        raise ValueError(
+            f"{source.path} has the column {_listed(other)}, which the model was not "
+            "fitted on. Name the column of keys with --item-column, or those with "
+            "numbers with --columns."
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:_NAMES_SHOWN]))
+    more = len(names) - _NAMES_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown

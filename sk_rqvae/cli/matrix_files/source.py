@@ -1,0 +1,89 @@
+"""What is read from a file of rows, whatever its format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+ROWS_AT_ONCE = 8192
+
+
+class Block(NamedTuple):
+    """Consecutive rows of a file.
+
+    Attributes
+    ----------
+    keys : ndarray of shape (n,) or None
+        The items' keys, int64 or strings in an object array, if the file has them.
+    rows : ndarray of shape (n, n_columns)
+    lines : sequence of int or None
+        Line of each row, in a text file.
+    """
+
+    keys: NDArray[Any] | None
+    rows: NDArray[Any]
+    lines: Sequence[int] | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the user wants a file to be read.
+
+    Attributes
+    ----------
+    key_column : str or None
+        Column of a table that has the items' keys.
+    columns : tuple of str or None
+        Columns of a table that have the numbers. None is all but the key.
+    array : str or None
+        Array of an ``.npz`` file. None is its only one.
+    has_header : bool or None
+        Whether the first line of a CSV file has names. None decides by what it holds.
+    unpack_limit : float or None
+        MiB that an array of an ``.npz`` file may take. None depends on the file.
+    """
+
+    key_column: str | None = None
+    columns: tuple[str, ...] | None = None
+    array: str | None = None
+    has_header: bool | None = None
+    unpack_limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """The rows of a file.
+
+    Attributes
+    ----------
+    path : Path
+    n_rows : int or None
+        None where only reading the file can tell.
+    read : callable
+        Goes through the rows from the beginning.
+    names : tuple of str or None
+        Names of the columns of numbers, where the file has them.
+    matrix : memmap or None
+        All rows, where the file holds them as they are.
+    """
+
+    path: Path
+    n_rows: int | None
+    read: Callable[[], Iterator[Block]]
+    names: tuple[str, ...] | None = None
+    matrix: NDArray[Any] | None = None
+
+    def column(self, number: int) -> str:
+        """What a message calls a column."""
+        return f"column {number if self.names is None else repr(self.names[number])}"
+
+
+def row_name(block: Block, n_before: int, row: int) -> str:
+    """What a message calls a row of a block: its line, or its number from 0."""
+    if block.lines is not None:
+        return f"line {block.lines[row]}"
+    return f"row {n_before + row}"

@@ -1,0 +1,84 @@
+"""Refuse, before the work, to replace what must not go."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from sk_rqvae.cli.matrix_files.regular_file import check_regular_file
+
+_MODEL_FORMAT = "sk_rqvae"
+_CONFIG = "config.json"
+
+
+def check_output_file(
+    path: Path, *, force: bool, inputs: tuple[Path, ...] = ()
+) -> None:
+    """Raise an error unless a file may be written at `path`.
+
+    Parameters
+    ----------
+    path : Path
+    force : bool
+        Whether the user lets a file be replaced.
+    inputs : tuple of Path
+        Files that are read, which are never replaced.
+    """
+    _check_folder(path.parent)
+    if not os.path.lexists(path):
+        return
+    for each in inputs:
+        if each.exists() and path.exists() and path.samefile(each):
+            raise FileExistsError(
+                f"{path} is an input of the command. Name another file with -o."
+            )
+    if not force:
+        raise FileExistsError(f"{path} exists. Pass --force to replace it.")
+    if path.exists():
+        check_regular_file(path)
+
+
+def check_output_folder(path: Path, *, force: bool) -> None:
+    """Raise an error unless a model may be written to the folder `path`.
+
+    A folder that is not empty needs `force`. The model of another program is never
+    replaced.
+    """
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f"{path} is not a folder. Name another with -o.")
+    if path.is_dir() and any(path.iterdir()) and not force:
+        raise FileExistsError(
+            f"{path} exists and is not empty. Pass --force to replace the model in it."
+        )
+    if (path / _CONFIG).exists():
+        check_regular_file(path / _CONFIG)
+        if not is_model(path):
+            raise FileExistsError(
+                f"{path / _CONFIG} belongs to another program. Name another folder "
+                "with -o."
+            )
+    nearest = next(each for each in (path, *path.absolute().parents) if each.exists())
+    _check_folder(nearest)
+
+
+def is_model(folder: Path) -> bool:
+    """Whether a folder has the configuration of a model of ours, intact or not."""
+    try:
+        config = json.loads((folder / _CONFIG).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(config, dict) and config.get("format") == _MODEL_FORMAT
+
+
+def _check_folder(path: Path) -> None:
+    if not path.is_dir():
+        raise NotADirectoryError(f"{path} is not a folder.")
+    try:
+        with TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise PermissionError(
+            f"{path} cannot be written to: {error.strerror}."
+        ) from error

@@ -1,0 +1,103 @@
+"""The program: its commands, and what its exit status says."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+from click.shell_completion import shell_complete
+
+from sk_rqvae import __version__
+from sk_rqvae.cli.commands.completion import COMPLETE_VARIABLE, completion
+from sk_rqvae.cli.commands.demo import demo
+from sk_rqvae.cli.commands.fit import fit
+from sk_rqvae.cli.commands.report import report
+from sk_rqvae.cli.commands.transform import transform
+from sk_rqvae.cli.failures import INTERRUPTED, described, exit_status, is_expected
+from sk_rqvae.cli.grouped_command import write_examples
+from sk_rqvae.cli.signals import cleanup_on_termination
+from sk_rqvae.cli.terminal import PROGRAM, one_line_warnings, say
+
+_EXAMPLES = (
+    "sk-rqvae demo                                       see it work on nouns",
+    "sk-rqvae fit items.npy -o model                     learn from all rows",
+    "sk-rqvae report model items.npy                     see how good the IDs are",
+    "sk-rqvae transform model items.npy -o ids.parquet   write an ID for each row",
+)
+_READER_IS_GONE = 1
+
+
+class _Program(click.Group):
+    """The commands, whose help is a first session."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the first session."""
+        write_examples(formatter, _EXAMPLES)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order in which they are used."""
+        return list(self.commands)
+
+
+@click.group(
+    PROGRAM,
+    cls=_Program,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+)
+@click.version_option(__version__, message="%(version)s")
+def program() -> None:
+    """Learn semantic IDs of items from their embeddings.
+
+    A semantic ID is a short tuple of codes; items that share a prefix are similar.
+    Embeddings are a matrix with a row an item, in a .npy, .npz, .csv or .parquet file.
+    """
+
+
+for _command in (fit, transform, report, demo, completion):
+    program.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program.
+
+    Parameters
+    ----------
+    arguments : sequence of str, default=None
+        What was typed after the program's name. None is that of this process.
+
+    Returns
+    -------
+    int
+        The exit status: 0, 1 for a failure, 2 for a command line that is wrong, 130
+        after Ctrl-C.
+    """
+    instruction = os.environ.get(COMPLETE_VARIABLE)
+    if instruction is not None:
+        return shell_complete(program, {}, PROGRAM, COMPLETE_VARIABLE, instruction)
+    typed = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        with cleanup_on_termination(), one_line_warnings():
+            return _run(typed)
+    except BrokenPipeError:
+        # Who read the output, such as head, has enough. Python would complain again
+        # when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _READER_IS_GONE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        if not (isinstance(error, click.UsageError) or is_expected(error)):
+            raise
+        say(f"error: {described(error)}")
+        return exit_status(error)
+
+
+def _run(typed: list[str]) -> int:
+    try:
+        with program.make_context(PROGRAM, typed) as ctx:
+            program.invoke(ctx)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    return 0

@@ -1,0 +1,1 @@
+"""What the commands do, once they are told what to do."""

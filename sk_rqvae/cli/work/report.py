@@ -1,0 +1,36 @@
+"""Print how well IDs describe the rows of a file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from sk_rqvae.cli.matrix_files.fitted_columns import in_fitted_order
+from sk_rqvae.cli.matrix_files.mapped import mapped
+from sk_rqvae.cli.matrix_files.opening import open_source
+from sk_rqvae.cli.matrix_files.source import Reading
+from sk_rqvae.cli.reading_models import read_model, without_names
+from sk_rqvae.cli.work.progress import bars_unless
+
+
+def report(
+    folder: Path,
+    items: Path,
+    reading: Reading,
+    *,
+    device: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Print the table, or its columns as JSON."""
+    model = read_model(folder, device)
+    with (
+        bars_unless(quiet),
+        open_source(items, reading) as source,
+        mapped(in_fitted_order(source, model)) as (rows, _),
+    ):
+        table = without_names(model).report(rows)
+    columns = {name: column.tolist() for name, column in table.to_dict().items()}
+    sys.stdout.write(f"{json.dumps(columns) if as_json else table}\n")
+    sys.stdout.flush()

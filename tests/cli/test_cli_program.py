@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from command_line import failure, frame, run, write_frame, write_rows
+
+from sk_rqvae import RQVAETransformer, __version__
+
+COMMANDS = ["fit", "transform", "report", "demo", "completion"]
+
+
+@pytest.fixture(scope="module")
+def items(blobs, tmp_path_factory):
+    return write_rows(tmp_path_factory.mktemp("items") / "items.npy", blobs[:80])
+
+
+@pytest.fixture(scope="module")
+def model(fitted, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    fitted.save_pretrained(folder)
+    return folder
+
+
+# report
+
+
+def test_report_prints_the_table_of_the_model(fitted, items, blobs, model, capsys):
+    assert run("report", model, items) == 0
+    assert capsys.readouterr() == (f"{fitted.report(blobs[:80])}\n", "")
+
+
+def test_a_report_in_json_has_the_columns_of_the_table(
+    fitted, items, blobs, model, capsys
+):
+    assert run("report", model, items, "--json") == 0
+    columns = json.loads(capsys.readouterr().out)
+    expected = fitted.report(blobs[:80]).to_dict()
+    assert columns == {name: column.tolist() for name, column in expected.items()}
+
+
+# Help
+
+
+def test_the_help_teaches_a_first_session(capsys):
+    assert run("--help") == 0
+    said = capsys.readouterr().out
+    for command in ("demo", "fit items", "report model items", "transform model items"):
+        assert f"  sk-rqvae {command}" in said
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_fits_a_terminal_and_ends_with_examples(capsys, command):
+    assert run(command, "--help") == 0
+    said = capsys.readouterr().out
+    assert f"  sk-rqvae {command}" in said.partition("Examples:")[2]
+    assert max(map(len, said.splitlines())) <= 80
+    assert "NONE[" not in said
+
+
+def test_the_help_groups_the_parameters_of_fit(capsys):
+    assert run("fit", "-h") == 0
+    said = capsys.readouterr().out
+    titles = [line for line in said.splitlines() if line.endswith(":")]
+    for title in ("Model:", "Quantizer:", "Loss:", "Training:", "Search:"):
+        assert title in titles
+
+
+def test_the_help_waits_for_no_import_of_torch_or_numpy(fresh_python):
+    script = """
+import contextlib, io, sys
+from sk_rqvae.cli import main
+silent = io.StringIO()
+with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
+    for arguments in (["--help"], ["fit", "--help"], ["fit", "--what"]):
+        main(arguments)
+print([name for name in ("torch", "sklearn", "numpy") if name in sys.modules])
+"""
+    assert fresh_python(script) == "[]"
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    assert run("--version") == 0
+    assert capsys.readouterr().out.strip() == __version__
+
+
+def test_a_mistyped_command_is_an_error_with_a_suggestion(capsys):
+    assert "Did you mean 'transform'?" in failure(capsys, "transfrom", status=2)
+
+
+@pytest.mark.parametrize("shell", ["bash", "fish", "zsh"])
+def test_the_completion_script_names_the_program(capsys, shell):
+    assert run("completion", shell) == 0
+    assert "_SK_RQVAE_COMPLETE" in capsys.readouterr().out
+
+
+def test_options_and_their_values_are_completed(monkeypatch, capsys):
+    monkeypatch.setenv("_SK_RQVAE_COMPLETE", "bash_complete")
+    for typed, expected in [
+        ("tr", "transform"),
+        ("fit --codeb", "--codebook-size"),
+        ("fit --codebook-mode ste,sink", "ste,sinkhorn"),
+    ]:
+        monkeypatch.setenv("COMP_WORDS", f"sk-rqvae {typed}")
+        monkeypatch.setenv("COMP_CWORD", str(len(typed.split())))
+        run()
+        assert expected in capsys.readouterr().out
+
+
+# Untrusted text
+
+
+def test_control_sequences_in_a_header_do_not_reach_the_terminal(
+    blobs, model, tmp_path, capsys
+):
+    table = frame(blobs[:3]).rename(columns={"a": "\x1b]0;owned\x07"})
+    path = write_frame(tmp_path / "items.csv", table.astype({"b": str}).assign(b="x"))
+    said = failure(capsys, "transform", model, path, "--item-column", "nothing")
+    assert "\x1b" not in said
+    assert r"\x1b]0;owned\x07" in said
+
+
+# Memory
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    ],
+)
+def test_out_of_memory_is_one_line_that_names_options(
+    items, tmp_path, capsys, monkeypatch, error
+):
+    def fail(self, X):
+        raise error
+
+    monkeypatch.setattr(RQVAETransformer, "fit", fail)
+    said = failure(capsys, "fit", items, "-o", tmp_path / "model")
+    assert "Out of memory. Pass a lower --batch-size, --resident-mb" in said
+
+
+# Interruption
+
+
+def test_an_interrupted_program_says_nothing_and_leaves_nothing(
+    items, model, tmp_path, monkeypatch, capsys
+):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RQVAETransformer, "transform", interrupt)
+    assert run("transform", model, items, "-o", tmp_path / "ids.csv") == 130
+    assert capsys.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_termination_leaves_nothing(items, model, tmp_path, monkeypatch, capsys):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def terminate(self, X):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("the signal was ignored")
+
+    monkeypatch.setattr(RQVAETransformer, "transform", terminate)
+    with pytest.raises(SystemExit) as done:
+        run("transform", model, items, "-o", tmp_path / "ids.csv")
+    assert done.value.code == 143
+    assert capsys.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.slow
+def test_a_reader_that_has_enough_is_no_error(model, tmp_path):
+    path = write_rows(tmp_path / "many.npy", np.zeros((9_000, 12), dtype=np.float32))
+    script = "import sys; from sk_rqvae.cli import main; sys.exit(main())"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, "transform", model, path, "--quiet"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as program:
+        assert program.stdout.readline().strip() == b"item_id,level_1,level_2,level_3"
+        program.stdout.close()
+        assert program.stderr.read() == b""
+
+
+# demo
+
+
+def test_the_demo_writes_ids_beside_the_items(blobs, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(RQVAETransformer, "fit", _quick_fit(RQVAETransformer.fit))
+    path = write_rows(tmp_path / "items.npy", blobs[:80])
+    options = ("--codebook-size", 8, "--n-layers", 2)
+    assert run("demo", path, *options) == 0
+    ids = np.load(tmp_path / "items-ids.npy")
+    assert ids.shape == (80, 2)
+    assert "80 IDs written to" in capsys.readouterr().out
+
+
+def test_the_demo_replaces_ids_only_by_force(blobs, tmp_path, capsys):
+    path = write_rows(tmp_path / "items.npy", blobs[:80])
+    (tmp_path / "items-ids.npy").write_text("precious")
+    said = failure(capsys, "demo", path)
+    assert "items-ids.npy exists. Pass --force to replace it" in said
+    assert (tmp_path / "items-ids.npy").read_text() == "precious"
+    said = failure(capsys, "demo", path, "-o", path, "--force")
+    assert "is an input of the command" in said
+
+
+def test_the_demo_of_nouns_shows_which_share_a_prefix(capsys, monkeypatch):
+    monkeypatch.setattr(RQVAETransformer, "fit", _quick_fit(RQVAETransformer.fit))
+    monkeypatch.setattr(
+        "sk_rqvae.cli.work.demo.load_wordnet_nouns", _few(load_few_nouns())
+    )
+    assert run("demo", "--codebook-size", 8, "--n-layers", 2) == 0
+    assert "Nouns that share the first two codes" in capsys.readouterr().out
+
+
+def load_few_nouns():
+    from sk_rqvae.datasets import load_wordnet_nouns
+
+    nouns = load_wordnet_nouns()
+    nouns.data, nouns.text = nouns.data[:60], nouns.text[:60]
+    return nouns
+
+
+def _few(nouns):
+    return lambda: nouns
+
+
+def _quick_fit(fit):
+    def quick_fit(self, X, y=None):
+        quick = {"max_epochs": 1, "hidden_dims": (4,), "device": "cpu"}
+        return fit(self.set_params(**quick), X)
+
+    return quick_fit
