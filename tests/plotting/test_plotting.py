@@ -21,7 +21,7 @@ from sk_rqvae.plotting import (
     ItemMapDisplay,
     TrainingHistoryDisplay,
 )
-from sk_rqvae.plotting._figure import GREY, PALETTE
+from sk_rqvae.plotting._axes_and_colors import GREY, PALETTE
 from sk_rqvae.plotting._icicle import luminance
 
 LEAST_CONTRAST = 3

@@ -9,8 +9,8 @@ from hypothesis.extra.numpy import arrays
 from matplotlib.colors import to_rgb
 
 from sk_rqvae.plotting import IDTreeDisplay
-from sk_rqvae.plotting._figure import GREY
-from sk_rqvae.plotting._pieces import pieces_of
+from sk_rqvae.plotting._axes_and_colors import GREY
+from sk_rqvae.plotting._tree_layout import pieces_of
 
 CODES = np.array([[0, 1], [0, 1], [0, 2], [0, 3], [5, 1], [5, 1], [2, 0]])
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sk_rqvae._checks.codes import layer_sizes
 from sk_rqvae._sklearn.pipeline import path_to_quantizer
 from sk_rqvae.metrics._checks import check_item_codes
-from sk_rqvae.plotting._figure import GREY, axes_for, colours
+from sk_rqvae.plotting._axes_and_colors import GREY, axes_for, colours
 
 
 class CodebookUsageDisplay:
@@ -96,9 +96,9 @@ class CodebookUsageDisplay:
         Parameters
         ----------
         codes : array-like of shape (n_items, n_layers)
-            IDs, one code a level.
+            IDs, one code per level.
         codebook_size : int or sequence of int
-            Number of codes in each codebook: one for all, or one a level.
+            Codebook size: one number for all levels, or one per level.
         ax : matplotlib.axes.Axes, default=None
             Where to draw; None makes a new figure.
 
@@ -111,7 +111,7 @@ class CodebookUsageDisplay:
         ValueError
             If there are no items, or a code is fractional, negative or too large.
         TypeError
-            If `codes` or `codebook_size` is not of whole numbers.
+            If `codes` or `codebook_size` does not hold integers.
         ImportError
             If matplotlib is not installed.
         """

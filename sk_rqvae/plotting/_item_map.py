@@ -18,7 +18,7 @@ from sk_rqvae.metrics._checks import (
     check_matrix,
     check_same_length,
 )
-from sk_rqvae.plotting._figure import GREY, axes_for, colours
+from sk_rqvae.plotting._axes_and_colors import GREY, axes_for, colours
 
 FloatArray = NDArray[np.float64]
 
@@ -138,7 +138,7 @@ class ItemMapDisplay:
         Parameters
         ----------
         codes : array-like of shape (n_items, n_layers)
-            IDs, one code a level.
+            IDs, one code per level.
         embedding : array-like of shape (n_items, 2)
             Where to draw the items.
         highlight : int or sequence of int, default=10
@@ -156,7 +156,7 @@ class ItemMapDisplay:
             If there are no items, a code is fractional or negative, `embedding` has
             another shape, or no item has a code of `highlight`.
         TypeError
-            If `codes` or `highlight` is not of whole numbers.
+            If `codes` or `highlight` does not hold integers.
         ImportError
             If matplotlib is not installed.
         """
@@ -190,7 +190,7 @@ class ItemMapDisplay:
         ValueError
             If no item has a code of `highlight`.
         TypeError
-            If `highlight` is not of whole numbers.
+            If `highlight` does not hold integers.
         ImportError
             If matplotlib is not installed.
         """

@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import column_or_1d
 
 from sk_rqvae.metrics._checks import check_same_length
-from sk_rqvae.plotting._figure import GREY, PALETTE, colours
-from sk_rqvae.plotting._pieces import Piece
+from sk_rqvae.plotting._axes_and_colors import GREY, PALETTE, colours
+from sk_rqvae.plotting._tree_layout import Piece
 
 
 class Tint(Protocol):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_rqvae._sklearn.pipeline import path_to_quantizer
-from sk_rqvae.plotting._figure import GREY, axes_for, colours
+from sk_rqvae.plotting._axes_and_colors import GREY, axes_for, colours
 
 FloatArray = NDArray[np.float64]
 

@@ -15,10 +15,10 @@ from sk_rqvae.metrics._checks import (
     check_item_codes,
     check_same_length,
 )
-from sk_rqvae.plotting._figure import GREY, axes_for
+from sk_rqvae.plotting._axes_and_colors import GREY, axes_for
 from sk_rqvae.plotting._icicle import Icicle
-from sk_rqvae.plotting._pieces import pieces_of
-from sk_rqvae.plotting._tints import tint_for
+from sk_rqvae.plotting._tree_layout import pieces_of
+from sk_rqvae.plotting._node_colors import tint_for
 
 _SIZE = (8.0, 8.0)
 _BREADTH = (10, 4)
@@ -37,7 +37,7 @@ class IDTreeDisplay:
     Parameters
     ----------
     codes : ndarray of shape (n_items, n_layers), int64
-        IDs, one code a level.
+        IDs, one code per level.
     labels : array-like of shape (n_items,), default=None
         Decides the colours: a prefix has that of its commonest label or, if labels are
         floats, of its mean label. Without labels, it has that of its first code.
@@ -136,7 +136,7 @@ class IDTreeDisplay:
         Parameters
         ----------
         codes : array-like of shape (n_items, n_layers)
-            IDs, one code a level.
+            IDs, one code per level.
         labels : array-like of shape (n_items,), default=None
             What decides the colours.
         names : sequence of str, default=None
@@ -158,7 +158,7 @@ class IDTreeDisplay:
             If there are no items, a code is fractional or negative, `labels` or `names`
             has another length, or `breadth` has more entries than there are codes.
         TypeError
-            If `codes` or `breadth` is not of whole numbers.
+            If `codes` or `breadth` does not hold integers.
         ImportError
             If matplotlib is not installed.
         """
@@ -190,7 +190,7 @@ class IDTreeDisplay:
             If `labels` or `names` has another length than `codes`, or `breadth` has
             more entries than the IDs have codes.
         TypeError
-            If `breadth` is not of whole numbers.
+            If `breadth` does not hold integers.
         ImportError
             If matplotlib is not installed.
         """
