@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import inspect
 import json
 import math
 import sys
@@ -17,9 +18,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sk_rqvae import RQVAETransformer
+from sk_rqvae.datasets import _amazon_records as records
 from sk_rqvae.datasets import fetch_amazon_items
 from sk_rqvae.datasets._amazon_records import (
     clean_price,
+    clean_text,
     parse_record,
     read_items,
     read_reviews,
@@ -40,7 +43,7 @@ SOAP = {
 }
 COMB = {"asin": "B0002", "title": "Comb", "categories": [["Beauty", "Hair Care"]]}
 UNREVIEWED = {"asin": "B0009", "title": "Nobody's"}
-# What each user reviewed, and on which day, in the order of the file.
+# Item and day of the reviews of each user, in the order of the file.
 REVIEWED = {
     "A2": [("B0002", 3), ("B0001", 1), ("B0003", 2)],
     "A1": [("B0003", 7), ("B0002", 7), ("B0001", 7), ("B0002", 5)],
@@ -98,7 +101,7 @@ def fetch(server, tmp_path):
     return call
 
 
-# What is loaded
+# The loaded data
 
 
 def test_reviewed_items_are_loaded_sorted_by_key(fetch):
@@ -211,12 +214,12 @@ def test_a_second_call_needs_no_server(server, fetch):
 
 def test_the_next_call_completes_an_interrupted_download(server, fetch):
     server.faults = [Cut(40)]
-    with pytest.raises(OSError, match="was cut"):
+    with pytest.raises(OSError, match="was interrupted"):
         fetch()
     assert len(fetch().item_ids) == 3
 
 
-# What becomes of the text
+# Embedders
 
 
 def test_the_transformer_accepts_tf_idf_and_svd_embeddings(fetch):
@@ -304,7 +307,7 @@ def test_skrubs_llm_encoder_can_embed_the_texts(fetch, monkeypatch):
     assert (same.argmax(axis=1) == [0, 1, 2]).all()
 
 
-# What is refused
+# Invalid arguments and data
 
 
 @pytest.mark.parametrize(
@@ -331,7 +334,10 @@ def test_invalid_arguments_are_rejected_before_any_download(
     ("embedder", "message"),
     [
         (TfidfVectorizer(), "put TruncatedSVD after it"),
-        (FunctionTransformer(lambda texts: np.ones((1, 2))), r"of 3 texts. Got .*1, 2"),
+        (
+            FunctionTransformer(lambda texts: np.ones((1, 2))),
+            r"each of 3 texts. Got .*1, 2",
+        ),
         (FunctionTransformer(lambda texts: np.ones(3)), r"shape \(3,\)"),
     ],
 )
@@ -349,11 +355,11 @@ def test_a_user_with_too_few_reviews_is_an_error(server, fetch):
     server.files["/data/reviews_Beauty_5.json.gz"] = compressed(
         reviews()[:2], json.dumps
     )
-    with pytest.raises(ValueError, match=r"at least 3 reviews .* Got 2 of 'A2'"):
+    with pytest.raises(ValueError, match=r"at least 3 reviews .* Got 2 by 'A2'"):
         fetch()
 
 
-# The lines
+# Parsing
 
 
 @settings(max_examples=40)
@@ -376,7 +382,14 @@ def test_a_line_is_parsed_as_json_or_as_a_python_literal(record, write):
 
 @pytest.mark.parametrize(
     "line",
-    ["{'asin': __import__('os').getcwd()}", "{'asin': 'B1'", "nothing", "{" * 9999],
+    [
+        "{'asin': __import__('os').getcwd()}",
+        "{'asin': 'B1'",
+        "nothing",
+        "{" * 9999,
+        "[" * 99_999,
+        '{"n": ' + "9" * 5000 + "}",
+    ],
 )
 def test_the_error_names_a_line_that_cannot_be_parsed(line):
     with pytest.raises(ValueError, match="meta, line 7 must be JSON or a Python lit"):
@@ -401,6 +414,9 @@ def test_a_line_that_is_not_an_object_is_an_error(line):
         ("9.99", math.nan),
         (".a-box-inner{background-color:#fff}", math.nan),
         (None, math.nan),
+        (True, math.nan),
+        (math.inf, math.nan),
+        (10**400, math.nan),
     ],
 )
 def test_prices_are_parsed_from_numbers_and_dollar_texts(price, expected):
@@ -448,6 +464,56 @@ def test_the_error_names_a_line_that_is_not_a_review(tmp_path, lines, message):
     path.write_bytes(gzip.compress(lines.encode()))
     with pytest.raises(ValueError, match=f"reviews.json.gz.*{message}"):
         read_reviews(path)
+
+
+@pytest.mark.parametrize("time", [True, 2**63, -(2**63) - 1])
+def test_a_time_that_is_not_a_64_bit_integer_is_an_error(tmp_path, time):
+    path = tmp_path / "reviews.json.gz"
+    line = {"reviewerID": "A1", "asin": "B1", "unixReviewTime": time}
+    path.write_bytes(compressed([line], json.dumps))
+    with pytest.raises(ValueError, match="line 1 must have a 'unixReviewTime' that"):
+        read_reviews(path)
+
+
+def test_a_truncated_file_is_an_error_that_names_it(tmp_path):
+    path = tmp_path / "reviews.json.gz"
+    path.write_bytes(compressed(reviews(), json.dumps)[:-12])
+    with pytest.raises(ValueError, match=r"reviews\.json\.gz must be a complete gzip"):
+        read_reviews(path)
+
+
+def test_text_that_is_not_utf_8_is_an_error_that_names_the_line(tmp_path):
+    path = tmp_path / "reviews.json.gz"
+    path.write_bytes(gzip.compress(b'\n{"asin": "\xff"}\n'))
+    with pytest.raises(ValueError, match="line 2 must be UTF-8"):
+        read_reviews(path)
+
+
+def test_a_line_of_absurd_length_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "_MAX_LINE_BYTES", 1000)
+    path = tmp_path / "reviews.json.gz"
+    path.write_bytes(gzip.compress(b"{" * 2000))
+    with pytest.raises(ValueError, match="line 1 must have at most 1000 bytes"):
+        read_reviews(path)
+
+
+def test_texts_have_neither_control_characters_nor_lone_surrogates():
+    assert clean_text("\x1b[31mred\x00 &amp;\nblue") == "[31mred & blue"
+    text = clean_text(json.loads('"a\\ud800b"'))
+    assert text == "a\N{REPLACEMENT CHARACTER}b"
+    text.encode("utf-8")
+
+
+@given(st.text(st.characters(categories=["L", "Cc", "Cs", "Zs"])))
+def test_a_cleaned_text_can_be_encoded_and_stays_the_same(text):
+    cleaned = clean_text(text)
+    cleaned.encode("utf-8")
+    assert clean_text(cleaned) == cleaned
+
+
+def test_the_default_server_is_reached_by_https():
+    default = inspect.signature(fetch_amazon_items).parameters["base_url"].default
+    assert default.startswith("https://")
 
 
 def lengths(texts):

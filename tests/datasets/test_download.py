@@ -1,4 +1,4 @@
-"""Fetching files, against a server on this machine that fails in every way."""
+"""Downloads from a local server with simulated faults."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import os
 import threading
 import warnings
 from pathlib import Path
+from urllib.request import Request
 
 import pytest
 from file_server import Cut, Status, file_server
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sk_rqvae.datasets import _download as download
 from sk_rqvae.datasets._download import fetch_gzip
 
 CONTENT = gzip.compress(os.urandom(50_000), mtime=0)
@@ -42,7 +44,7 @@ def fetch(server, path, **changes):
 
 
 def names(folder):
-    """What lies in a folder, except for the lock's file."""
+    """File names in a folder, without the lock file."""
     return sorted(p.name for p in folder.iterdir() if not p.name.endswith(".lock"))
 
 
@@ -79,7 +81,7 @@ def test_a_missing_file_is_an_error_without_download_if_missing(server, path):
 @pytest.mark.parametrize("code", [403, 404, 410])
 def test_client_errors_are_not_retried(server, path, code):
     server.faults = [Status(code)]
-    with pytest.raises(OSError, match=f"items.gz cannot be had: .* {code} "):
+    with pytest.raises(OSError, match=f"items.gz cannot be downloaded: .* {code} "):
         fetch(server, path, n_retries=3)
     assert len(server.requests) == 1
     assert names(path.parent) == []
@@ -109,7 +111,7 @@ def test_an_unreachable_server_is_an_error_that_names_the_url(server, path):
 
 def test_a_retry_resumes_an_interrupted_download(server, path):
     server.faults = [Cut(20_000), Cut(10_000)]
-    with pytest.warns(UserWarning, match="was cut"):
+    with pytest.warns(UserWarning, match="was interrupted"):
         fetch(server, path, n_retries=2)
     assert path.read_bytes() == CONTENT
     assert ranges(server) == [None, "bytes=20000-", "bytes=30000-"]
@@ -144,7 +146,7 @@ def test_interruptions_never_change_the_downloaded_file(server, path, cuts):
 def test_without_range_support_the_download_restarts(server, path):
     server.knows_ranges = False
     server.faults = [Cut(20_000)]
-    with pytest.warns(UserWarning, match="was cut"):
+    with pytest.warns(UserWarning, match="was interrupted"):
         fetch(server, path, n_retries=1)
     assert path.read_bytes() == CONTENT
     assert ranges(server) == [None, "bytes=20000-"]
@@ -153,7 +155,7 @@ def test_without_range_support_the_download_restarts(server, path):
 def test_truncation_is_detected_without_a_content_length(server, path):
     server.tells_length = False
     server.faults = [Cut(20_000)]
-    with pytest.raises(OSError, match="did not send a whole gzip file"):
+    with pytest.raises(OSError, match="did not send a complete gzip file"):
         fetch(server, path)
     assert names(path.parent) == []
     fetch(server, path)
@@ -162,11 +164,11 @@ def test_truncation_is_detected_without_a_content_length(server, path):
 
 def test_parts_of_two_server_versions_are_never_joined(server, path):
     server.faults = [Cut(20_000)]
-    with pytest.raises(OSError, match="was cut"):
+    with pytest.raises(OSError, match="was interrupted"):
         fetch(server, path)
     newer = gzip.compress(os.urandom(50_000), mtime=0)
     server.files["/items.gz"] = newer
-    with pytest.warns(UserWarning, match="not send a whole gzip file"):
+    with pytest.warns(UserWarning, match="not send a complete gzip file"):
         fetch(server, path, n_retries=1)
     assert path.read_bytes() == newer
 
@@ -190,7 +192,7 @@ def test_a_part_file_that_is_too_long_is_downloaded_again(server, path):
 @pytest.mark.parametrize("page", [b"<html>log in first</html>", b""])
 def test_a_response_that_is_not_gzip_is_an_error(server, path, page):
     server.files["/items.gz"] = page
-    with pytest.raises(OSError, match="did not send a whole gzip file"):
+    with pytest.raises(OSError, match="did not send a complete gzip file"):
         fetch(server, path)
     assert names(path.parent) == []
 
@@ -198,7 +200,7 @@ def test_a_response_that_is_not_gzip_is_an_error(server, path, page):
 def test_a_damaged_file_is_replaced_by_the_original(server, path):
     fetch(server, path)
     path.write_bytes(OTHER)
-    with pytest.raises(OSError, match="not the file that came first"):
+    with pytest.raises(OSError, match="differs from the first download"):
         fetch(server, path, download_if_missing=False)
     with pytest.warns(UserWarning, match="is downloaded again"):
         fetch(server, path)
@@ -209,7 +211,7 @@ def test_a_download_with_another_checksum_is_rejected(server, path):
     fetch(server, path)
     path.unlink()
     server.files["/items.gz"] = OTHER
-    with pytest.raises(OSError, match=r"If the change is meant, remove .*\.sha256"):
+    with pytest.raises(OSError, match=r"To accept the new file, remove .*\.sha256"):
         fetch(server, path)
     assert names(path.parent) == ["items.gz.sha256"]
     (path.parent / "items.gz.sha256").unlink()
@@ -223,14 +225,14 @@ def test_a_file_copied_by_hand_is_trusted_once_and_verified_later(server, path):
     fetch(server, path)
     assert server.requests == []
     path.write_bytes(CONTENT)
-    with pytest.raises(OSError, match="not the file that came first"):
+    with pytest.raises(OSError, match="differs from the first download"):
         fetch(server, path, download_if_missing=False)
 
 
 def test_a_truncated_file_copied_by_hand_is_not_trusted(server, path):
     path.parent.mkdir()
     path.write_bytes(OTHER[:-4])
-    with pytest.raises(OSError, match="is not a whole gzip file"):
+    with pytest.raises(OSError, match="is not a complete gzip file"):
         fetch(server, path, download_if_missing=False)
     with pytest.warns(UserWarning, match="is downloaded again"):
         fetch(server, path)
@@ -240,7 +242,7 @@ def test_a_truncated_file_copied_by_hand_is_not_trusted(server, path):
 def test_an_invalid_checksum_file_is_an_error_that_names_it(server, path):
     fetch(server, path)
     (path.parent / "items.gz.sha256").write_text("wrong")
-    with pytest.raises(OSError, match=r"items\.gz\.sha256 does not begin with a SHA"):
+    with pytest.raises(OSError, match=r"items\.gz\.sha256 must begin with a SHA"):
         fetch(server, path)
 
 
@@ -276,7 +278,59 @@ def test_concurrent_calls_download_once(server, path):
     assert names(path.parent) == ["items.gz", "items.gz.sha256"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes")
+@pytest.mark.parametrize("name", ["items.gz", "items.gz.part", "items.gz.sha256"])
+def test_a_named_pipe_is_an_error_and_is_never_opened(server, path, name):
+    path.parent.mkdir()
+    if name.endswith("sha256"):
+        path.write_bytes(CONTENT)
+    os.mkfifo(path.with_name(name))
+    with pytest.raises(OSError, match=f"{name} must be a regular file"):
+        fetch(server, path)
+
+
+def test_a_folder_in_place_of_the_file_is_an_error(server, path):
+    path.mkdir(parents=True)
+    with pytest.raises(OSError, match=r"items\.gz must be a regular file"):
+        fetch(server, path)
+
+
+def test_a_file_that_decompresses_to_an_absurd_size_is_an_error(
+    server, path, monkeypatch
+):
+    monkeypatch.setattr(download, "_MAX_DECOMPRESSED_BYTES", 10**6)
+    server.files["/items.gz"] = gzip.compress(bytes(5 * 10**6))
+    with pytest.raises(OSError, match="must decompress to at most 1000000 bytes"):
+        fetch(server, path, n_retries=3)
+    assert names(path.parent) == []
+    assert len(server.requests) == 1
+
+
+def test_a_download_of_absurd_size_is_stopped(server, path, monkeypatch):
+    monkeypatch.setattr(download, "_MAX_COMPRESSED_BYTES", 30_000)
+    monkeypatch.setattr(download, "_CHUNK_BYTES", 10_000)
+    with pytest.raises(OSError, match="must send at most 30000 bytes"):
+        fetch(server, path, n_retries=3)
+    assert names(path.parent) == []
+    assert len(server.requests) == 1
+
+
+def test_a_redirect_from_https_to_http_is_not_followed():
+    handler = download._NoDowngrade()
+    encrypted = Request("https://example.org/items.gz")
+    with pytest.raises(
+        OSError, match=r"http://example\.org/.*, which is not encrypted"
+    ):
+        handler.redirect_request(
+            encrypted, None, 302, "Found", {}, "http://example.org/items.gz"
+        )
+    followed = handler.redirect_request(
+        encrypted, None, 302, "Found", {}, "https://example.org/other.gz"
+    )
+    assert followed.full_url == "https://example.org/other.gz"
+
+
 def fill_disk(path):
-    """Let the download go to a device that is always full."""
+    """Make the download write to a device that is always full."""
     path.parent.mkdir(exist_ok=True)
     part_of(path).symlink_to("/dev/full")

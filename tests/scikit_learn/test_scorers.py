@@ -277,7 +277,7 @@ def test_the_repr_of_a_scorer_is_its_name_and_copies_are_identical(scorer):
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         assert pickle.loads(pickle.dumps(scorer, protocol)) is scorer
     assert list(inspect.signature(scorer).parameters) == ["estimator", "X", "y"]
-    assert scorer.__doc__.startswith(("Minus", "Share"))
+    assert scorer.__doc__.startswith(("Negative", "Share"))
 
 
 def test_a_search_with_a_scorer_can_be_cloned_and_printed():
