@@ -102,9 +102,9 @@ def neg_reconstruction_error_scorer(estimator: Any, X: Any, y: Any = None) -> fl
 def explained_variance_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     """Share of the variance of `X` that the reconstruction explains, 1 - SSE/SST.
 
-    It has no units, so it can be averaged and compared over data sets. For a Pipeline, it
-    measures the variance of the Pipeline's input. The quantizer's own ``score`` measures
-    the variance of the quantizer's input.
+    It has no units, so it can be averaged and compared over data sets. For a Pipeline,
+    it measures the variance of the Pipeline's input. The quantizer's own ``score``
+    measures the variance of the quantizer's input.
 
     Parameters
     ----------

@@ -47,11 +47,13 @@ def check_reconstruction(X: ArrayLike, X_rec: ArrayLike) -> tuple[Matrix, Matrix
     return original, restored
 
 
-def check_item_codes(codes: ArrayLike, codebook_size: Any = None) -> IntArray:
+def check_item_codes(
+    codes: ArrayLike, codebook_size: Any = None, *, name: str = "codes"
+) -> IntArray:
     """Check codes as `check_codes` does, and that there is at least one item."""
-    array = check_codes(codes, codebook_size)
+    array = check_codes(codes, codebook_size, name=name)
     if len(array) == 0:
-        raise ValueError(f"codes must have at least one row. Got shape {array.shape}.")
+        raise ValueError(f"{name} must have at least one row. Got shape {array.shape}.")
     return array
 
 
