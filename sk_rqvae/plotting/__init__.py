@@ -7,10 +7,10 @@ and a constructor for data that are there already. They need matplotlib, which t
 
 from __future__ import annotations
 
-from sk_rqvae.plotting._training_history import TrainingHistoryDisplay
-from sk_rqvae.plotting._item_map import ItemMapDisplay
-from sk_rqvae.plotting._id_tree import IDTreeDisplay
 from sk_rqvae.plotting._codebook_usage import CodebookUsageDisplay
+from sk_rqvae.plotting._id_tree import IDTreeDisplay
+from sk_rqvae.plotting._item_map import ItemMapDisplay
+from sk_rqvae.plotting._training_history import TrainingHistoryDisplay
 
 __all__ = [
     "CodebookUsageDisplay",

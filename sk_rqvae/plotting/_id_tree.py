@@ -17,8 +17,8 @@ from sk_rqvae.metrics._checks import (
 )
 from sk_rqvae.plotting._axes_and_colors import GREY, axes_for
 from sk_rqvae.plotting._icicle import Icicle
-from sk_rqvae.plotting._tree_layout import pieces_of
 from sk_rqvae.plotting._node_colors import tint_for
+from sk_rqvae.plotting._tree_layout import pieces_of
 
 _SIZE = (8.0, 8.0)
 _BREADTH = (10, 4)
