@@ -8,7 +8,6 @@ import html
 import json
 import math
 import re
-import unicodedata
 import zlib
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
@@ -17,6 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sk_rqvae._checks.texts import printable
 
 _ITEM_KEY = re.compile(r"""asin['"]\s*:\s*['"]([^'"]*)['"]""")
 _DOLLARS = re.compile(r"\$\s*(\d[\d,]*(?:\.\d+)?)")
@@ -150,15 +151,7 @@ def clean_text(value: Any) -> str:
         return " ".join(filter(None, map(clean_text, value)))
     if not isinstance(value, str):
         return ""
-    visible = "".join(map(_visible, html.unescape(value)))
-    return " ".join(visible.split())
-
-
-def _visible(character: str) -> str:
-    category = unicodedata.category(character)
-    if category == "Cc":
-        return " "
-    return "\N{REPLACEMENT CHARACTER}" if category == "Cs" else character
+    return printable(html.unescape(value))
 
 
 def _paths(value: Any) -> tuple[tuple[str, ...], ...]:

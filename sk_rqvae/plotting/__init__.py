@@ -1,8 +1,9 @@
-"""Displays in the style of scikit-learn: what a model learned, to look at.
+"""Plots of what a model learned, in the style of scikit-learn's displays.
 
-Each has ``from_estimator``, for a fitted transformer or a Pipeline that has one in it,
-and a constructor for data that are there already. They need matplotlib, which the extra
-``plot`` installs. Colours stand out on light and on dark backgrounds.
+Each display has ``from_estimator``, for a fitted transformer or a Pipeline that
+contains one, and ``from_codes`` or ``from_history`` for existing data. They need
+matplotlib, which the extra ``plot`` installs. Colours are readable on light and on dark
+backgrounds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What colour a piece of the tree has, and what it says of its items."""
+"""Colours and texts of the nodes of the ID tree, by labels of their items."""
 
 from __future__ import annotations
 
@@ -9,122 +9,140 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import column_or_1d
 
 from sk_rqvae.metrics._checks import check_same_length
-from sk_rqvae.plotting._axes_and_colors import GREY, PALETTE, colours
-from sk_rqvae.plotting._tree_layout import Piece
+from sk_rqvae.plotting._axes import add_legend
+from sk_rqvae.plotting._colors import (
+    GREY,
+    PALETTE,
+    Color,
+    background_of,
+    colors,
+    tint,
+)
+from sk_rqvae.plotting._tree_layout import Node
 
 
-class Tint(Protocol):
-    """Colours and texts of pieces, and the key to them."""
+class NodeColors(Protocol):
+    """Colours and texts of nodes, and the legend that explains them."""
 
-    def colour(self, piece: Piece) -> Any:
-        """The colour of the piece."""
+    def fill(self, node: Node, background: Color) -> Color:
+        """Colour of the node, on axes of the given background."""
 
-    def text(self, piece: Piece) -> str:
-        """What is written in it beside its code."""
+    def text(self, node: Node) -> str:
+        """Text that is written in the node beside its code."""
 
-    def explain(self, ax: Any) -> None:
+    def add_legend(self, ax: Any) -> None:
         """Draw the legend or the colour bar."""
 
 
-def tint_for(labels: ArrayLike | None, pieces: list[Piece], n_items: int) -> Tint:
-    """By first code without labels, by mean for floats, else by majority.
+def check_labels(labels: ArrayLike, n_items: int) -> NDArray[Any]:
+    """Return labels as a 1-D array; floats must be finite."""
+    given = np.asarray(column_or_1d(labels))
+    check_same_length(len(given), n_items, name="labels")
+    if given.dtype.kind == "f" and not np.isfinite(given).all():
+        raise ValueError("labels must be finite. Drop the other items first.")
+    return given
+
+
+def node_colors(
+    labels: ArrayLike | None, nodes: list[Node], n_items: int
+) -> NodeColors:
+    """Choose how nodes are coloured.
 
     Parameters
     ----------
     labels : array-like of shape (n_items,) or None
-    pieces : list of Piece
-        All that will be drawn; those that stand for several prefixes have no tint.
+        Floats colour by their mean, other labels by majority. None colours by the first
+        code.
+    nodes : list of Node
+        All nodes that are drawn. Nodes that replace several prefixes have no colour.
     n_items : int
 
     Returns
     -------
-    Tint
+    NodeColors
     """
-    pieces = [piece for piece in pieces if not piece.n_merged]
+    nodes = [node for node in nodes if not node.n_merged]
     if labels is None:
-        return _ByFirstCode(pieces)
-    given = np.asarray(column_or_1d(labels))
-    check_same_length(len(given), n_items, name="labels")
-    if given.dtype.kind != "f":
-        return _ByMajority(given, pieces)
-    if not np.isfinite(given).all():
-        raise ValueError("labels must be finite. Leave the other items out.")
-    return _ByMean(given, pieces)
+        return _ByFirstCode(nodes)
+    given = check_labels(labels, n_items)
+    return (_ByMean if given.dtype.kind == "f" else _ByMajority)(given, nodes)
 
 
 class _ByFirstCode:
-    def __init__(self, pieces: list[Piece]) -> None:
-        firsts = [piece.prefix[0] for piece in pieces if piece.depth == 1]
-        self._colours = dict(zip(firsts, colours(len(firsts)), strict=True))
+    def __init__(self, nodes: list[Node]) -> None:
+        firsts = [node.prefix[0] for node in nodes if node.depth == 1]
+        self._colors = dict(zip(firsts, colors(len(firsts)), strict=True))
 
-    def colour(self, piece: Piece) -> Any:
-        return self._colours[piece.prefix[0]]
+    def fill(self, node: Node, background: Color) -> Color:
+        return tint(self._colors[node.prefix[0]], background)
 
-    def text(self, piece: Piece) -> str:
+    def text(self, node: Node) -> str:
         return ""
 
-    def explain(self, ax: Any) -> None:
+    def add_legend(self, ax: Any) -> None:
         pass
 
 
 class _ByMajority:
-    """The commonest majorities have a colour each, the others are grey."""
+    """The most frequent majority labels have colours, the others are grey."""
 
-    def __init__(self, labels: NDArray[Any], pieces: list[Piece]) -> None:
+    def __init__(self, labels: NDArray[Any], nodes: list[Node]) -> None:
         self._labels = labels
-        majorities = [self._majority(piece)[0] for piece in pieces]
+        majorities = [self._majority(node)[0] for node in nodes]
         names, counts = np.unique(np.array(majorities), return_counts=True)
-        common = names[np.argsort(-counts, kind="stable")][: len(PALETTE)].tolist()
-        self._colours = dict(zip(common, PALETTE, strict=False))
-        self._has_others = len(names) > len(common)
+        frequent = names[np.argsort(-counts, kind="stable")][: len(PALETTE)].tolist()
+        self._colors = dict(zip(frequent, PALETTE, strict=False))
+        self._has_others = len(names) > len(frequent)
 
-    def colour(self, piece: Piece) -> Any:
-        return self._colours.get(self._majority(piece)[0], GREY)
+    def fill(self, node: Node, background: Color) -> Color:
+        return tint(self._colors.get(self._majority(node)[0], GREY), background)
 
-    def text(self, piece: Piece) -> str:
-        label, share = self._majority(piece)
+    def text(self, node: Node) -> str:
+        label, share = self._majority(node)
         return f"{label} {share:.0%}"
 
-    def explain(self, ax: Any) -> None:
+    def add_legend(self, ax: Any) -> None:
         from matplotlib.patches import Patch
 
-        entries = [
-            Patch(color=colour, label=str(label))
-            for label, colour in self._colours.items()
+        background = background_of(ax)
+        entries: list[tuple[Any, Any]] = [
+            (tint(color, background), label) for label, color in self._colors.items()
         ]
         if self._has_others:
-            entries.append(Patch(color=GREY, label="other labels"))
-        ax.figure.legend(
-            handles=entries,
-            title="commonest label",
+            entries.append((tint(GREY, background), "other labels"))
+        add_legend(
+            ax.figure,
+            [Patch(color=color) for color, _ in entries],
+            [label for _, label in entries],
+            title="most frequent label",
             loc="outside lower center",
             ncols=min(len(entries), 4),
         )
 
-    def _majority(self, piece: Piece) -> tuple[Any, float]:
-        names, counts = np.unique(self._labels[piece.items], return_counts=True)
+    def _majority(self, node: Node) -> tuple[Any, float]:
+        names, counts = np.unique(self._labels[node.items], return_counts=True)
         return names[counts.argmax()].item(), counts.max() / counts.sum()
 
 
 class _ByMean:
-    """A colour map over the means of the pieces."""
+    """A colour map of the mean labels of the nodes."""
 
-    def __init__(self, labels: NDArray[Any], pieces: list[Piece]) -> None:
+    def __init__(self, labels: NDArray[Any], nodes: list[Node]) -> None:
         from matplotlib.cm import ScalarMappable
         from matplotlib.colors import Normalize
 
         self._labels = labels
-        means = [self._mean(piece) for piece in pieces]
+        means = [self._mean(node) for node in nodes]
         self._scale: Any = ScalarMappable(Normalize(min(means), max(means)), "viridis")
 
-    def colour(self, piece: Piece) -> Any:
-        return self._scale.to_rgba(self._mean(piece))
+    def fill(self, node: Node, background: Color) -> Color:
+        return tuple(self._scale.to_rgba(self._mean(node)))
 
-    def text(self, piece: Piece) -> str:
-        return f"{self._mean(piece):.3g}"
+    def text(self, node: Node) -> str:
+        return f"{self._mean(node):.3g}"
 
-    def explain(self, ax: Any) -> None:
+    def add_legend(self, ax: Any) -> None:
         ax.figure.colorbar(self._scale, ax=ax, label="mean label")
 
-    def _mean(self, piece: Piece) -> float:
-        return float(self._labels[piece.items].mean())
+    def _mean(self, node: Node) -> float:
+        return float(self._labels[node.items].mean())

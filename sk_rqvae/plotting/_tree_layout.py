@@ -1,4 +1,4 @@
-"""The tree of prefixes as pieces in rows and columns, before anything is drawn."""
+"""Rows and columns of the nodes of the ID tree."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from sk_rqvae._checks.codes import IntArray
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
-    """The items below a prefix, or below several that are too many to draw.
+class Node:
+    """A prefix and its items, or the children of a prefix that are not drawn.
 
     Attributes
     ----------
     prefix : tuple of int
-        Codes that all items of the piece share.
+        Codes that all items of the node have in common.
     depth : int
         Its column, from 1.
     top : int
         Its first row, from 0.
     n_rows : int
-        How many leaves are drawn below it, 1 if it is one.
+        Number of leaves that are drawn under it, at least 1.
     items : ndarray of shape (n_items,)
-        Places of the items.
+        Indices of the items.
     n_merged : int
-        How many continuations of `prefix` it stands for; 0 if it is that prefix itself.
+        Number of children of `prefix` that the node replaces. 0 for the node of the
+        prefix itself.
     """
 
     prefix: tuple[int, ...]
@@ -38,50 +39,50 @@ class Piece:
     n_merged: int = 0
 
 
-def pieces_of(codes: IntArray, breadth: Sequence[int]) -> list[Piece]:
-    """The largest prefixes, below each its largest continuations, and the rests.
+def tree_nodes(codes: IntArray, breadth: Sequence[int]) -> list[Node]:
+    """Choose the prefixes with the most items, and lay them out in rows and columns.
 
     Parameters
     ----------
     codes : ndarray of shape (n_items, n_layers), int64
+        IDs.
     breadth : sequence of int
-        How many prefixes to take at each depth, below each parent.
+        Number of prefixes to draw at each level, under each parent.
 
     Returns
     -------
-    list of Piece
-        Children before their parents. What is not taken at depth 1 is left out; below,
-        it is one piece, the last of its parent.
+    list of Node
+        Children before their parents. First codes that are not drawn have no node. At
+        deeper levels, one node replaces the children that are not drawn. It is the last
+        child of its parent.
     """
-    return _grow(codes, (), 0, np.arange(len(codes)), breadth)
+    return _children(codes, (), 0, np.arange(len(codes)), breadth)
 
 
-def _grow(
+def _children(
     codes: IntArray,
     parent: tuple[int, ...],
     top: int,
     items: IntArray,
     breadth: Sequence[int],
-) -> list[Piece]:
+) -> list[Node]:
     if len(parent) == len(breadth):
         return []
     depth = len(parent) + 1
     column = codes[items, depth - 1]
     values, counts = np.unique(column, return_counts=True)
     ranked = values[np.argsort(-counts, kind="stable")]
-    taken = ranked[: breadth[depth - 1]]
-    pieces = []
-    for code in taken.tolist():
+    drawn = ranked[: breadth[depth - 1]]
+    nodes = []
+    for code in drawn.tolist():
         prefix = (*parent, code)
         members = items[column == code]
-        below = _grow(codes, prefix, top, members, breadth)
-        n_rows = max(
-            1, sum(piece.n_rows for piece in below if piece.depth == depth + 1)
-        )
-        pieces += [*below, Piece(prefix, depth, top, n_rows, members)]
+        below = _children(codes, prefix, top, members, breadth)
+        n_rows = max(1, sum(node.n_rows for node in below if node.depth == depth + 1))
+        nodes += [*below, Node(prefix, depth, top, n_rows, members)]
         top += n_rows
-    n_merged = len(ranked) - len(taken)
+    n_merged = len(ranked) - len(drawn)
     if n_merged and parent:
-        left_out = items[~np.isin(column, taken)]
-        pieces.append(Piece(parent, depth, top, 1, left_out, n_merged))
-    return pieces
+        merged = items[~np.isin(column, drawn)]
+        nodes.append(Node(parent, depth, top, 1, merged, n_merged))
+    return nodes

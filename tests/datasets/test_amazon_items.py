@@ -504,13 +504,6 @@ def test_texts_have_neither_control_characters_nor_lone_surrogates():
     text.encode("utf-8")
 
 
-@given(st.text(st.characters(categories=["L", "Cc", "Cs", "Zs"])))
-def test_a_cleaned_text_can_be_encoded_and_stays_the_same(text):
-    cleaned = clean_text(text)
-    cleaned.encode("utf-8")
-    assert clean_text(cleaned) == cleaned
-
-
 def test_the_default_server_is_reached_by_https():
     default = inspect.signature(fetch_amazon_items).parameters["base_url"].default
     assert default.startswith("https://")
