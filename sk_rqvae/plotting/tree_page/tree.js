@@ -146,7 +146,7 @@ function addList(parent, count, makeRow) {
     }
   }
 
-  list.addEventListener("scroll", () => requestAnimationFrame(update), { passive: true });
+  list.addEventListener("scroll", update, { passive: true });
   new ResizeObserver(update).observe(list);
   update();
   return {
