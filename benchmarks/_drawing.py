@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sk_rqvae.plotting._figure import GREY, PALETTE
+from sk_rqvae.plotting._colors import GREY, PALETTE
 
 _MOST_TICKS = 6
 _SIZE = (7.2, 3.1)

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from sk_rqvae._transformer import RQVAETransformer
     from sk_rqvae.exceptions import CollapseWarning, DivergenceError
     from sk_rqvae.index import SemanticIDIndex
+    from sk_rqvae.preprocessing import BlockScaler
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BlockScaler",
     "CoarseOutput",
     "CollapseWarning",
     "DivergenceError",
@@ -31,6 +33,7 @@ __all__ = [
 # Where each name is defined. They are imported when they are first used (PEP 562), so
 # that a program that only looks IDs up does not wait for torch.
 _HOMES = {
+    "BlockScaler": "sk_rqvae.preprocessing",
     "CoarseOutput": "sk_rqvae._model.output",
     "CollapseWarning": "sk_rqvae.exceptions",
     "DivergenceError": "sk_rqvae.exceptions",

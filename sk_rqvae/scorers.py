@@ -1,10 +1,9 @@
 """Scorers for model selection: ``callable(estimator, X, y=None)``, greater is better.
 
-They take a fitted residual quantizer, or a fitted Pipeline that has one anywhere in it
-(nested Pipelines and fitted searches included), and recognise it by what it has: the
-fitted attribute ``codebooks_``, one ``(codebook_size, embed_dim)`` array a layer, and
-the methods ``transform`` and ``inverse_transform``. What follows the quantizer in a
-Pipeline, such as a classifier, plays no part.
+The estimator is a fitted residual quantizer, or a fitted Pipeline that contains one.
+Nested Pipelines and fitted searches work too. A residual quantizer has the attribute
+``codebooks_``, with one ``(codebook_size, embed_dim)`` array per level, and the methods
+``transform`` and ``inverse_transform``. Steps after the quantizer are ignored.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ __all__ = [
 
 
 class _Scorer:
-    """A scoring function that prints, copies and pickles as its own name."""
+    """A scoring function whose repr and pickle are its name."""
 
     __name__: str
 
@@ -54,36 +53,37 @@ class _Scorer:
 
 @_Scorer
 def neg_reconstruction_error_scorer(estimator: Any, X: Any, y: Any = None) -> float:
-    """Minus the mean squared error of the reconstruction, in the units of `X`.
+    """Negative mean squared error of the reconstruction, in squared units of `X`.
 
     Parameters
     ----------
     estimator : estimator
-        A fitted quantizer, or a fitted Pipeline that has one in it.
+        A fitted quantizer, or a fitted Pipeline that contains one.
     X : array-like or sparse matrix of shape (n_items, n_features)
-        Input of the estimator, so in a Pipeline that of its first step.
+        Input of the estimator. For a Pipeline, the input of its first step.
     y : ignored
-        Accepted for scikit-learn's sake.
+        Present for compatibility with scikit-learn.
 
     Returns
     -------
     float
-        At most 0, which is perfect.
+        At most 0, the best value.
 
     Raises
     ------
     NotFittedError
         If the quantizer is not fitted.
     TypeError
-        If there is no quantizer, or a step before it has no ``inverse_transform`` (or
-        is a ``FunctionTransformer`` without ``inverse_func``).
+        If there is no quantizer, or a step before it has no ``inverse_transform``. A
+        ``FunctionTransformer`` needs ``inverse_func``.
     ValueError
         If there is more than one quantizer.
 
     Notes
     -----
-    In a Pipeline, `X` goes forward through the steps up to the quantizer and back
-    through each of them, so what those steps lose (a PCA, say) counts as well.
+    In a Pipeline, `X` is transformed by the steps before the quantizer, and the
+    reconstruction is transformed back by each of them. Information that those steps
+    lose, such as the components that a PCA drops, counts as error.
 
     Examples
     --------
@@ -100,33 +100,33 @@ def neg_reconstruction_error_scorer(estimator: Any, X: Any, y: Any = None) -> fl
 
 @_Scorer
 def explained_variance_scorer(estimator: Any, X: Any, y: Any = None) -> float:
-    """Share of the variance of `X` that the reconstruction keeps, 1 - SSE/SST.
+    """Share of the variance of `X` that the reconstruction explains, 1 - SSE/SST.
 
-    The same error as `neg_reconstruction_error_scorer` has, without units, so that it
-    can be averaged and compared over data sets. Of a Pipeline it measures the input,
-    where the quantizer's own ``score`` measures what the last step before it put out.
+    It has no units, so it can be averaged and compared over data sets. For a Pipeline,
+    it measures the variance of the Pipeline's input. The quantizer's own ``score``
+    measures the variance of the quantizer's input.
 
     Parameters
     ----------
     estimator : estimator
-        A fitted quantizer, or a fitted Pipeline that has one in it.
+        A fitted quantizer, or a fitted Pipeline that contains one.
     X : array-like or sparse matrix of shape (n_items, n_features)
-        Input of the estimator, so in a Pipeline that of its first step.
+        Input of the estimator. For a Pipeline, the input of its first step.
     y : ignored
-        Accepted for scikit-learn's sake.
+        Present for compatibility with scikit-learn.
 
     Returns
     -------
     float
-        At most 1, which is perfect; 0 is no better than the column means of `X`.
+        At most 1, the best value. Predicting the column means of `X` gives 0.
 
     Raises
     ------
     NotFittedError
         If the quantizer is not fitted.
     TypeError
-        If there is no quantizer, or a step before it has no ``inverse_transform`` (or
-        is a ``FunctionTransformer`` without ``inverse_func``).
+        If there is no quantizer, or a step before it has no ``inverse_transform``. A
+        ``FunctionTransformer`` needs ``inverse_func``.
     ValueError
         If there is more than one quantizer.
 
@@ -145,22 +145,22 @@ def explained_variance_scorer(estimator: Any, X: Any, y: Any = None) -> float:
 
 @_Scorer
 def codebook_usage_scorer(estimator: Any, X: Any, y: Any = None) -> float:
-    """Share of the codes that `X` uses, averaged over the layers.
+    """Share of the codes that at least one row of `X` has, averaged over the levels.
 
     Parameters
     ----------
     estimator : estimator
-        A fitted quantizer, or a fitted Pipeline that has one in it.
+        A fitted quantizer, or a fitted Pipeline that contains one.
     X : array-like or sparse matrix of shape (n_items, n_features)
-        Input of the estimator, so in a Pipeline that of its first step.
+        Input of the estimator. For a Pipeline, the input of its first step.
     y : ignored
-        Accepted for scikit-learn's sake.
+        Present for compatibility with scikit-learn.
 
     Returns
     -------
     float
-        Between 0 and 1. It cannot exceed ``n_items / codebook_size``, which is small
-        for the test folds of a small data set.
+        Between 0 and 1, and at most ``n_items / codebook_size``. That bound is low for
+        test folds of small data sets.
 
     Raises
     ------
@@ -188,22 +188,22 @@ def codebook_usage_scorer(estimator: Any, X: Any, y: Any = None) -> float:
 
 @_Scorer
 def neg_collision_rate_scorer(estimator: Any, X: Any, y: Any = None) -> float:
-    """Minus the collision rate of the IDs of `X`, ``unique / n_items - 1``.
+    """Negative collision rate of the IDs of `X`, ``n_distinct_ids / n_items - 1``.
 
     Parameters
     ----------
     estimator : estimator
-        A fitted quantizer, or a fitted Pipeline that has one in it.
+        A fitted quantizer, or a fitted Pipeline that contains one.
     X : array-like or sparse matrix of shape (n_items, n_features)
-        Input of the estimator, so in a Pipeline that of its first step.
+        Input of the estimator. For a Pipeline, the input of its first step.
     y : ignored
-        Accepted for scikit-learn's sake.
+        Present for compatibility with scikit-learn.
 
     Returns
     -------
     float
-        At most 0: every item has an ID of its own. Collisions grow with the number of
-        items, so compare scores of equally many.
+        At most 0, where all IDs are different. The collision rate grows with the number
+        of items, so compare scores only for equal numbers of items.
 
     Raises
     ------
@@ -229,7 +229,7 @@ def neg_collision_rate_scorer(estimator: Any, X: Any, y: Any = None) -> float:
 
 def _has_inverse(estimator: Any) -> bool:
     if isinstance(estimator, FunctionTransformer):
-        # Its inverse_transform exists all the same, and changes nothing.
+        # It always has inverse_transform. Without inverse_func, that is the identity.
         return estimator.func is None or estimator.inverse_func is not None
     return hasattr(estimator, "inverse_transform")
 
@@ -240,9 +240,9 @@ def _original_and_restored(estimator: Any, X: Any) -> tuple[Any, Any]:
         if not _has_inverse(step.estimator):
             raise TypeError(
                 f"Step {step} has no inverse_transform, so the reconstruction cannot "
-                "be brought back to the units of the Pipeline's input. Give it one, "
-                "or score the steps after it alone."
+                "be transformed back to the units of the Pipeline's input. Add one, or "
+                "score only the steps after it."
             )
-    # Copied, because a step with copy=False overwrites its input.
+    # A copy, because steps with copy=False overwrite their input.
     original = X.toarray() if issparse(X) else np.array(X)
     return original, path.restored(path.codes(X))

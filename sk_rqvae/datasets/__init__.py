@@ -1,4 +1,4 @@
-"""Data sets for examples, tests and benchmarks."""
+"""Data sets for examples, tests and benchmarks. Loading needs no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fetcher of the Amazon review data."""
+"""Fetch the Amazon review data of 2014."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sk_rqvae.datasets._amazon_records import (
 )
 from sk_rqvae.datasets._download import fetch_gzip
 
-_BASE_URL = "http://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
+_BASE_URL = "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
 _FILE_NAMES = {
     "beauty": "Beauty",
     "clothing": "Clothing_Shoes_and_Jewelry",
@@ -32,12 +32,12 @@ _FILE_NAMES = {
 _FOLDER = "amazon_items"
 _DATA_MODULE = "sk_rqvae.datasets.data"
 _DESCR_FILE = "amazon_items.rst"
-_FEWEST_REVIEWS = 3
+_MIN_REVIEWS = 3
 _NO_CATEGORY = "unknown"
 
 
 class _Sequences(NamedTuple):
-    """Rows of items in the order in which each user reviewed them."""
+    """The items of each user in the order of the reviews."""
 
     user_ids: NDArray[Any]
     item_ids: NDArray[Any]
@@ -56,12 +56,12 @@ def fetch_amazon_items(
     return_X_y: bool = False,
     as_frame: bool = False,
 ) -> Any:
-    """Load items of Amazon with their texts, and who reviewed them in which order.
+    """Load Amazon items with their texts, and the sequence of items of each user.
 
     These are the 5-core review data of 2014 [1]_, in which every user and every item
-    has at least five reviews: the benchmark of TIGER [2]_ and of much that came after.
-    They are downloaded at the first call. Text becomes vectors by the transformer that
-    you pass.
+    has at least five reviews. TIGER [2]_ and many later papers report results on them.
+    The first call downloads them. The transformer `embedder` turns the texts into
+    vectors.
 
     ==========   ======   ======
     category      items    users
@@ -71,31 +71,33 @@ def fetch_amazon_items(
     toys          11924    19412
     ==========   ======   ======
 
-    The numbers are those of [2]_, which does not use clothing.
+    The numbers are taken from [2]_, which does not use clothing.
 
     Parameters
     ----------
     category : {"beauty", "clothing", "sports", "toys"}, default="beauty"
+        Department of the shop.
     embedder : transformer, default=None
-        Its `fit_transform` makes `data` from `text`; it is fitted in place, so that it
-        can embed other texts later. None leaves `data` None.
+        Its `fit_transform` computes `data` from `text`. It is fitted in place, so that
+        it can embed new texts later. If None, `data` is None.
     data_home : str or path-like, default=None
-        Folder of the downloaded files, under ``amazon_items``. None is scikit-learn's,
-        see :func:`sklearn.datasets.get_data_home`.
+        Files are stored in the folder ``amazon_items`` of this folder. The default is
+        that of :func:`sklearn.datasets.get_data_home`.
     download_if_missing : bool, default=True
-        If False, raise an OSError where a file is not there, instead of downloading it.
+        If False, a missing file raises an OSError instead of being downloaded.
     base_url : str
-        Folder on a web server that has ``reviews_*_5.json.gz`` and ``meta_*.json.gz``.
-        The default is that of the data's authors.
+        URL of the folder with the files ``reviews_*_5.json.gz`` and ``meta_*.json.gz``.
+        The default is the server of the data's authors, by https. A mirror with plain
+        http works, but the first download from it is not authenticated.
     n_retries : int, default=3
-        How often to try again where a connection fails.
+        Maximum number of retries after a connection error.
     delay : float, default=1.0
-        Seconds between tries.
+        Seconds between retries.
     return_X_y : bool, default=False
         If True, return ``(data, target)`` instead of a Bunch. Needs an embedder.
     as_frame : bool, default=False
-        If True, `data` is a pandas DataFrame and `target` and `text` are pandas
-        Series. `embedder` then gets the Series, as transformers of skrub need.
+        If True, `data` is a pandas DataFrame, and `target` and `text` are pandas
+        Series. `embedder` then receives a Series, which skrub's transformers need.
 
     Returns
     -------
@@ -103,67 +105,68 @@ def fetch_amazon_items(
         Dictionary-like object with the attributes
 
         data : {ndarray, DataFrame} of shape (n_items, n_features) or None
-            What `embedder` made of `text`.
+            The output of `embedder` for `text`.
         target : {ndarray, Series} of shape (n_items,), dtype int64
-            Category of each item: the second name of its first path, the one below the
-            root, as a place in `target_names`.
+            Category of each item, as an index into `target_names`: the entry below the
+            root in the item's first category path.
         target_names : ndarray of str
-            The categories' names, sorted. "unknown" is that of items without.
+            Names of the categories, sorted. Items without a category are "unknown".
         feature_names : list of str or None
-            Names of the columns of `data`.
+            Column names of `data`.
         text : {ndarray, Series} of shape (n_items,), dtype object
-            Title, brand, first path of categories and price, in one str. Empty for an
-            item of which nothing is known.
+            Title, brand, first category path and price in one str. Empty if all of them
+            are missing.
         title, description, brand : ndarray of shape (n_items,), dtype object
-            A str for each item, empty where it is missing.
+            One str per item, empty if missing.
         price : ndarray of shape (n_items,), dtype float64
-            In dollars; NaN where it is missing.
+            In dollars, NaN if missing.
         categories : list of n_items tuples
-            Paths of categories, tuples of str from the root to the narrowest.
+            Category paths of each item: tuples of str, from the root to the leaf.
         item_ids : ndarray of shape (n_items,), dtype object
-            Amazon's key of each item (ASIN), sorted.
+            Amazon's keys of the items (ASIN), sorted.
         user_ids : ndarray of shape (n_users,), dtype object
-            The reviewers' keys, sorted.
+            Keys of the reviewers, sorted.
         sequences : list of n_users ndarrays, dtype int64
-            The rows of the items that a user reviewed, oldest first; reviews of one
-            time are in the order of the file.
+            Row indices of the items that each user reviewed, oldest first. Reviews of
+            the same time keep the order of the file.
         train : list of n_users ndarrays, dtype int64
-            `sequences` without the last two.
+            `sequences` without the last two entries of each.
         valid, test : ndarray of shape (n_users,), dtype int64
-            The last item but one, and the last, of each user: the leave-one-out split
-            of [2]_ and [3]_.
+            The second to last item and the last item of each user: the leave-one-out
+            split of [2]_ and [3]_.
         frame : DataFrame with n_items rows or None
-            The items' fields and `target`. None unless `as_frame` is True.
+            The fields of the items and `target`, or None if `as_frame` is False.
         DESCR : str
             The full description.
 
     (data, target) : tuple if `return_X_y` is True
-        The first two of the above.
+        The first two attributes above.
 
     Raises
     ------
     OSError
-        If a file is missing and cannot or shall not be downloaded, or is not the one
-        that came at the first download.
+        If a file is missing and is not downloaded, is not a regular file, or does not
+        match the SHA-256 of the first download.
     TypeError, ValueError
-        If an argument is not as documented, a line of a file cannot be read, or
-        `embedder` does not make one dense row an item.
+        If an argument is invalid, a line of a file cannot be parsed, or `embedder` does
+        not return one dense row per item.
     ImportError
         If `as_frame` is True and pandas is not installed.
 
     Warns
     -----
     UserWarning
-        If a connection failed and is tried again, or a damaged file is replaced.
+        If a failed download is tried again, or a damaged file is replaced.
 
     See Also
     --------
-    load_wordnet_nouns : A data set that comes with the package, embedded already.
+    load_wordnet_nouns : A small data set with embeddings, part of the package.
 
     Notes
     -----
-    A file's SHA-256 is written beside it when it first arrives and compared ever after.
-    A download that breaks off goes on where it stopped, in this call or a later one.
+    The server publishes no checksums. The SHA-256 of the first download is written
+    beside the file, and every later read is compared with it. An interrupted download
+    is resumed, in this call or a later one.
 
     References
     ----------
@@ -176,8 +179,8 @@ def fetch_amazon_items(
 
     Examples
     --------
-    Files that are there already are not downloaded, whoever put them there. Here they
-    are two small ones of the same format:
+    Files that exist already are not downloaded. Here, two small files of the same
+    format are written first:
 
     >>> import gzip, json, pathlib, tempfile
     >>> from sk_rqvae.datasets import fetch_amazon_items
@@ -221,7 +224,7 @@ def fetch_amazon_items(
     users = _sequences(read_reviews(reviews_path), reviews_path)
     bunch = _describe(read_items(items_path, set(users.item_ids)), users)
     if pandas is not None:
-        _put_in_frames(bunch, pandas)
+        _convert_to_frames(bunch, pandas)
     if embedder is not None:
         _embed(bunch, embedder, pandas)
     return (bunch.data, bunch.target) if return_X_y else bunch
@@ -263,10 +266,10 @@ def _sequences(reviews: Reviews, path: Path) -> _Sequences:
     user_ids, users = np.unique(reviews.users, return_inverse=True)
     item_ids, items = np.unique(reviews.items, return_inverse=True)
     counts = np.bincount(users)
-    if counts.min() < _FEWEST_REVIEWS:
+    if counts.min() < _MIN_REVIEWS:
         raise ValueError(
-            f"{path} must have at least {_FEWEST_REVIEWS} reviews of every user. Got "
-            f"{counts.min()} of {str(user_ids[counts.argmin()])!r}."
+            f"{path} must have at least {_MIN_REVIEWS} reviews by every user. Got "
+            f"{counts.min()} by {str(user_ids[counts.argmin()])!r}."
         )
     order = np.lexsort((reviews.times, users))
     sequences = np.split(items[order].astype(np.int64), np.cumsum(counts)[:-1])
@@ -315,7 +318,7 @@ def _text(item: Item) -> str:
     return ". ".join(filter(None, (item.title, item.brand, path, price)))
 
 
-def _put_in_frames(bunch: Bunch, pandas: Any) -> None:
+def _convert_to_frames(bunch: Bunch, pandas: Any) -> None:
     fields = ("title", "text", "description", "brand", "price", "categories", "target")
     bunch.frame = pandas.DataFrame(
         {"item_id": bunch.item_ids} | {name: bunch[name] for name in fields}
@@ -327,13 +330,13 @@ def _embed(bunch: Bunch, embedder: Any, pandas: Any) -> None:
     rows = embedder.fit_transform(bunch.text)
     if issparse(rows):
         raise ValueError(
-            "embedder must make dense rows: put TruncatedSVD after it in a Pipeline. "
+            "embedder must return dense rows: put TruncatedSVD after it in a Pipeline. "
             f"Got {type(rows).__name__}."
         )
     data = np.asarray(rows)
     if data.ndim != 2 or len(data) != len(bunch.text):
         raise ValueError(
-            f"embedder must make one row of each of {len(bunch.text)} texts. Got an "
+            f"embedder must return one row for each of {len(bunch.text)} texts. Got an "
             f"array of shape {data.shape}."
         )
     names = getattr(rows, "columns", None)

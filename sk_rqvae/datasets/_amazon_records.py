@@ -1,4 +1,4 @@
-"""The lines of the Amazon review data, in the forms that they come in."""
+"""Parse the lines of the Amazon review data, in the formats of all releases."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import html
 import json
 import math
 import re
+import zlib
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from pathlib import Path
@@ -16,12 +17,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-_KEY_OF_ITEM = re.compile(r"""asin['"]\s*:\s*['"]([^'"]*)['"]""")
+from sk_rqvae._checks.texts import printable
+
+_ITEM_KEY = re.compile(r"""asin['"]\s*:\s*['"]([^'"]*)['"]""")
 _DOLLARS = re.compile(r"\$\s*(\d[\d,]*(?:\.\d+)?)")
+# Far above every line of the data. A line is kept in memory.
+_MAX_LINE_BYTES = 16 * 2**20
+_INT64_RANGE = range(-(2**63), 2**63)
 
 
 class Item(NamedTuple):
-    """What is known of an item, as clean text."""
+    """The known fields of an item, as clean text."""
 
     title: str = ""
     description: str = ""
@@ -31,7 +37,7 @@ class Item(NamedTuple):
 
 
 class Reviews(NamedTuple):
-    """Who reviewed what, and when; each array has one entry a review."""
+    """User, item and time of each review."""
 
     users: NDArray[Any]
     items: NDArray[Any]
@@ -44,108 +50,159 @@ def read_reviews(path: Path) -> Reviews:
     Raises
     ------
     ValueError
-        If a line is not a review.
+        If a line is not a review, or the file is not a complete gzip file.
     """
     users, items, times = [], [], []
-    for place, line in _lines(path):
-        record = parse_record(line, place)
-        users.append(_required(record, "reviewerID", str, place))
-        items.append(_required(record, "asin", str, place))
-        times.append(_required(record, "unixReviewTime", int, place))
+    for location, line in _lines(path):
+        record = parse_record(line, location)
+        users.append(_required(record, "reviewerID", str, location))
+        items.append(_required(record, "asin", str, location))
+        times.append(_time(record, location))
     if not users:
         raise ValueError(f"{path} must have at least one review. Got none.")
     return Reviews(np.array(users), np.array(items), np.array(times, dtype=np.int64))
 
 
 def read_items(path: Path, wanted: AbstractSet[str]) -> dict[str, Item]:
-    """Read the lines of a ``meta_*.json.gz`` that are about the items in `wanted`.
+    """Read the lines of a ``meta_*.json.gz`` that describe the items in `wanted`.
 
     Raises
     ------
     ValueError
-        If such a line is not an item.
+        If such a line is not an item, or the file is not a complete gzip file.
     """
     items = {}
-    for place, line in _lines(path):
-        # Most lines are about items without five reviews, and parsing takes long.
-        keys = _KEY_OF_ITEM.findall(line)
+    for location, line in _lines(path):
+        # Parsing is slow, and most lines describe items with fewer than five reviews.
+        keys = _ITEM_KEY.findall(line)
         if keys and wanted.isdisjoint(keys):
             continue
-        record = parse_record(line, place)
-        key = _required(record, "asin", str, place)
+        record = parse_record(line, location)
+        key = _required(record, "asin", str, location)
         if key in wanted:
             items[key] = clean_item(record)
     return items
 
 
-def parse_record(line: str, place: str) -> dict[str, Any]:
-    """A line as a dictionary: JSON, or a literal of Python as in the data of 2014.
+def parse_record(line: str, location: str) -> dict[str, Any]:
+    """Parse a line as JSON, or as a Python literal as in the release of 2014.
+
+    Parameters
+    ----------
+    line : str
+    location : str
+        File and line number, for the error message.
 
     Raises
     ------
     ValueError
-        If it is neither.
+        If the line is neither, or not an object.
     """
     try:
         record = json.loads(line)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         try:
             record = ast.literal_eval(line.strip())
         except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
             raise ValueError(
-                f"{place} must be JSON or a Python literal. Got {line[:60]!r}."
+                f"{location} must be JSON or a Python literal. Got {line[:60]!r}."
             ) from error
     if not isinstance(record, dict):
-        raise ValueError(f"{place} must be an object. Got {line[:60]!r}.")
+        raise ValueError(f"{location} must be an object. Got {line[:60]!r}.")
     return record
 
 
 def clean_item(record: dict[str, Any]) -> Item:
-    """The fields of an item, under the names of 2014 or of later releases."""
+    """Extract the fields of an item, with the names of 2014 or of later releases."""
     return Item(
-        title=_clean_text(record.get("title")),
-        description=_clean_text(record.get("description")),
-        brand=_clean_text(record.get("brand")),
+        title=clean_text(record.get("title")),
+        description=clean_text(record.get("description")),
+        brand=clean_text(record.get("brand")),
         price=clean_price(record.get("price")),
         categories=_paths(record.get("categories", record.get("category"))),
     )
 
 
 def clean_price(value: Any) -> float:
-    """Dollars: a number, or the first of a text such as ``"$1,299.00 - $1,499.00"``."""
-    if isinstance(value, int | float):
-        return float(value)
-    found = _DOLLARS.match(value.strip()) if isinstance(value, str) else None
-    return float(found[1].replace(",", "")) if found else math.nan
+    """Convert a price to dollars.
+
+    A price is a number or a text such as ``"$1,299.00 - $1,499.00"``, which gives the
+    first of its numbers. Everything else gives NaN.
+    """
+    if isinstance(value, str):
+        found = _DOLLARS.match(value.strip())
+        return float(found[1].replace(",", "")) if found else math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    try:
+        price = float(value)
+    except OverflowError:
+        return math.nan
+    return price if math.isfinite(price) else math.nan
 
 
-def _clean_text(value: Any) -> str:
-    """Text without HTML's escapes and line breaks; a list is joined."""
+def clean_text(value: Any) -> str:
+    """Resolve HTML escapes, and drop line breaks and control characters.
+
+    The entries of a list are joined. Lone surrogates, which no encoding can write,
+    become U+FFFD. Other types give an empty text.
+    """
     if isinstance(value, list):
-        return " ".join(filter(None, map(_clean_text, value)))
-    return " ".join(html.unescape(value).split()) if isinstance(value, str) else ""
+        return " ".join(filter(None, map(clean_text, value)))
+    if not isinstance(value, str):
+        return ""
+    return printable(html.unescape(value))
 
 
 def _paths(value: Any) -> tuple[tuple[str, ...], ...]:
-    """Paths of categories, from the root; later releases have one path an item."""
+    """Category paths from the root. Later releases have one path per item."""
     if not isinstance(value, list) or not value:
         return ()
     paths = value if isinstance(value[0], list) else [value]
-    return tuple(tuple(map(_clean_text, path)) for path in paths)
+    return tuple(tuple(map(clean_text, path)) for path in paths)
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Lines that are not blank, after what to call them."""
-    with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield f"{path}, line {number}", line
+    """Yield the location and the text of each line that is not blank."""
+    number = 0
+    try:
+        with gzip.open(path) as lines:
+            while line := lines.readline(_MAX_LINE_BYTES + 1):
+                number += 1
+                if len(line) > _MAX_LINE_BYTES:
+                    raise ValueError(
+                        f"{path}, line {number} must have at most {_MAX_LINE_BYTES} "
+                        "bytes. Got more."
+                    )
+                if line.strip():
+                    yield f"{path}, line {number}", _decoded(line, path, number)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(
+            f"{path} must be a complete gzip file. It cannot be read after line "
+            f"{number}: {error}."
+        ) from error
 
 
-def _required(record: dict[str, Any], key: str, kind: type, place: str) -> Any:
+def _decoded(line: bytes, path: Path, number: int) -> str:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}, line {number} must be UTF-8: {error}.") from error
+
+
+def _time(record: dict[str, Any], location: str) -> int:
+    time: int = _required(record, "unixReviewTime", int, location)
+    if isinstance(time, bool) or time not in _INT64_RANGE:
+        raise ValueError(
+            f"{location} must have a 'unixReviewTime' that fits in 64 bits."
+        )
+    return time
+
+
+def _required(record: dict[str, Any], key: str, kind: type, location: str) -> Any:
     value = record.get(key)
     if not isinstance(value, kind):
         raise ValueError(
-            f"{place} must have {key!r} of type {kind.__name__}. Got {value!r}."
+            f"{location} must have {key!r} of type {kind.__name__}. Got {value!r}."
         )
     return value

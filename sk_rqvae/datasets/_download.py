@@ -1,4 +1,4 @@
-"""Gzip files from the web that arrive whole or not at all, and stay as they were."""
+"""Download gzip files: resumable, atomic, and verified by SHA-256."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import os
 import re
+import stat
 import time
 import warnings
 import zlib
@@ -14,26 +15,30 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from filelock import FileLock
 
 from sk_rqvae._persistence.atomic import atomic_write
 
-_SECONDS_OF_SILENCE = 30
-_BYTES_AT_ONCE = 2**20
+_TIMEOUT_SECONDS = 30
+_CHUNK_BYTES = 2**20
+# Far above every file of the data. A faulty server shall not fill the disk.
+_MAX_COMPRESSED_BYTES = 16 * 2**30
+_MAX_DECOMPRESSED_BYTES = 128 * 2**30
+_MAX_CHECKSUM_FILE_BYTES = 4096
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PARTIAL_CONTENT = 206
 _RANGE_NOT_SATISFIABLE = 416
-_BUSY = (408, 425, 429)
+_RETRYABLE_CLIENT_ERRORS = (408, 425, 429)
 
 
-class _Unreachable(OSError):
-    """The server did not send the file; what it sent may be kept, to go on from."""
+class _DownloadError(OSError):
+    """The server did not send the file. A partial download is kept for a retry."""
 
-    def __init__(self, message: str, *, worth_a_retry: bool = True) -> None:
+    def __init__(self, message: str, *, retryable: bool = True) -> None:
         super().__init__(message)
-        self.worth_a_retry = worth_a_retry
+        self.retryable = retryable
 
 
 def fetch_gzip(
@@ -44,44 +49,47 @@ def fetch_gzip(
     n_retries: int,
     delay: float,
 ) -> None:
-    """Have the gzip file at `url` in `path`, as it was when it first came there.
+    """Download the gzip file at `url` to `path`, unless it is there already.
 
-    The SHA-256 of the first whole file is written beside it and holds for ever after.
-    A download goes to a ``.part`` file, which is renamed when it is complete. Where the
-    connection fails, that file stays, and the next call goes on from it; where the disk
-    fails, it is removed. Calls at the same time, of other processes too, wait for each
-    other.
+    The SHA-256 of the first complete file is written beside it, and every later file
+    must match. Data are downloaded to a ``.part`` file, which is renamed when it is
+    complete. After a connection error the ``.part`` file is kept, and the next call
+    resumes it. After a disk error it is removed. A lock file makes concurrent calls
+    wait for each other, in other processes too.
 
     Raises
     ------
     OSError
-        If there is no such file and none can be had, or it is another one than first.
+        If the file is missing and cannot be downloaded, is not a regular file, is too
+        large, or does not match the SHA-256 of the first download.
 
     Warns
     -----
     UserWarning
-        If the connection failed and is tried again, or a damaged file is replaced.
+        If a failed download is tried again, or a damaged file is replaced.
     """
-    if _usable(path, download_if_missing):
+    if _is_valid(path, download_if_missing):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
-        # Another process may have brought it meanwhile.
+        # Another process may have downloaded it in the meantime.
         if path.exists() and _problem(path) is None:
             return
         part = path.with_name(f"{path.name}.part")
         try:
             _download(url, part, n_retries, delay)
-        except _Unreachable:
+        except _DownloadError:
             raise
         except OSError as error:
             part.unlink(missing_ok=True)
+            if error.errno is None:
+                raise
             raise OSError(error.errno, error.strerror, str(part)) from error
-        _check_is_first(part, path, url)
+        _verify_download(part, path, url)
         part.replace(path)
 
 
-def _usable(path: Path, download_if_missing: bool) -> bool:
+def _is_valid(path: Path, download_if_missing: bool) -> bool:
     problem = _problem(path) if path.exists() else "is missing"
     if problem is None:
         return True
@@ -93,27 +101,35 @@ def _usable(path: Path, download_if_missing: bool) -> bool:
 
 
 def _problem(path: Path) -> str | None:
-    """What is wrong with a file, which is trusted on first use."""
-    first = _first_checksum(path)
-    if first is None:
-        if not _is_whole(path):
-            return "is not a whole gzip file"
-        _keep_checksum(path, _sha256(path))
-    elif _sha256(path) != first:
-        return f"is not the file that came first: its SHA-256 is not {first}"
+    """Describe what is wrong with an existing file, or return None.
+
+    A file without a recorded checksum is trusted if it is a complete gzip file. Its
+    checksum is then recorded.
+    """
+    if not path.is_file():
+        raise OSError(
+            f"{path} must be a regular file. Got a folder, a pipe or a device."
+        )
+    expected = _recorded_checksum(path)
+    if expected is None:
+        if not _is_complete_gzip(path):
+            return "is not a complete gzip file"
+        _record_checksum(path, _sha256(path))
+    elif _sha256(path) != expected:
+        return f"differs from the first download, whose SHA-256 is {expected}"
     return None
 
 
-def _check_is_first(part: Path, path: Path, url: str) -> None:
-    """Compare a complete download with the checksum of the first, or keep its own."""
-    digest, first = _sha256(part), _first_checksum(path)
-    if first is None:
-        _keep_checksum(path, digest)
-    elif digest != first:
+def _verify_download(part: Path, path: Path, url: str) -> None:
+    """Compare a download with the recorded checksum, or record its own."""
+    digest, expected = _sha256(part), _recorded_checksum(path)
+    if expected is None:
+        _record_checksum(path, digest)
+    elif digest != expected:
         part.unlink()
         raise OSError(
-            f"{url} is not the file that came first: its SHA-256 is {digest}, expected "
-            f"{first}. If the change is meant, remove {_checksum_path(path)}."
+            f"{url} differs from the first download: its SHA-256 is {digest}, expected "
+            f"{expected}. To accept the new file, remove {_checksum_path(path)}."
         )
 
 
@@ -121,17 +137,23 @@ def _checksum_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
-def _first_checksum(path: Path) -> str | None:
-    beside = _checksum_path(path)
-    if not beside.exists():
+def _recorded_checksum(path: Path) -> str | None:
+    checksum_path = _checksum_path(path)
+    if not checksum_path.exists():
         return None
-    digest = beside.read_text(encoding="utf-8").partition(" ")[0]
+    if not checksum_path.is_file():
+        raise OSError(f"{checksum_path} must be a regular file.")
+    with checksum_path.open("rb") as file:
+        content = file.read(_MAX_CHECKSUM_FILE_BYTES)
+    digest = content.decode("utf-8", "replace").partition(" ")[0]
     if not _SHA256.fullmatch(digest):
-        raise OSError(f"{beside} does not begin with a SHA-256. Got {digest[:80]!r}.")
+        raise OSError(
+            f"{checksum_path} must begin with a SHA-256. Got {digest[:80]!r}."
+        )
     return digest
 
 
-def _keep_checksum(path: Path, digest: str) -> None:
+def _record_checksum(path: Path, digest: str) -> None:
     """Write the checksum in the format of ``sha256sum``."""
     with atomic_write(_checksum_path(path)) as file:
         file.write(f"{digest}  {path.name}\n".encode())
@@ -142,12 +164,18 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether a file is gzip data to its end, with the right check sums."""
+def _is_complete_gzip(path: Path) -> bool:
+    """Decompress a file to its end, which verifies its CRC."""
+    n_bytes = 0
     try:
         with gzip.open(path) as file:
-            while file.read(_BYTES_AT_ONCE):
-                pass
+            while chunk := file.read(_CHUNK_BYTES):
+                n_bytes += len(chunk)
+                if n_bytes > _MAX_DECOMPRESSED_BYTES:
+                    raise OSError(
+                        f"{path} must decompress to at most "
+                        f"{_MAX_DECOMPRESSED_BYTES} bytes. Got more."
+                    )
     except (EOFError, gzip.BadGzipFile, zlib.error):
         return False
     return path.stat().st_size > 0
@@ -156,60 +184,87 @@ def _is_whole(path: Path) -> bool:
 def _download(url: str, part: Path, n_retries: int, delay: float) -> None:
     for retries_left in reversed(range(n_retries + 1)):
         try:
-            _go_on(url, part)
+            _resume(url, part)
             return
-        except _Unreachable as error:
-            if not (retries_left and error.worth_a_retry):
+        except _DownloadError as error:
+            if not (retries_left and error.retryable):
                 raise
             warnings.warn(f"{error} Trying again.", stacklevel=4)
             time.sleep(delay)
 
 
-def _go_on(url: str, part: Path) -> None:
-    """Download what `part` lacks of the file at `url`."""
+def _resume(url: str, part: Path) -> None:
+    """Download the rest of the file at `url` to `part`."""
+    if part.exists() and stat.S_ISFIFO(part.stat().st_mode):
+        raise _DownloadError(
+            f"{part} must be a regular file. Got a pipe.", retryable=False
+        )
     start = part.stat().st_size if part.exists() else 0
-    with _ask(url, start) as answer:
-        if answer.status != _RANGE_NOT_SATISFIABLE:
-            resumed = answer.status == _PARTIAL_CONTENT
+    with _request(url, start) as response:
+        if response.status != _RANGE_NOT_SATISFIABLE:
+            resumed = response.status == _PARTIAL_CONTENT
             with part.open("ab" if resumed else "wb") as file:
-                for block in _blocks(url, answer):
-                    file.write(block)
+                for chunk in _chunks(url, response):
+                    file.write(chunk)
+                    if file.tell() > _MAX_COMPRESSED_BYTES:
+                        raise OSError(
+                            f"{url} must send at most {_MAX_COMPRESSED_BYTES} bytes. "
+                            "Got more."
+                        )
                 file.flush()
                 os.fsync(file.fileno())
-    # A server that goes on from another place, or has another file by now, shows here.
-    if not _is_whole(part):
+    # This also detects parts of two versions of the file.
+    if not _is_complete_gzip(part):
         part.unlink()
-        raise _Unreachable(f"{url} did not send a whole gzip file.")
+        raise _DownloadError(f"{url} did not send a complete gzip file.")
 
 
-def _ask(url: str, start: int) -> Any:
-    """The server's answer to a request for the bytes from `start` on."""
+class _NoDowngrade(HTTPRedirectHandler):
+    """Follow redirects, but never from https to a scheme without encryption."""
+
+    def redirect_request(
+        self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Request | None:
+        if req.type == "https" and not newurl.startswith("https://"):
+            raise _DownloadError(
+                f"{req.full_url} redirects to {newurl}, which is not encrypted.",
+                retryable=False,
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _request(url: str, start: int) -> Any:
+    """Request the bytes of `url` from position `start` on."""
     headers = {"Range": f"bytes={start}-"} if start else {}
+    opener = build_opener(_NoDowngrade)
     try:
-        return urlopen(Request(url, headers=headers), timeout=_SECONDS_OF_SILENCE)
+        return opener.open(Request(url, headers=headers), timeout=_TIMEOUT_SECONDS)
+    except _DownloadError:
+        raise
     except HTTPError as error:
         if error.code == _RANGE_NOT_SATISFIABLE:
             return error
         error.close()
-        raise _Unreachable(
-            f"{url} cannot be had: the server answers {error.code} {error.reason}.",
-            worth_a_retry=error.code >= 500 or error.code in _BUSY,
+        raise _DownloadError(
+            f"{url} cannot be downloaded: the server answers {error.code} "
+            f"{error.reason}.",
+            retryable=error.code >= 500 or error.code in _RETRYABLE_CLIENT_ERRORS,
         ) from error
     except (OSError, http.client.HTTPException) as error:
-        raise _Unreachable(f"{url} cannot be reached: {error}.") from error
+        raise _DownloadError(f"{url} cannot be reached: {error}.") from error
 
 
-def _blocks(url: str, answer: Any) -> Iterator[bytes]:
-    """What the server sends, to the end that it announced."""
-    left = answer.length
+def _chunks(url: str, response: Any) -> Iterator[bytes]:
+    """Yield the body of a response, and check that it has the announced length."""
+    missing = response.length
     while True:
         try:
-            block = answer.read(_BYTES_AT_ONCE)
+            chunk = response.read(_CHUNK_BYTES)
         except (OSError, http.client.HTTPException) as error:
-            raise _Unreachable(f"{url} was cut: {error}.") from error
-        if not block:
+            raise _DownloadError(f"{url} was interrupted: {error}.") from error
+        if not chunk:
             break
-        yield block
-        left = None if left is None else left - len(block)
-    if left:
-        raise _Unreachable(f"{url} was cut {left} bytes before its end.")
+        yield chunk
+        missing = None if missing is None else missing - len(chunk)
+    if missing:
+        raise _DownloadError(f"{url} was interrupted {missing} bytes before its end.")

@@ -1,4 +1,4 @@
-"""The loader of the WordNet nouns, from the file that ships with the package."""
+"""Load the WordNet nouns from the file in the package."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def load_wordnet_nouns(*, return_X_y: bool = False, as_frame: bool = False) -> A
 
     Each item is a noun synset of WordNet 3.0, a set of words with one meaning, written
     as text ("lemma, lemma: definition") and embedded with all-MiniLM-L6-v2. The items
-    are in random order. Their category, such as ``noun.food``, is good for seeing that
-    items with the same semantic ID are alike, and as a target to classify.
+    are in random order. Their category, such as ``noun.food``, can serve as a target
+    for classification, or to check that items with a common ID prefix are similar.
 
     =================   ======================
     Classes                                 26
@@ -42,30 +42,30 @@ def load_wordnet_nouns(*, return_X_y: bool = False, as_frame: bool = False) -> A
         Dictionary-like object with the attributes
 
         data : {ndarray, DataFrame} of shape (4000, 384), dtype float32
-            The embeddings. They are stored as float16, so that a row's length is
-            within 0.0001 of 1.
+            The embeddings. They are stored as float16, so the norm of a row is within
+            0.0001 of 1.
         target : {ndarray, Series} of shape (4000,), dtype int64
             Category of each item, from 0 to 25: its WordNet lexicographer file.
         target_names : ndarray of shape (26,), dtype str
-            The categories' names, "noun.Tops" to "noun.time".
+            Names of the categories, "noun.Tops" to "noun.time".
         feature_names : list of 384 str
             "minilm_000" to "minilm_383".
         text : ndarray of shape (4000,), dtype object
-            What was embedded, a str for each item. No two are the same.
+            The text of each item, a str. All texts are different.
         synset : ndarray of shape (4000,), dtype object
-            WordNet's own key of each item, a str of eight digits: the synset's byte
-            offset in ``data.noun``.
+            WordNet's key of each item, a str of eight digits. It is the byte offset of
+            the synset in ``data.noun``.
         frame : DataFrame of shape (4000, 385) or None
-            The features, then `target`. None unless `as_frame` is True.
+            The features and `target`, or None if `as_frame` is False.
         DESCR : str
-            The full description, with where the data come from and their licences.
+            The full description, with the sources of the data and their licences.
         filename : str
-            Name of the data's file.
+            Name of the data file.
         data_module : str
-            The package that holds the file, for `importlib.resources`.
+            The package that contains the file, for `importlib.resources`.
 
     (data, target) : tuple if `return_X_y` is True
-        The first two of the above.
+        The first two attributes above.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def _read_arrays() -> dict[str, NDArray[Any]]:
             "data": archive["data"].astype(np.float32),
             "target": archive["target"].astype(np.int64),
             "target_names": archive["target_names"],
-            # Texts differ much in length: at a fixed width they take 10 MB.
+            # A fixed-width array of texts would take 10 MB.
             "text": archive["text"].astype(object),
             "synset": archive["synset"].astype(object),
         }

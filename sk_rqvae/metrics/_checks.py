@@ -1,4 +1,4 @@
-"""Checks that the metrics share: each names the argument it refuses."""
+"""Input checks shared by the metrics. Each error names the argument."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BLOCK_ENTRIES = 2**16
 
 
 def check_matrix(X: ArrayLike, *, name: str) -> Matrix:
-    """Check a finite, numeric, non-empty 2-D array; its dtype is kept."""
+    """Return `X` as a 2-D array of its own dtype; it must be finite and not empty."""
     array = check_array(
         X,
         input_name=name,
@@ -36,7 +36,7 @@ def check_matrix(X: ArrayLike, *, name: str) -> Matrix:
 
 
 def check_reconstruction(X: ArrayLike, X_rec: ArrayLike) -> tuple[Matrix, Matrix]:
-    """Check a matrix and its reconstruction, which must have one shape."""
+    """Return a matrix and its reconstruction, which must have the same shape."""
     original = check_matrix(X, name="X")
     restored = check_matrix(X_rec, name="X_rec")
     if original.shape != restored.shape:
@@ -47,16 +47,18 @@ def check_reconstruction(X: ArrayLike, X_rec: ArrayLike) -> tuple[Matrix, Matrix
     return original, restored
 
 
-def check_item_codes(codes: ArrayLike, codebook_size: Any = None) -> IntArray:
-    """Check codes as `check_codes` does; at least one item must be there."""
-    array = check_codes(codes, codebook_size)
+def check_item_codes(
+    codes: ArrayLike, codebook_size: Any = None, *, name: str = "codes"
+) -> IntArray:
+    """Check codes as `check_codes` does, and that there is at least one item."""
+    array = check_codes(codes, codebook_size, name=name)
     if len(array) == 0:
-        raise ValueError(f"codes must have at least one row. Got shape {array.shape}.")
+        raise ValueError(f"{name} must have at least one row. Got shape {array.shape}.")
     return array
 
 
 def check_same_length(n_expected: int, n_codes: int, *, name: str) -> None:
-    """Check that `name` has one row for each row of codes."""
+    """Check that the argument `name` has as many rows as `codes`."""
     if n_expected != n_codes:
         raise ValueError(
             f"{name} and codes must have the same number of rows. "
@@ -65,7 +67,7 @@ def check_same_length(n_expected: int, n_codes: int, *, name: str) -> None:
 
 
 def check_count(value: Any, *, name: str, at_most: int | None = None) -> int:
-    """Check an int that is at least 1 and, if `at_most` is given, no larger."""
+    """Return `value` as an int; it must be in [1, `at_most`]."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int. Got {value!r}.")
     count = int(value)
@@ -77,7 +79,7 @@ def check_count(value: Any, *, name: str, at_most: int | None = None) -> int:
 
 
 def row_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Cut the rows of a matrix into blocks whose float64 copies stay in cache."""
+    """Yield slices of rows, so small that a float64 copy of one fits in the cache."""
     n_rows, n_columns = shape
     step = max(1, _BLOCK_ENTRIES // n_columns)
     for start in range(0, n_rows, step):

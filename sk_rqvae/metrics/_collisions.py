@@ -1,4 +1,4 @@
-"""How many items share an ID, and how many only because they are the same item."""
+"""Collisions: items that share an ID. Duplicate rows can be counted separately."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from sk_rqvae.metrics._checks import (
     check_matrix,
     check_same_length,
 )
-from sk_rqvae.metrics._rows import group_rows
+from sk_rqvae.metrics._duplicate_rows import group_rows
 
 
 def collision_rate(codes: ArrayLike, X: ArrayLike | None = None) -> float:
-    """Share of items that need something beyond their ID, 1 - unique/n.
+    """Collision rate of the IDs, ``1 - n_distinct_ids / n_items``.
 
     Parameters
     ----------
     codes : array-like of shape (n_items, n_layers)
-        IDs, one code a layer.
+        IDs, one code per level.
     X : array-like of shape (n_items, n_features), default=None
-        What was quantised. If given, exact duplicates of a row count once (with
-        the ID of the first): no quantizer can tell them apart, so what is left are
-        collisions among distinct rows. `duplicate_rate` counts the duplicates.
+        The rows that were quantised. If given, rows that are exactly equal count as
+        one item, which has the ID of the first of them. No quantizer can give equal
+        rows different IDs. `duplicate_rate` measures how many there are.
 
     Returns
     -------
     float
-        Between 0 (every item has an ID of its own) and ``1 - 1 / n_items``.
+        Between 0 (all IDs are different) and ``1 - 1 / n_items``.
 
     Raises
     ------
     ValueError
         If there are no items, a code is fractional or negative, or `X` is not a
-        finite matrix with one row an item.
+        finite matrix with one row per item.
     TypeError
-        If `codes` is not of whole numbers.
+        If `codes` does not hold integers.
 
     See Also
     --------
-    colliding_share : Counts all items of a shared ID, not all but one.
+    colliding_share : Counts every item that shares its ID with another one.
 
     References
     ----------
     .. [1] B. Zheng et al. Adapting Large Language Models by Integrating
        Collaborative Semantics for Recommendation. ICDE 2024. arXiv:2311.09049.
-       (LC-Rec; its code picks models by this rate.)
+       (LC-Rec, whose code selects models by this rate.)
 
     Examples
     --------
@@ -62,32 +62,32 @@ def collision_rate(codes: ArrayLike, X: ArrayLike | None = None) -> float:
 
 
 def colliding_share(codes: ArrayLike, X: ArrayLike | None = None) -> float:
-    """Share of items whose ID at least one other item has too.
+    """Share of the items whose ID at least one other item has.
 
     Parameters
     ----------
     codes : array-like of shape (n_items, n_layers)
-        IDs, one code a layer.
+        IDs, one code per level.
     X : array-like of shape (n_items, n_features), default=None
-        What was quantised. If given, exact duplicates of a row count once (with
-        the ID of the first).
+        The rows that were quantised. If given, rows that are exactly equal count as
+        one item, which has the ID of the first of them.
 
     Returns
     -------
     float
-        Between 0 and 1. At least `collision_rate`, and at most twice that.
+        Between 0 and 1, from `collision_rate` to twice `collision_rate`.
 
     Raises
     ------
     ValueError
         If there are no items, a code is fractional or negative, or `X` is not a
-        finite matrix with one row an item.
+        finite matrix with one row per item.
     TypeError
-        If `codes` is not of whole numbers.
+        If `codes` does not hold integers.
 
     See Also
     --------
-    collision_rate : 1 - unique/n.
+    collision_rate : ``1 - n_distinct_ids / n_items``.
     worst_bucket_size : The largest number of items with one ID.
 
     References
@@ -112,24 +112,24 @@ def worst_bucket_size(codes: ArrayLike, X: ArrayLike | None = None) -> int:
     Parameters
     ----------
     codes : array-like of shape (n_items, n_layers)
-        IDs, one code a layer.
+        IDs, one code per level.
     X : array-like of shape (n_items, n_features), default=None
-        What was quantised. If given, exact duplicates of a row count once (with
-        the ID of the first).
+        The rows that were quantised. If given, rows that are exactly equal count as
+        one item, which has the ID of the first of them.
 
     Returns
     -------
     int
-        Between 1 and `n_items`. A further code that tells items of one ID apart, as
-        TIGER [1]_ appends, needs this many values.
+        Between 1 and `n_items`. TIGER [1]_ appends a code that makes IDs unique. It
+        needs this many values.
 
     Raises
     ------
     ValueError
         If there are no items, a code is fractional or negative, or `X` is not a
-        finite matrix with one row an item.
+        finite matrix with one row per item.
     TypeError
-        If `codes` is not of whole numbers.
+        If `codes` does not hold integers.
 
     References
     ----------
@@ -146,18 +146,18 @@ def worst_bucket_size(codes: ArrayLike, X: ArrayLike | None = None) -> int:
 
 
 def duplicate_rate(X: ArrayLike) -> float:
-    """Share of rows that repeat an earlier row exactly, 1 - distinct/n.
+    """Share of the rows that are exact copies of an earlier row.
 
     Parameters
     ----------
     X : array-like of shape (n_items, n_features)
-        What is to be quantised.
+        The rows to quantise.
 
     Returns
     -------
     float
-        Between 0 (all rows differ) and ``1 - 1 / n_items``. A quantizer that is a
-        function of the row has at least this `collision_rate`.
+        ``1 - n_distinct_rows / n_items``, between 0 and ``1 - 1 / n_items``. It is a
+        lower bound on the `collision_rate` of any function of the rows.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def duplicate_rate(X: ArrayLike) -> float:
 
     See Also
     --------
-    collision_rate : With `X`, counts collisions among distinct rows only.
+    collision_rate : Pass `X` to count collisions among distinct rows only.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Adjusted mutual information that stays fast for very many clusters."""
+"""Adjusted mutual information, in little time even for very many clusters."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _TAIL_EXPONENT = 40.0
 
 
 def adjusted_mutual_information(a: IntArray, b: IntArray) -> float:
-    """Compute ``sklearn.metrics.adjusted_mutual_info_score``, but in less time.
+    """Compute ``sklearn.metrics.adjusted_mutual_info_score`` in less time.
 
-    Its cost is the expectation under chance, a sum over all pairs of clusters. That
-    sum depends on the sizes of the two clusters only, and `n` items have at most
-    ``sqrt(2 * n)`` different sizes, so each pair of sizes is summed once. Terms far
-    out in the tails are left out.
+    The slow part is the expected mutual information, a sum over all pairs of clusters.
+    Its terms depend only on the sizes of the two clusters, and `n` items have at most
+    ``sqrt(2 * n)`` different cluster sizes. So each pair of sizes is computed once.
+    Terms of negligible probability are skipped.
 
     Parameters
     ----------
     a, b : ndarray of shape (n_items,)
-        Cluster numbers; every number from 0 to the largest occurs.
+        Cluster labels. Every integer from 0 to the maximum must occur.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def adjusted_mutual_information(a: IntArray, b: IntArray) -> float:
     sizes_a, sizes_b = np.bincount(a), np.bincount(b)
     joint, n_joint = np.unique(a * len(sizes_b) + b, return_counts=True)
     if len(joint) == len(sizes_a) == len(sizes_b):
-        return 1.0  # The same partition, also where chance leaves 0/0.
+        return 1.0  # The partitions are equal. The formula below could be 0/0.
     expected_joint = sizes_a[joint // len(sizes_b)] * (
         sizes_b[joint % len(sizes_b)] / n
     )
@@ -47,12 +47,12 @@ def adjusted_mutual_information(a: IntArray, b: IntArray) -> float:
 
 
 def expected_mutual_information(sizes_a: IntArray, sizes_b: IntArray) -> float:
-    """Mean mutual information, in nats, of random partitions of the given sizes.
+    """Expected mutual information, in nats, of random partitions of given sizes.
 
     Parameters
     ----------
     sizes_a, sizes_b : ndarray of shape (n_clusters_a,), (n_clusters_b,)
-        Cluster sizes, all positive, with the same sum.
+        Cluster sizes, all positive, with equal sums.
 
     Returns
     -------
@@ -71,28 +71,29 @@ def expected_mutual_information(sizes_a: IntArray, sizes_b: IntArray) -> float:
     times = np.outer(times_a, times_b).ravel()
     low, high = _overlap_range(a, b, n)
     total = 0.0
-    for block in _blocks_of_like_width(high - low + 1):
+    for block in _blocks_of_similar_width(high - low + 1):
         terms = _expected_terms(a[block], b[block], low[block], high[block], n)
         total += float(terms @ times[block])
     return total
 
 
 def _overlap_range(a: IntArray, b: IntArray, n: int) -> tuple[IntArray, IntArray]:
-    """Range outside of which the overlap has a chance below ``2 * exp(-40)``.
+    """Range of the overlap of two clusters that is summed over.
 
-    By Bernstein's inequality with the binomial's variance, which bounds that of the
-    hypergeometric.
+    An overlap outside it has a probability below ``2 * exp(-40)``, by Bernstein's
+    inequality with the variance of the binomial distribution, which is an upper bound
+    on that of the hypergeometric distribution.
     """
     mean = a * (b / n)
     variance = mean * (1.0 - b / n)
     third = _TAIL_EXPONENT / 3
-    reach = third + np.sqrt(third**2 + 2 * _TAIL_EXPONENT * variance)
-    low = np.maximum(np.maximum(0, a + b - n), np.floor(mean - reach))
-    high = np.minimum(np.minimum(a, b), np.ceil(mean + reach))
+    radius = third + np.sqrt(third**2 + 2 * _TAIL_EXPONENT * variance)
+    low = np.maximum(np.maximum(0, a + b - n), np.floor(mean - radius))
+    high = np.minimum(np.minimum(a, b), np.ceil(mean + radius))
     return low.astype(np.int64), high.astype(np.int64)
 
 
-def _blocks_of_like_width(width: IntArray) -> Iterator[IntArray]:
+def _blocks_of_similar_width(width: IntArray) -> Iterator[IntArray]:
     order = np.argsort(width)[::-1]
     start = 0
     while start < len(order):
@@ -106,8 +107,8 @@ def _expected_terms(
 ) -> FloatArray:
     """Mean of ``m / n * log(n * m / (a * b))`` over the hypergeometric overlap m.
 
-    Chances come from the ratios of successive ones, then a division by their sum:
-    no logarithm of a large factorial, whose rounding would show.
+    Probabilities are computed from the ratios of successive ones and then normalised.
+    Differences of log-factorials would lose too many digits.
     """
     a, b, high = a[:, None], b[:, None], high[:, None]
     overlap = low[:, None] + np.arange(int((high - low[:, None]).max()) + 1)
@@ -115,17 +116,17 @@ def _expected_terms(
     log_ratio = np.zeros(overlap.shape)
     after = overlap[:, 1:]
     with np.errstate(divide="ignore"):
-        # At high + 1 the chance may be zero already: log(0) says so.
+        # At high + 1 the probability may be zero, so that log gives -inf.
         log_ratio[:, 1:] = np.log((a - after + 1) / after) + np.log(
             (b - after + 1) / (n - a - b + after)
         )
-    log_chance = np.cumsum(log_ratio, axis=1)
-    log_chance[overlap > high] = -np.inf
-    chance = np.exp(log_chance - log_chance.max(axis=1, keepdims=True))
-    chance /= chance.sum(axis=1, keepdims=True)
+    log_probability = np.cumsum(log_ratio, axis=1)
+    log_probability[overlap > high] = -np.inf
+    probability = np.exp(log_probability - log_probability.max(axis=1, keepdims=True))
+    probability /= probability.sum(axis=1, keepdims=True)
     ratio = overlap / (a * (b / n))
     information = overlap / n * np.log(ratio, out=np.zeros_like(ratio), where=ratio > 0)
-    return np.asarray((chance * information).sum(axis=1))
+    return np.asarray((probability * information).sum(axis=1))
 
 
 def _entropy(sizes: IntArray) -> float:

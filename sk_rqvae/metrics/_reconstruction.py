@@ -1,4 +1,4 @@
-"""How far reconstructions are from what was quantised."""
+"""Reconstruction error and explained variance."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ def reconstruction_error(X: ArrayLike, X_rec: ArrayLike) -> float:
     Parameters
     ----------
     X : array-like of shape (n_items, n_features)
-        What was quantised.
+        The rows that were quantised.
     X_rec : array-like of shape (n_items, n_features)
         Its reconstruction, in the units of `X`.
 
     Returns
     -------
     float
-        Mean of ``(X - X_rec) ** 2``, in squared units of `X`; 0 is perfect. Sums are
-        taken in float64 whatever the dtype of the input.
+        Mean of ``(X - X_rec) ** 2``, in squared units of `X`; 0 is the best value. Sums
+        are computed in float64 for every dtype of the input.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def reconstruction_error(X: ArrayLike, X_rec: ArrayLike) -> float:
 
     See Also
     --------
-    explained_variance : The same error on a scale without units.
+    explained_variance : The same error relative to the variance of `X`.
 
     Examples
     --------
@@ -44,21 +44,21 @@ def reconstruction_error(X: ArrayLike, X_rec: ArrayLike) -> float:
 
 
 def explained_variance(X: ArrayLike, X_rec: ArrayLike) -> float:
-    """Share of the variance of `X` that the reconstruction keeps, 1 - SSE/SST.
+    """Share of the variance of `X` that the reconstruction explains, 1 - SSE/SST.
 
     Parameters
     ----------
     X : array-like of shape (n_items, n_features)
-        What was quantised.
+        The rows that were quantised.
     X_rec : array-like of shape (n_items, n_features)
         Its reconstruction, in the units of `X`.
 
     Returns
     -------
     float
-        At most 1, which is perfect; 0 is no better than the column means, and less
-        is worse than them. Where every row of `X` is the same there is no variance to
-        explain: the result is 1 if `X_rec` equals `X`, else 0.
+        At most 1, the best value. Predicting the column means gives 0, and worse
+        reconstructions are negative. If all rows of `X` are equal, the result is 1 if
+        `X_rec` equals `X`, else 0.
 
     Raises
     ------
@@ -67,14 +67,14 @@ def explained_variance(X: ArrayLike, X_rec: ArrayLike) -> float:
 
     See Also
     --------
-    reconstruction_error : The error itself.
+    reconstruction_error : The mean squared error.
 
     Notes
     -----
-    SSE is the sum of ``(X - X_rec) ** 2``, SST that of ``(X - X.mean(axis=0)) ** 2``.
-    Sums run over all entries, so wide columns count for more. It is
-    ``sklearn.metrics.r2_score`` with ``multioutput="variance_weighted"``, and not
-    scikit-learn's ``explained_variance_score``, which forgives a constant offset.
+    SSE is the sum of ``(X - X_rec) ** 2`` over all entries, SST the sum of
+    ``(X - X.mean(axis=0)) ** 2``. Columns of larger variance have more weight. The
+    result equals ``sklearn.metrics.r2_score`` with ``multioutput="variance_weighted"``.
+    scikit-learn's ``explained_variance_score`` differs: it ignores a constant offset.
 
     References
     ----------
@@ -104,8 +104,8 @@ def _squared_error(original: Matrix, restored: Matrix) -> float:
 
 
 def _squared_deviation(original: Matrix) -> float:
-    # Deviations from the first row rather than from zero: constant columns come out
-    # as exact zeros, and a large common offset costs no digits.
+    # Subtracting the first row makes constant columns exact zeros, and a large common
+    # offset loses no digits.
     first = original[0].astype(np.float64)
     sums = np.zeros_like(first)
     for block in row_blocks(original.shape):

@@ -1,23 +1,36 @@
-"""Rectangles in columns, with as much text as there is room for."""
+"""Rectangles in columns, with texts where they fit."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from sk_rqvae.plotting._pieces import Piece
+from sk_rqvae._checks.texts import printable
+from sk_rqvae.plotting._colors import background_of, readable_on
+from sk_rqvae.plotting._tree_layout import Node
 
-_FONT_SIZE = 7.0
+_FONT_SIZE = 9.0
 _LINE_HEIGHT = 1.2  # in font sizes, as the next two
-_LETTER_WIDTH = 0.55
+_LETTER_WIDTH = 0.5
 _INDENT = 0.7
 _NAMES_WIDTH = 2.0  # in columns
-_AS_BLACK_AS_WHITE = 0.179  # luminance of equal contrast with either
-_POINTS_AN_INCH = 72
+_POINTS_PER_INCH = 72
+_ROW_INCHES = 1.35 * _FONT_SIZE * _LINE_HEIGHT / _POINTS_PER_INCH
+_MARGIN_INCHES = 1.8
+_MIN_INCHES = 4.0
+_MAX_INCHES = 24.0
+_COLUMN_INCHES = 2.4
+
+
+def figure_size(n_columns: int, n_rows: int, *, named: bool) -> tuple[float, float]:
+    """Width and height in inches of a figure in which every row has room for text."""
+    width = (n_columns + (_NAMES_WIDTH if named else 0)) * _COLUMN_INCHES
+    height = n_rows * _ROW_INCHES + _MARGIN_INCHES
+    return max(width, 6.0), min(max(height, _MIN_INCHES), _MAX_INCHES)
 
 
 class Icicle:
-    """Axes with a column for each depth, on which pieces become rectangles.
+    """Axes with one column per level, on which nodes are rectangles.
 
     Parameters
     ----------
@@ -25,74 +38,67 @@ class Icicle:
     n_columns : int
     n_rows : int
     named : bool
-        Leave room for names to the right of the last column.
+        Whether to reserve space for names to the right of the last column.
     """
 
     def __init__(self, ax: Any, n_columns: int, n_rows: int, *, named: bool) -> None:
         self._ax = ax
+        self._background = background_of(ax)
         width = n_columns + (_NAMES_WIDTH if named else 0)
         ax.set(xlim=(0, width), ylim=(n_rows, 0), yticks=[])
         ax.set_xticks(
             [column + 0.5 for column in range(n_columns)],
-            [f"code {column}" for column in range(1, n_columns + 1)],
+            [f"level {column}" for column in range(1, n_columns + 1)],
         )
         ax.tick_params(length=0)
         for spine in ax.spines.values():
             spine.set_visible(False)
         extent = ax.get_window_extent()
-        font_size = ax.figure.dpi / _POINTS_AN_INCH * _FONT_SIZE
+        font_size = ax.figure.dpi / _POINTS_PER_INCH * _FONT_SIZE
         self._row_height = extent.height / n_rows / font_size
         self._column_width = extent.width / width / font_size
 
-    def add(self, piece: Piece, colour: Any, text: str) -> Any:
-        """Draw the rectangle of a piece, with a text if it fits."""
+    def add(self, node: Node, color: Any, text: str) -> Any:
+        """Draw the rectangle of a node, with a text if it is high enough."""
         from matplotlib.patches import Rectangle
 
         box: Any = Rectangle(
-            (piece.depth - 1, piece.top),
+            (node.depth - 1, node.top),
             1,
-            piece.n_rows,
-            facecolor=colour,
-            edgecolor=self._ax.get_facecolor(),
-            linewidth=0.5,
+            node.n_rows,
+            facecolor=color,
+            edgecolor=self._background,
+            linewidth=1,
         )
         self._ax.add_patch(box)
-        on_it = (
-            "white" if luminance(box.get_facecolor()) < _AS_BLACK_AS_WHITE else "black"
-        )
-        written = self._write(piece, piece.depth - 1, text, on_it)
+        color_of_text = readable_on(box.get_facecolor())
+        written = self._write(node, node.depth - 1, printable(text), color_of_text)
         if written is not None:
             written.set_clip_path(box)
         return box
 
-    def name(self, piece: Piece, names: Sequence[str]) -> None:
-        """Write as many of the names as fit, to the right of a piece."""
+    def name(self, node: Node, names: Sequence[str]) -> None:
+        """Write as many of the names as fit to the right of a node."""
         room = int(_NAMES_WIDTH * self._column_width / _LETTER_WIDTH)
-        self._write(piece, piece.depth, _listed(names, room), None)
+        text = _joined([printable(name) for name in names], room)
+        self._write(node, node.depth, text, readable_on(self._background))
 
-    def _write(self, piece: Piece, x: float, text: str, colour: str | None) -> Any:
-        if piece.n_rows * self._row_height < _LINE_HEIGHT:
+    def _write(self, node: Node, x: float, text: str, color: str) -> Any:
+        if node.n_rows * self._row_height < _LINE_HEIGHT:
             return None
         return self._ax.text(
             x + _INDENT / self._column_width,
-            piece.top + piece.n_rows / 2,
+            node.top + node.n_rows / 2,
             text,
-            color=colour,
+            color=color,
             fontsize=_FONT_SIZE,
             verticalalignment="center",
+            # A price such as $5 is not the start of a formula.
+            parse_math=False,
         )
 
 
-def luminance(colour: tuple[float, ...]) -> float:
-    """Relative luminance of red, green and blue in [0, 1], as WCAG 2.1 defines it."""
-    linear = [
-        value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
-        for value in colour[:3]
-    ]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def _listed(names: Sequence[str], room: int) -> str:
+def _joined(names: Sequence[str], room: int) -> str:
     """The first names, separated by commas, in at most `room` letters."""
     text = ", ".join(names)
     if len(text) <= room:

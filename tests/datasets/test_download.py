@@ -1,4 +1,4 @@
-"""Fetching files, against a server on this machine that fails in every way."""
+"""Downloads from a local server with simulated faults."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import os
 import threading
 import warnings
 from pathlib import Path
+from urllib.request import Request
 
 import pytest
 from file_server import Cut, Status, file_server
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sk_rqvae.datasets import _download as download
 from sk_rqvae.datasets._download import fetch_gzip
 
 CONTENT = gzip.compress(os.urandom(50_000), mtime=0)
@@ -42,7 +44,7 @@ def fetch(server, path, **changes):
 
 
 def names(folder):
-    """What lies in a folder, except for the lock's file."""
+    """File names in a folder, without the lock file."""
     return sorted(p.name for p in folder.iterdir() if not p.name.endswith(".lock"))
 
 
@@ -54,7 +56,7 @@ def part_of(path):
     return path.with_name("items.gz.part")
 
 
-def test_a_file_arrives_with_its_checksum_and_nothing_else(server, path):
+def test_a_download_writes_the_file_and_its_checksum_only(server, path):
     fetch(server, path)
     assert path.read_bytes() == CONTENT
     assert names(path.parent) == ["items.gz", "items.gz.sha256"]
@@ -62,14 +64,14 @@ def test_a_file_arrives_with_its_checksum_and_nothing_else(server, path):
     assert (path.parent / "items.gz.sha256").read_text() == f"{digest}  items.gz\n"
 
 
-def test_a_file_that_is_there_is_not_asked_for_again(server, path):
+def test_an_existing_file_is_not_downloaded_again(server, path):
     fetch(server, path)
     fetch(server, path)
     fetch(server, path, download_if_missing=False)
     assert len(server.requests) == 1
 
 
-def test_a_missing_file_is_an_error_if_it_shall_not_be_downloaded(server, path):
+def test_a_missing_file_is_an_error_without_download_if_missing(server, path):
     with pytest.raises(OSError, match=r"items\.gz is missing, and download_if_missing"):
         fetch(server, path, download_if_missing=False)
     assert server.requests == []
@@ -77,23 +79,23 @@ def test_a_missing_file_is_an_error_if_it_shall_not_be_downloaded(server, path):
 
 
 @pytest.mark.parametrize("code", [403, 404, 410])
-def test_a_file_that_the_server_refuses_is_an_error_at_once(server, path, code):
+def test_client_errors_are_not_retried(server, path, code):
     server.faults = [Status(code)]
-    with pytest.raises(OSError, match=f"items.gz cannot be had: .* {code} "):
+    with pytest.raises(OSError, match=f"items.gz cannot be downloaded: .* {code} "):
         fetch(server, path, n_retries=3)
     assert len(server.requests) == 1
     assert names(path.parent) == []
 
 
 @pytest.mark.parametrize("code", [429, 500, 503])
-def test_a_busy_server_is_asked_again(server, path, code):
+def test_server_errors_are_retried(server, path, code):
     server.faults = [Status(code)]
     with pytest.warns(UserWarning, match=f"{code} .* Trying again"):
         fetch(server, path, n_retries=1)
     assert path.read_bytes() == CONTENT
 
 
-def test_retries_come_to_an_end(server, path):
+def test_the_number_of_retries_is_limited(server, path):
     server.faults = [Status(503)] * 3
     again = pytest.warns(UserWarning, match="Trying again")
     with again, pytest.raises(OSError, match="503"):
@@ -101,21 +103,21 @@ def test_retries_come_to_an_end(server, path):
     assert len(server.requests) == 3
 
 
-def test_a_server_that_is_not_there_is_an_error_that_names_it(server, path):
+def test_an_unreachable_server_is_an_error_that_names_the_url(server, path):
     server.url = "http://127.0.0.1:1"
     with pytest.raises(OSError, match=r"127\.0\.0\.1:1/items\.gz cannot be reached"):
         fetch(server, path)
 
 
-def test_a_download_that_was_cut_goes_on_where_it_stopped(server, path):
+def test_a_retry_resumes_an_interrupted_download(server, path):
     server.faults = [Cut(20_000), Cut(10_000)]
-    with pytest.warns(UserWarning, match="was cut"):
+    with pytest.warns(UserWarning, match="was interrupted"):
         fetch(server, path, n_retries=2)
     assert path.read_bytes() == CONTENT
     assert ranges(server) == [None, "bytes=20000-", "bytes=30000-"]
 
 
-def test_a_later_call_goes_on_where_an_earlier_one_failed(server, path):
+def test_a_later_call_resumes_a_failed_download(server, path):
     server.faults = [Cut(20_000)]
     with pytest.raises(OSError, match=f"{len(CONTENT) - 20_000} bytes before its end"):
         fetch(server, path)
@@ -131,7 +133,7 @@ def test_a_later_call_goes_on_where_an_earlier_one_failed(server, path):
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(cuts=st.lists(st.integers(0, len(CONTENT) // 3), max_size=4))
-def test_wherever_a_download_is_cut_the_file_is_the_same(server, path, cuts):
+def test_interruptions_never_change_the_downloaded_file(server, path, cuts):
     for left in path.parent.glob("*"):
         left.unlink()
     server.faults = [Cut(n_bytes) for n_bytes in cuts]
@@ -141,37 +143,37 @@ def test_wherever_a_download_is_cut_the_file_is_the_same(server, path, cuts):
     assert path.read_bytes() == CONTENT
 
 
-def test_a_server_without_ranges_sends_the_file_from_its_start(server, path):
+def test_without_range_support_the_download_restarts(server, path):
     server.knows_ranges = False
     server.faults = [Cut(20_000)]
-    with pytest.warns(UserWarning, match="was cut"):
+    with pytest.warns(UserWarning, match="was interrupted"):
         fetch(server, path, n_retries=1)
     assert path.read_bytes() == CONTENT
     assert ranges(server) == [None, "bytes=20000-"]
 
 
-def test_a_cut_shows_even_if_the_server_told_no_length(server, path):
+def test_truncation_is_detected_without_a_content_length(server, path):
     server.tells_length = False
     server.faults = [Cut(20_000)]
-    with pytest.raises(OSError, match="did not send a whole gzip file"):
+    with pytest.raises(OSError, match="did not send a complete gzip file"):
         fetch(server, path)
     assert names(path.parent) == []
     fetch(server, path)
     assert path.read_bytes() == CONTENT
 
 
-def test_a_file_that_changed_on_the_server_is_not_put_together_from_two(server, path):
+def test_parts_of_two_server_versions_are_never_joined(server, path):
     server.faults = [Cut(20_000)]
-    with pytest.raises(OSError, match="was cut"):
+    with pytest.raises(OSError, match="was interrupted"):
         fetch(server, path)
     newer = gzip.compress(os.urandom(50_000), mtime=0)
     server.files["/items.gz"] = newer
-    with pytest.warns(UserWarning, match="not send a whole gzip file"):
+    with pytest.warns(UserWarning, match="not send a complete gzip file"):
         fetch(server, path, n_retries=1)
     assert path.read_bytes() == newer
 
 
-def test_a_complete_part_that_was_not_renamed_is_used(server, path):
+def test_a_complete_part_file_is_used(server, path):
     path.parent.mkdir()
     part_of(path).write_bytes(CONTENT)
     fetch(server, path)
@@ -179,7 +181,7 @@ def test_a_complete_part_that_was_not_renamed_is_used(server, path):
     assert names(path.parent) == ["items.gz", "items.gz.sha256"]
 
 
-def test_a_part_that_is_longer_than_the_file_is_fetched_anew(server, path):
+def test_a_part_file_that_is_too_long_is_downloaded_again(server, path):
     path.parent.mkdir()
     part_of(path).write_bytes(CONTENT + b"more")
     with pytest.warns(UserWarning, match="Trying again"):
@@ -188,28 +190,28 @@ def test_a_part_that_is_longer_than_the_file_is_fetched_anew(server, path):
 
 
 @pytest.mark.parametrize("page", [b"<html>log in first</html>", b""])
-def test_a_page_in_place_of_the_file_is_an_error(server, path, page):
+def test_a_response_that_is_not_gzip_is_an_error(server, path, page):
     server.files["/items.gz"] = page
-    with pytest.raises(OSError, match="did not send a whole gzip file"):
+    with pytest.raises(OSError, match="did not send a complete gzip file"):
         fetch(server, path)
     assert names(path.parent) == []
 
 
-def test_a_file_damaged_on_disk_is_replaced_by_the_same_as_first(server, path):
+def test_a_damaged_file_is_replaced_by_the_original(server, path):
     fetch(server, path)
     path.write_bytes(OTHER)
-    with pytest.raises(OSError, match="not the file that came first"):
+    with pytest.raises(OSError, match="differs from the first download"):
         fetch(server, path, download_if_missing=False)
     with pytest.warns(UserWarning, match="is downloaded again"):
         fetch(server, path)
     assert path.read_bytes() == CONTENT
 
 
-def test_another_file_than_the_first_is_refused(server, path):
+def test_a_download_with_another_checksum_is_rejected(server, path):
     fetch(server, path)
     path.unlink()
     server.files["/items.gz"] = OTHER
-    with pytest.raises(OSError, match=r"If the change is meant, remove .*\.sha256"):
+    with pytest.raises(OSError, match=r"To accept the new file, remove .*\.sha256"):
         fetch(server, path)
     assert names(path.parent) == ["items.gz.sha256"]
     (path.parent / "items.gz.sha256").unlink()
@@ -217,35 +219,35 @@ def test_another_file_than_the_first_is_refused(server, path):
     assert path.read_bytes() == OTHER
 
 
-def test_a_file_put_there_by_hand_is_trusted_and_then_verified(server, path):
+def test_a_file_copied_by_hand_is_trusted_once_and_verified_later(server, path):
     path.parent.mkdir()
     path.write_bytes(OTHER)
     fetch(server, path)
     assert server.requests == []
     path.write_bytes(CONTENT)
-    with pytest.raises(OSError, match="not the file that came first"):
+    with pytest.raises(OSError, match="differs from the first download"):
         fetch(server, path, download_if_missing=False)
 
 
-def test_half_a_file_put_there_by_hand_is_not_trusted(server, path):
+def test_a_truncated_file_copied_by_hand_is_not_trusted(server, path):
     path.parent.mkdir()
     path.write_bytes(OTHER[:-4])
-    with pytest.raises(OSError, match="is not a whole gzip file"):
+    with pytest.raises(OSError, match="is not a complete gzip file"):
         fetch(server, path, download_if_missing=False)
     with pytest.warns(UserWarning, match="is downloaded again"):
         fetch(server, path)
     assert path.read_bytes() == CONTENT
 
 
-def test_a_checksum_file_that_is_none_is_an_error_that_names_it(server, path):
+def test_an_invalid_checksum_file_is_an_error_that_names_it(server, path):
     fetch(server, path)
     (path.parent / "items.gz.sha256").write_text("wrong")
-    with pytest.raises(OSError, match=r"items\.gz\.sha256 does not begin with a SHA"):
+    with pytest.raises(OSError, match=r"items\.gz\.sha256 must begin with a SHA"):
         fetch(server, path)
 
 
 @needs_full_device
-def test_a_full_disk_is_an_error_and_leaves_nothing(server, path):
+def test_a_full_disk_is_an_error_and_leaves_no_file(server, path):
     fill_disk(path)
     with pytest.raises(OSError, match=r"No space left on device: .*items\.gz\.part"):
         fetch(server, path, n_retries=3)
@@ -254,7 +256,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(server, path):
 
 
 @needs_full_device
-def test_a_full_disk_leaves_the_file_that_was_there(server, path):
+def test_a_full_disk_keeps_the_existing_file(server, path):
     fetch(server, path)
     path.write_bytes(OTHER)
     fill_disk(path)
@@ -265,7 +267,7 @@ def test_a_full_disk_leaves_the_file_that_was_there(server, path):
     assert names(path.parent) == ["items.gz", "items.gz.sha256"]
 
 
-def test_fetches_at_the_same_time_download_once(server, path):
+def test_concurrent_calls_download_once(server, path):
     threads = [threading.Thread(target=fetch, args=(server, path)) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -276,7 +278,57 @@ def test_fetches_at_the_same_time_download_once(server, path):
     assert names(path.parent) == ["items.gz", "items.gz.sha256"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes")
+@pytest.mark.parametrize("name", ["items.gz", "items.gz.part", "items.gz.sha256"])
+def test_a_named_pipe_is_an_error_and_is_never_opened(server, path, name):
+    path.parent.mkdir()
+    if name.endswith("sha256"):
+        path.write_bytes(CONTENT)
+    os.mkfifo(path.with_name(name))
+    with pytest.raises(OSError, match=f"{name} must be a regular file"):
+        fetch(server, path)
+
+
+def test_a_folder_in_place_of_the_file_is_an_error(server, path):
+    path.mkdir(parents=True)
+    with pytest.raises(OSError, match=r"items\.gz must be a regular file"):
+        fetch(server, path)
+
+
+def test_a_file_that_decompresses_to_an_absurd_size_is_an_error(
+    server, path, monkeypatch
+):
+    monkeypatch.setattr(download, "_MAX_DECOMPRESSED_BYTES", 10**6)
+    server.files["/items.gz"] = gzip.compress(bytes(5 * 10**6))
+    with pytest.raises(OSError, match="must decompress to at most 1000000 bytes"):
+        fetch(server, path, n_retries=3)
+    assert names(path.parent) == []
+    assert len(server.requests) == 1
+
+
+def test_a_download_of_absurd_size_is_stopped(server, path, monkeypatch):
+    monkeypatch.setattr(download, "_MAX_COMPRESSED_BYTES", 30_000)
+    monkeypatch.setattr(download, "_CHUNK_BYTES", 10_000)
+    with pytest.raises(OSError, match="must send at most 30000 bytes"):
+        fetch(server, path, n_retries=3)
+    assert names(path.parent) == []
+    assert len(server.requests) == 1
+
+
+def test_a_redirect_from_https_to_http_is_not_followed():
+    handler = download._NoDowngrade()
+    encrypted = Request("https://example.org/items.gz")
+    with pytest.raises(OSError, match=r"http://example\.org/.* is not encrypted"):
+        handler.redirect_request(
+            encrypted, None, 302, "Found", {}, "http://example.org/items.gz"
+        )
+    followed = handler.redirect_request(
+        encrypted, None, 302, "Found", {}, "https://example.org/other.gz"
+    )
+    assert followed.full_url == "https://example.org/other.gz"
+
+
 def fill_disk(path):
-    """Let the download go to a device that is always full."""
+    """Make the download write to a device that is always full."""
     path.parent.mkdir(exist_ok=True)
     part_of(path).symlink_to("/dev/full")

@@ -15,7 +15,7 @@ from sk_rqvae.metrics import (
     duplicate_rate,
     worst_bucket_size,
 )
-from sk_rqvae.metrics._rows import group_rows
+from sk_rqvae.metrics._duplicate_rows import group_rows
 
 CODES = hnp.arrays(
     np.int64,
@@ -26,7 +26,7 @@ FEW_VALUES = st.sampled_from([0.0, -0.0, 1.0, -1.0, 1e-300, 0.1])
 
 
 @given(CODES)
-def test_collisions_are_counted_as_a_dictionary_counts_them(codes):
+def test_collision_metrics_equal_a_count_by_dictionary(codes):
     buckets = Counter(map(tuple, codes.tolist()))
     colliding = sum(size for size in buckets.values() if size > 1)
     assert collision_rate(codes) == pytest.approx(1 - len(buckets) / len(codes))
@@ -63,11 +63,11 @@ def test_exact_duplicates_are_not_collisions():
     assert worst_bucket_size(codes, X) == 2
 
 
-def test_a_duplicate_with_another_id_counts_with_the_first_ones():
+def test_a_duplicate_row_has_the_id_of_its_first_copy():
     assert collision_rate([[0], [1], [0]], X=[[5], [5], [7]]) == 0.5
 
 
-def test_without_duplicates_the_matrix_changes_nothing():
+def test_without_duplicate_rows_passing_x_changes_nothing():
     codes, X = [[0], [0], [1]], [[1.0], [2.0], [3.0]]
     assert collision_rate(codes, X) == collision_rate(codes)
 
@@ -84,7 +84,7 @@ def test_without_duplicates_the_matrix_changes_nothing():
         elements=FEW_VALUES,
     )
 )
-def test_rows_are_grouped_as_unique_groups_them(X):
+def test_row_groups_equal_those_of_numpy_unique(X):
     groups = group_rows(X)
     distinct = np.unique(X + 0, axis=0)
     assert len(groups.first) == len(distinct)
@@ -94,7 +94,7 @@ def test_rows_are_grouped_as_unique_groups_them(X):
         assert first == np.flatnonzero(groups.group == number)[0]
 
 
-def test_rows_are_grouped_alike_in_any_layout_and_block(monkeypatch):
+def test_row_groups_do_not_depend_on_memory_layout_or_block_size(monkeypatch):
     X = np.random.default_rng(0).integers(0, 2, size=(40, 3)).astype(np.float32)
     expected = group_rows(X).group
     monkeypatch.setattr(checks, "_BLOCK_ENTRIES", 7)
@@ -108,7 +108,7 @@ def test_zero_and_minus_zero_are_the_same_value():
 
 
 @pytest.mark.parametrize("metric", [collision_rate, colliding_share, worst_bucket_size])
-def test_what_cannot_be_ids_is_refused(metric):
+def test_collision_metrics_reject_invalid_input(metric):
     with pytest.raises(ValueError, match="codes must have at least one row"):
         metric(np.empty((0, 3), dtype=int))
     with pytest.raises(ValueError, match="codes must be whole numbers"):
@@ -119,6 +119,6 @@ def test_what_cannot_be_ids_is_refused(metric):
         metric([[0]], X=[[np.nan]])
 
 
-def test_duplicates_of_nothing_are_refused():
+def test_duplicate_rate_rejects_an_empty_matrix():
     with pytest.raises(ValueError, match=r"X must be 2-D.*not empty"):
         duplicate_rate(np.empty((0, 3)))

@@ -11,7 +11,7 @@ from sk_rqvae.metrics import (
     decoded_distance_correlation,
     prefix_distance_correlation,
 )
-from sk_rqvae.metrics._distances import _draw_pairs
+from sk_rqvae.metrics._distance_correlation import _draw_pairs
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +22,13 @@ def data():
     return X, codes, codes * np.array([9.0, 3.0, 1.0])
 
 
-def test_decoded_distances_are_rank_correlated_over_all_pairs(data):
+def test_the_decoded_correlation_equals_spearmans_over_all_pairs(data):
     X, _, X_rec = data
     expected = spearmanr(pdist(X), pdist(X_rec)).statistic
     assert decoded_distance_correlation(X, X_rec) == pytest.approx(expected)
 
 
-def test_prefix_distances_are_rank_correlated_over_all_pairs(data):
+def test_the_prefix_correlation_equals_spearmans_over_all_pairs(data):
     X, codes, _ = data
 
     def distance(a, b):
@@ -38,19 +38,19 @@ def test_prefix_distances_are_rank_correlated_over_all_pairs(data):
     assert prefix_distance_correlation(X, codes) == pytest.approx(expected)
 
 
-def test_a_monotone_change_of_distances_keeps_the_correlation_at_one(data):
+def test_scaling_and_shifting_gives_a_correlation_of_one(data):
     X, _, _ = data
     assert decoded_distance_correlation(X, 3.0 * X + 5.0) == pytest.approx(1.0)
 
 
-def test_blocks_of_pairs_give_the_same_correlation(data, monkeypatch):
+def test_the_correlation_does_not_depend_on_the_block_size(data, monkeypatch):
     X, _, X_rec = data
     expected = decoded_distance_correlation(X, X_rec)
     monkeypatch.setattr(checks, "_BLOCK_ENTRIES", 10)
     assert decoded_distance_correlation(X, X_rec) == expected
 
 
-def test_a_sample_of_pairs_estimates_the_correlation_of_all(data):
+def test_sampled_pairs_estimate_the_correlation_of_all_pairs(data):
     X, codes, X_rec = data
     options = {"n_pairs": 2000, "random_state": 0}
     for metric, other in [
@@ -63,7 +63,7 @@ def test_a_sample_of_pairs_estimates_the_correlation_of_all(data):
         assert sampled != metric(X, other, n_pairs=2000, random_state=1)
 
 
-def test_drawn_pairs_are_of_different_items_and_all_equally_likely():
+def test_pairs_of_different_items_are_drawn_uniformly():
     left, right = _draw_pairs(5, n_pairs=9, random_state=0)
     assert len(left) == 9
     left, right = _draw_pairs(200, n_pairs=19_000, random_state=0)
@@ -75,12 +75,12 @@ def test_drawn_pairs_are_of_different_items_and_all_equally_likely():
     assert gaps[1:].min() > 50
 
 
-def test_few_items_have_each_pair_once():
+def test_each_pair_is_used_once_if_there_are_few_items():
     left, right = _draw_pairs(5, n_pairs=10, random_state=0)
     assert len({frozenset(pair) for pair in zip(left, right, strict=True)}) == 10
 
 
-def test_distances_that_do_not_differ_have_no_correlation():
+def test_constant_distances_give_nan_and_a_warning():
     X = [[0.0], [1.0], [5.0]]
     with pytest.warns(UndefinedMetricWarning, match="not defined"):
         assert np.isnan(prefix_distance_correlation(X, [[0], [0], [0]]))
@@ -88,7 +88,7 @@ def test_distances_that_do_not_differ_have_no_correlation():
         assert np.isnan(decoded_distance_correlation([[0.0], [0.0], [0.0]], X))
 
 
-def test_input_that_does_not_fit_is_refused_by_name():
+def test_distance_correlations_name_the_invalid_argument():
     with pytest.raises(ValueError, match=r"X must have at least two rows\. Got 1"):
         prefix_distance_correlation([[0.0]], [[0]])
     with pytest.raises(ValueError, match=r"X must have at least two rows\. Got 1"):

@@ -23,7 +23,7 @@ def same_partition(a, b):
 
 
 @given(PARTITIONS)
-def test_agreement_is_scikit_learns_adjusted_mutual_information(partitions):
+def test_agreement_equals_scikit_learns_adjusted_mutual_information(partitions):
     codes, labels = partitions
     expected = (
         1.0
@@ -39,7 +39,7 @@ def test_agreement_is_scikit_learns_adjusted_mutual_information(partitions):
     [(20_000, 256, 25), (3_000, 3_000, 10), (5_000, 2, 2), (4_000, 700, 900)],
 )
 def test_agreement_is_exact_for_large_and_for_many_clusters(n_items, n_codes, n_labels):
-    # Large clusters use only the bulk of their sum, many small ones share their sizes.
+    # Large clusters skip negligible terms, and many small ones share their sizes.
     random = np.random.default_rng(0)
     codes = (n_codes * random.random(n_items) ** 2).astype(int)
     labels = (codes + random.integers(0, 5, n_items)) % n_labels
@@ -48,7 +48,7 @@ def test_agreement_is_exact_for_large_and_for_many_clusters(n_items, n_codes, n_
     np.testing.assert_allclose(agreement, [expected], atol=1e-8)
 
 
-def test_blocks_of_terms_give_the_same_agreement(monkeypatch):
+def test_agreement_does_not_depend_on_the_block_size(monkeypatch):
     random = np.random.default_rng(0)
     codes, labels = random.integers(0, 9, (200, 2)), random.integers(0, 5, 200)
     expected = prefix_label_agreement(codes, labels)
@@ -56,30 +56,30 @@ def test_blocks_of_terms_give_the_same_agreement(monkeypatch):
     np.testing.assert_allclose(prefix_label_agreement(codes, labels), expected)
 
 
-def test_each_prefix_is_compared_whole():
+def test_each_level_compares_the_full_prefix():
     codes = np.array([[0, 0], [0, 1], [1, 0], [1, 1]] * 10)
     by_prefix = 2 * codes[:, 0] + codes[:, 1]
     assert prefix_label_agreement(codes, by_prefix)[1] == 1.0
     assert prefix_label_agreement(codes, codes[:, 0])[0] == 1.0
-    # The second code on its own says nothing of the first.
+    # The second code alone is independent of the first.
     by_second = prefix_label_agreement(codes[:, 1:], codes[:, 0])
     assert by_second[0] == pytest.approx(0.0, abs=0.05)
 
 
-def test_labels_that_have_nothing_to_do_with_the_ids_agree_by_chance_only():
+def test_independent_labels_have_an_agreement_near_zero():
     random = np.random.default_rng(0)
     codes, labels = random.integers(0, 16, (2000, 3)), random.integers(0, 10, 2000)
     agreement = prefix_label_agreement(codes, labels)
     np.testing.assert_allclose(agreement, np.zeros(3), atol=0.02)
 
 
-def test_ids_that_are_all_unique_agree_with_no_label():
+def test_unique_ids_have_an_agreement_of_zero():
     codes = np.arange(500)[:, None]
     labels = codes[:, 0] % 5
     assert prefix_label_agreement(codes, labels) == pytest.approx([0.0], abs=1e-9)
 
 
-def test_trivial_partitions_agree_with_themselves_only():
+def test_trivial_partitions_agree_only_with_themselves():
     one, split = np.zeros((6, 1), dtype=int), np.array([0, 0, 0, 1, 1, 1])
     assert prefix_label_agreement(one, one[:, 0]) == [1.0]
     assert prefix_label_agreement(one, split) == pytest.approx([0.0])
@@ -94,7 +94,7 @@ def test_labels_may_be_strings():
     np.testing.assert_array_equal(prefix_label_agreement(codes, words), expected)
 
 
-def test_labels_that_do_not_fit_are_refused():
+def test_label_agreement_rejects_invalid_labels():
     with pytest.raises(ValueError, match="labels and codes must have the same number"):
         prefix_label_agreement([[0], [1]], [0])
     with pytest.raises(ValueError, match="labels must not hold NaN"):

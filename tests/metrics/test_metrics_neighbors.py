@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sk_rqvae.metrics import _nearest as nearest
+from sk_rqvae.metrics import _exact_neighbors as exact_neighbors
 from sk_rqvae.metrics import decoded_neighbor_recall, prefix_neighbor_recall
 
 N_ITEMS = 5
 
 
-def places(shape_end, high):
+def points(n_columns, high):
     return hnp.arrays(
-        np.float64, (N_ITEMS, shape_end), elements=st.integers(0, high).map(float)
+        np.float64, (N_ITEMS, n_columns), elements=st.integers(0, high).map(float)
     )
 
 
@@ -43,27 +43,27 @@ def recall_over_all_orders(true_distances, code_distances, k):
 
 
 @settings(max_examples=50, deadline=None)
-@given(places(2, 3), places(2, 2), st.integers(1, N_ITEMS - 1))
-def test_ties_of_prefixes_are_averaged_over_all_orders(X, codes, k):
+@given(points(2, 3), points(2, 2), st.integers(1, N_ITEMS - 1))
+def test_prefix_recall_averages_over_all_orders_of_ties(X, codes, k):
     expected = recall_over_all_orders(squared_distances(X), prefix_distances(codes), k)
     assert prefix_neighbor_recall(X, codes, k=k) == pytest.approx(expected)
 
 
 @settings(max_examples=50, deadline=None)
-@given(places(2, 3), places(1, 3), st.integers(1, N_ITEMS - 1))
-def test_ties_of_reconstructions_are_averaged_over_all_orders(X, code, k):
+@given(points(2, 3), points(1, 3), st.integers(1, N_ITEMS - 1))
+def test_decoded_recall_averages_over_all_orders_of_ties(X, code, k):
     X_rec = np.hstack([code, -code])
     expected = recall_over_all_orders(squared_distances(X), squared_distances(X_rec), k)
     assert decoded_neighbor_recall(X, X_rec, k=k) == pytest.approx(expected)
 
 
-@given(places(3, 2), st.integers(1, N_ITEMS - 1))
-def test_a_perfect_reconstruction_recalls_every_neighbor(X, k):
+@given(points(3, 2), st.integers(1, N_ITEMS - 1))
+def test_a_perfect_reconstruction_has_a_recall_of_one(X, k):
     assert decoded_neighbor_recall(X, X, k=k) == pytest.approx(1.0)
 
 
-@given(places(2, 3), st.integers(1, N_ITEMS - 1))
-def test_codes_that_tell_nothing_apart_are_as_good_as_chance_at_least(X, k):
+@given(points(2, 3), st.integers(1, N_ITEMS - 1))
+def test_a_single_id_for_all_items_has_the_recall_of_chance(X, k):
     codes = np.zeros((N_ITEMS, 2), dtype=int)
     recall = prefix_neighbor_recall(X, codes, k=k)
     assert recall >= k / (N_ITEMS - 1) - 1e-12
@@ -81,7 +81,7 @@ def clusters():
     return X_rec + 0.1 * random.normal(size=X_rec.shape), codes, X_rec
 
 
-def test_ids_of_the_true_clusters_recall_far_more_than_shuffled_ids(clusters):
+def test_ids_of_true_clusters_beat_shuffled_ids(clusters):
     X, codes, X_rec = clusters
     shuffled = np.random.default_rng(1).permutation(len(codes))
     chance = 10 / (len(codes) - 1)
@@ -91,7 +91,7 @@ def test_ids_of_the_true_clusters_recall_far_more_than_shuffled_ids(clusters):
     assert decoded_neighbor_recall(X, X_rec[shuffled]) == pytest.approx(chance, rel=0.3)
 
 
-def test_a_sample_of_queries_estimates_the_recall_of_all(clusters):
+def test_sampled_queries_estimate_the_recall_of_all_queries(clusters):
     X, codes, X_rec = clusters
     options = {"n_queries": 150, "random_state": 0, "k": 30}
     all_prefix = prefix_neighbor_recall(X, codes, k=30)
@@ -104,7 +104,7 @@ def test_a_sample_of_queries_estimates_the_recall_of_all(clusters):
     )
 
 
-def test_a_seed_draws_the_same_queries_and_another_seed_others(clusters):
+def test_the_seed_decides_which_queries_are_drawn(clusters):
     X, codes, _ = clusters
 
     def recall(seed):
@@ -123,7 +123,7 @@ def test_a_metric_does_not_touch_the_global_random_state(clusters):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("scale", "shift"), [(1e-20, 0.0), (1e25, 0.0), (1.0, 1e3)])
-def test_neighbors_do_not_depend_on_units(clusters, dtype, scale, shift):
+def test_recall_does_not_depend_on_units(clusters, dtype, scale, shift):
     X, _, X_rec = clusters
     expected = decoded_neighbor_recall(X, X_rec)
     moved = decoded_neighbor_recall(
@@ -132,16 +132,16 @@ def test_neighbors_do_not_depend_on_units(clusters, dtype, scale, shift):
     assert moved == pytest.approx(expected, abs=0.01)
 
 
-def test_blocks_of_queries_give_the_same_recall(clusters, monkeypatch):
+def test_recall_does_not_depend_on_the_block_size(clusters, monkeypatch):
     X, codes, X_rec = clusters
     prefix = prefix_neighbor_recall(X, codes)
     decoded = decoded_neighbor_recall(X, X_rec)
-    monkeypatch.setattr(nearest, "_BLOCK_DISTANCES", 3 * len(X))
+    monkeypatch.setattr(exact_neighbors, "_BLOCK_DISTANCES", 3 * len(X))
     assert prefix_neighbor_recall(X, codes) == pytest.approx(prefix)
     assert decoded_neighbor_recall(X, X_rec) == pytest.approx(decoded)
 
 
-def test_tight_clusters_in_single_precision_keep_their_order():
+def test_neighbors_in_tight_float32_clusters_are_exact():
     # Products of these rows lose all digits of the distances within a cluster.
     random = np.random.default_rng(0)
     centres = random.choice([-1.0, 1.0], size=(10, 64))
@@ -149,20 +149,20 @@ def test_tight_clusters_in_single_precision_keep_their_order():
     single = X.astype(np.float32)
     exact = ((single[:, None].astype(float) - single[None]) ** 2).sum(axis=2)
     np.fill_diagonal(exact, np.inf)
-    near = nearest.neighborhoods(single, np.arange(300), 5)
+    near = exact_neighbors.neighborhoods(single, np.arange(300), 5)
     for query, nearby in enumerate(near):
         found = np.concatenate(nearby)
         assert set(found) == set(np.argsort(exact[query])[:5])
 
 
 @pytest.mark.parametrize(("k", "n_values"), [(1, 5), (11, 40), (11, 10**6), (999, 10)])
-def test_the_kth_smallest_value_is_found_from_a_sample_of_the_values(k, n_values):
+def test_the_kth_smallest_value_equals_that_of_a_full_sort(k, n_values):
     values = np.random.default_rng(0).integers(0, n_values, size=1000).astype(float)
     values[3] = np.inf
-    assert nearest._kth_smallest(values, k) == np.sort(values)[k - 1]
+    assert exact_neighbors._kth_smallest(values, k) == np.sort(values)[k - 1]
 
 
-def test_integer_and_list_input_is_welcome():
+def test_recall_accepts_integers_and_lists():
     X = [[0], [1], [10], [11]]
     codes = [[0, 0], [0, 1], [1, 0], [1, 1]]
     assert prefix_neighbor_recall(X, codes, k=1) == 1.0
@@ -180,7 +180,7 @@ def test_integer_and_list_input_is_welcome():
         ({"k": 1, "n_queries": "all"}, TypeError, "n_queries must be an int"),
     ],
 )
-def test_options_out_of_range_are_refused_by_name(options, error, message):
+def test_recall_names_options_out_of_range(options, error, message):
     X = [[0.0], [1.0], [2.0]]
     with pytest.raises(error, match=message):
         prefix_neighbor_recall(X, [[0], [0], [1]], **options)
@@ -188,7 +188,7 @@ def test_options_out_of_range_are_refused_by_name(options, error, message):
         decoded_neighbor_recall(X, X, **options)
 
 
-def test_matrices_that_do_not_fit_are_refused():
+def test_recall_rejects_matrices_of_wrong_shape():
     with pytest.raises(ValueError, match="X and codes must have the same number"):
         prefix_neighbor_recall([[0.0], [1.0]], [[0]])
     with pytest.raises(ValueError, match="X and X_rec must have the same shape"):

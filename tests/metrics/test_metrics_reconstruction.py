@@ -40,19 +40,19 @@ def test_explained_variance_is_r2_with_columns_weighted_by_variance(pair):
     assert explained_variance(*pair) == pytest.approx(expected)
 
 
-def test_a_perfect_reconstruction_has_no_error(pair):
+def test_a_perfect_reconstruction_has_zero_error(pair):
     X, _ = pair
     assert reconstruction_error(X, X) == 0.0
     assert explained_variance(X, X) == 1.0
 
 
-def test_the_column_means_explain_nothing(pair):
+def test_predicting_the_column_means_explains_no_variance(pair):
     X, _ = pair
     means = np.broadcast_to(X.mean(axis=0), X.shape)
     assert explained_variance(X, means) == pytest.approx(0.0, abs=1e-12)
 
 
-def test_blocks_of_rows_add_up(pair, monkeypatch):
+def test_errors_do_not_depend_on_the_block_size(pair, monkeypatch):
     error, variance = reconstruction_error(*pair), explained_variance(*pair)
     monkeypatch.setattr(checks, "_BLOCK_ENTRIES", 15)
     assert reconstruction_error(*pair) == pytest.approx(error)
@@ -68,14 +68,14 @@ def test_explained_variance_does_not_depend_on_units(X, scale, shift):
     assert moved == pytest.approx(explained_variance(X, X_rec), rel=1e-4, abs=1e-4)
 
 
-def test_constant_rows_are_explained_only_exactly():
+def test_constant_rows_are_explained_only_by_an_exact_copy():
     # 0.1 has no exact mean: summing it leaves a remainder that is not variance.
     X = np.full((1000, 3), 0.1)
     assert explained_variance(X, X) == 1.0
     assert explained_variance(X, X + 0.01) == 0.0
 
 
-def test_a_large_offset_in_float32_costs_no_precision():
+def test_a_large_float32_offset_loses_no_precision():
     X = np.float32(1e6) + np.arange(100, dtype=np.float32).reshape(50, 2)
     X_rec = X + np.float32(1)
     assert reconstruction_error(X, X_rec) == 1.0
@@ -93,7 +93,7 @@ def test_half_precision_does_not_overflow():
 @pytest.mark.parametrize(
     "convert", [list, pd.DataFrame, np.asfortranarray, lambda X: X[::-1][::-1]]
 )
-def test_any_matrix_like_input_gives_the_same(pair, convert):
+def test_all_array_likes_give_the_same_result(pair, convert):
     X, X_rec = pair
     error = reconstruction_error(convert(X), convert(X_rec))
     assert error == pytest.approx(reconstruction_error(X, X_rec), rel=1e-14)

@@ -23,7 +23,7 @@ CODES = hnp.arrays(
 )
 
 
-def test_codes_all_used_alike_give_the_best_values():
+def test_evenly_used_codes_give_the_best_values():
     codes = np.repeat(np.arange(16), 5)[:, None]
     assert codebook_usage(codes, 16) == [1.0]
     assert codebook_entropy(codes, 16) == [4.0]
@@ -31,7 +31,7 @@ def test_codes_all_used_alike_give_the_best_values():
     assert codebook_gini(codes, 16) == [0.0]
 
 
-def test_a_collapsed_layer_gives_the_worst_values():
+def test_a_collapsed_level_gives_the_worst_values():
     codes = np.full((50, 1), 3)
     assert codebook_usage(codes, 16) == [1 / 16]
     assert codebook_entropy(codes, 16) == [0.0]
@@ -40,7 +40,7 @@ def test_a_collapsed_layer_gives_the_worst_values():
 
 
 @pytest.mark.parametrize("metric", ALL_METRICS)
-def test_layers_are_measured_one_by_one_with_their_own_size(metric):
+def test_each_level_is_measured_with_its_own_codebook_size(metric):
     codes = np.array([[0, 0], [1, 0], [2, 1], [3, 5]])
     both = metric(codes, [4, 6])
     alone = [metric(codes[:, :1], 4)[0], metric(codes[:, 1:], 6)[0]]
@@ -48,14 +48,14 @@ def test_layers_are_measured_one_by_one_with_their_own_size(metric):
 
 
 @given(CODES)
-def test_entropy_is_that_of_the_code_shares(codes):
+def test_entropy_equals_that_of_scipy(codes):
     shares = [np.bincount(column, minlength=SIZE) for column in codes.T]
     expected = [entropy(share, base=2) for share in shares]
     np.testing.assert_allclose(codebook_entropy(codes, SIZE), expected, atol=1e-12)
 
 
 @given(CODES)
-def test_perplexity_lies_between_one_and_the_number_of_used_codes(codes):
+def test_perplexity_is_between_one_and_the_number_of_used_codes(codes):
     perplexity = codebook_perplexity(codes, SIZE)
     used = codebook_usage(codes, SIZE) * SIZE
     assert (perplexity >= 1.0).all()
@@ -63,7 +63,7 @@ def test_perplexity_lies_between_one_and_the_number_of_used_codes(codes):
 
 
 @given(CODES)
-def test_gini_is_half_the_relative_mean_difference_of_two_counts(codes):
+def test_gini_is_half_the_relative_mean_absolute_difference(codes):
     for column, gini in zip(codes.T, codebook_gini(codes, SIZE), strict=True):
         count = np.bincount(column, minlength=SIZE)
         differences = np.abs(count[:, None] - count)
@@ -72,7 +72,7 @@ def test_gini_is_half_the_relative_mean_difference_of_two_counts(codes):
 
 @pytest.mark.parametrize("metric", ALL_METRICS)
 @given(codes=CODES, seed=st.integers(0, 100))
-def test_names_of_codes_and_order_of_items_do_not_matter(metric, codes, seed):
+def test_renaming_codes_and_reordering_items_changes_nothing(metric, codes, seed):
     random = np.random.default_rng(seed)
     renamed = random.permutation(SIZE)[random.permutation(codes)]
     np.testing.assert_allclose(metric(renamed, SIZE), metric(codes, SIZE), atol=1e-12)
@@ -98,6 +98,6 @@ def test_names_of_codes_and_order_of_items_do_not_matter(metric, codes, seed):
         ([["a"]], 4, TypeError, "codes must be whole numbers"),
     ],
 )
-def test_codes_that_do_not_fit_are_refused(metric, codes, size, error, message):
+def test_usage_metrics_reject_invalid_codes(metric, codes, size, error, message):
     with pytest.raises(error, match=message):
         metric(codes, size)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -21,13 +22,13 @@ from sk_rqvae.plotting import (
     ItemMapDisplay,
     TrainingHistoryDisplay,
 )
-from sk_rqvae.plotting._figure import GREY, PALETTE
-from sk_rqvae.plotting._icicle import luminance
+from sk_rqvae.plotting._colors import GREY, PALETTE, luminance
 
-LEAST_CONTRAST = 3
+MIN_CONTRAST = 3  # of graphics, as WCAG 2.1 requires
+MIN_TEXT_CONTRAST = 4.5
 
 CODES = np.array([[0, 1], [0, 1], [0, 2], [0, 3], [5, 1], [5, 1], [2, 0]])
-PLACES = np.arange(14.0).reshape(7, 2)
+POINTS = np.arange(14.0).reshape(7, 2)
 
 pytestmark = pytest.mark.usefixtures("no_screen")
 
@@ -46,24 +47,43 @@ def drawn(line):
 # Training history
 
 
-def test_the_history_has_a_line_for_each_loss():
-    display = TrainingHistoryDisplay.from_history([history_row(1), history_row(2)])
-    assert {name: drawn(line) for name, line in display.lines_.items()} == {
-        "loss": ([1, 2], [3.0, 1.5]),
-        "reconstruction": ([1, 2], [2.0, 1.0]),
-        "prefix": ([1, 2], [1.0, 0.5]),
-    }
+def legend_texts(display):
+    return [text.get_text() for text in display.ax_.get_legend().get_texts()]
+
+
+def test_each_loss_is_drawn_relative_to_the_first_epoch():
+    rows = [history_row(1), history_row(2, train_prefix=1.3), history_row(3)]
+    display = TrainingHistoryDisplay.from_history(rows)
+    thirds = pytest.approx([1, 1 / 2, 1 / 3])
+    assert drawn(display.lines_["loss"]) == ([1, 2, 3], thirds)
+    assert drawn(display.lines_["reconstruction"]) == ([1, 2, 3], thirds)
+    assert drawn(display.lines_["prefix"]) == (
+        [1, 2, 3],
+        pytest.approx([1, 1.3, 1 / 3]),
+    )
+    assert display.is_relative_
     assert display.best_ is None
-    assert display.ax_.get_yscale() == "log"
-    assert display.ax_.get_xlabel() == "epoch"
+    assert display.ax_.get_ylabel() == "loss relative to epoch 1"
+
+
+def test_the_legend_has_absolute_losses_in_the_order_of_the_lines():
+    rows = [history_row(1), history_row(2, train_prefix=1.3)]
+    display = TrainingHistoryDisplay.from_history(rows)
+    assert legend_texts(display) == [
+        "prefix: 1 → 1.3",
+        "total loss: 3 → 1.5",
+        "reconstruction: 2 → 1",
+    ]
 
 
 def test_the_held_out_curve_is_marked_where_it_is_lowest():
     losses = [0.9, 0.4, 0.6]
     rows = [history_row(i, valid_loss=loss) for i, loss in enumerate(losses, start=1)]
     display = TrainingHistoryDisplay.from_history(rows)
-    assert drawn(display.lines_["valid_loss"]) == ([1, 2, 3], losses)
-    assert np.ravel(display.best_.get_data()).tolist() == [2, 0.4]
+    # The reconstruction loss of the first epoch is 2.
+    relative = pytest.approx([0.45, 0.2, 0.3])
+    assert drawn(display.lines_["valid_loss"]) == ([1, 2, 3], relative)
+    assert np.ravel(display.best_.get_data()).tolist() == [2, 0.2]
     held_out, fitted = display.lines_["valid_loss"], display.lines_["reconstruction"]
     assert held_out.get_color() == fitted.get_color()
     assert held_out.get_linestyle() != fitted.get_linestyle()
@@ -76,23 +96,28 @@ def test_epochs_without_a_held_out_loss_leave_a_gap():
     assert display.best_.get_xdata()[0] == 2
 
 
-def test_losses_that_are_not_positive_have_a_linear_scale():
+def test_losses_are_absolute_if_one_is_not_positive():
     rows = [history_row(1, train_bonus=-0.5), history_row(2, train_bonus=0.0)]
     display = TrainingHistoryDisplay.from_history(rows)
-    assert display.ax_.get_yscale() == "linear"
+    assert not display.is_relative_
+    assert drawn(display.lines_["loss"])[1] == [3.0, 1.5]
     assert drawn(display.lines_["bonus"])[1] == [-0.5, 0.0]
 
 
-def test_the_history_of_a_fitted_transformer_is_drawn_as_it_is(blobs):
+def test_the_history_of_a_fitted_transformer_is_drawn(blobs):
     model = small(early_stopping=True).fit(blobs)
     display = TrainingHistoryDisplay.from_estimator(model)
     history = model.net_.history
     epochs, losses = drawn(display.lines_["loss"])
     assert epochs == [1, 2, 3, 4, 5]
-    assert losses == history[:, "train_loss"]
-    assert drawn(display.lines_["valid_loss"])[1] == history[:, "valid_loss"]
-    parts = [line for name, line in display.lines_.items() if name in display.losses]
-    np.testing.assert_allclose(sum(line.get_ydata() for line in parts[1:]), losses)
+    train = np.array(history[:, "train_loss"])
+    np.testing.assert_allclose(losses, train / train[0])
+    np.testing.assert_allclose(
+        drawn(display.lines_["valid_loss"])[1],
+        np.array(history[:, "valid_loss"]) / history[0, "train_reconstruction"],
+    )
+    parts = [loss for name, loss in display.losses.items() if name != "loss"]
+    np.testing.assert_allclose(np.sum(parts, axis=0), train)
 
 
 @pytest.mark.parametrize(
@@ -108,10 +133,10 @@ def test_a_history_without_losses_is_refused(history, message):
         TrainingHistoryDisplay.from_history(history)
 
 
-# Use of codebooks
+# Codebook usage
 
 
-def test_shares_of_codes_fall_and_codes_without_items_have_crosses():
+def test_shares_are_in_descending_order_and_unused_codes_have_crosses():
     display = CodebookUsageDisplay.from_codes(CODES, codebook_size=(6, 4))
     shares = [line.get_ydata() * 7 for line in display.lines_]
     np.testing.assert_allclose(shares[0], [4, 2, 1, 0, 0, 0])
@@ -121,7 +146,7 @@ def test_shares_of_codes_fall_and_codes_without_items_have_crosses():
     assert drawn(display.dead_[1]) == ([], [])
 
 
-def test_even_use_has_a_line_for_each_size_of_a_codebook():
+def test_even_use_has_one_line_per_codebook_size():
     display = CodebookUsageDisplay.from_codes(CODES, codebook_size=(6, 4))
     assert [drawn(line) for line in display.uniform_] == [
         ([1, 4], [1 / 4, 1 / 4]),
@@ -130,22 +155,26 @@ def test_even_use_has_a_line_for_each_size_of_a_codebook():
     assert len(CodebookUsageDisplay.from_codes(CODES, 6).uniform_) == 1
 
 
-def test_the_legend_counts_the_codes_in_use():
+def test_the_legend_counts_the_used_codes():
     display = CodebookUsageDisplay.from_codes(CODES, codebook_size=6)
-    legend = [text.get_text() for text in display.ax_.get_legend().get_texts()]
-    assert legend == [
+    assert legend_texts(display) == [
         "level 1: 3 of 6 codes used",
-        "codes that no item has",
         "level 2: 4 of 6 codes used",
         "even use",
+        "codes without items",
     ]
+
+
+def test_the_axis_of_shares_begins_at_zero():
+    codes = np.arange(8).reshape(4, 2)
+    assert CodebookUsageDisplay.from_codes(codes, 8).ax_.get_ylim()[0] == 0
 
 
 @given(
     arrays(np.int64, (20, 2), elements=st.integers(0, 5)),
     st.integers(6, 9),
 )
-def test_the_shares_of_a_level_add_up_to_one(codes, size):
+def test_the_shares_of_each_level_add_up_to_one(codes, size):
     display = CodebookUsageDisplay.from_codes(codes, size)
     for line, dead in zip(display.lines_, display.dead_, strict=True):
         shares = line.get_ydata()
@@ -155,33 +184,50 @@ def test_the_shares_of_a_level_add_up_to_one(codes, size):
     plt.close("all")
 
 
-# Map of items
+# Item map
 
 
-def test_each_code_has_its_items_in_a_colour_of_their_own():
-    display = ItemMapDisplay.from_codes(CODES, PLACES)
+def test_each_highlighted_code_has_its_own_colour():
+    display = ItemMapDisplay.from_codes(CODES, POINTS)
     for code, points in display.points_.items():
-        np.testing.assert_array_equal(points.get_offsets(), PLACES[CODES[:, 0] == code])
+        np.testing.assert_array_equal(points.get_offsets(), POINTS[CODES[:, 0] == code])
     assert list(display.points_) == [0, 5, 2]
     assert len({tuple(p.get_facecolor()[0]) for p in display.points_.values()}) == 3
     assert display.others_ is None
 
 
-def test_codes_that_are_not_highlighted_are_grey_together():
-    display = ItemMapDisplay.from_codes(CODES, PLACES, highlight=1)
+def test_other_codes_are_grey():
+    display = ItemMapDisplay.from_codes(CODES, POINTS, highlight=1)
     assert list(display.points_) == [0]
-    np.testing.assert_array_equal(display.others_.get_offsets(), PLACES[4:])
+    np.testing.assert_array_equal(display.others_.get_offsets(), POINTS[4:])
     assert tuple(display.others_.get_facecolor()[0][:3]) == to_rgb(GREY)
-    legend = [text.get_text() for text in display.ax_.get_legend().get_texts()]
-    assert legend == ["2 other codes (3 items)", "0 (4 items)"]
+    assert legend_texts(display) == ["0 (4 items)", "2 other codes (3 items)"]
 
 
-def test_the_codes_to_highlight_can_be_named():
-    display = ItemMapDisplay.from_codes(CODES, PLACES, highlight=[2, 5])
+def test_a_code_is_written_at_one_of_its_items_in_the_densest_part():
+    points = np.array([[0, 0], [9, 9], [0, 0.1], [0.1, 0], [50, 0], [51, 0], [52, 0]])
+    codes = [[0], [0], [0], [0], [1], [1], [1]]
+    display = ItemMapDisplay.from_codes(codes, points)
+    places = {text.get_text(): text.get_position() for text in display.ax_.texts}
+    assert max(places["0"]) <= 0.1
+    assert places["1"] in {(50, 0), (51, 0), (52, 0)}
+
+
+def test_items_fill_the_axes_of_a_map():
+    random = np.random.default_rng(0)
+    points = random.uniform(-1, 1, size=(7, 2)) * [60, 40]
+    ax = ItemMapDisplay.from_codes(CODES, points).ax_
+    ax.figure.canvas.draw()
+    assert np.ptp(points[:, 0]) > 0.9 * np.ptp(ax.get_xlim())
+    assert np.ptp(points[:, 1]) > 0.9 * np.ptp(ax.get_ylim())
+
+
+def test_the_codes_to_highlight_can_be_chosen():
+    display = ItemMapDisplay.from_codes(CODES, POINTS, highlight=[2, 5])
     assert list(display.points_) == [2, 5]
 
 
-def test_without_an_embedding_items_lie_in_their_principal_plane(fitted, blobs):
+def test_without_an_embedding_items_are_drawn_by_principal_components(fitted, blobs):
     display = ItemMapDisplay.from_estimator(fitted, blobs, highlight=100)
     firsts = fitted.transform(blobs)[:, 0]
     plane = PCA(n_components=2, random_state=0).fit_transform(blobs.astype(float))
@@ -191,7 +237,7 @@ def test_without_an_embedding_items_lie_in_their_principal_plane(fitted, blobs):
     assert display.ax_.get_aspect() == 1
 
 
-def test_a_given_embedding_says_where_items_lie(fitted, blobs):
+def test_items_are_drawn_at_the_given_embedding(fitted, blobs):
     display = ItemMapDisplay.from_estimator(
         fitted, blobs, embedding=blobs[:, :2], highlight=100
     )
@@ -202,16 +248,16 @@ def test_a_given_embedding_says_where_items_lie(fitted, blobs):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"embedding": PLACES[:3]}, ValueError, "embedding and codes"),
+        ({"embedding": POINTS[:3]}, ValueError, "embedding and codes"),
         ({"embedding": np.zeros((7, 3))}, ValueError, "2 columns"),
-        ({"highlight": [1]}, ValueError, "highlight must be first codes"),
+        ({"highlight": [1]}, ValueError, "highlight must name first codes"),
         ({"highlight": 0}, ValueError, "highlight must be at least 1"),
         ({"highlight": [0.5]}, ValueError, "highlight must be whole"),
     ],
 )
-def test_a_map_names_the_argument_that_it_refuses(options, error, message):
+def test_the_map_names_the_invalid_argument(options, error, message):
     with pytest.raises(error, match=message):
-        ItemMapDisplay.from_codes(**{"codes": CODES, "embedding": PLACES} | options)
+        ItemMapDisplay.from_codes(**{"codes": CODES, "embedding": POINTS} | options)
 
 
 # All displays
@@ -236,7 +282,7 @@ def test_from_estimator_draws_the_codes_that_transform_gives(fitted, blobs):
     np.testing.assert_array_equal(tree.codes, codes)
 
 
-def test_a_pipeline_is_drawn_by_what_reaches_the_quantizer(blobs):
+def test_a_pipeline_is_drawn_by_the_input_of_its_quantizer(blobs):
     pipe = make_pipeline(StandardScaler(), small(max_epochs=2)).fit(blobs)
     of_pipe = draw_all(pipe, blobs)
     of_model = draw_all(pipe[-1], pipe[:-1].transform(blobs))
@@ -245,14 +291,14 @@ def test_a_pipeline_is_drawn_by_what_reaches_the_quantizer(blobs):
     np.testing.assert_array_equal(of_pipe[3].embedding, of_model[3].embedding)
 
 
-def test_displays_draw_on_the_axes_that_they_are_given(fitted, blobs):
+def test_displays_draw_on_given_axes(fitted, blobs):
     figure, axes = plt.subplots(2, 2)
     for display, ax in zip(draw_all(fitted, blobs, axes.flat), axes.flat, strict=True):
         assert display.ax_ is ax
         assert display.figure_ is figure
 
 
-def test_a_display_can_be_drawn_again_with_other_options():
+def test_a_display_can_be_redrawn_with_other_options():
     display = IDTreeDisplay.from_codes(CODES)
     first = display.ax_
     assert display.plot(breadth=(1,)) is display
@@ -260,7 +306,7 @@ def test_a_display_can_be_drawn_again_with_other_options():
     assert list(display.patches_) == [(0,)]
 
 
-def test_only_a_fitted_model_is_drawn(blobs):
+def test_an_unfitted_model_is_an_error(blobs):
     with pytest.raises(NotFittedError):
         TrainingHistoryDisplay.from_estimator(small())
     with pytest.raises(NotFittedError):
@@ -284,13 +330,13 @@ def contrast(one, other):
 
 
 @pytest.mark.parametrize("colour", [*PALETTE, GREY])
-def test_every_colour_stands_out_on_light_and_on_dark(colour):
-    assert contrast(colour, "white") >= LEAST_CONTRAST
-    assert contrast(colour, "#14181e") >= LEAST_CONTRAST
+def test_every_colour_is_visible_on_light_and_on_dark(colour):
+    assert contrast(colour, "white") >= MIN_CONTRAST
+    assert contrast(colour, "#14181e") >= MIN_CONTRAST
 
 
 @pytest.mark.parametrize("style", ["default", "dark_background"])
-def test_lines_and_text_stand_out_from_their_background(style, fitted, blobs):
+def test_lines_and_texts_are_readable_on_their_background(style, fitted, blobs):
     with plt.style.context(style):
         displays = [
             *draw_all(fitted, blobs),
@@ -300,9 +346,9 @@ def test_lines_and_text_stand_out_from_their_background(style, fitted, blobs):
         ax = display.ax_
         behind = ax.get_facecolor()[:3]
         for line in ax.lines:
-            assert contrast(line.get_color(), behind) >= LEAST_CONTRAST
+            assert contrast(line.get_color(), behind) >= MIN_CONTRAST
         for text in [ax.xaxis.label, ax.yaxis.label, ax.title]:
-            assert contrast(text.get_color(), behind) >= LEAST_CONTRAST
+            assert contrast(text.get_color(), behind) >= MIN_CONTRAST
         boxes = list(getattr(display, "patches_", {}).values())
         for text in ax.texts:
             x, y = text.get_position()
@@ -313,4 +359,27 @@ def test_lines_and_text_stand_out_from_their_background(style, fitted, blobs):
                 and box.get_y() <= y <= box.get_y() + box.get_height()
             ]
             (surface,) = on or [behind]
-            assert contrast(text.get_color(), surface) >= LEAST_CONTRAST
+            assert contrast(text.get_color(), surface) >= MIN_TEXT_CONTRAST
+
+
+AWKWARD = ["$5 off", "$x^", "_hidden", "a\nb\tc", "\ud800", '<b> & "q"', "\x1b[31m"]
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_awkward_texts_are_drawn_literally(tmp_path, suffix):
+    history = [history_row(1, **{"train_$a_$": 1.0, "train__b": 1.0}), history_row(2)]
+    displays = [
+        IDTreeDisplay.from_codes(CODES, names=AWKWARD, labels=AWKWARD),
+        TrainingHistoryDisplay.from_history(history),
+    ]
+    for number, display in enumerate(displays):
+        path = tmp_path / f"{number}.{suffix}"
+        display.figure_.savefig(path)
+        if suffix == "svg":
+            ET.parse(path)
+    assert "$a_$: 1 → 1" in legend_texts(displays[1])
+    assert "_b: 1 → 1" in legend_texts(displays[1])
+    labels = [text.get_text() for text in displays[0].figure_.legends[0].get_texts()]
+    assert {"$5 off", "_hidden", "a b c"} <= set(labels)
+    on_axes = {text.get_text() for text in displays[0].ax_.texts}
+    assert {"$5 off, $x^", '\N{REPLACEMENT CHARACTER}, <b> & "q"', "[31m"} <= on_axes

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,8 +10,8 @@ from hypothesis.extra.numpy import arrays
 from matplotlib.colors import to_rgb
 
 from sk_rqvae.plotting import IDTreeDisplay
-from sk_rqvae.plotting._figure import GREY
-from sk_rqvae.plotting._pieces import pieces_of
+from sk_rqvae.plotting._colors import GREY, tint
+from sk_rqvae.plotting._tree_layout import tree_nodes
 
 CODES = np.array([[0, 1], [0, 1], [0, 2], [0, 3], [5, 1], [5, 1], [2, 0]])
 
@@ -21,7 +22,7 @@ def texts_on(display):
     return [text.get_text() for text in display.ax_.texts]
 
 
-def test_each_prefix_stands_left_of_its_continuations():
+def test_the_children_of_a_prefix_are_to_its_right():
     display = IDTreeDisplay.from_codes(CODES)
     boxes = {
         prefix: (box.get_xy(), box.get_width(), box.get_height())
@@ -40,7 +41,7 @@ def test_each_prefix_stands_left_of_its_continuations():
     assert display.rests_ == {}
 
 
-def test_what_there_is_no_room_for_is_one_rest_a_parent():
+def test_children_that_are_not_drawn_share_one_rectangle_per_parent():
     display = IDTreeDisplay.from_codes(CODES, breadth=(1, 2))
     assert list(display.patches_) == [(0, 1), (0, 2), (0,)]
     assert list(display.rests_) == [(0,)]
@@ -49,7 +50,7 @@ def test_what_there_is_no_room_for_is_one_rest_a_parent():
     assert display.ax_.get_title() == "1 of 3 first codes, 4 of 7 items"
 
 
-def test_a_prefix_has_the_colour_of_its_commonest_label():
+def test_a_prefix_has_the_colour_of_its_most_frequent_label():
     labels = ["a", "a", "b", "b", "b", "b", "c"]
     display = IDTreeDisplay.from_codes(CODES, labels)
     face = {prefix: box.get_facecolor() for prefix, box in display.patches_.items()}
@@ -64,8 +65,8 @@ def test_a_prefix_has_the_colour_of_its_commonest_label():
         )
     }
     assert legend == {"a": face[0, 1], "b": face[5,], "c": face[2,]}
-    assert "5 (2)  b 100%" in texts_on(display)
-    assert "0 (4)  a 50%" in texts_on(display)
+    assert "5 (2) · b 100%" in texts_on(display)
+    assert "0 (4) · a 50%" in texts_on(display)
 
 
 def test_more_majorities_than_colours_share_grey():
@@ -74,13 +75,13 @@ def test_more_majorities_than_colours_share_grey():
     greys = [
         prefix
         for prefix, box in display.patches_.items()
-        if box.get_facecolor()[:3] == to_rgb(GREY)
+        if box.get_facecolor()[:3] == pytest.approx(tint(GREY, to_rgb("white")))
     ]
     assert greys == [(20, 21), (20,), (22, 23), (22,)]
     assert display.figure_.legends[0].get_texts()[-1].get_text() == "other labels"
 
 
-def test_a_prefix_has_the_colour_of_the_mean_of_numbers():
+def test_float_labels_colour_by_their_mean():
     values = np.array([0.0, 2.0, 4.0, 6.0, 10.0, 10.0, 3.0])
     display = IDTreeDisplay.from_codes(CODES, values)
     scale = display.figure_.axes[1].get_ylim()
@@ -88,17 +89,17 @@ def test_a_prefix_has_the_colour_of_the_mean_of_numbers():
     face = {prefix: box.get_facecolor() for prefix, box in display.patches_.items()}
     assert face[0,] == face[2,] == mpl.colormaps["viridis"](2 / 9)
     assert face[5,] == mpl.colormaps["viridis"](1.0)
-    assert "0 (4)  3" in texts_on(display)
+    assert "0 (4) · 3" in texts_on(display)
 
 
-def test_without_labels_a_prefix_has_the_colour_of_its_first_code():
+def test_without_labels_the_first_code_decides_the_colour():
     display = IDTreeDisplay.from_codes(CODES)
     face = {prefix: box.get_facecolor() for prefix, box in display.patches_.items()}
     assert len({face[0,], face[5,], face[2,]}) == 3
     assert all(face[prefix] == face[prefix[:1]] for prefix in face)
 
 
-def test_names_of_the_items_stand_beside_the_last_column():
+def test_item_names_are_to_the_right_of_the_last_column():
     names = ["ant", "bee", "cat", "dog", "eel", "fly", "gnu"]
     display = IDTreeDisplay.from_codes(CODES, names=names)
     beside = {
@@ -107,7 +108,7 @@ def test_names_of_the_items_stand_beside_the_last_column():
     assert beside == {"ant, bee", "cat", "dog", "eel, fly", "gnu"}
 
 
-def test_names_that_do_not_fit_are_cut_short():
+def test_lists_of_names_are_cut_to_the_space():
     names = [f"an item with the number {number}" for number in range(7)]
     display = IDTreeDisplay.from_codes(np.zeros((7, 2)), names=names)
     (text,) = (text for text in texts_on(display) if text.startswith("an item"))
@@ -115,11 +116,22 @@ def test_names_that_do_not_fit_are_cut_short():
     assert 1 < len(text.removesuffix(" …").split(", ")) < 7
 
 
-def test_text_that_is_higher_than_its_rectangle_is_left_out():
+def test_texts_that_do_not_fit_their_rectangle_are_omitted():
     codes = np.stack([np.arange(600) // 30, np.arange(600)], axis=1)
-    display = IDTreeDisplay.from_codes(codes, breadth=(20, 30))
+    _, ax = plt.subplots()
+    display = IDTreeDisplay.from_codes(codes, breadth=(20, 30), ax=ax)
     assert len(display.patches_) == 620
     assert len(texts_on(display)) == 20
+
+
+@pytest.mark.parametrize("breadth", [(3, 2), (10, 4), (10, 4, 1)])
+def test_a_new_figure_is_large_enough_for_every_text(breadth):
+    codes = np.random.default_rng(0).integers(0, 16, size=(4000, 3))
+    names = [f"item {number}" for number in range(4000)]
+    display = IDTreeDisplay.from_codes(codes, names=names, breadth=breadth)
+    n_ends = sum(len(prefix) == len(breadth) for prefix in display.patches_)
+    n_boxes = len(display.patches_) + len(display.rests_)
+    assert len(texts_on(display)) == n_boxes + n_ends
 
 
 @pytest.mark.parametrize("n_layers", [1, 2, 3])
@@ -136,24 +148,24 @@ def test_by_default_at_most_fifty_rectangles_end_the_tree(n_layers):
     arrays(np.int64, (30, 3), elements=st.integers(0, 4)),
     st.lists(st.integers(1, 5), min_size=1, max_size=3),
 )
-def test_pieces_hold_every_item_below_a_prefix_once(codes, breadth):
-    pieces = pieces_of(codes, breadth)
-    for piece in pieces:
+def test_every_item_of_a_prefix_belongs_to_one_child(codes, breadth):
+    nodes = tree_nodes(codes, breadth)
+    for node in nodes:
         below = [
             other
-            for other in pieces
-            if other.depth == piece.depth + 1
-            and other.prefix[: piece.depth] == piece.prefix
-            and not piece.n_merged
+            for other in nodes
+            if other.depth == node.depth + 1
+            and other.prefix[: node.depth] == node.prefix
+            and not node.n_merged
         ]
-        if piece.n_merged:
+        if node.n_merged:
             continue
-        assert (codes[piece.items, : piece.depth] == piece.prefix).all()
-        if piece.depth < len(breadth):
+        assert (codes[node.items, : node.depth] == node.prefix).all()
+        if node.depth < len(breadth):
             held = np.concatenate([other.items for other in below])
-            assert sorted(held) == sorted(piece.items)
-            assert sum(other.n_rows for other in below) == piece.n_rows
-            assert min(other.top for other in below) == piece.top
+            assert sorted(held) == sorted(node.items)
+            assert sum(other.n_rows for other in below) == node.n_rows
+            assert min(other.top for other in below) == node.top
 
 
 @pytest.mark.parametrize(
@@ -168,6 +180,6 @@ def test_pieces_hold_every_item_below_a_prefix_once(codes, breadth):
         ({"labels": [np.nan] * 7}, ValueError, "labels must be finite"),
     ],
 )
-def test_a_tree_names_the_argument_that_it_refuses(options, error, message):
+def test_the_tree_names_the_invalid_argument(options, error, message):
     with pytest.raises(error, match=message):
         IDTreeDisplay.from_codes(CODES, **options)

@@ -36,7 +36,7 @@ RECONSTRUCTION_SCORERS = [neg_reconstruction_error_scorer, explained_variance_sc
 
 
 class TwoLevelKMeans(TransformerMixin, BaseEstimator):
-    """A residual quantizer of two layers: all that the scorers ask of one."""
+    """A two-level residual quantizer with only the methods that scorers need."""
 
     def __init__(self, codebook_size=4):
         self.codebook_size = codebook_size
@@ -78,7 +78,7 @@ def fitted(data):
     return TwoLevelKMeans().fit(data[0])
 
 
-def test_on_a_bare_quantizer_scores_are_the_metrics_with_the_better_sign(data, fitted):
+def test_scores_of_a_bare_quantizer_equal_the_metrics(data, fitted):
     X, y = data
     codes = fitted.transform(X)
     X_rec = fitted.inverse_transform(codes)
@@ -164,7 +164,7 @@ def test_a_pipeline_that_begins_with_the_quantizer_needs_no_inverse(data, fitted
         assert scorer(pipeline.fit(X, y), X) == pytest.approx(scorer(fitted, X))
 
 
-def test_what_a_step_before_the_quantizer_loses_counts_as_error(data):
+def test_information_lost_before_the_quantizer_counts_as_error(data):
     X, _ = data
     pipeline = make_pipeline(PCA(2), TwoLevelKMeans()).fit(X)
     lossless = PCA(2).fit(X)
@@ -175,10 +175,10 @@ def test_what_a_step_before_the_quantizer_loses_counts_as_error(data):
 
 
 @pytest.mark.parametrize("scorer", RECONSTRUCTION_SCORERS)
-def test_a_step_without_an_inverse_is_named(data, scorer):
+def test_the_error_names_a_step_without_an_inverse(data, scorer):
     X, y = data
     inner = Pipeline([("select", SelectKBest(k=3)), ("rq", TwoLevelKMeans())])
-    # SelectKBest can be inverted, unlike a step that only goes forward.
+    # SelectKBest has an inverse_transform, unlike the step below.
     assert np.isfinite(scorer(inner.fit(X, y), X))
 
     class Forward(TransformerMixin, BaseEstimator):
@@ -198,7 +198,7 @@ def test_a_step_without_an_inverse_is_named(data, scorer):
 
 
 @pytest.mark.parametrize("scorer", RECONSTRUCTION_SCORERS)
-def test_a_function_without_its_inverse_is_not_taken_for_the_identity(data, scorer):
+def test_a_function_transformer_without_inverse_func_is_rejected(data, scorer):
     X = np.abs(data[0])
     one_way = make_pipeline(FunctionTransformer(np.log1p), TwoLevelKMeans())
     with pytest.raises(
@@ -212,7 +212,7 @@ def test_a_function_without_its_inverse_is_not_taken_for_the_identity(data, scor
 
 
 @pytest.mark.parametrize("scorer", ALL_SCORERS)
-def test_an_estimator_without_a_quantizer_is_refused(data, scorer):
+def test_an_estimator_without_a_quantizer_is_rejected(data, scorer):
     X, y = data
     with pytest.raises(TypeError, match=r"Got 'estimator' \(LogisticRegression\)"):
         scorer(LogisticRegression().fit(X, y), X)
@@ -223,19 +223,19 @@ def test_an_estimator_without_a_quantizer_is_refused(data, scorer):
 
 
 @pytest.mark.parametrize("scorer", ALL_SCORERS)
-def test_a_quantizer_that_is_not_fitted_is_named(data, scorer):
+def test_the_error_names_an_unfitted_quantizer(data, scorer):
     with pytest.raises(NotFittedError, match=r"'rq' \(TwoLevelKMeans\) is not fitted"):
         scorer(Pipeline([("rq", TwoLevelKMeans())]), data[0])
 
 
 @pytest.mark.parametrize("scorer", ALL_SCORERS)
-def test_of_two_quantizers_neither_is_chosen(data, scorer):
+def test_two_quantizers_are_an_error(data, scorer):
     pipeline = make_pipeline(TwoLevelKMeans(), TwoLevelKMeans()).fit(data[0])
     with pytest.raises(ValueError, match=r"Expected one quantizer.*Got 2"):
         scorer(pipeline, data[0])
 
 
-def test_codebooks_of_different_sizes_count_alike(data, fitted):
+def test_every_level_has_the_same_weight_in_the_usage_score(data, fitted):
     X, _ = data
     uneven = copy.deepcopy(fitted)
     uneven.codebooks_[1] = np.vstack([uneven.codebooks_[1], np.full((4, 5), 1e9)])
@@ -260,7 +260,7 @@ def test_sparse_input_is_compared_dense(data):
     )
 
 
-def test_the_input_is_left_as_it_was(data):
+def test_scorers_do_not_modify_the_input(data):
     X = data[0].copy()
     X.setflags(write=False)
     pipeline = make_pipeline(StandardScaler(), TwoLevelKMeans()).fit(X)
@@ -270,17 +270,17 @@ def test_the_input_is_left_as_it_was(data):
 
 
 @pytest.mark.parametrize("scorer", ALL_SCORERS)
-def test_a_scorer_prints_as_its_name_and_copies_as_itself(scorer):
+def test_the_repr_of_a_scorer_is_its_name_and_copies_are_identical(scorer):
     assert repr(scorer) in scorers.__all__
     assert getattr(scorers, repr(scorer)) is scorer
     assert copy.deepcopy(scorer) is scorer
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         assert pickle.loads(pickle.dumps(scorer, protocol)) is scorer
     assert list(inspect.signature(scorer).parameters) == ["estimator", "X", "y"]
-    assert scorer.__doc__.startswith(("Minus", "Share"))
+    assert scorer.__doc__.startswith(("Negative", "Share"))
 
 
-def test_a_search_with_a_scorer_clones_and_prints_plainly():
+def test_a_search_with_a_scorer_can_be_cloned_and_printed():
     search = GridSearchCV(
         TwoLevelKMeans(), {"codebook_size": [2]}, scoring=codebook_usage_scorer
     )
@@ -303,7 +303,7 @@ def test_a_parallel_search_scores_in_worker_processes(data):
     assert search.score(X) == neg_reconstruction_error_scorer(search.best_estimator_, X)
 
 
-def test_several_scorers_serve_one_cross_validation(data):
+def test_cross_validation_accepts_several_scorers(data):
     X, _ = data
     named = {repr(scorer): scorer for scorer in ALL_SCORERS}
     results = cross_validate(

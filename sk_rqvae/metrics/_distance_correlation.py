@@ -1,4 +1,4 @@
-"""Whether items that are far apart have codes that are far apart."""
+"""Rank correlation of distances between items and distances between their IDs."""
 
 from __future__ import annotations
 
@@ -30,48 +30,48 @@ def prefix_distance_correlation(
     n_pairs: int = 100_000,
     random_state: Any = None,
 ) -> float:
-    """Rank correlation of distances in `X` with the distance of IDs in their tree.
+    """Rank correlation of distances in `X` with distances of IDs in the prefix tree.
 
     Parameters
     ----------
     X : array-like of shape (n_items, n_features)
-        What was quantised. For cosine distances, normalise its rows first.
+        The rows that were quantised. For cosine distances, normalise them first.
     codes : array-like of shape (n_items, n_layers)
-        Its IDs, one code a layer.
+        Its IDs, one code per level.
     n_pairs : int, default=100_000
-        Number of pairs of items, drawn with replacement; all pairs, each once, if there
-        are no more than this.
+        Number of pairs of items, drawn with replacement. If there are at most this many
+        pairs, each is used once.
     random_state : int, RandomState instance or None, default=None
-        Draws the pairs. Pass an int for the same pairs every time.
+        Seed of the draw. Pass an int for reproducible results.
 
     Returns
     -------
     float
-        Spearman's rank correlation, between -1 and 1; ties get their mean rank. NaN,
-        with an ``UndefinedMetricWarning``, if all distances of one kind are the same.
+        Spearman's rank correlation, between -1 and 1. Ties get their mean rank. NaN,
+        with an ``UndefinedMetricWarning``, if all distances of one kind are equal.
 
     Raises
     ------
     ValueError
-        If there are fewer than two items, `X` is not a finite matrix with one row an
+        If there are fewer than two items, `X` is not a finite matrix with one row per
         item, a code is fractional or negative, or `n_pairs` is below 1.
     TypeError
-        If `codes` or `n_pairs` is not of whole numbers.
+        If `codes` or `n_pairs` does not hold integers.
 
     See Also
     --------
-    decoded_distance_correlation : With the distance of reconstructions.
-    prefix_neighbor_recall : Looks at near pairs, which are few among all.
+    decoded_distance_correlation : Uses distances of reconstructions.
+    prefix_neighbor_recall : Looks at nearest neighbours only.
 
     Notes
     -----
-    The distance of two IDs is the number of layers less the length of their longest
-    common prefix: the height at which they meet in the tree of prefixes. Correlating
-    such heights with distances is the cophenetic correlation [1]_, here of ranks. Most
-    pairs share no code at all, hence most distances are tied and values are small even
-    for good IDs: compare them only between IDs of the same shape.
+    The distance of two IDs is the number of levels minus the length of their longest
+    common prefix. That is the height of their lowest common ancestor in the prefix
+    tree, so the result is a rank version of the cophenetic correlation [1]_. Most pairs
+    have no common prefix. Their distances are tied, and values are small even for good
+    IDs. Compare values only between IDs with the same number of levels and codes.
 
-    It is not the distance correlation of Székely et al., a test of independence.
+    This is not the distance correlation of Székely et al., a test of independence.
 
     References
     ----------
@@ -106,21 +106,22 @@ def decoded_distance_correlation(
     Parameters
     ----------
     X : array-like of shape (n_items, n_features)
-        What was quantised. For cosine distances, normalise the rows of both.
+        The rows that were quantised. For cosine distances, normalise the rows of
+        `X` and `X_rec` first.
     X_rec : array-like of shape (n_items, n_features)
         Its reconstruction from the codes.
     n_pairs : int, default=100_000
-        Number of pairs of items, drawn with replacement; all pairs, each once, if there
-        are no more than this.
+        Number of pairs of items, drawn with replacement. If there are at most this many
+        pairs, each is used once.
     random_state : int, RandomState instance or None, default=None
-        Draws the pairs. Pass an int for the same pairs every time.
+        Seed of the draw. Pass an int for reproducible results.
 
     Returns
     -------
     float
-        Spearman's rank correlation of Euclidean distances, between -1 and 1; ties get
+        Spearman's rank correlation of Euclidean distances, between -1 and 1. Ties get
         their mean rank. NaN, with an ``UndefinedMetricWarning``, if all distances of
-        one kind are the same.
+        one kind are equal.
 
     Raises
     ------
@@ -136,8 +137,9 @@ def decoded_distance_correlation(
 
     Notes
     -----
-    Known as the goodness of a Shepard diagram where maps of data are judged [1]_.
-    It is not the distance correlation of Székely et al., a test of independence.
+    The literature on dimension reduction calls this value the goodness of the Shepard
+    diagram [1]_. It is not the distance correlation of Székely et al., a test of
+    independence.
 
     References
     ----------
@@ -162,7 +164,7 @@ def decoded_distance_correlation(
 def _draw_pairs(
     n_items: int, n_pairs: int, random_state: Any
 ) -> tuple[IntArray, IntArray]:
-    """Draw pairs of two different items, all such pairs being equally likely."""
+    """Draw pairs of different items uniformly."""
     n_pairs = check_count(n_pairs, name="n_pairs")
     if n_items < 2:
         raise ValueError(f"X must have at least two rows. Got {n_items}.")
@@ -187,7 +189,7 @@ def _rank_correlation(a: NDArray[Any], b: NDArray[Any]) -> float:
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         warnings.warn(
             "The correlation is not defined, because all pairs have the same distance "
-            "in one of the two spaces. It is NaN.",
+            "in one of the two spaces. NaN is returned.",
             UndefinedMetricWarning,
             stacklevel=3,
         )

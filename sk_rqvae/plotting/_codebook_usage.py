@@ -1,4 +1,4 @@
-"""How often each code of a level is used."""
+"""Plot how often each code of a level is used."""
 
 from __future__ import annotations
 
@@ -11,32 +11,36 @@ from numpy.typing import ArrayLike, NDArray
 from sk_rqvae._checks.codes import layer_sizes
 from sk_rqvae._sklearn.pipeline import path_to_quantizer
 from sk_rqvae.metrics._checks import check_item_codes
-from sk_rqvae.plotting._figure import GREY, axes_for, colours
+from sk_rqvae.plotting._axes import add_legend, axes_for
+from sk_rqvae.plotting._colors import GREY, colors
 
 
 class CodebookUsageDisplay:
-    """Share of the items that each code has, the most used codes first.
+    """Share of the items that each code of a level has, in descending order.
 
-    A codebook that is used evenly follows the dashed line of equal shares; one that has
-    collapsed falls off steeply. Codes that no item has are marked with crosses.
+    A level whose codes are used evenly follows the dashed line. The curve of a
+    collapsed level falls steeply and ends in crosses, which mark codes without items.
 
-    Make it with `from_estimator` or `from_codes`.
+    Create it with `from_estimator` or `from_codes`.
 
     Parameters
     ----------
     counts : list of ndarray of shape (codebook_size,)
-        For each level, how many items have each code.
+        Number of items of each code, for each level.
 
     Attributes
     ----------
     lines_ : list of matplotlib.lines.Line2D
-        For each level, shares in descending order against rank, from 1.
+        For each level, the shares in descending order. The x coordinate is the rank,
+        from 1.
     dead_ : list of matplotlib.lines.Line2D
-        For each level, a cross at the rank of every code that no item has.
+        For each level, a cross at the rank of every code without items.
     uniform_ : list of matplotlib.lines.Line2D
-        The share of even use, a line for each size of a codebook.
+        The share of even use, one line per distinct codebook size.
     ax_ : matplotlib.axes.Axes
+        The axes.
     figure_ : matplotlib.figure.Figure
+        The figure of the axes.
 
     See Also
     --------
@@ -61,20 +65,21 @@ class CodebookUsageDisplay:
     def from_estimator(
         cls, estimator: Any, X: ArrayLike, *, ax: Any = None
     ) -> CodebookUsageDisplay:
-        """Draw how the codes of some rows use the codebooks of a fitted transformer.
+        """Plot how the codes of `X` use the codebooks of a fitted transformer.
 
         Parameters
         ----------
         estimator : estimator
-            A fitted transformer, or a fitted Pipeline that has one in it.
+            A fitted transformer, or a fitted Pipeline that contains one.
         X : array-like of shape (n_items, n_features)
             Input of the estimator.
         ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on. None creates a figure.
 
         Returns
         -------
         CodebookUsageDisplay
+            The display.
 
         Raises
         ------
@@ -91,27 +96,28 @@ class CodebookUsageDisplay:
     def from_codes(
         cls, codes: ArrayLike, codebook_size: int | Sequence[int], *, ax: Any = None
     ) -> CodebookUsageDisplay:
-        """Draw how some codes use their codebooks.
+        """Plot how given codes use their codebooks.
 
         Parameters
         ----------
         codes : array-like of shape (n_items, n_layers)
-            IDs, one code a level.
+            IDs, one code per level.
         codebook_size : int or sequence of int
-            Number of codes in each codebook: one for all, or one a level.
+            Codebook size: one number for all levels, or one per level.
         ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on. None creates a figure.
 
         Returns
         -------
         CodebookUsageDisplay
+            The display.
 
         Raises
         ------
         ValueError
             If there are no items, or a code is fractional, negative or too large.
         TypeError
-            If `codes` or `codebook_size` is not of whole numbers.
+            If `codes` or `codebook_size` does not hold integers.
         ImportError
             If matplotlib is not installed.
         """
@@ -124,58 +130,74 @@ class CodebookUsageDisplay:
         return cls(counts=counts).plot(ax=ax)
 
     def plot(self, ax: Any = None) -> CodebookUsageDisplay:
-        """Draw a curve a level.
+        """Draw one curve per level.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on. None creates a figure.
 
         Returns
         -------
         CodebookUsageDisplay
-            Itself.
+            The display itself.
 
         Raises
         ------
         ImportError
             If matplotlib is not installed.
+
+        Notes
+        -----
+        The vertical axis begins at zero, so that a curve looks as uneven as it is.
         """
         ax, figure = axes_for(self, ax)
         self.lines_: list[Any] = []
         self.dead_: list[Any] = []
-        levels = zip(self.counts, colours(len(self.counts)), strict=True)
-        for level, (count, colour) in enumerate(levels, start=1):
-            self._plot_level(ax, level, count, colour)
-        self.uniform_ = [
-            ax.plot([1, size], [1 / size] * 2, color=GREY, linestyle="--")[0]
-            for size in sorted({len(count) for count in self.counts})
+        levels = zip(self.counts, colors(len(self.counts)), strict=True)
+        texts = [
+            self._plot_level(ax, level, count, color)
+            for level, (count, color) in enumerate(levels, start=1)
         ]
-        self.uniform_[0].set_label("even use")
-        for crosses in [line for line in self.dead_ if len(line.get_xdata())][:1]:
-            crosses.set_label("codes that no item has")
-        ax.set(xlabel="rank of the code", ylabel="share of the items")
+        sizes = sorted({len(count) for count in self.counts})
+        self.uniform_ = [
+            ax.plot([1, size], [1 / size] * 2, color=GREY, linestyle="--", zorder=1)[0]
+            for size in sizes
+        ]
+        handles = [*self.lines_, self.uniform_[0]]
+        texts.append("even use")
+        dead = [crosses for crosses in self.dead_ if len(crosses.get_xdata())]
+        if dead:
+            handles.append(dead[0])
+            texts.append("codes without items")
+        highest = max(line.get_ydata().max() for line in self.lines_)
+        ax.set(
+            xlabel="rank of the code",
+            ylabel="share of the items",
+            xlim=(1, max(sizes) if max(sizes) > 1 else 2),
+            ylim=(0, 1.35 * highest),
+        )
         ax.yaxis.set_major_formatter(_percent())
-        ax.legend()
+        add_legend(ax, handles, texts, loc="upper right")
         self.ax_, self.figure_ = ax, figure
         return self
 
     def _plot_level(
-        self, ax: Any, level: int, count: NDArray[np.int64], colour: str
-    ) -> None:
+        self, ax: Any, level: int, count: NDArray[np.int64], color: str
+    ) -> str:
         ranks = np.arange(1, len(count) + 1)
         shares = np.sort(count)[::-1] / count.sum()
         dead = ranks[shares == 0]
-        label = f"level {level}: {len(count) - len(dead)} of {len(count)} codes used"
-        self.lines_ += ax.plot(ranks, shares, color=colour, label=label)
+        self.lines_ += ax.plot(ranks, shares, color=color, linewidth=2)
         self.dead_ += ax.plot(
             dead,
             np.zeros(len(dead)),
-            color=colour,
+            color=color,
             marker="x",
             linestyle="none",
             clip_on=False,
         )
+        return f"level {level}: {len(count) - len(dead)} of {len(count)} codes used"
 
 
 def _percent() -> Any:

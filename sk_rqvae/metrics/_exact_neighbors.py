@@ -1,4 +1,4 @@
-"""Exact nearest neighbours of some rows among all, with ties kept apart from order."""
+"""Exact nearest neighbours with explicit ties, by blocks of queries."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _TIE_TOLERANCE = 1e-9
 
 
 class Neighborhood(NamedTuple):
-    """Items around a query, which is left out, by Euclidean distance.
+    """The k nearest items of a query by Euclidean distance, without the query itself.
 
     Attributes
     ----------
     closer : ndarray of shape (fewer than k,)
-        Items nearer than the k-th neighbour.
+        Items that are nearer than the k-th neighbour.
     tied : ndarray of shape (at least k - len(closer),)
-        Items as far as the k-th neighbour, itself included.
+        Items at the distance of the k-th neighbour, which is one of them.
     """
 
     closer: IntArray
@@ -32,29 +32,29 @@ class Neighborhood(NamedTuple):
 
 
 def neighborhoods(X: Matrix, queries: IntArray, k: int) -> Iterator[Neighborhood]:
-    """Yield the neighbourhood of each query, a row number, in order.
+    """Yield the neighbourhood of each query in order. A query is a row index of `X`.
 
-    Matrix products find the few items that can matter, in single precision if `X` is
-    no more precise. Those are measured again in double precision from the differences
-    of the rows themselves, so that neither an offset nor tight clusters cost accuracy.
+    Matrix products select candidates, in single precision if `X` is of single
+    precision. The distances of the candidates are then computed in double precision
+    from differences of rows, so that neither an offset nor tight clusters lose digits.
     """
     points = _standardised(X)
     norms = np.einsum("ij,ij->i", points, points)
     rounding = 8 * np.sqrt(X.shape[1]) * np.finfo(points.dtype).eps + _TIE_TOLERANCE
     step = max(1, _BLOCK_DISTANCES // len(points))
-    # One buffer for all blocks, because fresh memory costs as much as the product.
+    # Blocks share one buffer: allocating takes as long as the matrix product.
     buffer = np.empty((min(step, len(queries)), len(points)), dtype=points.dtype)
     for start in range(0, len(queries), step):
         block = queries[start : start + step]
-        # Squared distances, less the constant |query|^2 of each row.
+        # Squared distances minus |query|^2, which is the same for the whole row.
         distances = np.matmul(points[block], points.T, out=buffer[: len(block)])
         distances *= -2
         distances += norms
         for query, row in zip(block, distances, strict=True):
             row[query] = np.inf
-            furthest = _kth_smallest(row, k)
-            uncertain = norms[query] + max(furthest + norms[query], 0.0)
-            candidates = np.flatnonzero(row <= furthest + rounding * uncertain)
+            kth_distance = _kth_smallest(row, k)
+            uncertain = norms[query] + max(kth_distance + norms[query], 0.0)
+            candidates = np.flatnonzero(row <= kth_distance + rounding * uncertain)
             yield _neighborhood(X, query, candidates, k)
 
 
@@ -76,15 +76,15 @@ def _squared_distances(X: Matrix, query: int, items: IntArray) -> NDArray[np.flo
 
 
 def _kth_smallest(values: Matrix, k: int) -> float:
-    # The k-th smallest of a few bounds the k-th smallest of all, so that only what
-    # lies below it needs ordering.
+    # The k-th smallest value of a sample is an upper bound on the k-th smallest of all
+    # values. Only values up to that bound have to be partitioned.
     step = max(1, min(_SAMPLING_STEP, len(values) // (4 * k)))
     bound = np.partition(values[::step], k - 1)[k - 1]
     return float(np.partition(values[values <= bound], k - 1)[k - 1])
 
 
 def _standardised(X: Matrix) -> Matrix:
-    """Centre all columns and divide by one scale, which keeps who is near whom."""
+    """Centre the columns and divide by one number, which keeps the neighbours."""
     is_single = X.dtype.kind == "f" and X.dtype.itemsize <= 4
     dtype = np.float32 if is_single else np.float64
     centre = X.mean(axis=0, dtype=np.float64).astype(dtype)

@@ -1,4 +1,4 @@
-"""Whether prefixes of the IDs agree with labels that people gave."""
+"""Agreement of ID prefixes with given labels."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from sk_rqvae.metrics._mutual_information import adjusted_mutual_information
 
 
 def prefix_label_agreement(codes: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
-    """Compare each prefix of the IDs with given labels, by adjusted mutual information.
+    """Adjusted mutual information of ID prefixes and labels, by level.
 
     Parameters
     ----------
     codes : array-like of shape (n_items, n_layers)
-        IDs, one code a layer.
+        IDs, one code per level.
     labels : array-like of shape (n_items,)
-        One label an item: numbers or strings, such as categories.
+        One label per item, such as a category: numbers or strings.
 
     Returns
     -------
     ndarray of shape (n_layers,)
-        Agreement of the labels with the first code, the first two codes, and so on: 1
-        where prefix and label determine each other, about 0 where they agree no
-        better than chance.
+        Entry ``l`` compares the labels with the first ``l + 1`` codes. It is 1 where
+        prefix and label determine each other, and about 0 where they are independent.
 
     Raises
     ------
@@ -34,7 +33,7 @@ def prefix_label_agreement(codes: ArrayLike, labels: ArrayLike) -> NDArray[np.fl
         If there are no items, a code is fractional or negative, or `labels` has
         another length or holds NaN.
     TypeError
-        If `codes` is not of whole numbers.
+        If `codes` does not hold integers.
 
     See Also
     --------
@@ -42,14 +41,15 @@ def prefix_label_agreement(codes: ArrayLike, labels: ArrayLike) -> NDArray[np.fl
 
     Notes
     -----
-    Mutual information less its mean over random partitions of the same sizes, over
-    the arithmetic mean of the two entropies less the same [1]_. Without that
-    adjustment, long prefixes would always look better, as they are many.
+    Let ``I`` be the mutual information of prefix and label, ``E`` its expected value
+    over random partitions with the same cluster sizes, and ``H`` the arithmetic mean of
+    the two entropies. The result is ``(I - E) / (H - E)`` [1]_. Without the correction
+    for chance, longer prefixes would always score higher.
 
-    Values are those of ``sklearn.metrics.adjusted_mutual_info_score``, whose time
-    grows with the number of prefixes times that of labels. Here it grows with the
-    number of *different sizes* of either, at most ``sqrt(2 * n_items)``, beside one
-    sort a layer.
+    Values equal those of ``sklearn.metrics.adjusted_mutual_info_score``. Its time grows
+    with the number of prefixes times the number of labels. Here, time grows with the
+    numbers of *different cluster sizes*, at most ``sqrt(2 * n_items)`` each, plus one
+    sort per level.
 
     References
     ----------
@@ -69,7 +69,7 @@ def prefix_label_agreement(codes: ArrayLike, labels: ArrayLike) -> NDArray[np.fl
     given = column_or_1d(labels)
     check_same_length(len(given), len(checked), name="labels")
     if given.dtype.kind == "f" and np.isnan(given).any():
-        raise ValueError("labels must not hold NaN. Leave those items out.")
+        raise ValueError("labels must not hold NaN. Drop those items first.")
     _, label = np.unique(given, return_inverse=True)
     agreement = []
     for depth in range(1, checked.shape[1] + 1):

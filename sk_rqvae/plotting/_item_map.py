@@ -1,4 +1,4 @@
-"""Items on a plane, by their first code."""
+"""Plot items on a plane, coloured by their first code."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 from sklearn.utils import check_array
 
@@ -18,30 +19,34 @@ from sk_rqvae.metrics._checks import (
     check_matrix,
     check_same_length,
 )
-from sk_rqvae.plotting._figure import GREY, axes_for, colours
+from sk_rqvae.plotting._axes import add_legend, axes_for
+from sk_rqvae.plotting._colors import GREY, background_of, colors, readable_on
 
 FloatArray = NDArray[np.float64]
 
 _SIZE = (8.0, 5.0)
 _HIGHLIGHTED = 10
+_MAX_LABEL_POINTS = 500
 
 
 class ItemMapDisplay:
     """Items as points on a plane, coloured by their first code.
 
-    A few codes are highlighted, as no palette has hundreds of colours that can be told
-    apart. The other items are grey.
+    A few codes are highlighted, because nobody can distinguish hundreds of colours. The
+    items of other codes are grey. Each highlighted code is written where its items are
+    densest.
 
-    Make it with `from_estimator` or `from_codes`.
+    Create it with `from_estimator` or `from_codes`.
 
     Parameters
     ----------
     first_codes : ndarray of shape (n_items,), int64
         The first code of each item.
     embedding : ndarray of shape (n_items, 2)
-        Where the items are.
+        Coordinates of the items.
     axis_labels : tuple of str, default=("", "")
-        What the two coordinates are.
+        Labels of the axes. Empty labels hide the ticks of the axis, because coordinates
+        of t-SNE or UMAP have no meaning of their own.
 
     Attributes
     ----------
@@ -50,14 +55,16 @@ class ItemMapDisplay:
     others_ : matplotlib.collections.PathCollection or None
         The items of all other codes, if there are any.
     ax_ : matplotlib.axes.Axes
+        The axes.
     figure_ : matplotlib.figure.Figure
+        The figure of the axes.
 
     Examples
     --------
     >>> from sk_rqvae.plotting import ItemMapDisplay
     >>> codes = [[0, 1], [0, 2], [3, 1]]
-    >>> places = [[0.0, 0.0], [0.0, 1.0], [5.0, 0.0]]
-    >>> display = ItemMapDisplay.from_codes(codes, places)
+    >>> points = [[0.0, 0.0], [0.0, 1.0], [5.0, 0.0]]
+    >>> display = ItemMapDisplay.from_codes(codes, points)
     >>> display.points_[3].get_offsets().tolist()
     [[5.0, 0.0]]
     """
@@ -83,25 +90,26 @@ class ItemMapDisplay:
         highlight: int | Sequence[int] = _HIGHLIGHTED,
         ax: Any = None,
     ) -> ItemMapDisplay:
-        """Draw rows by the first code that a fitted transformer gives them.
+        """Plot the rows of `X` by their first codes from a fitted transformer.
 
         Parameters
         ----------
         estimator : estimator
-            A fitted transformer, or a fitted Pipeline that has one in it.
+            A fitted transformer, or a fitted Pipeline that contains one.
         X : array-like of shape (n_items, n_features)
             Input of the estimator.
         embedding : array-like of shape (n_items, 2), default=None
-            Where to draw the items, from t-SNE, say. None takes the first two principal
-            components of what reaches the transformer.
+            Coordinates of the items, for example from t-SNE. None uses the first two
+            principal components of the transformer's input.
         highlight : int or sequence of int, default=10
-            Codes that get a colour of their own: as many of the commonest, or these.
+            Codes to highlight: how many of the most frequent ones, or which ones.
         ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on. None creates a figure.
 
         Returns
         -------
         ItemMapDisplay
+            The display.
 
         Raises
         ------
@@ -117,10 +125,10 @@ class ItemMapDisplay:
         codes = path.quantizer.transform(rows)
         if embedding is not None:
             return cls.from_codes(codes, embedding, highlight=highlight, ax=ax)
-        places, axis_labels = _principal_plane(rows)
+        points, axis_labels = _principal_plane(rows)
         return cls(
             first_codes=np.asarray(codes)[:, 0],
-            embedding=places,
+            embedding=points,
             axis_labels=axis_labels,
         ).plot(ax, highlight=highlight)
 
@@ -133,22 +141,23 @@ class ItemMapDisplay:
         highlight: int | Sequence[int] = _HIGHLIGHTED,
         ax: Any = None,
     ) -> ItemMapDisplay:
-        """Draw items by the first of their codes.
+        """Plot items by the first of their given codes.
 
         Parameters
         ----------
         codes : array-like of shape (n_items, n_layers)
-            IDs, one code a level.
+            IDs, one code per level.
         embedding : array-like of shape (n_items, 2)
-            Where to draw the items.
+            Coordinates of the items.
         highlight : int or sequence of int, default=10
-            Codes that get a colour of their own: as many of the commonest, or these.
+            Codes to highlight: how many of the most frequent ones, or which ones.
         ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on. None creates a figure.
 
         Returns
         -------
         ItemMapDisplay
+            The display.
 
         Raises
         ------
@@ -156,16 +165,16 @@ class ItemMapDisplay:
             If there are no items, a code is fractional or negative, `embedding` has
             another shape, or no item has a code of `highlight`.
         TypeError
-            If `codes` or `highlight` is not of whole numbers.
+            If `codes` or `highlight` does not hold integers.
         ImportError
             If matplotlib is not installed.
         """
         first_codes = check_item_codes(codes)[:, 0]
-        places = check_matrix(embedding, name="embedding").astype(np.float64)
-        check_same_length(len(places), len(first_codes), name="embedding")
-        if places.shape[1] != 2:
-            raise ValueError(f"embedding must have 2 columns. Got {places.shape[1]}.")
-        display = cls(first_codes=first_codes, embedding=places)
+        points = check_matrix(embedding, name="embedding").astype(np.float64)
+        check_same_length(len(points), len(first_codes), name="embedding")
+        if points.shape[1] != 2:
+            raise ValueError(f"embedding must have 2 columns. Got {points.shape[1]}.")
+        display = cls(first_codes=first_codes, embedding=points)
         return display.plot(ax, highlight=highlight)
 
     def plot(
@@ -176,21 +185,21 @@ class ItemMapDisplay:
         Parameters
         ----------
         ax : matplotlib.axes.Axes, default=None
-            Where to draw; None makes a new figure.
+            Axes to draw on. None creates a figure.
         highlight : int or sequence of int, default=10
-            Codes that get a colour of their own: as many of the commonest, or these.
+            Codes to highlight: how many of the most frequent ones, or which ones.
 
         Returns
         -------
         ItemMapDisplay
-            Itself.
+            The display itself.
 
         Raises
         ------
         ValueError
             If no item has a code of `highlight`.
         TypeError
-            If `highlight` is not of whole numbers.
+            If `highlight` does not hold integers.
         ImportError
             If matplotlib is not installed.
         """
@@ -199,36 +208,65 @@ class ItemMapDisplay:
         others = ~np.isin(self.first_codes, chosen)
         n_others = len(np.unique(self.first_codes[others]))
         self.others_ = None
-        if n_others:
-            text = f"{n_others} other codes ({others.sum()} items)"
-            self.others_ = _scatter(ax, self.embedding[others], GREY, text)
-            self.others_.set_alpha(0.3)
         self.points_ = {}
-        for code, colour in zip(chosen, colours(len(chosen)), strict=True):
-            places = self.embedding[self.first_codes == code]
-            text = f"{code} ({len(places)} items)"
-            self.points_[code] = _scatter(ax, places, colour, text)
-        ax.set(xlabel=self.axis_labels[0], ylabel=self.axis_labels[1])
-        ax.set_aspect("equal", adjustable="datalim")
-        ax.legend(
+        texts = []
+        for code, color in zip(chosen, colors(len(chosen)), strict=True):
+            points = self.embedding[self.first_codes == code]
+            self.points_[code] = _scatter(ax, points, color, size=16)
+            texts.append(f"{code} ({len(points)} items)")
+        handles = list(self.points_.values())
+        if n_others:
+            self.others_ = _scatter(ax, self.embedding[others], GREY, size=6)
+            self.others_.set(alpha=0.4, zorder=0.5)
+            handles.append(self.others_)
+            texts.append(f"{n_others} other codes ({others.sum()} items)")
+        self._label_codes(ax)
+        self._frame(ax)
+        add_legend(
+            ax,
+            handles,
+            texts,
             title="first code",
             loc="upper left",
             bbox_to_anchor=(1, 1),
-            markerscale=2,
+            markerscale=1.6,
         )
         self.ax_, self.figure_ = ax, figure
         return self
+
+    def _label_codes(self, ax: Any) -> None:
+        from matplotlib.patheffects import withStroke
+
+        background = background_of(ax)
+        for code, points in self.points_.items():
+            ax.text(
+                *_densest_point(np.asarray(points.get_offsets())),
+                str(code),
+                color=readable_on(background),
+                fontweight="bold",
+                ha="center",
+                va="center",
+                path_effects=[withStroke(linewidth=3, foreground=background)],
+            )
+
+    def _frame(self, ax: Any) -> None:
+        """Fit the axes to the items, with one scale for both coordinates."""
+        ax.margins(0.03)
+        ax.set_aspect("equal", adjustable="box")
+        ax.set(xlabel=self.axis_labels[0], ylabel=self.axis_labels[1])
+        if not any(self.axis_labels):
+            ax.set(xticks=[], yticks=[])
 
 
 def _principal_plane(rows: Any) -> tuple[FloatArray, tuple[str, str]]:
     matrix = check_array(rows, dtype=np.float64, ensure_min_features=2)
     pca = PCA(n_components=2, random_state=0)
-    places = pca.fit_transform(matrix)
+    points = pca.fit_transform(matrix)
     first, second = (
         f"principal component {number} ({share:.0%} of the variance)"
         for number, share in enumerate(pca.explained_variance_ratio_, start=1)
     )
-    return places, (first, second)
+    return points, (first, second)
 
 
 def _chosen(first_codes: IntArray, highlight: int | Sequence[int]) -> list[int]:
@@ -239,9 +277,17 @@ def _chosen(first_codes: IntArray, highlight: int | Sequence[int]) -> list[int]:
     chosen = check_codes([list(highlight)], name="highlight")[0].tolist()
     for code in chosen:
         if code not in present:
-            raise ValueError(f"highlight must be first codes of items. Got {code!r}.")
+            raise ValueError(f"highlight must name first codes of items. Got {code!r}.")
     return chosen
 
 
-def _scatter(ax: Any, places: FloatArray, colour: str, text: str) -> Any:
-    return ax.scatter(*places.T, s=9, color=colour, linewidths=0, label=text)
+def _densest_point(points: FloatArray) -> FloatArray:
+    """Return the point with the nearest neighbours, of at most a few hundred."""
+    sample = points[:: -(-len(points) // _MAX_LABEL_POINTS)]
+    distances = cdist(sample, sample)
+    k = len(sample) // 4
+    return np.asarray(sample[np.partition(distances, k, axis=1)[:, k].argmin()])
+
+
+def _scatter(ax: Any, points: FloatArray, color: str, size: float) -> Any:
+    return ax.scatter(*points.T, s=size, color=color, linewidths=0)

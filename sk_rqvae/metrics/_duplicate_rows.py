@@ -1,4 +1,4 @@
-"""Which rows of a matrix are exactly equal."""
+"""Find rows of a matrix that are exactly equal."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sk_rqvae.metrics._checks import Matrix, row_blocks
 
 @dataclass(frozen=True)
 class RowGroups:
-    """Rows of a matrix grouped by equality.
+    """Groups of equal rows of a matrix.
 
     Attributes
     ----------
     first : ndarray of shape (n_groups,)
-        Each group's first row.
+        Index of the first row of each group.
     group : ndarray of shape (n_rows,)
-        Each row's group.
+        Group of each row.
     """
 
     first: IntArray
@@ -34,12 +34,12 @@ class RowGroups:
 def group_rows(X: Matrix) -> RowGroups:
     """Group rows by exact equality of values (0.0 and -0.0 are equal).
 
-    Rows are sorted by their bytes, so that equal ones are neighbours, which takes a
-    fraction of the time of ``np.unique(X, axis=0)``.
+    Rows are sorted by their bytes, which takes a fraction of the time of
+    ``np.unique(X, axis=0)``.
     """
     rows = np.ascontiguousarray(X)
     if _has_negative_zero(rows):
-        rows = rows + 0.0  # Turns -0.0, whose bytes differ, into 0.0.
+        rows = rows + 0.0  # Turns -0.0 into 0.0, which has other bytes.
     row_type = np.dtype((np.void, rows.itemsize * rows.shape[1]))
     order = np.argsort(rows.view(row_type).ravel(), kind="stable")
     starts = np.ones(len(rows), dtype=bool)

@@ -1,4 +1,4 @@
-"""How evenly each layer's codes are used."""
+"""How many codes of each level are used, and how evenly."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ FloatArray = NDArray[np.float64]
 
 
 def codebook_usage(codes: ArrayLike, codebook_size: int | Sequence[int]) -> FloatArray:
-    """Fraction of each codebook that at least one item uses.
+    """Share of the codes of each level that at least one item has.
 
     Parameters
     ----------
     codes : array-like of shape (n_items, n_layers)
-        IDs, one code a layer.
+        IDs, one code per level.
     codebook_size : int or sequence of int
-        Number of codes in each codebook: one for all, or one a layer.
+        Codebook size: one number for all levels, or one per level.
 
     Returns
     -------
@@ -33,11 +33,11 @@ def codebook_usage(codes: ArrayLike, codebook_size: int | Sequence[int]) -> Floa
     ValueError
         If there are no items, or a code is fractional, negative or too large.
     TypeError
-        If `codes` or `codebook_size` is not of whole numbers.
+        If `codes` or `codebook_size` does not hold integers.
 
     See Also
     --------
-    codebook_perplexity : Also sees codes that are used, but hardly.
+    codebook_perplexity : Also accounts for codes with very few items.
 
     References
     ----------
@@ -61,32 +61,32 @@ def codebook_usage(codes: ArrayLike, codebook_size: int | Sequence[int]) -> Floa
 def codebook_entropy(
     codes: ArrayLike, codebook_size: int | Sequence[int]
 ) -> FloatArray:
-    """Shannon entropy of each layer's codes, in bits.
+    """Shannon entropy of the codes of each level, in bits.
 
     Parameters
     ----------
     codes : array-like of shape (n_items, n_layers)
-        IDs, one code a layer.
+        IDs, one code per level.
     codebook_size : int or sequence of int
-        Number of codes in each codebook: one for all, or one a layer.
+        Codebook size: one number for all levels, or one per level.
 
     Returns
     -------
     ndarray of shape (n_layers,)
-        Between 0 (one code only) and ``log2(codebook_size)`` (all used alike): the bits
-        that a layer carries, of those it takes to store.
+        Between 0 (one code has all items) and ``log2(codebook_size)`` (all codes have
+        equally many).
 
     Raises
     ------
     ValueError
         If there are no items, or a code is fractional, negative or too large.
     TypeError
-        If `codes` or `codebook_size` is not of whole numbers.
+        If `codes` or `codebook_size` does not hold integers.
 
     Notes
     -----
-    ``H = -sum(p * log2(p))`` with `p` the share of the items that have each code. This
-    is the plug-in estimate: it is biased low where items are few for the codes.
+    ``H = -sum(p * log2(p))``, where `p` holds the share of the items of each code. This
+    plug-in estimate is biased low if there are few items per code.
 
     References
     ----------
@@ -105,30 +105,31 @@ def codebook_entropy(
 def codebook_perplexity(
     codes: ArrayLike, codebook_size: int | Sequence[int]
 ) -> FloatArray:
-    """Effective number of codes in use, two to the power of the entropy.
+    """Effective number of used codes of each level, two to the power of the entropy.
 
     Parameters
     ----------
     codes : array-like of shape (n_items, n_layers)
-        IDs, one code a layer.
+        IDs, one code per level.
     codebook_size : int or sequence of int
-        Number of codes in each codebook: one for all, or one a layer.
+        Codebook size: one number for all levels, or one per level.
 
     Returns
     -------
     ndarray of shape (n_layers,)
-        Between 1 (one code only) and `codebook_size` (all used alike).
+        Between 1 (one code has all items) and `codebook_size` (all codes have equally
+        many).
 
     Raises
     ------
     ValueError
         If there are no items, or a code is fractional, negative or too large.
     TypeError
-        If `codes` or `codebook_size` is not of whole numbers.
+        If `codes` or `codebook_size` does not hold integers.
 
     See Also
     --------
-    codebook_entropy : Its logarithm to base 2.
+    codebook_entropy : The logarithm of the perplexity to base 2.
 
     References
     ----------
@@ -136,8 +137,7 @@ def codebook_perplexity(
        of the difficulty of speech recognition tasks. Journal of the Acoustical Society
        of America 62, 1977.
     .. [2] A. van den Oord, O. Vinyals and K. Kavukcuoglu. Neural Discrete
-       Representation Learning. NeurIPS 2017. arXiv:1711.00937. (The model whose
-       codebooks it has been reported for since.)
+       Representation Learning. NeurIPS 2017. arXiv:1711.00937. (VQ-VAE.)
 
     Examples
     --------
@@ -149,34 +149,34 @@ def codebook_perplexity(
 
 
 def codebook_gini(codes: ArrayLike, codebook_size: int | Sequence[int]) -> FloatArray:
-    """Gini coefficient of each layer's code counts: how unequally codes are used.
+    """Gini coefficient of the item counts of the codes, by level.
 
     Parameters
     ----------
     codes : array-like of shape (n_items, n_layers)
-        IDs, one code a layer.
+        IDs, one code per level.
     codebook_size : int or sequence of int
-        Number of codes in each codebook: one for all, or one a layer.
+        Codebook size: one number for all levels, or one per level.
 
     Returns
     -------
     ndarray of shape (n_layers,)
         Between 0 (all codes have equally many items) and ``1 - 1 / codebook_size`` (one
-        code has them all). Codes without items count, with zero.
+        code has all items). Codes without items are included.
 
     Raises
     ------
     ValueError
         If there are no items, or a code is fractional, negative or too large.
     TypeError
-        If `codes` or `codebook_size` is not of whole numbers.
+        If `codes` or `codebook_size` does not hold integers.
 
     Notes
     -----
-    With `K` counts in ascending order, ``c[1] <= ... <= c[K]``, it is
-    ``sum((2 * i - K - 1) * c[i]) / (K * sum(c))``: half the mean absolute difference
-    of two counts over their mean [1]_. FORGE [2]_ uses it, over whole IDs, to rank
-    semantic IDs without training a recommender on them.
+    For `K` counts in ascending order, ``c[1] <= ... <= c[K]``, the coefficient is
+    ``sum((2 * i - K - 1) * c[i]) / (K * sum(c))``. It is half the mean absolute
+    difference of two counts, divided by the mean count [1]_. FORGE [2]_ computes it
+    over full IDs to rank semantic IDs without training a recommender.
 
     References
     ----------
@@ -207,7 +207,7 @@ def _counts(
 
 def _entropy_bits(count: NDArray[np.intp]) -> float:
     share = count[count > 0] / count.sum()
-    # `max`, as the sum over a single code is -0.0.
+    # The sum over a single code is -0.0, hence `max`.
     return max(0.0, float(-(share * np.log2(share)).sum()))
 
 

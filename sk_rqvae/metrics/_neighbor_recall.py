@@ -1,4 +1,4 @@
-"""How many of an item's nearest neighbours are also near it in code space."""
+"""Recall of nearest neighbours by IDs and by reconstructions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sk_rqvae.metrics._checks import (
     check_reconstruction,
     check_same_length,
 )
-from sk_rqvae.metrics._nearest import neighborhoods
+from sk_rqvae.metrics._exact_neighbors import neighborhoods
 
 
 def prefix_neighbor_recall(
@@ -27,52 +27,53 @@ def prefix_neighbor_recall(
     n_queries: int = 1000,
     random_state: Any = None,
 ) -> float:
-    """Recall@k of neighbours by the longest common prefix of their IDs.
+    """Recall@k of nearest neighbours, retrieved by the longest common ID prefix.
 
-    Of the `k` items nearest to an item by Euclidean distance in `X`, how many are among
-    the `k` whose IDs share the longest prefix with its own?
+    For each query item, take the `k` items nearest to it in `X` by Euclidean distance,
+    and the `k` items with the longest common ID prefix. The recall is the share of the
+    former that are among the latter.
 
     Parameters
     ----------
     X : array-like of shape (n_items, n_features)
-        What was quantised. For cosine neighbours, normalise its rows first.
+        The rows that were quantised. For cosine neighbours, normalise them first.
     codes : array-like of shape (n_items, n_layers)
-        Its IDs, one code a layer.
+        Its IDs, one code per level.
     k : int, default=10
         Number of neighbours, below `n_items`.
     n_queries : int, default=1000
-        Number of items to look from, drawn without replacement; all if there are
-        fewer. Neighbours are always sought among all items.
+        Number of query items, drawn without replacement; all items if there are fewer.
+        Neighbours are searched among all items.
     random_state : int, RandomState instance or None, default=None
-        Draws the queries. Pass an int for the same queries every time.
+        Seed of the draw. Pass an int for reproducible results.
 
     Returns
     -------
     float
-        Between 0 and 1. IDs drawn at random give about ``k / (n_items - 1)``.
+        Between 0 and 1. The expected value for random IDs is ``k / (n_items - 1)``.
 
     Raises
     ------
     ValueError
-        If `X` is not a finite matrix with one row an item, a code is fractional or
+        If `X` is not a finite matrix with one row per item, a code is fractional or
         negative, or `k` or `n_queries` is out of range.
     TypeError
-        If `codes`, `k` or `n_queries` is not of whole numbers.
+        If `codes`, `k` or `n_queries` does not hold integers.
 
     See Also
     --------
-    decoded_neighbor_recall : Asks what the codes know, not only their order.
+    decoded_neighbor_recall : Retrieves by distances of reconstructions.
 
     Notes
     -----
-    Prefix length has few values, so nearly all of the order is ties. Where the k-th
-    place falls within a tie, the exact mean over all orders of the tied items is
-    taken [1]_: no order is favoured and nothing is drawn at random. In `X`, an item as
-    near as the k-th neighbour (to one part in 1e9) counts as a neighbour too [2]_.
+    Common prefixes have few different lengths, so most items are tied. Where rank `k`
+    falls within a tie, the result is the exact mean over all orders of the tied
+    items [1]_. In `X`, every item at the distance of the k-th neighbour (to one part in
+    1e9) counts as a neighbour [2]_.
 
-    The time goes to ``n_queries * n_items * n_features`` multiplications, in single
-    precision unless `X` is more precise, and memory to one copy of `X`. Prefixes add
-    one sort of the items a layer.
+    Time: ``n_queries * n_items * n_features`` multiplications, in single precision if
+    `X` is of single precision, and one sort of the items per level. Memory: one copy of
+    `X`.
 
     References
     ----------
@@ -103,7 +104,7 @@ def prefix_neighbor_recall(
     for query, nearby in zip(queries, near, strict=True):
         neighbors = np.concatenate(nearby)
         shared = _common_prefix(checked[neighbors], checked[query])
-        hits += _chance_of_place(sharing[:, query], k)[shared].sum()
+        hits += _probability_of_top_k(sharing[:, query], k)[shared].sum()
     return float(hits / (k * len(queries)))
 
 
@@ -115,24 +116,26 @@ def decoded_neighbor_recall(
     n_queries: int = 1000,
     random_state: Any = None,
 ) -> float:
-    """Recall@k of neighbours by the distance of their reconstructions.
+    """Recall@k of nearest neighbours, retrieved by distances of reconstructions.
 
-    Of the `k` items nearest to an item by Euclidean distance in `X`, how many are among
-    the `k` whose reconstructions are nearest to its own?
+    For each query item, take the `k` items nearest to it in `X` by Euclidean distance,
+    and the `k` items whose reconstructions are nearest to its own. The recall is the
+    share of the former that are among the latter.
 
     Parameters
     ----------
     X : array-like of shape (n_items, n_features)
-        What was quantised. For cosine neighbours, normalise the rows of both.
+        The rows that were quantised. For cosine neighbours, normalise the rows of
+        `X` and `X_rec` first.
     X_rec : array-like of shape (n_items, n_features)
         Its reconstruction from the codes.
     k : int, default=10
         Number of neighbours, below `n_items`.
     n_queries : int, default=1000
-        Number of items to look from, drawn without replacement; all if there are
-        fewer. Neighbours are always sought among all items.
+        Number of query items, drawn without replacement; all items if there are fewer.
+        Neighbours are searched among all items.
     random_state : int, RandomState instance or None, default=None
-        Draws the queries. Pass an int for the same queries every time.
+        Seed of the draw. Pass an int for reproducible results.
 
     Returns
     -------
@@ -153,14 +156,14 @@ def decoded_neighbor_recall(
 
     Notes
     -----
-    Both ends of each distance are reconstructions, the symmetric distance of [1]_: what
-    can be known from IDs alone. Items of one ID are tied. Where the k-th place falls
-    within a tie, the exact mean over all orders of the tied items is taken [2]_. In
-    `X`, an item as near as the k-th neighbour (to one part in 1e9) counts as a
-    neighbour too [3]_.
+    Query and items are both replaced by their reconstructions (the symmetric distance
+    of [1]_), so the result depends on the IDs alone. Items with the same ID are tied.
+    Where rank `k` falls within a tie, the result is the exact mean over all orders of
+    the tied items [2]_. In `X`, every item at the distance of the k-th neighbour (to
+    one part in 1e9) counts as a neighbour [3]_.
 
-    The time goes to ``2 * n_queries * n_items * n_features`` multiplications, in single
-    precision unless a matrix is more precise, and memory to one copy of each matrix.
+    Time: ``2 * n_queries * n_items * n_features`` multiplications, in single precision
+    if the matrices are of single precision. Memory: one copy of each matrix.
 
     References
     ----------
@@ -188,9 +191,9 @@ def decoded_neighbor_recall(
     decoded_near = neighborhoods(restored, queries, k)
     for nearby, decoded in zip(near, decoded_near, strict=True):
         neighbors = np.concatenate(nearby)
-        chance_if_tied = (k - len(decoded.closer)) / len(decoded.tied)
+        probability_if_tied = (k - len(decoded.closer)) / len(decoded.tied)
         hits += np.isin(decoded.closer, neighbors).sum()
-        hits += np.isin(decoded.tied, neighbors).sum() * chance_if_tied
+        hits += np.isin(decoded.tied, neighbors).sum() * probability_if_tied
     return float(hits / (k * len(queries)))
 
 
@@ -203,7 +206,7 @@ def _draw_queries(n_items: int, n_queries: int, random_state: Any) -> IntArray:
 
 
 def _items_sharing(codes: IntArray) -> IntArray:
-    """Count, for each item, the others that share at least 0, 1, ... codes with it.
+    """Number of other items that share a prefix of length 0, 1, ... with each item.
 
     Returns
     -------
@@ -224,13 +227,13 @@ def _common_prefix(codes: IntArray, query_codes: IntArray) -> IntArray:
     return np.cumprod(codes == query_codes, axis=1).sum(axis=1)
 
 
-def _chance_of_place(sharing: IntArray, k: int) -> NDArray[np.float64]:
-    """Chance of a place among the first k, by the number of codes shared.
+def _probability_of_top_k(sharing: IntArray, k: int) -> NDArray[np.float64]:
+    """Probability that an item is among the top k, by common prefix length.
 
     Parameters
     ----------
     sharing : ndarray of shape (n_layers + 1,)
-        Number of items that share at least 0, 1, ... codes.
+        Number of items with a common prefix of length at least 0, 1, ...
     k : int
 
     Returns
@@ -239,5 +242,5 @@ def _chance_of_place(sharing: IntArray, k: int) -> NDArray[np.float64]:
     """
     closer = np.append(sharing[1:], 0)
     tied = sharing - closer
-    # Nothing looks up the chance of a tie that no item is in.
+    # Where no item is tied, the value is never used.
     return np.clip((k - closer) / np.maximum(tied, 1), 0.0, 1.0)

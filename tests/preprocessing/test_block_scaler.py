@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import itertools
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from conftest import small
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import sk_rqvae
+from sk_rqvae import BlockScaler
+
+BLOCKS = {"text": 3, "behaviour": 2}
+
+
+@pytest.fixture
+def views():
+    """Rows of two views on different scales, of which some lack one view."""
+    random = np.random.default_rng(0)
+    X = random.normal(size=(40, 5)) * [1, 2, 3, 100, 200] + [0, 5, 0, 1000, 0]
+    X[:8, 3:] = np.nan
+    X[8:11, :3] = np.nan
+    return X
+
+
+def variance(rows):
+    return rows.var(axis=0).sum()
+
+
+@parametrize_with_checks([BlockScaler(), BlockScaler(add_indicator=True)])
+def test_the_block_scaler_passes_every_check_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@given(
+    st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    st.data(),
+    st.integers(0, 2**32 - 1),
+)
+def test_every_block_has_its_share_of_the_variance(blocks, data, seed):
+    positive = st.floats(0.01, 100)
+    shares = data.draw(st.lists(positive, min_size=len(blocks), max_size=len(blocks)))
+    n_features = sum(blocks)
+    random = np.random.default_rng(seed)
+    X = random.normal(size=(30, n_features)) * random.lognormal(size=n_features)
+    scaled = BlockScaler(blocks, shares=shares).fit_transform(X)
+    expected = n_features * np.array(shares) / sum(shares)
+    edges = np.cumsum([0, *blocks])
+    found = [
+        variance(scaled[:, start:stop]) for start, stop in itertools.pairwise(edges)
+    ]
+    np.testing.assert_allclose(found, expected)
+    np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-9)
+
+
+def test_shares_refer_to_the_rows_that_have_the_block(views):
+    scaled = BlockScaler(BLOCKS, shares={"behaviour": 1, "text": 4}).fit_transform(
+        views
+    )
+    has_text, has_behaviour = ~np.isnan(views[:, 0]), ~np.isnan(views[:, 3])
+    assert variance(scaled[has_text, :3]) == pytest.approx(4.0)
+    assert variance(scaled[has_behaviour, 3:]) == pytest.approx(1.0)
+
+
+def test_ratios_of_distances_within_a_block_do_not_change(views):
+    rows = views[11:]
+    scaled = BlockScaler(BLOCKS).fit_transform(rows)
+    ratios = np.ptp(scaled[:, :3], axis=0) / np.ptp(rows[:, :3], axis=0)
+    np.testing.assert_allclose(ratios, ratios[0])
+
+
+def test_missing_blocks_become_zeros_and_the_indicators_mark_them(views):
+    plain = BlockScaler(BLOCKS).fit_transform(views)
+    marked = BlockScaler(BLOCKS, add_indicator=True).fit_transform(views)
+    assert (plain[:8, 3:] == 0).all()
+    assert (plain[8:11, :3] == 0).all()
+    assert np.isfinite(plain).all()
+    np.testing.assert_array_equal(marked[:, :5], plain)
+    np.testing.assert_array_equal(marked[:, 5], np.isnan(views[:, 0]))
+    np.testing.assert_array_equal(marked[:, 6], np.isnan(views[:, 3]))
+
+
+def test_a_missing_block_does_not_change_the_other_blocks(views):
+    scaler = BlockScaler(BLOCKS).fit(views)
+    complete = views[11:]
+    cold = complete.copy()
+    cold[:, 3:] = np.nan
+    np.testing.assert_array_equal(
+        scaler.transform(cold)[:, :3], scaler.transform(complete)[:, :3]
+    )
+
+
+@pytest.mark.parametrize("add_indicator", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_inverse_gives_the_rows_with_means_in_place_of_missing_blocks(
+    views, add_indicator, dtype
+):
+    views = views.astype(dtype)
+    scaler = BlockScaler(BLOCKS, add_indicator=add_indicator).fit(views)
+    back = scaler.inverse_transform(scaler.transform(views))
+    expected = np.where(np.isnan(views), np.nanmean(views, axis=0), views)
+    assert back.dtype == dtype
+    np.testing.assert_allclose(back, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_one_block_of_equally_spread_columns_is_standard_scaling():
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    X = StandardScaler().fit_transform(X) * 7 + 3
+    np.testing.assert_allclose(
+        BlockScaler().fit_transform(X), StandardScaler().fit_transform(X)
+    )
+
+
+def test_a_block_of_constant_columns_becomes_zeros():
+    X = np.array([[0.1, 1.0], [0.1, 2.0], [0.1, 4.0]])
+    scaler = BlockScaler([1, 1]).fit(X)
+    assert scaler.scale_[0] == 1.0
+    assert (scaler.transform(X)[:, 0] == 0).all()
+
+
+def test_integer_weights_count_as_repeated_rows(views):
+    weights = np.random.default_rng(1).integers(0, 4, len(views))
+    weighted = BlockScaler(BLOCKS).fit(views, sample_weight=weights)
+    repeated = BlockScaler(BLOCKS).fit(np.repeat(views, weights, axis=0))
+    np.testing.assert_allclose(weighted.mean_, repeated.mean_)
+    np.testing.assert_allclose(weighted.scale_, repeated.scale_)
+
+
+def test_sample_weights_are_routed_through_a_pipeline(views):
+    weights = np.random.default_rng(1).uniform(0.1, 4, len(views))
+    with sklearn.config_context(enable_metadata_routing=True):
+        scaler = BlockScaler(BLOCKS).set_fit_request(sample_weight=True)
+        pipeline = make_pipeline(scaler).fit(views, sample_weight=weights)
+    expected = BlockScaler(BLOCKS).fit(views, sample_weight=weights)
+    np.testing.assert_array_equal(pipeline[0].scale_, expected.scale_)
+
+
+def test_output_columns_keep_their_names(views):
+    frame = pd.DataFrame(views, columns=list("abcde"))
+    scaler = BlockScaler(BLOCKS, add_indicator=True).set_output(transform="pandas")
+    names = ["a", "b", "c", "d", "e", "missing_text", "missing_behaviour"]
+    assert list(scaler.fit_transform(frame)) == names
+    assert scaler.get_feature_names_out().tolist() == names
+    with pytest.raises(ValueError, match="not equal to feature_names_in_"):
+        scaler.get_feature_names_out(list("vwxyz"))
+
+
+def test_a_copy_has_the_same_output(views):
+    scaler = BlockScaler(BLOCKS, shares=[1, 2]).fit(views)
+    for copy in (pickle.loads(pickle.dumps(scaler)), clone(scaler).fit(views)):
+        np.testing.assert_array_equal(copy.transform(views), scaler.transform(views))
+
+
+def test_items_with_missing_views_get_ids_and_reconstructions(views):
+    quantizer = small(n_layers=2, codebook_size=4, max_epochs=1, n_cat_features=2)
+    scaler = BlockScaler(BLOCKS, add_indicator=True)
+    pipeline = make_pipeline(scaler, quantizer).fit(views)
+    codes = pipeline.transform(views)
+    assert codes.shape == (40, 2)
+    assert np.isfinite(pipeline.inverse_transform(codes)).all()
+
+
+def test_it_is_public_at_the_top_and_in_preprocessing():
+    assert sk_rqvae.BlockScaler is sk_rqvae.preprocessing.BlockScaler
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"blocks": [3, 3]}, ValueError, "blocks must add up to the 5 columns of X"),
+        ({"blocks": [5, 0]}, ValueError, r"blocks\['block1'\] must be at least 1"),
+        ({"blocks": {"a": 2.5, "b": 2.5}}, TypeError, r"blocks\['a'\] must be an int"),
+        ({"blocks": {1: 5}}, TypeError, "blocks must have str as keys"),
+        ({"blocks": 5}, TypeError, "blocks must be a dict, a sequence"),
+        ({"blocks": []}, ValueError, "blocks must add up"),
+        ({"shares": [1]}, ValueError, "shares must have one entry per block, 2. Got 1"),
+        ({"shares": [1, 0]}, ValueError, r"shares\['behaviour'\] must be in \(0"),
+        ({"shares": [1, np.inf]}, ValueError, r"shares\['behaviour'\] must be in"),
+        ({"shares": {"text": 1}}, ValueError, "names of the blocks"),
+        ({"shares": "ab"}, TypeError, "shares must be a dict"),
+    ],
+)
+def test_the_error_names_the_invalid_parameter(views, parameters, error, message):
+    with pytest.raises(error, match=message):
+        BlockScaler(**({"blocks": BLOCKS} | parameters)).fit(views)
+
+
+def test_a_partly_missing_block_is_an_error_that_names_block_and_row(views):
+    scaler = BlockScaler(BLOCKS).fit(views)
+    views[20, 1] = np.nan
+    message = "NaN in 1 of 3 columns of block 'text' in row 20"
+    with pytest.raises(ValueError, match=message):
+        scaler.fit(views)
+    with pytest.raises(ValueError, match=message):
+        scaler.transform(views)
+
+
+def test_a_row_without_any_block_is_an_error(views):
+    views[30] = np.nan
+    with pytest.raises(ValueError, match="NaN in all columns of row 30"):
+        BlockScaler(BLOCKS).fit(views)
+
+
+def test_a_block_that_no_row_has_is_an_error(views):
+    views[:, 3:] = np.nan
+    with pytest.raises(ValueError, match="block 'behaviour' in at least one row"):
+        BlockScaler(BLOCKS).fit(views[:8])
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.ones(3), r"sample_weight must have shape \(40,\). Got \(3,\)"),
+        (-np.ones(40), "sample_weight must not be negative"),
+        (np.full(40, np.nan), "sample_weight contains NaN"),
+        (np.zeros(40), "sample_weight must have a positive entry"),
+    ],
+)
+def test_invalid_sample_weights_are_an_error(views, weights, message):
+    with pytest.raises(ValueError, match=message):
+        BlockScaler(BLOCKS).fit(views, sample_weight=weights)
+
+
+def test_values_too_large_for_a_variance_are_an_error():
+    with pytest.raises(ValueError, match="That of block 'block0' overflows"):
+        BlockScaler().fit([[1e300], [-1e300]])
