@@ -23,7 +23,7 @@ from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._persistence.assemble import assemble, fitted_parameters
 from sk_rqvae._persistence.atomic import atomic_write
 from sk_rqvae._persistence.checkpoint_module import CheckpointModule
-from sk_rqvae._persistence.json_values import from_plain, to_plain
+from sk_rqvae._persistence.json_values import from_json_value, to_json_value
 from sk_rqvae._training.settings import check_settings
 
 Estimator = TypeVar("Estimator")
@@ -91,7 +91,8 @@ def from_pretrained(
         kind = _module_class(config["module"], module)
         model = _described_model(cls, config, kind, device)
         params = {
-            name: from_plain(name, value) for name, value in config["params"].items()
+            name: from_json_value(name, value)
+            for name, value in config["params"].items()
         } | {"module": kind}
         if device is not None:
             params["device"] = device
@@ -147,9 +148,9 @@ def _config(estimator: Any) -> dict[str, Any]:
         "format_version": _FORMAT_VERSION,
         "versions": _versions(),
         "module": _module_name(net.module),
-        "params": {name: to_plain(name, value) for name, value in params.items()},
+        "params": {name: to_json_value(name, value) for name, value in params.items()},
         "fitted": {
-            name: to_plain(name, value)
+            name: to_json_value(name, value)
             for name, value in net.get_params_for("module").items()
         },
         "n_features_in": int(estimator.n_features_in_),
@@ -277,7 +278,7 @@ def _described_model(
     if unknown:
         raise ValueError(f"unknown parameter {unknown[0]!r}.")
     plain, fitted = (
-        {name: from_plain(name, value) for name, value in config[part].items()}
+        {name: from_json_value(name, value) for name, value in config[part].items()}
         for part in ("params", "fitted")
     )
     if fitted.get("n_features") != config["n_features_in"]:
