@@ -66,6 +66,20 @@ def atomic_write(
     _sync_directory(target.parent)
 
 
+@contextmanager
+def temporary_beside(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a locked temporary file for notes about `path`; it is removed at the end.
+
+    If the process is killed, `abandoned_files` finds it.
+    """
+    target = writable_target(path)
+    file, temporary = _create_beside(target, _permissions(target))
+    with ExitStack() as stack:
+        stack.callback(temporary.unlink, missing_ok=True)
+        stack.enter_context(file)
+        yield file
+
+
 def remove_abandoned(folder: Path, names: str) -> None:
     """Remove temporary files of killed writers; see `abandoned_files`."""
     for temporary in abandoned_files(folder, names):
