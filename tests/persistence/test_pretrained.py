@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -290,6 +291,60 @@ def test_another_programs_folder_is_not_overwritten(fitted, tmp_path):
     with pytest.raises(ValueError, match=r"config\.json was not written by"):
         fitted.save_pretrained(tmp_path)
     assert contents(tmp_path) == {"config.json": b'{"model_type": "t5"}'}
+
+
+def test_weights_that_no_configuration_of_ours_names_stay(fitted, blobs, folder):
+    somebodys = folder / "model-0123456789abcdef.safetensors"
+    somebodys.write_bytes(b"somebody's")
+    fitted.save_pretrained(folder)
+    small(random_state=1, max_epochs=1).fit(blobs[:60]).save_pretrained(folder)
+    assert somebodys.read_bytes() == b"somebody's"
+    assert len(list(folder.glob("*.safetensors"))) == 2
+
+
+def test_weights_that_a_forged_configuration_names_stay(fitted, folder):
+    somebodys = folder / "model-0123456789abcdef.safetensors"
+    somebodys.write_bytes(b"somebody's")
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    config["weights_sha256"] = f"{'0123456789abcdef':0<64}"
+    path.write_text(json.dumps(config))
+    fitted.save_pretrained(folder)
+    assert somebodys.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="is about POSIX permissions")
+def test_the_files_of_a_private_model_stay_private(blobs, folder):
+    for path in folder.iterdir():
+        path.chmod(0o600)
+    (folder / "README.md").unlink()
+    small(random_state=1, max_epochs=1).fit(blobs[:60]).save_pretrained(folder)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    assert set(modes.values()) == {0o600}
+    assert modes.keys() >= {"README.md", "config.json", weights_file(folder).name}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="is about POSIX links")
+def test_a_linked_configuration_stays_a_link(blobs, folder, tmp_path):
+    (tmp_path / "real").mkdir()
+    (folder / "config.json").rename(tmp_path / "real" / "config.json")
+    (folder / "config.json").symlink_to(tmp_path / "real" / "config.json")
+    other = small(random_state=1, max_epochs=1).fit(blobs[:60])
+    other.save_pretrained(folder)
+    assert (folder / "config.json").is_symlink()
+    assert [path.name for path in (tmp_path / "real").iterdir()] == ["config.json"]
+    np.testing.assert_array_equal(load(folder).transform(blobs), other.transform(blobs))
+    assert len(list(folder.glob("*.safetensors"))) == 1
+
+
+def test_a_target_that_is_no_folder_is_refused(fitted, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="file is not a folder"):
+        fitted.save_pretrained(tmp_path / "file")
+    (tmp_path / "model" / "config.json").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"config\.json is a directory"):
+        fitted.save_pretrained(tmp_path / "model")
+    assert list((tmp_path / "model").iterdir()) == [tmp_path / "model" / "config.json"]
 
 
 def test_other_files_in_the_folder_stay(fitted, folder):
