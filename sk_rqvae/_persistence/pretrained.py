@@ -23,6 +23,7 @@ from sk_rqvae._persistence.config import (
     module_name,
 )
 from sk_rqvae._persistence.folder import check_folder, read_model, write_model
+from sk_rqvae._persistence.hub_download import local_folder
 from sk_rqvae._persistence.json_values import from_json_value
 from sk_rqvae._persistence.model_card import model_card
 from sk_rqvae._persistence.weights import (
@@ -55,11 +56,13 @@ def from_pretrained(
     folder: str | PathLike[str],
     module: type[RQVAEModule] | None,
     device: str | torch.device | None,
+    revision: str | None = None,
 ) -> Estimator:
     """Read what `save_pretrained` wrote; see `RQVAETransformer`."""
-    config, tensors = read_model(Path(folder))
-    path = Path(folder) / CONFIG_NAME
-    weights = Path(folder) / weights_name(config["weights_sha256"])
+    source = local_folder(folder, revision)
+    config, tensors = read_model(source)
+    path = source / CONFIG_NAME
+    weights = source / weights_name(config["weights_sha256"])
     try:
         kind = _module_class(config["module"], module)
         model = _described_model(cls, config, kind, device)
