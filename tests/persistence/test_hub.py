@@ -27,7 +27,6 @@ def hub(tmp_path, monkeypatch):
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "ENDPOINT", hub.url)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         monkeypatch.setenv("HF_TOKEN", "hf_of_a_test")
         monkeypatch.chdir(tmp_path)
         yield hub
@@ -51,6 +50,7 @@ def test_a_model_that_was_pushed_is_loaded_by_its_name(hub, fitted, blobs, lfs_b
     hub.lfs_bytes = lfs_bytes
     url = fitted.push_to_hub(REPO)
     assert url == f"{hub.url}/{REPO}/commit/{hub.sha(REPO)}"
+    assert bool(hub.large_files) == (lfs_bytes < 10**9)
     assert hub.files(REPO).keys() == {
         ".gitattributes",
         "README.md",
