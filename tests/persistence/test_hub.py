@@ -12,7 +12,7 @@ from sk_rqvae import RQVAETransformer
 
 pytest.importorskip("huggingface_hub", reason="needs the extra hub")
 
-from huggingface_hub import constants
+from huggingface_hub import constants, file_download
 from huggingface_hub.errors import HfHubHTTPError
 
 REPO = "somebody/nouns"
@@ -24,9 +24,13 @@ def hub(tmp_path, monkeypatch):
     with hub_server() as hub:
         template = constants.HUGGINGFACE_CO_URL_TEMPLATE
         template = template.replace(constants.ENDPOINT, hub.url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        for module in (constants, file_download):  # older releases read the second
+            name = "HUGGINGFACE_CO_URL_TEMPLATE"
+            monkeypatch.setattr(module, name, template, raising=False)
         monkeypatch.setattr(constants, "ENDPOINT", hub.url)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        # Older releases do not have it. Newer ones would upload by Xet.
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True, raising=False)
         monkeypatch.setenv("HF_TOKEN", "hf_of_a_test")
         monkeypatch.chdir(tmp_path)
         yield hub
