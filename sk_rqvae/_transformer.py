@@ -45,6 +45,7 @@ from sk_rqvae._inference.report import SemanticIDReport, summarise
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._persistence.assemble import adopt
 from sk_rqvae._persistence.checkpoints import load_checkpoint
+from sk_rqvae._persistence.hub_upload import push_to_hub
 from sk_rqvae._persistence.onnx import write_onnx
 from sk_rqvae._persistence.pretrained import from_pretrained, save_pretrained
 from sk_rqvae._progress import FitProgress, ProgressCallback
@@ -605,17 +606,26 @@ class RQVAETransformer(
         depths = range(1, len(sizes) + 1)
         return summarise(codes, sizes, model._explained(rows, codes, depths))
 
-    def save_pretrained(self, folder: str | PathLike[str]) -> None:
+    def save_pretrained(
+        self,
+        folder: str | PathLike[str],
+        *,
+        report: SemanticIDReport | None = None,
+    ) -> None:
         """Write the fitted model to a folder, without pickle.
 
-        The folder gets ``config.json`` (parameters, versions, history and a checksum)
-        and ``model-<checksum>.safetensors`` (weights and codebooks). A model that the
-        folder already has is replaced in one step: a crash leaves the old one.
+        The folder gets ``config.json`` (parameters, versions, history and a checksum),
+        ``model-<checksum>.safetensors`` (weights and codebooks) and a model card,
+        ``README.md``, unless it has a ``README.md`` that somebody else wrote. A model
+        that the folder already has is replaced in one step: a crash leaves the old one.
+        Processes that save to the same folder take turns by a lock file.
 
         Parameters
         ----------
         folder : str or path-like
-            Made where it does not exist.
+            It is created if it does not exist.
+        report : SemanticIDReport, default=None
+            What `report` returned, to be shown on the model card.
 
         Raises
         ------
@@ -634,7 +644,63 @@ class RQVAETransformer(
         --------
         from_pretrained : Read it back.
         """
-        save_pretrained(self._snapshot(), folder)
+        save_pretrained(self._snapshot(), folder, report)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        report: SemanticIDReport | None = None,
+        private: bool | None = None,
+        revision: str | None = None,
+        commit_message: str = "Upload a model of sk_rqvae",
+        token: str | None = None,
+    ) -> str:
+        """Upload the fitted model to the Hugging Face Hub, in one commit.
+
+        Needs the extra ``hub``. `from_pretrained` loads it by the name of the
+        repository, which gets the files that `save_pretrained` writes. Files of others
+        in it are kept.
+
+        Parameters
+        ----------
+        repo_id : str
+            ``"user/name"``. The repository is created if it does not exist.
+        report : SemanticIDReport, default=None
+            What `report` returned, to be shown on the model card.
+        private : bool, default=None
+            Visibility of a new repository. None is the default of the account.
+        revision : str, default=None
+            Branch to commit to. None is the main branch.
+        commit_message : str, default="Upload a model of sk_rqvae"
+        token : str, default=None
+            Access token. None is the one that ``hf auth login`` stored.
+
+        Returns
+        -------
+        str
+            Address of the commit.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the transformer is not fitted.
+        ImportError
+            If the extra ``hub`` is not installed.
+        ValueError
+            As in `save_pretrained`, for the files of the repository.
+        huggingface_hub.errors.HfHubHTTPError
+            If the Hub refuses, or another commit was made meanwhile.
+        """
+        return push_to_hub(
+            self._snapshot(),
+            repo_id,
+            report=report,
+            private=private,
+            revision=revision,
+            commit_message=commit_message,
+            token=token,
+        )
 
     @classmethod
     def from_pretrained(
@@ -643,8 +709,9 @@ class RQVAETransformer(
         *,
         module: type[RQVAEModule] | None = None,
         device: str | torch.device | None = None,
+        revision: str | None = None,
     ) -> Self:
-        """Read a model that `save_pretrained` wrote.
+        """Read a model that `save_pretrained` or `push_to_hub` wrote.
 
         It has the same parameters, history and codebooks, and gives the same IDs and
         reconstructions bit for bit. The optimizer's state is not saved. Loading runs
@@ -653,12 +720,16 @@ class RQVAETransformer(
         Parameters
         ----------
         folder : str or path-like
+            A folder or, if no such folder exists, the ``"user/name"`` of a model on the
+            Hugging Face Hub. The latter needs the extra ``hub``.
         module : type, default=None
             The class of the model, where that was a subclass of `RQVAEModule`. The
             files never choose what is imported.
         device : str or torch.device, default=None
             Where to put the model, and the parameter `device` of what is returned.
             None is the saved one.
+        revision : str, default=None
+            Branch, tag or commit on the Hub. None is the main branch.
 
         Returns
         -------
@@ -692,7 +763,7 @@ class RQVAETransformer(
         >>> bool((reloaded.transform(X) == rq.transform(X)).all())
         True
         """
-        return from_pretrained(cls, folder, module, device)
+        return from_pretrained(cls, folder, module, device, revision)
 
     def to_onnx(self, path: str | PathLike[str], *, decoder: bool = False) -> None:
         """Write the model as one ONNX file, to serve it without Python.

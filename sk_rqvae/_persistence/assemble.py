@@ -1,8 +1,9 @@
-"""A fitted transformer put together from parameters and tensors, without training."""
+"""A fitted transformer made of parameters and tensors, without training."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,34 +14,41 @@ from torch import Tensor
 
 from sk_rqvae._initialization.latent_width import max_width
 from sk_rqvae._model.module import RQVAEModule
+from sk_rqvae._model.private_generator import PrivateGenerator
+from sk_rqvae._persistence.checkpoint_module import CheckpointModule
+from sk_rqvae._persistence.tensor_checks import check_values
 from sk_rqvae._training.fit import new_net
 from sk_rqvae._training.net import RQVAENet
 from sk_rqvae._training.seeds import new_generators
-from sk_rqvae._training.settings import check_settings
+from sk_rqvae._training.settings import check_settings, module_arguments
 
-_ONE_A_LEVEL = {
+_PARAMETER_NAMES = {
     "codebook_sizes": "codebook_size",
     "codebook_modes": "codebook_mode",
 }
 _ANY_SEED = 0
+_MARGIN = 4
+_SMALL_MODEL = 1_000_000
 
 
 class _NoOptimizer(torch.optim.Optimizer):
-    """Only training needs one, and with a real one come imports that take seconds."""
+    """Stands in for the optimizer, which takes seconds to import and only trains."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Set up nothing."""
 
 
 def fitted_parameters(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of the transformer that lead to these arguments of the module."""
-    parameters = {_ONE_A_LEVEL.get(name, name): arguments[name] for name in arguments}
+    """Parameters of the transformer that give these arguments of the module."""
+    parameters = {
+        _PARAMETER_NAMES.get(name, name): arguments[name] for name in arguments
+    }
     del parameters["n_features"]
     return parameters | {"n_layers": len(arguments["codebook_sizes"])}
 
 
 def adopt(estimator: Any, net: RQVAENet) -> None:
-    """Give a transformer a trained net and what is read from it."""
+    """Give a transformer a trained net and the attributes that come from it."""
     levels = net.module_.quantizer.levels
     estimator.net_ = net
     estimator.codebooks_ = [_to_numpy(level.codes()) for level in levels]
@@ -62,34 +70,41 @@ def assemble(
     Parameters
     ----------
     estimator : RQVAETransformer
-        Whose parameters describe the model of the tensors.
+        Its parameters describe the model of the tensors.
     n_features : int
-        Columns of `X`.
+        Number of columns of `X`.
     tensors : mapping of str to Tensor
-        The module's state.
+        The state dict of the module. They can come from an untrusted file.
     history : list of dict
-        A row an epoch.
+        One row per epoch.
     required : tuple of str, default=("",)
-        How the names of the tensors begin without which a model is not complete. Others
-        that are not there stay as in an untrained model.
+        Prefixes of the names of the tensors that must be there. Others keep the values
+        of a new model if they are missing.
 
     Raises
     ------
     TypeError, ValueError
-        If a parameter is not as documented, or the tensors are not those of the model
-        that the parameters describe.
+        If a parameter is invalid, or the tensors are not those of the model that the
+        parameters describe, or a value is not finite.
     """
     settings = check_settings(estimator)
-    net = new_net(
-        estimator,
-        settings,
-        n_features,
-        estimator.embed_dim or max_width(n_features),
-        new_generators(_ANY_SEED, settings.device),
-        optimizer=_NoOptimizer,
-    )
+    embed_dim = estimator.embed_dim or max_width(n_features)
+    for name, tensor in tensors.items():
+        check_values(name, tensor)
+    if estimator.module in (RQVAEModule, CheckpointModule):
+        arguments = module_arguments(estimator, settings, n_features, embed_dim)
+        _check_sizes(arguments, tensors)
+    with PrivateGenerator(_ANY_SEED):
+        net = new_net(
+            estimator,
+            settings,
+            n_features,
+            embed_dim,
+            new_generators(_ANY_SEED, settings.device),
+            optimizer=_NoOptimizer,
+        )
     net.generators_ = None
-    _fill(net.module_, tensors, required)
+    _load(net.module_, tensors, required)
     net.module_.eval()
     net.optimizer, net.optimizer_ = torch.optim.AdamW, None
     net.callbacks, net.callbacks_ = None, []
@@ -102,36 +117,75 @@ def _to_numpy(tensor: Tensor) -> NDArray[np.float32]:
     return tensor.detach().cpu().numpy().copy()
 
 
-def _fill(
+def _check_sizes(arguments: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Refuse to take memory for a model that is far larger than its tensors."""
+    hidden, widened = arguments["hidden_dims"], arguments["decoder_hidden_dims"]
+    sizes, embed_dim = arguments["codebook_sizes"], arguments["embed_dim"]
+    n_tensors = len(hidden) + len(widened) + len(sizes)
+    if n_tensors > len(tensors):
+        raise ValueError(
+            f"it has {len(tensors)} tensors, too few for {len(sizes)} levels and "
+            f"{len(hidden) + len(widened)} hidden layers"
+        )
+    outer = arguments["n_features"] * embed_dim
+    n_weights = (
+        _n_weights([arguments["n_features"], *hidden, embed_dim])
+        + _n_weights([embed_dim, *widened, arguments["n_features"]])
+        + sum(sizes) * embed_dim
+        + arguments["codebook_sim_vq"] * len(sizes) * embed_dim**2
+        + arguments["linear_path"] * 3 * outer
+    )
+    n_found = sum(tensor.numel() for tensor in tensors.values())
+    if n_weights > _MARGIN * n_found + _SMALL_MODEL:
+        raise ValueError(
+            f"it has {n_found} numbers, too few for a model with {n_weights} weights"
+        )
+
+
+def _n_weights(widths: list[int]) -> int:
+    return sum(n_in * n_out for n_in, n_out in pairwise(widths))
+
+
+def _load(
     module: RQVAEModule, tensors: Mapping[str, Tensor], required: tuple[str, ...]
 ) -> None:
     expected = module.state_dict()
-    growing = {name for name, buffer in module.named_buffers() if buffer.numel() == 0}
     for name in sorted(expected.keys() - tensors.keys()):
         if name.startswith(required):
             raise ValueError(f"it lacks the tensor {name!r}")
     unknown = sorted(tensors.keys() - expected.keys())
     if unknown:
         raise ValueError(f"it has the tensor {unknown[0]!r}, which the model has not")
-    for name, tensor in tensors.items():
-        _check_alike(name, tensor, expected[name], any_length=name in growing)
-        if name in growing:
-            owner, _, attribute = name.rpartition(".")
-            place = expected[name].device
-            setattr(module.get_submodule(owner), attribute, tensor.to(place))
+    _check_shapes(module, tensors)
+    for name in _buffers_of_any_length(module) & tensors.keys():
+        setattr(module, name, tensors[name].to(expected[name].device))
     module.load_state_dict({**module.state_dict(), **tensors})
-    if len(module.price_keys) != len(module.prices):
+    _check_prices(module)
+
+
+def _buffers_of_any_length(module: RQVAEModule) -> set[str]:
+    """Buffers of the module itself that are empty in a new model, such as prices."""
+    buffers = module.named_buffers(recurse=False)
+    return {name for name, buffer in buffers if buffer.shape == (0,)}
+
+
+def _check_shapes(module: RQVAEModule, tensors: Mapping[str, Tensor]) -> None:
+    expected = module.state_dict()
+    resizable = _buffers_of_any_length(module)
+    for name in sorted(expected.keys() & tensors.keys()):
+        tensor, wanted = tensors[name], expected[name]
+        fits = tensor.shape == wanted.shape or (name in resizable and tensor.dim() == 1)
+        if tensor.dtype != wanted.dtype or not fits:
+            raise ValueError(
+                f"its tensor {name!r} is {tensor.dtype} of shape "
+                f"{tuple(tensor.shape)}, expected {wanted.dtype} of shape "
+                f"{tuple(wanted.shape)}"
+            )
+
+
+def _check_prices(module: RQVAEModule) -> None:
+    keys, prices = module.price_keys, module.prices
+    if len(keys) != len(prices):
         raise ValueError("its prices are not one for each of its price_keys")
-
-
-def _check_alike(
-    name: str, tensor: Tensor, expected: Tensor, *, any_length: bool
-) -> None:
-    """Type and shape are the model's; buffers that are empty at first can grow."""
-    shape, wanted = tuple(tensor.shape), tuple(expected.shape)
-    grown = any_length and shape[1:] == wanted[1:] and len(shape) == len(wanted)
-    if tensor.dtype != expected.dtype or not (shape == wanted or grown):
-        raise ValueError(
-            f"its tensor {name!r} is {tensor.dtype} of shape {shape}, expected "
-            f"{expected.dtype} of shape {wanted}"
-        )
+    if not (keys[1:] > keys[:-1]).all():
+        raise ValueError("its price_keys do not increase")

@@ -14,8 +14,8 @@ from sk_rqvae._model.module import RQVAEModule
 class CheckpointModule(RQVAEModule):
     """A `RQVAEModule` that computes what those projects' models compute.
 
-    Its MLPs have no biases. With `codebook_normalize` latents and the codes of
-    the first level, but of no other, have unit length, and there are no gains.
+    Its MLPs have no biases. With `codebook_normalize`, latents and the codes of the
+    first level alone have unit length, and there are no gains.
 
     Parameters
     ----------
@@ -37,26 +37,39 @@ class CheckpointModule(RQVAEModule):
                 layer.register_parameter("bias", None)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Reconstruction of latents; the decoder gives binary columns as logits."""
+        """Reconstruction of latents; binary columns are logits."""
         return self.decoder(latents)
+
+    def assign(self, x: Tensor, prepared: PreparedBeamSearch | None = None) -> Tensor:
+        """Codes of rows, ``(n, n_layers)``, int64, as those projects choose them.
+
+        Which of two codes is chosen that are nearly as near depends on the order of the
+        operations. With one beam it is the order of those projects.
+        """
+        if self.quantizer.n_beams > 1:
+            return super().assign(x, prepared)
+        codes, _ = self._greedy(x)
+        return codes
 
     def candidates(
         self, x: Tensor, prepared: PreparedBeamSearch | None = None
     ) -> tuple[Tensor, Tensor]:
-        """IDs that rows could have and their errors, as `RQVAEModule.candidates`.
-
-        Where two codes are nearly as near, the order of operations decides which one it
-        is: one beam is computed from residuals, as those models do.
-        """
+        """Possible IDs and their errors, as `RQVAEModule.candidates` returns them."""
         if self.quantizer.n_beams > 1:
             return super().candidates(x, prepared)
+        codes, residual = self._greedy(x)
+        errors = residual.square().sum(1, keepdim=True)
+        return codes.unsqueeze(1), errors.double()
+
+    def _greedy(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The nearest code at each level, and the residual after the last one."""
         residual = self.encode(x)
         codes = []
         for codebook in self.quantizer.codebooks():
+            squares = residual.square().sum(1, keepdim=True)
             lengths = codebook.T.square().sum(0, keepdim=True)
-            distances = residual.square().sum(1, keepdim=True) + lengths
-            code = (distances - 2 * residual @ codebook.T).argmin(1)
+            distances = squares + lengths - 2 * residual @ codebook.T
+            code = distances.argmin(1)
             residual = residual - codebook[code]
             codes.append(code)
-        errors = residual.square().sum(1, keepdim=True)
-        return torch.stack(codes, dim=1).unsqueeze(1), errors.double()
+        return torch.stack(codes, dim=1), residual

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from os import PathLike
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, TypeVar
 
-import torch
-from torch import Tensor
-
 from sk_rqvae._persistence.assemble import assemble
+from sk_rqvae._persistence.checkpoint_files import State, read_state
 from sk_rqvae._persistence.checkpoint_module import CheckpointModule
 
 Estimator = TypeVar("Estimator")
-State = dict[str, Tensor]
 
-_OWN_MARK = "quantizer.levels.0.table"
-_OTHERS_MARK = "layers.0.embedding.weight"
+_OWN_TENSOR = "quantizer.levels.0.table"
+_FOREIGN_TENSOR = "layers.0.embedding.weight"
 _LEVEL = "quantizer.levels."
 _IN_EVERY_LAYOUT = ("encoder.", "decoder.", _LEVEL)
 _WRAPPERS = ("module.", "_orig_mod.")
@@ -32,90 +27,39 @@ def load_checkpoint(
     parameters: dict[str, Any],
 ) -> Estimator:
     """Make a fitted transformer of a checkpoint; see `RQVAETransformer`."""
-    state = _unwrapped(_state(_read(Path(path)), path))
-    others = _OTHERS_MARK in state
-    if not others and _OWN_MARK not in state:
+    state = _unwrapped(read_state(Path(path)))
+    is_foreign = _FOREIGN_TENSOR in state
+    if not is_foreign and _OWN_TENSOR not in state:
         raise ValueError(
-            f"{path} has another layout: it has neither {_OTHERS_MARK!r} nor "
-            f"{_OWN_MARK!r} but {sorted(state)[:_NAMES_SHOWN]}."
+            f"{path} has another layout: it has neither {_FOREIGN_TENSOR!r} nor "
+            f"{_OWN_TENSOR!r} but {sorted(state)[:_NAMES_SHOWN]}."
         )
     try:
-        state = _renamed(state) if others else state
-        n_features, told = _read_from_shapes(state)
+        state = _renamed(state) if is_foreign else state
+        n_features, from_shapes = _read_from_shapes(state)
     except ValueError as error:
         raise ValueError(f"{path} has another layout: {error}.") from error
-    for name in sorted(told.keys() & parameters.keys()):
+    for name in sorted(from_shapes.keys() & parameters.keys()):
         raise TypeError(
-            f"{name} is read from the shapes in {path}, which say {told[name]!r}. Got "
-            f"{parameters[name]!r}."
+            f"{name} is read from the shapes in {path}, which say "
+            f"{from_shapes[name]!r}. Got {parameters[name]!r}."
         )
-    model: Any = cls(**_defaults(state) | told | parameters)
+    model: Any = cls(**_defaults(state) | from_shapes | parameters)
     try:
         assemble(
             model,
             n_features,
             state,
             history=[],
-            required=_IN_EVERY_LAYOUT if others else ("",),
+            required=_IN_EVERY_LAYOUT if is_foreign else ("",),
         )
     except ValueError as error:
         raise ValueError(f"{path} cannot be used: {error}") from error
     return model
 
 
-def _read(path: Path) -> Any:
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    with path.open("rb") as file:
-        if not zipfile.is_zipfile(file):
-            raise ValueError(
-                f"{path} is truncated, or not a file that torch.save wrote (since "
-                "version 1.6, a zip archive)."
-            )
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as error:
-        raise ValueError(
-            f"{path} holds more than tensors and plain values, and to load the rest "
-            "would run code that the file chooses. If you trust it, write its weights "
-            "anew where its project can be imported: state = torch.load(path, "
-            "map_location='cpu', weights_only=False); "
-            "torch.save({'model': state['model']}, new_path)."
-        ) from error
-    except RuntimeError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-
-
-def _read_safetensors(path: Path) -> State:
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    try:
-        return load(path.read_bytes())
-    except SafetensorError as error:
-        raise ValueError(f"{path} is damaged: {error}.") from error
-
-
-def _state(content: Any, path: str | PathLike[str]) -> State:
-    """The state dict, bare or under "model"."""
-    if isinstance(content, dict) and isinstance(content.get("model"), dict):
-        content = content["model"]
-    if not isinstance(content, dict) or not content:
-        raise ValueError(
-            f"{path} must hold a state dict, bare or under 'model'. Got "
-            f"{type(content).__name__}."
-        )
-    for name, value in content.items():
-        if not (isinstance(name, str) and isinstance(value, Tensor)):
-            raise ValueError(
-                f"{path} must hold a state dict, bare or under 'model'. Got "
-                f"{type(value).__name__} under {name!r}."
-            )
-    return dict(content)
-
-
 def _unwrapped(state: State) -> State:
-    """Without the prefixes of parallel and of compiled modules."""
+    """Remove the prefixes of parallel and of compiled modules."""
     for prefix in _WRAPPERS:
         if all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): state[name] for name in state}
@@ -123,15 +67,14 @@ def _unwrapped(state: State) -> State:
 
 
 def _renamed(state: State) -> State:
-    """The other projects' tensors under our names.
+    """Give the tensors of the other projects our names.
 
-    Dropout takes up a place in their perceptrons, and so do linear maps and activations
-    in both: the maps are counted.
+    The layers are numbered again: their MLPs count dropout layers, ours do not.
     """
     renamed = {}
     for part in ("encoder", "decoder"):
-        for place, name in enumerate(_matrices(state, part)):
-            renamed[name] = f"{part}.mlp.{2 * place}.weight"
+        for layer, name in enumerate(_matrices(state, part)):
+            renamed[name] = f"{part}.mlp.{2 * layer}.weight"
     for name in state:
         level = re.fullmatch(r"layers\.(\d+)\.embedding\.weight", name)
         mapped = re.fullmatch(r"layers\.(\d+)\.out_proj\.0\.weight", name)
@@ -146,7 +89,7 @@ def _renamed(state: State) -> State:
 
 
 def _matrices(state: State, part: str) -> list[str]:
-    """Names of the weights of a perceptron, from the input on."""
+    """Names of the weight matrices of an MLP, from its input to its output."""
     pattern = re.compile(rf"{part}\.mlp\.(\d+)\.weight")
     found = [match for name in state if (match := pattern.fullmatch(name))]
     names = [match[0] for match in sorted(found, key=lambda match: int(match[1]))]
@@ -165,9 +108,9 @@ def _check_matrix(state: State, name: str) -> None:
 
 
 def _read_from_shapes(state: State) -> tuple[int, dict[str, Any]]:
-    """Number of columns, and the parameters that the tensors tell."""
-    matrices = [state[name] for name in _matrices(state, "encoder")]
-    outward = [state[name] for name in _matrices(state, "decoder")]
+    """Number of columns, and the parameters that follow from the shapes."""
+    encoder = [state[name] for name in _matrices(state, "encoder")]
+    decoder = [state[name] for name in _matrices(state, "decoder")]
     tables = sorted(
         name for name in state if re.fullmatch(rf"{re.escape(_LEVEL)}\d+\.table", name)
     )
@@ -175,24 +118,24 @@ def _read_from_shapes(state: State) -> tuple[int, dict[str, Any]]:
         _check_matrix(state, name)
     levels = [f"{_LEVEL}{level}.table" for level in range(len(tables))]
     if sorted(levels) != tables:
-        raise ValueError(f"its levels are not numbered from 0 on: {tables}")
+        raise ValueError(f"its levels are not numbered from 0: {tables}")
     sizes = [len(state[name]) for name in levels]
-    told = {
+    parameters = {
         "n_layers": len(sizes),
         "codebook_size": sizes[0] if len(set(sizes)) == 1 else sizes,
-        "embed_dim": len(matrices[-1]),
-        "hidden_dims": tuple(len(matrix) for matrix in matrices[:-1]),
-        "decoder_hidden_dims": tuple(len(matrix) for matrix in outward[:-1]),
+        "embed_dim": len(encoder[-1]),
+        "hidden_dims": tuple(len(matrix) for matrix in encoder[:-1]),
+        "decoder_hidden_dims": tuple(len(matrix) for matrix in decoder[:-1]),
         "linear_path": "encoder.linear.weight" in state,
         "codebook_sim_vq": f"{_LEVEL}0.projection.weight" in state,
     }
     if _has_biases(state):
-        told["codebook_normalize"] = f"{_LEVEL}0.gain" in state
-    return matrices[0].shape[1], told
+        parameters["codebook_normalize"] = f"{_LEVEL}0.gain" in state
+    return encoder[0].shape[1], parameters
 
 
 def _defaults(state: State) -> dict[str, Any]:
-    """Parameters of models without biases, unless they are given."""
+    """Parameters that models without biases have unless the user gives others."""
     if _has_biases(state):
         return {}
     return {"module": CheckpointModule, "n_beams": 1, "rerank": False}

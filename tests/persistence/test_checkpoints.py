@@ -143,6 +143,25 @@ def test_a_checkpoint_gives_the_ids_of_its_model(rows, checkpoint, options, para
     )
 
 
+def test_near_ties_fall_as_in_the_model_of_the_checkpoint(checkpoint):
+    """A float32 sum of 2**24 and 1/4 is 2**24, so there the first two codes tie."""
+    model = reference(hidden_dims=(), sizes=(4, 4))
+    codebook = torch.tensor(
+        [[0.0, 1.0], [0.0, 0.5], [0.0, 64.0], [-64.0, 0.0]], dtype=torch.float32
+    )
+    with torch.no_grad():
+        model.encoder.mlp[0].weight.copy_(torch.eye(6, N_FEATURES))
+        for level in model.layers:
+            level.embedding.weight.zero_()[:, :2] = codebook
+    rows = np.zeros((3, N_FEATURES), dtype=np.float32)
+    rows[:, 0] = 4096, 16, 4096
+    there = [[0, 1], [1, 1], [0, 1]]
+    assert model.ids(rows).tolist() != there  # in float64 nothing ties
+    path = checkpoint(model)
+    assert load(path).transform(rows).tolist() == there
+    assert load(path, max_epochs=1).transform(rows[::-1]).tolist() == there[::-1]
+
+
 def test_sizes_are_read_from_the_shapes(checkpoint):
     loaded = load(checkpoint(reference(sizes=(16, 8), sim_vq=True)))
     assert loaded.n_layers == 2

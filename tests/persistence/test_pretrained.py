@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -209,11 +210,14 @@ def test_the_files_are_readable_without_this_library(fitted, folder):
     np.testing.assert_array_equal(codebooks["codebooks.0"], fitted.codebooks_[0])
 
 
-def test_no_file_is_a_pickle(folder):
-    assert sorted(path.suffix for path in folder.iterdir()) == [
-        ".json",
-        ".safetensors",
+def test_the_folder_holds_json_safetensors_and_markdown_alone(folder):
+    assert sorted(path.name for path in folder.iterdir()) == [
+        ".sk_rqvae.lock",
+        "README.md",
+        "config.json",
+        weights_file(folder).name,
     ]
+    assert (folder / ".sk_rqvae.lock").read_bytes() == b""
 
 
 def test_a_model_loads_in_a_process_that_cannot_unpickle(folder, fresh_python):
@@ -257,11 +261,11 @@ def test_a_model_of_one_device_loads_to_another(blobs, tmp_path):
 def test_a_second_model_replaces_the_first(blobs, folder):
     other = small(random_state=1, n_layers=2).fit(blobs)
     other.save_pretrained(folder)
-    assert len(list(folder.iterdir())) == 2
+    assert len(list(folder.glob("*.safetensors"))) == 1
     np.testing.assert_array_equal(load(folder).transform(blobs), other.transform(blobs))
 
 
-@pytest.mark.parametrize("n_renames", [0, 1])
+@pytest.mark.parametrize("n_renames", [0, 1])  # of the weights, of config.json
 def test_a_save_that_is_interrupted_leaves_the_old_model(
     blobs, folder, monkeypatch, n_renames
 ):
@@ -282,40 +286,65 @@ def test_a_save_that_is_interrupted_leaves_the_old_model(
     assert contents(folder) == before
 
 
-@pytest.mark.parametrize("n_renames", [0, 1])
-def test_a_process_that_dies_while_saving_leaves_the_old_model(
-    blobs, fitted, folder, fresh_python, tmp_path, n_renames
-):
-    small(random_state=1, max_epochs=1).fit(blobs).save_pretrained(tmp_path / "new")
-    script = """
-import os, sys
-from pathlib import Path
-from sk_rqvae import RQVAETransformer
-model = RQVAETransformer.from_pretrained(sys.argv[3])
-replace, done = Path.replace, []
-def dying(self, target):
-    if len(done) == int(sys.argv[2]):
-        print("died", flush=True)
-        os._exit(0)
-    done.append(target)
-    return replace(self, target)
-Path.replace = dying
-model.save_pretrained(sys.argv[1])
-"""
-    died = fresh_python(script, folder, n_renames, tmp_path / "new")
-    assert died == "died"
-    np.testing.assert_array_equal(
-        load(folder).transform(blobs), fitted.transform(blobs)
-    )
-    fitted.save_pretrained(folder)
-    assert len(list(folder.glob("*.safetensors"))) == 1
-
-
 def test_another_programs_folder_is_not_overwritten(fitted, tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "t5"}')
     with pytest.raises(ValueError, match=r"config\.json was not written by"):
         fitted.save_pretrained(tmp_path)
     assert contents(tmp_path) == {"config.json": b'{"model_type": "t5"}'}
+
+
+def test_weights_that_no_configuration_of_ours_names_stay(fitted, blobs, folder):
+    somebodys = folder / "model-0123456789abcdef.safetensors"
+    somebodys.write_bytes(b"somebody's")
+    fitted.save_pretrained(folder)
+    small(random_state=1, max_epochs=1).fit(blobs[:60]).save_pretrained(folder)
+    assert somebodys.read_bytes() == b"somebody's"
+    assert len(list(folder.glob("*.safetensors"))) == 2
+
+
+def test_weights_that_a_forged_configuration_names_stay(fitted, folder):
+    somebodys = folder / "model-0123456789abcdef.safetensors"
+    somebodys.write_bytes(b"somebody's")
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    config["weights_sha256"] = f"{'0123456789abcdef':0<64}"
+    path.write_text(json.dumps(config))
+    fitted.save_pretrained(folder)
+    assert somebodys.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="is about POSIX permissions")
+def test_the_files_of_a_private_model_stay_private(blobs, folder):
+    for path in folder.iterdir():
+        path.chmod(0o600)
+    (folder / "README.md").unlink()
+    small(random_state=1, max_epochs=1).fit(blobs[:60]).save_pretrained(folder)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    assert set(modes.values()) == {0o600}
+    assert modes.keys() >= {"README.md", "config.json", weights_file(folder).name}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="is about POSIX links")
+def test_a_linked_configuration_stays_a_link(blobs, folder, tmp_path):
+    (tmp_path / "real").mkdir()
+    (folder / "config.json").rename(tmp_path / "real" / "config.json")
+    (folder / "config.json").symlink_to(tmp_path / "real" / "config.json")
+    other = small(random_state=1, max_epochs=1).fit(blobs[:60])
+    other.save_pretrained(folder)
+    assert (folder / "config.json").is_symlink()
+    assert [path.name for path in (tmp_path / "real").iterdir()] == ["config.json"]
+    np.testing.assert_array_equal(load(folder).transform(blobs), other.transform(blobs))
+    assert len(list(folder.glob("*.safetensors"))) == 1
+
+
+def test_a_target_that_is_no_folder_is_refused(fitted, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="file is not a folder"):
+        fitted.save_pretrained(tmp_path / "file")
+    (tmp_path / "model" / "config.json").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"config\.json is a directory"):
+        fitted.save_pretrained(tmp_path / "model")
+    assert list((tmp_path / "model").iterdir()) == [tmp_path / "model" / "config.json"]
 
 
 def test_other_files_in_the_folder_stay(fitted, folder):
