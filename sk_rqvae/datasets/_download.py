@@ -23,7 +23,7 @@ from sk_rqvae._persistence.atomic import atomic_write
 
 _TIMEOUT_SECONDS = 30
 _CHUNK_BYTES = 2**20
-# Far above every file of the data. A faulty server shall not fill the disk.
+# Far above every file of the data. A faulty server must not fill the disk.
 _MAX_COMPRESSED_BYTES = 16 * 2**30
 _MAX_DECOMPRESSED_BYTES = 128 * 2**30
 _MAX_CHECKSUM_FILE_BYTES = 4096

@@ -24,6 +24,7 @@ def check_matrix(X: ArrayLike, *, name: str) -> Matrix:
         input_name=name,
         ensure_2d=False,
         allow_nd=True,
+        ensure_all_finite=False,
         ensure_min_samples=0,
         ensure_min_features=0,
     )
@@ -32,7 +33,23 @@ def check_matrix(X: ArrayLike, *, name: str) -> Matrix:
             f"{name} must be 2-D, (n_items, n_features), and not empty. "
             f"Got shape {array.shape}."
         )
-    return np.asarray(array)
+    matrix = np.asarray(array)
+    if matrix.dtype.kind == "f":
+        _check_finite(matrix, name)
+    return matrix
+
+
+def _check_finite(matrix: Matrix, name: str) -> None:
+    for block in row_blocks(matrix.shape):
+        wrong = ~np.isfinite(matrix[block])
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            value = matrix[block][row, column]
+            kind = "NaN" if np.isnan(value) else "infinity"
+            raise ValueError(
+                f"{name} must be finite. Input {name} contains {kind} in row "
+                f"{block.start + row}, column {column}."
+            )
 
 
 def check_reconstruction(X: ArrayLike, X_rec: ArrayLike) -> tuple[Matrix, Matrix]:

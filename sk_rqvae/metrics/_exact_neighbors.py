@@ -46,7 +46,7 @@ def neighborhoods(X: Matrix, queries: IntArray, k: int) -> Iterator[Neighborhood
     buffer = np.empty((min(step, len(queries)), len(points)), dtype=points.dtype)
     for start in range(0, len(queries), step):
         block = queries[start : start + step]
-        # Squared distances minus |query|^2, which is the same for the whole row.
+        # Squared distances minus |query|^2, which is constant in a row.
         distances = np.matmul(points[block], points.T, out=buffer[: len(block)])
         distances *= -2
         distances += norms

@@ -214,8 +214,8 @@ def _number_ids(codes: IntArray, lists: IntArray) -> tuple[IntArray, IntArray]:
     keys = row_keys(shifted)
     distinct, item_id = np.unique(keys[: len(codes)], return_inverse=True)
     generated = keys[len(codes) :]
-    place = np.searchsorted(distinct, generated).clip(max=len(distinct) - 1)
-    list_ids = np.where(distinct[place] == generated, place, -1)
+    nearest = np.searchsorted(distinct, generated).clip(max=len(distinct) - 1)
+    list_ids = np.where(distinct[nearest] == generated, nearest, -1)
     list_ids = list_ids.reshape(n_queries, n_generated)
     order = np.argsort(list_ids, axis=1, kind="stable")
     ordered = np.take_along_axis(list_ids, order, axis=1)

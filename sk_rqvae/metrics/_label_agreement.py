@@ -69,7 +69,8 @@ def prefix_label_agreement(codes: ArrayLike, labels: ArrayLike) -> NDArray[np.fl
     given = column_or_1d(labels)
     check_same_length(len(given), len(checked), name="labels")
     if given.dtype.kind == "f" and np.isnan(given).any():
-        raise ValueError("labels must not hold NaN. Drop those items first.")
+        row = np.isnan(given).argmax()
+        raise ValueError(f"labels must not hold NaN. Got NaN for item {row}.")
     _, label = np.unique(given, return_inverse=True)
     agreement = []
     for depth in range(1, checked.shape[1] + 1):

@@ -39,7 +39,8 @@ def check_labels(labels: ArrayLike, n_items: int) -> NDArray[Any]:
     given = np.asarray(column_or_1d(labels))
     check_same_length(len(given), n_items, name="labels")
     if given.dtype.kind == "f" and not np.isfinite(given).all():
-        raise ValueError("labels must be finite. Drop the other items first.")
+        item = (~np.isfinite(given)).argmax()
+        raise ValueError(f"labels must be finite. Got {given[item]} for item {item}.")
     return given
 
 

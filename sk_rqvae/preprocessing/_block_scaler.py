@@ -202,8 +202,8 @@ class BlockScaler(DocLink, TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_samples, n_features_in_)
-            Rows without NaN. A block that was missing is the mean of the block, or what
-            a reconstruction has in its place.
+            Rows without NaN. A missing block is the mean of the block, or whatever
+            values a reconstruction has for it.
 
         Raises
         ------

@@ -31,6 +31,15 @@ def test_everything_public_is_importable_and_sorted():
     assert all(callable(getattr(metrics, name)) for name in metrics.__all__)
 
 
+@pytest.mark.parametrize(("value", "kind"), [(np.nan, "NaN"), (-np.inf, "infinity")])
+def test_the_error_names_row_and_column_of_a_value_that_is_not_finite(value, kind):
+    X = np.zeros((70_000, 3))
+    X[69_999, 1] = value
+    message = f"Input X_rec contains {kind} in row 69999, column 1"
+    with pytest.raises(ValueError, match=message):
+        reconstruction_error(np.zeros_like(X), X)
+
+
 def test_reconstruction_error_is_the_mean_squared_error(pair):
     assert reconstruction_error(*pair) == pytest.approx(mean_squared_error(*pair))
 
