@@ -260,6 +260,20 @@ def test_what_skorch_saves_of_our_net_is_read(blobs, tmp_path, changes):
     )
 
 
+def test_a_net_loads_the_parameters_of_a_net_with_another_price_list(blobs, tmp_path):
+    priced = small(codebook_size=4, separate_ids=True).fit(blobs)
+    other = small(codebook_size=4, separate_ids=False, random_state=1).fit(blobs)
+    n_prices = [len(model.net_.module_.prices) for model in (priced, other)]
+    assert n_prices[0] > n_prices[1] == 0
+    priced.net_.save_params(f_params=tmp_path / "priced.pt")
+    other.net_.save_params(f_params=tmp_path / "other.pt")
+    expected = other.transform(blobs)
+    other.net_.load_params(f_params=tmp_path / "priced.pt")
+    np.testing.assert_array_equal(other.transform(blobs), priced.transform(blobs))
+    other.net_.load_params(f_params=tmp_path / "other.pt")
+    np.testing.assert_array_equal(other.transform(blobs), expected)
+
+
 def test_a_checkpoint_of_a_training_is_read_and_trained_on(blobs, tmp_path):
     saved = Checkpoint(
         monitor=None, dirname=tmp_path, f_params="{last_epoch[epoch]}.pt"
