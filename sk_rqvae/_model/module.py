@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -166,6 +166,16 @@ class RQVAEModule(nn.Module):
         self._generator: torch.Generator | None = None
         self.register_buffer("price_keys", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("prices", torch.zeros(0, dtype=torch.float64))
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """Accept a price list of any length; a new module has an empty one."""
+        for name in ("price_keys", "prices"):
+            loaded = state_dict.get(prefix + name)
+            if loaded is not None and loaded.dim() == 1:
+                setattr(self, name, getattr(self, name).new_zeros(len(loaded)))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def adjust(
         self,

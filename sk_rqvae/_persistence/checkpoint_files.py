@@ -89,8 +89,8 @@ def _load(path: Path, file: BinaryIO) -> Any:
     except UnpicklingError as error:
         raise ValueError(
             f"{path} holds more than tensors and plain values, and to load the rest "
-            "would run code that the file chooses. If you trust it, write its weights "
-            "anew where its project can be imported: state = torch.load(path, "
+            "would run code that the file chooses. If you trust it, save its weights "
+            "again where its project can be imported: state = torch.load(path, "
             "map_location='cpu', weights_only=False); "
             "torch.save({'model': state['model']}, new_path)."
         ) from error

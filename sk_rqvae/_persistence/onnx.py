@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._persistence.atomic import atomic_write
+from sk_rqvae._persistence.regular_files import writable_target
 
-_ROWS_TRACED = 2
+_EXAMPLE_ROWS = 2
 
 
 class _Encoder(nn.Module):
@@ -35,18 +36,18 @@ class _Decoder(nn.Module):
 
 
 def _searchsorted(sorted_sequence: Tensor, values: Tensor, **options: Any) -> Tensor:
-    """Bisection in operations that ONNX has, for `torch.searchsorted`."""
+    """Do what `torch.searchsorted` does, by bisection in operations of ONNX."""
     n_smaller = torch.zeros_like(values)
     for bit in reversed(range(len(sorted_sequence).bit_length())):
-        further = n_smaller + (1 << bit)
-        place = (further - 1).clamp_max(len(sorted_sequence) - 1)
-        inside = further <= len(sorted_sequence)
-        smaller = sorted_sequence[place] < values
-        n_smaller = torch.where(inside & smaller, further, n_smaller)
+        larger = n_smaller + (1 << bit)
+        index = (larger - 1).clamp_max(len(sorted_sequence) - 1)
+        inside = larger <= len(sorted_sequence)
+        smaller = sorted_sequence[index] < values
+        n_smaller = torch.where(inside & smaller, larger, n_smaller)
     return n_smaller
 
 
-_WRITTEN_OUT = {torch.ops.aten.searchsorted.Tensor: _searchsorted}
+_DECOMPOSITIONS = {torch.ops.aten.searchsorted.Tensor: _searchsorted}
 
 
 def write_onnx(
@@ -54,15 +55,16 @@ def write_onnx(
 ) -> None:
     """Write encoder or decoder to one file; see `RQVAETransformer.to_onnx`."""
     onnx = _import_onnx()
+    writable_target(path)
     module = copy.deepcopy(module).cpu().eval()
     if decoder:
         depth = len(module.quantizer.sizes)
-        example = torch.zeros(_ROWS_TRACED, depth, dtype=torch.int64)
+        example = torch.zeros(_EXAMPLE_ROWS, depth, dtype=torch.int64)
         model = _exported(_Decoder(module), example, "codes", "rows")
     else:
-        example = torch.zeros(_ROWS_TRACED, module.n_features)
+        example = torch.zeros(_EXAMPLE_ROWS, module.n_features)
         model = _exported(_Encoder(module), example, "rows", "codes")
-    _remove_traces(model)
+    _remove_stack_traces(model)
     onnx.checker.check_model(model)
     with atomic_write(path) as file:
         file.write(model.SerializeToString())
@@ -79,8 +81,8 @@ def _import_onnx() -> Any:
     return onnx
 
 
-def _remove_traces(model: Any) -> None:
-    """Leave out the stack traces, which have the paths of this machine."""
+def _remove_stack_traces(model: Any) -> None:
+    """Remove stack traces, which contain paths of this machine."""
     for graph in (model.graph, *model.functions):
         for part in (graph, *graph.node, *graph.value_info):
             del part.metadata_props[:]
@@ -88,21 +90,21 @@ def _remove_traces(model: Any) -> None:
 
 
 def _exported(graph: nn.Module, example: Tensor, name: str, result: str) -> Any:
-    """The graph for any number of rows.
+    """Export a graph for any number of rows.
 
-    Strict export follows the length of a tensor as a symbol. The lenient one would take
-    the example's, and the file would then hold for that number of rows alone.
+    Strict export keeps the number of rows as a symbol. The lenient mode would replace
+    it by that of the example, and the file would work for this number alone.
     """
     n_rows = torch.export.Dim("n", min=1)
     with warnings.catch_warnings(), torch.no_grad():
-        # What torch's exporter says of its own insides is not for our callers.
+        # Warnings of torch's exporter about its own code do not help our callers.
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
         program = torch.export.export(
             graph, (example,), dynamic_shapes={name: {0: n_rows}}, strict=True
         )
         exported: Any = torch.onnx.export(
-            program.run_decompositions(_WRITTEN_OUT),
+            program.run_decompositions(_DECOMPOSITIONS),
             dynamo=True,
             input_names=[name],
             output_names=[result],

@@ -20,9 +20,11 @@ from sk_rqvae._training.dead_codes import (
     restart_dead_codes,
     worth_replacing,
 )
+from sk_rqvae._training.module_tensors import join_tensors, split_tensors
 from sk_rqvae._training.seeds import Generators
 from sk_rqvae.exceptions import DivergenceError
 
+_EMPTY = "empty_module"
 _ROWS_PER_DEAD_CODE = 16
 _MAX_RESTART_SAMPLE = 8192
 
@@ -244,13 +246,29 @@ class RQVAENet(NeuralNet):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what only training needs."""
+        """Leave out what only training needs.
+
+        skorch pickles the module apart, by reference to its class. A worker process
+        cannot find a class that was defined in a script or a notebook, so here the
+        module without its tensors is left to whoever pickles the net: joblib's pickler
+        copies such classes.
+        """
         light = object.__new__(type(self))
         light.__dict__.update(vars(self))
         light.__dict__.update(
             optimizer_=None, callbacks=None, callbacks_=[], generators_=None
         )
+        if self.initialized_:
+            light.module_, empty_module = split_tensors(self.module_)
+            return super(RQVAENet, light).__getstate__() | {_EMPTY: empty_module}
         return super(RQVAENet, light).__getstate__()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Undo `__getstate__`; tensors of a missing device are put on the CPU."""
+        empty_module = state.pop(_EMPTY, None)
+        super().__setstate__(state)
+        if empty_module is not None:
+            self.module_ = join_tensors(self.module_, empty_module)
 
     def _generator(self) -> torch.Generator | None:
         return None if self.generators_ is None else self.generators_.device

@@ -17,7 +17,7 @@ N_FEATURES = 10
 ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU}
 
 
-class Perceptron(nn.Module):
+class MLP(nn.Module):
     def __init__(self, widths, activation, dropout):
         super().__init__()
         layers = []
@@ -55,8 +55,8 @@ class Reference(nn.Module):
         kind = ACTIVATIONS[activation]
         self.layers = nn.ModuleList(Level(size, dim, sim_vq) for size in sizes)
         widths = (N_FEATURES, *hidden_dims, dim)
-        self.encoder = Perceptron(widths, kind, dropout)
-        self.decoder = Perceptron(widths[::-1], kind, dropout)
+        self.encoder = MLP(widths, kind, dropout)
+        self.decoder = MLP(widths[::-1], kind, dropout)
         self.normalize = normalize
 
     @torch.no_grad()
@@ -65,9 +65,9 @@ class Reference(nn.Module):
         if self.normalize:
             residual = F.normalize(residual, dim=-1)
         codes = []
-        for place, level in enumerate(self.layers):
+        for index, level in enumerate(self.layers):
             codebook = level.out_proj(level.embedding.weight)
-            if self.normalize and place == 0:
+            if self.normalize and index == 0:
                 codebook = F.normalize(codebook, dim=-1)
             distances = torch.cdist(residual.double(), codebook.double()).square()
             code = distances.argmin(1)
@@ -78,11 +78,11 @@ class Reference(nn.Module):
     @torch.no_grad()
     def decoded(self, ids):
         total = 0
-        for place, level in enumerate(self.layers):
+        for index, level in enumerate(self.layers):
             codebook = level.out_proj(level.embedding.weight)
-            if self.normalize and place == 0:
+            if self.normalize and index == 0:
                 codebook = F.normalize(codebook, dim=-1)
-            total = total + codebook[torch.from_numpy(ids[:, place])]
+            total = total + codebook[torch.from_numpy(ids[:, index])]
         return self.decoder.mlp(total).numpy()
 
 
@@ -216,7 +216,7 @@ def test_more_beams_find_ids_that_are_no_farther(rows, checkpoint):
     assert errors(wide).mean() < errors(greedy).mean()
 
 
-def test_training_goes_on_from_another_projects_checkpoint(rows, checkpoint):
+def test_training_continues_from_a_checkpoint_of_another_project(rows, checkpoint):
     path = checkpoint(reference())
     before = load(path)
     model = load(path, warm_start=True, max_epochs=3, random_state=0).fit(rows)
@@ -260,6 +260,20 @@ def test_what_skorch_saves_of_our_net_is_read(blobs, tmp_path, changes):
     )
 
 
+def test_a_net_loads_the_parameters_of_a_net_with_another_price_list(blobs, tmp_path):
+    priced = small(codebook_size=4, separate_ids=True).fit(blobs)
+    other = small(codebook_size=4, separate_ids=False, random_state=1).fit(blobs)
+    n_prices = [len(model.net_.module_.prices) for model in (priced, other)]
+    assert n_prices[0] > n_prices[1] == 0
+    priced.net_.save_params(f_params=tmp_path / "priced.pt")
+    other.net_.save_params(f_params=tmp_path / "other.pt")
+    expected = other.transform(blobs)
+    other.net_.load_params(f_params=tmp_path / "priced.pt")
+    np.testing.assert_array_equal(other.transform(blobs), priced.transform(blobs))
+    other.net_.load_params(f_params=tmp_path / "other.pt")
+    np.testing.assert_array_equal(other.transform(blobs), expected)
+
+
 def test_a_checkpoint_of_a_training_is_read_and_trained_on(blobs, tmp_path):
     saved = Checkpoint(
         monitor=None, dirname=tmp_path, f_params="{last_epoch[epoch]}.pt"
@@ -292,7 +306,7 @@ class Opened:
     """Something that is not a tensor, as the model in a file's `model_config` is."""
 
 
-def test_a_file_that_needs_code_says_how_to_write_it_anew(checkpoint):
+def test_a_file_that_needs_code_says_how_to_rewrite_it(checkpoint):
     path = checkpoint(reference(), model_config={"self": Opened()})
     with pytest.raises(ValueError, match=r"would run code.*torch\.save\(\{'model'"):
         load(path)
@@ -302,8 +316,8 @@ def test_the_advice_for_such_a_file_works(rows, checkpoint, tmp_path):
     model = reference()
     path = checkpoint(model, model_config={"self": Opened()})
     state = torch.load(path, map_location="cpu", weights_only=False)
-    torch.save({"model": state["model"]}, tmp_path / "anew.pt")
-    loaded = load(tmp_path / "anew.pt")
+    torch.save({"model": state["model"]}, tmp_path / "rewritten.pt")
+    loaded = load(tmp_path / "rewritten.pt")
     np.testing.assert_array_equal(loaded.transform(rows), model.ids(rows))
 
 
@@ -377,7 +391,7 @@ def test_a_checkpoint_of_another_layout_says_what_differs(tmp_path, content, rea
         load(tmp_path / "other.pt")
 
 
-def test_parameters_that_the_shapes_tell_are_not_taken(checkpoint):
+def test_parameters_that_follow_from_the_shapes_are_not_accepted(checkpoint):
     with pytest.raises(TypeError, match="hidden_dims is read from the shapes"):
         load(checkpoint(reference()), hidden_dims=(8,))
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from conftest import small
 from sklearn.exceptions import NotFittedError
 
 import sk_rqvae
+from sk_rqvae._persistence.checkpoint_module import CheckpointModule
 from sk_rqvae.datasets import load_wordnet_nouns
 
 _NEAR = 1e-5
@@ -122,6 +124,7 @@ def test_the_decoder_gives_the_rows_of_inverse_transform(blobs, session, tmp_pat
         {"n_beams": 1, "codebook_normalize": True, "activation": "gelu"},
         {"rerank": False, "codebook_sim_vq": True, "codebook_size": [4, 8, 16]},
         {"n_layers": 1, "linear_path": False, "hidden_dims": ()},
+        {"module": CheckpointModule, "linear_path": False} | {"n_beams": 1},
     ],
 )
 def test_every_kind_of_model_is_exported(blobs, session, tmp_path, changes):
@@ -132,7 +135,7 @@ def test_every_kind_of_model_is_exported(blobs, session, tmp_path, changes):
 
 
 @pytest.mark.slow
-def test_the_file_does_not_tell_where_it_was_made(blobs, onnxruntime, tmp_path):
+def test_the_file_contains_no_path_of_this_machine(blobs, onnxruntime, tmp_path):
     small(max_epochs=1).fit(blobs).to_onnx(tmp_path / "encoder.onnx")
     content = (tmp_path / "encoder.onnx").read_bytes()
     assert b".py" not in content
@@ -151,6 +154,16 @@ def test_export_leaves_the_model_as_it_was(blobs, onnxruntime, tmp_path):
 def test_an_unfitted_transformer_is_not_exported(tmp_path):
     with pytest.raises(NotFittedError):
         small().to_onnx(tmp_path / "model.onnx")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="is about POSIX files")
+def test_a_target_that_is_not_a_file_is_refused_before_the_export(
+    fitted, onnxruntime, tmp_path
+):
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path, tmp_path / "fifo", "/dev/null"):
+        with pytest.raises(ValueError, match=f"{path} is a"):
+            fitted.to_onnx(path)
 
 
 def test_a_missing_extra_is_named(fitted, tmp_path, monkeypatch):

@@ -74,7 +74,7 @@ print(loaded.n_iter_)
 """
 
 
-def test_a_fresh_process_gives_the_same_ids_and_can_go_on(
+def test_a_fresh_process_gives_the_same_ids_and_can_train_further(
     blobs, fitted, fresh_python, tmp_path
 ):
     np.save(tmp_path / "rows.npy", blobs)
@@ -92,7 +92,7 @@ def test_a_fresh_process_gives_the_same_ids_and_can_go_on(
     assert int(n_iter) == fitted.n_iter_ + 1
 
 
-def test_a_pipeline_is_saved_whole(blobs, tmp_path):
+def test_a_pipeline_is_saved_with_its_steps(blobs, tmp_path):
     pipeline = make_pipeline(StandardScaler(), small(max_epochs=1)).fit(blobs)
     again = by_joblib(pipeline, tmp_path)
     np.testing.assert_array_equal(again.transform(blobs), pipeline.transform(blobs))
@@ -136,7 +136,7 @@ def test_an_unfitted_transformer_is_saved_with_its_parameters():
     assert not hasattr(again, "net_")
 
 
-def test_a_reloaded_model_goes_on_training_as_it_would_have(blobs):
+def test_a_reloaded_model_continues_training_like_the_original(blobs):
     """All but the moments of the optimizer, which are not saved, is the same."""
     estimator = small(max_epochs=2, warm_start=True).fit(blobs)
     again = pickle.loads(pickle.dumps(estimator))

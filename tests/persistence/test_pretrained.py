@@ -154,7 +154,7 @@ def test_parameters_keep_their_types_where_json_has_none(blobs, tmp_path, name, 
         assert type(reloaded) is type(value)
 
 
-def test_a_random_state_goes_on_where_it_was(blobs, tmp_path):
+def test_a_saved_random_state_continues_where_it_was(blobs, tmp_path):
     model = small(max_epochs=1, random_state=np.random.RandomState(3)).fit(blobs)
     model.save_pretrained(tmp_path)
     reloaded = load(tmp_path)
@@ -173,7 +173,7 @@ def test_parameters_set_after_fit_are_kept_beside_those_of_the_model(blobs, tmp_
     np.testing.assert_array_equal(reloaded.transform(blobs), codes)
 
 
-def test_training_goes_on_as_from_the_model_itself(blobs, tmp_path):
+def test_training_continues_as_from_the_original(blobs, tmp_path):
     model = small(warm_start=True).fit(blobs)
     model.save_pretrained(tmp_path)
     reloaded = load(tmp_path)
@@ -448,9 +448,9 @@ def test_a_missing_file_is_named(folder, name):
 def test_any_changed_byte_of_the_weights_is_noticed(folder):
     path = weights_file(folder)
     content = bytearray(path.read_bytes())
-    for place in np.linspace(0, len(content) - 1, 25).astype(int):
+    for position in np.linspace(0, len(content) - 1, 25).astype(int):
         changed = content.copy()
-        changed[place] ^= 1
+        changed[position] ^= 1
         path.write_bytes(changed)
         with pytest.raises(ValueError, match="is truncated or was changed"):
             load(folder)
