@@ -8,6 +8,10 @@ from pathlib import Path
 
 # Without it scikit-learn skips a check; SciPy reads it when it is imported.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
+# Test processes run side by side, one per core. They must be told before torch is
+# imported, and so must the processes that they start.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
 import numpy as np
@@ -57,6 +61,18 @@ def blobs():
     centres = rng.normal(size=(8, 1, 12)) + 0.5 * rng.normal(size=(8, 5, 12))
     rows = centres.reshape(40, 1, 12) + 0.1 * rng.normal(size=(40, 15, 12))
     return rng.permutation(rows.reshape(-1, 12)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _blobs_stay_as_they_are(request):
+    """A test that changed the rows of all tests would make others fail."""
+    if "blobs" not in request.fixturenames:
+        yield
+        return
+    rows = request.getfixturevalue("blobs")
+    before = rows.tobytes()
+    yield
+    assert rows.tobytes() == before, "the test changed blobs"
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from sk_rqvae._defaults import (
     KMEANS_STAGES,
 )
 from sk_rqvae._initialization.pca import principal_axes
+from sk_rqvae._model.products import addmm
 from sk_rqvae._model.row_minima import nearest
 from sk_rqvae._progress import ProgressCallback, no_progress
 
@@ -130,7 +131,7 @@ def nearest_centre(points: Tensor, centres: Tensor) -> Tensor:
     # Fresh memory for every block would cost a CPU more than the distances.
     room = points.new_empty(min(len(points), _ROWS_AT_ONCE), len(centres))
     found = [
-        nearest(torch.addmm(lengths, block, columns, alpha=-2, out=room[: len(block)]))
+        nearest(addmm(lengths, block, columns, alpha=-2, out=room[: len(block)]))
         for block in points.split(_ROWS_AT_ONCE)
     ]
     return torch.cat(found)

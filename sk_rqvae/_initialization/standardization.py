@@ -29,9 +29,20 @@ def location_and_scale(
     scale : ndarray of shape (n_features,)
         Root mean square deviation from the mean over all columns of a kind; 1 where
         that is zero.
+
+    Raises
+    ------
+    ValueError
+        If two values of a column lie further apart than the largest float64.
     """
     mean = column_means(X)
     largest, squares = _deviations(X, mean)
+    if not np.isfinite(largest):
+        raise ValueError(
+            "X must have values whose differences are finite in float64, below "
+            "1.8e308. Got a value too far from its column's mean: divide X by a "
+            "constant."
+        )
     scale = np.ones(X.shape[1])
     n_real = X.shape[1] - n_cat_features
     for kind in (slice(None, n_real), slice(n_real, None)):
@@ -47,10 +58,11 @@ def _deviations(
     """Largest deviation, and mean squares of the columns in units of it."""
     largest = 0.0
     for block in blocks_of(X):
-        block -= mean
+        with np.errstate(over="ignore"):
+            block -= mean
         largest = max(largest, float(block.max()), -float(block.min()))
-    if largest == 0:
-        return 0.0, np.zeros(X.shape[1])
+    if largest == 0 or not np.isfinite(largest):
+        return largest, np.zeros(X.shape[1])
     squares = np.zeros(X.shape[1])
     for block in blocks_of(X):
         block -= mean

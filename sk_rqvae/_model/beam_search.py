@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sk_rqvae._model.products import addmm, matmul
 from sk_rqvae._model.row_minima import k_smallest, nearest
 
 _MAX_TABULATED_CODES = 8192
@@ -171,16 +172,14 @@ class PreparedBeamSearch:
                 residual = residual - previous
             # Squared distances without the squared norm of the residual, which is the
             # same for all codes.
-            costs = torch.addmm(
-                squared_norms[level], residual, columns[level], alpha=-2
-            )
+            costs = addmm(squared_norms[level], residual, columns[level], alpha=-2)
             codes.append(nearest(costs if bias is None else costs - bias(costs)))
         return torch.stack(codes, dim=1)
 
     def _search_beams(
         self, latents: Tensor, biases: Sequence[CodeBias | None]
     ) -> Beams:
-        latent_terms = torch.addmm(
+        latent_terms = addmm(
             self._squared_norms, latents, self._all_vectors.T, alpha=-2
         ).split(self._sizes, dim=1)
         codes = latents.new_empty(0, dtype=torch.int64)
@@ -213,7 +212,7 @@ class PreparedBeamSearch:
         """For each level but the first, ``2 c'.c`` with each earlier level's codes."""
         doubled = [2 * codebook.T for codebook in self._codebooks[1:]]
         return [
-            [earlier @ codebook for earlier in self._codebooks[:level]]
+            [matmul(earlier, codebook) for earlier in self._codebooks[:level]]
             for level, codebook in enumerate(doubled, start=1)
         ]
 
@@ -221,7 +220,7 @@ class PreparedBeamSearch:
         """``2 q.c`` for the prefixes `codes` and every code of `level`."""
         if self._tables is None:
             sums = sum_of_codes(self._codebooks, codes)
-            return 2 * (sums @ self._codebooks[level].T)
+            return 2 * matmul(sums, self._codebooks[level].T)
         first, *others = self._tables[level - 1]
         total = F.embedding(codes[:, :, 0], first)
         for earlier, table in enumerate(others, start=1):

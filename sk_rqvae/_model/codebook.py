@@ -50,12 +50,11 @@ class Codebook(nn.Module):
         *,
         normalize: bool = False,
         sim_vq: bool = False,
-        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.size = size
         self.normalize = normalize
-        table = torch.randn(size, dim, dtype=torch.float32, generator=generator)
+        table = torch.randn(size, dim, dtype=torch.float32)
         table /= dim**0.5
         self.table = nn.Parameter(table, requires_grad=not sim_vq)
         self.projection = _Identity(dim) if sim_vq else None

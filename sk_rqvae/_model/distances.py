@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
+
+from sk_rqvae._model.products import addmm
 
 
 def squared_distances(points: Tensor, codebook: Tensor) -> Tensor:
@@ -19,5 +20,5 @@ def squared_distances(points: Tensor, codebook: Tensor) -> Tensor:
     Tensor of shape (n, codebook_size)
         Rounding can leave tiny negative values where a point lies on a code.
     """
-    products = torch.addmm(codebook.square().sum(1), points, codebook.T, alpha=-2)
+    products = addmm(codebook.square().sum(1), points, codebook.T, alpha=-2)
     return products + points.square().sum(1, keepdim=True)

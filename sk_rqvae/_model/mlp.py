@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sk_rqvae._defaults import CLIPPING_RADIUS
+from sk_rqvae._model.products import Linear
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "elu": nn.ELU,
@@ -42,8 +43,6 @@ class SkipMLP(nn.Module):
         Dropout probability of the hidden units.
     linear_path : bool
         Whether to add the linear path.
-    generator : torch.Generator, optional
-        Draws the initial weights; None is torch's global generator.
 
     Attributes
     ----------
@@ -67,20 +66,17 @@ class SkipMLP(nn.Module):
         activation: str,
         dropout: float,
         linear_path: bool,
-        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         width = n_in
         for hidden in hidden_dims:
             nonlinearity = nn.Sequential(ACTIVATIONS[activation](), Dropout(dropout))
-            layers += [_linear(width, hidden, generator), nonlinearity]
+            layers += [Linear(width, hidden), nonlinearity]
             width = hidden
-        last = _linear(width, n_out, generator)
+        last = Linear(width, n_out)
         self.mlp = nn.Sequential(*layers, last)
-        self.linear = (
-            _linear(n_in, n_out, generator, bias=False) if linear_path else None
-        )
+        self.linear = Linear(n_in, n_out, bias=False) if linear_path else None
         self.clipping_radius = CLIPPING_RADIUS * math.sqrt(max(n_in, n_out))
         if linear_path:
             nn.init.zeros_(last.weight)
@@ -133,22 +129,3 @@ class Dropout(nn.Module):
         kept = torch.empty_like(x)
         kept.bernoulli_(1 - self.probability, generator=self.generator)
         return x * kept.div_(1 - self.probability)
-
-
-class _Linear(nn.Linear):
-    """A linear layer whose weights are drawn by `_linear`."""
-
-    def reset_parameters(self) -> None:
-        """Draw nothing: torch's own draw would be from the global generator."""
-
-
-def _linear(
-    n_in: int, n_out: int, generator: torch.Generator | None, *, bias: bool = True
-) -> nn.Linear:
-    """A float32 linear layer with torch's usual initialisation."""
-    layer = _Linear(n_in, n_out, bias=bias, dtype=torch.float32)
-    nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
-    if bias:
-        bound = 1 / math.sqrt(n_in)
-        nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
-    return layer

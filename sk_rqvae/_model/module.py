@@ -71,9 +71,6 @@ class RQVAEModule(nn.Module):
         Weight of the prefix loss, and of the errors of prefixes in the score of a beam.
     noise : float
         Factor on the input noise of training, see `noise_scale`.
-    generator : torch.Generator, optional
-        Draws the initial weights; None is torch's global generator. A subclass that
-        adds layers must draw their weights from it for `random_state` to fix them.
 
     Attributes
     ----------
@@ -118,7 +115,6 @@ class RQVAEModule(nn.Module):
         commitment_weight: float,
         prefix_weight: float,
         noise: float,
-        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.n_features = n_features
@@ -133,7 +129,6 @@ class RQVAEModule(nn.Module):
             activation=activation,
             dropout=dropout,
             linear_path=linear_path,
-            generator=generator,
         )
         self.encoder = mlp(n_features, embed_dim, hidden_dims)
         self.decoder = mlp(embed_dim, n_features, decoder_hidden_dims)
@@ -145,7 +140,6 @@ class RQVAEModule(nn.Module):
             normalize=codebook_normalize,
             sim_vq=codebook_sim_vq,
             prefix_weight=prefix_weight,
-            generator=generator,
         )
         # Added to the sum of a prefix's codes before decoding: the mean of the missing
         # code vectors need not be zero.

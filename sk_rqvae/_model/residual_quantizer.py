@@ -68,8 +68,6 @@ class ResidualQuantizer(nn.Module):
     prefix_weight : float, default=0.0
         Weight of the errors of prefixes in the score of a beam. Training multiplies it
         by `TRAINING_PREFIX_PENALTY`, which improves the codes of unseen rows.
-    generator : torch.Generator, optional
-        Draws the initial codebooks; None is torch's global generator.
 
     Attributes
     ----------
@@ -120,7 +118,6 @@ class ResidualQuantizer(nn.Module):
         normalize: bool,
         sim_vq: bool,
         prefix_weight: float = 0.0,
-        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.modes = tuple(modes)
@@ -128,8 +125,7 @@ class ResidualQuantizer(nn.Module):
         self.prefix_weight = prefix_weight
         self.sizes = tuple(sizes)
         levels = nn.ModuleList(
-            Codebook(size, dim, normalize=normalize, sim_vq=sim_vq, generator=generator)
-            for size in sizes
+            Codebook(size, dim, normalize=normalize, sim_vq=sim_vq) for size in sizes
         )
         self.levels = cast("Sequence[Codebook]", levels)
         self.register_buffer("temperature", torch.ones((), dtype=torch.float32))

@@ -14,12 +14,10 @@ from torch import Tensor
 
 from sk_rqvae._initialization.latent_width import max_width
 from sk_rqvae._model.module import RQVAEModule
-from sk_rqvae._model.private_generator import PrivateGenerator
 from sk_rqvae._persistence.checkpoint_module import CheckpointModule
 from sk_rqvae._persistence.tensor_checks import check_values
 from sk_rqvae._training.fit import new_net
 from sk_rqvae._training.net import RQVAENet
-from sk_rqvae._training.seeds import new_generators
 from sk_rqvae._training.settings import check_settings, module_arguments
 
 _PARAMETER_NAMES = {
@@ -94,16 +92,9 @@ def assemble(
     if estimator.module in (RQVAEModule, CheckpointModule):
         arguments = module_arguments(estimator, settings, n_features, embed_dim)
         _check_sizes(arguments, tensors)
-    with PrivateGenerator(_ANY_SEED):
-        net = new_net(
-            estimator,
-            settings,
-            n_features,
-            embed_dim,
-            new_generators(_ANY_SEED, settings.device),
-            optimizer=_NoOptimizer,
-        )
-    net.generators_ = None
+    net = new_net(
+        estimator, settings, n_features, embed_dim, _ANY_SEED, optimizer=_NoOptimizer
+    )
     _load(net.module_, tensors, required)
     net.module_.eval()
     net.optimizer, net.optimizer_ = torch.optim.AdamW, None

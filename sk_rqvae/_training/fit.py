@@ -35,6 +35,7 @@ from sk_rqvae._initialization.plan import (
 from sk_rqvae._initialization.standardization import location_and_scale
 from sk_rqvae._model.id_prices import PriceList, no_prices
 from sk_rqvae._model.module import RQVAEModule, standardized
+from sk_rqvae._model.private_generator import PrivateGenerator
 from sk_rqvae._progress import FitProgress, ProgressCallback
 from sk_rqvae._training.batches import (
     Batches,
@@ -58,6 +59,7 @@ from sk_rqvae._training.seeds import (
     Generators,
     draw_seed,
     new_generators,
+    next_seed,
     numpy_generator,
 )
 from sk_rqvae._training.settings import Settings, module_arguments
@@ -206,9 +208,8 @@ def _initialized(estimator: Any, task: Task) -> tuple[RQVAENet, int, float]:
         mean, scale = (torch.from_numpy(values).to(device) for values in location)
         sample = task.sample(estimator, mean, scale)
         embed_dim = _planned_width(estimator, task, sample)
-        net = new_net(
-            estimator, task.settings, task.n_features, embed_dim, task.generators
-        )
+        seed = next_seed(task.generators.cpu)
+        net = new_net(estimator, task.settings, task.n_features, embed_dim, seed)
         net.module_.input_mean.copy_(mean)
         net.module_.input_scale.copy_(scale)
         n_distinct = _count_distinct(sample, task.generators.device)
@@ -289,11 +290,11 @@ def new_net(
     settings: Settings,
     n_features: int,
     embed_dim: int,
-    generators: Generators,
+    seed: int,
     *,
     optimizer: type[torch.optim.Optimizer] = torch.optim.AdamW,
 ) -> RQVAENet:
-    """An untrained net with random weights, for rows of `n_features` columns."""
+    """An untrained net for rows of `n_features` columns; `seed` gives its weights."""
     arguments = module_arguments(estimator, settings, n_features, embed_dim)
     net = RQVAENet(
         module=estimator.module,
@@ -308,9 +309,8 @@ def new_net(
         device=str(settings.device),
         **{f"module__{name}": value for name, value in arguments.items()},
     )
-    net.generators_ = generators
     _set_training_parameters(net, estimator)
-    with torch.device(settings.device):
+    with torch.device(settings.device), PrivateGenerator(seed):
         return net.initialize()
 
 

@@ -109,6 +109,7 @@ class RQVAENet(NeuralNet):
         Draw every random number of a training; None is torch's global generator.
     """
 
+    module_: Any
     generators_: Generators | None = None
 
     def __init__(
@@ -205,12 +206,6 @@ class RQVAENet(NeuralNet):
             self.module_.eval()
             self.module_.draw_from(None)
         self.notify("on_train_end", X=X, y=y)
-        return self
-
-    def initialize_module(self) -> RQVAENet:
-        """Build the module, with weights from this net's generator."""
-        arguments = self.get_params_for("module")
-        self.module_ = self.module(**arguments, generator=self._generator())
         return self
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:

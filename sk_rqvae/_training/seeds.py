@@ -46,8 +46,12 @@ def new_generators(seed: int, device: torch.device) -> Generators:
 
 def numpy_generator(generator: torch.Generator) -> np.random.Generator:
     """A generator of NumPy's that is seeded by one of torch's, on the CPU."""
-    seed = torch.randint(_MAX_SEED, (), generator=generator)
-    return np.random.default_rng(int(seed))
+    return np.random.default_rng(next_seed(generator))
+
+
+def next_seed(generator: torch.Generator) -> int:
+    """Draw a seed from a generator on the CPU."""
+    return int(torch.randint(_MAX_SEED, (), generator=generator))
 
 
 def draw_seed(random_state: Any) -> int:

@@ -25,9 +25,10 @@ from sk_rqvae._model.module import RQVAEModule
 SCHEDULES = ("cosine", "constant")
 MIXED_PRECISIONS = ("auto", "bf16", "no")
 
-_BYTES_A_MB = 2**20
-_AUTO_RESIDENT_MB_ON_CPU = 512
-_AUTO_RESIDENT_SHARE_OF_CUDA = 0.5
+_BYTES_PER_MB = 2**20
+# Fixed, not a share of the free memory: rows that are streamed are shuffled in another
+# way, so that one seed would give another model where other memory is free.
+_AUTO_RESIDENT_MB = {"cpu": 512, "cuda": 8192}
 _CUDA_WITH_BF16 = (8, 0)
 _CPU_WITH_BF16 = ("avx512_bf16", "amx_bf16")
 
@@ -181,10 +182,7 @@ def _multiplies_bf16(device: torch.device) -> bool:
 
 def _resident_bytes(value: Any, device: torch.device) -> int:
     if not isinstance(value, str):
-        return int(check_real("resident_mb", value, low=0) * _BYTES_A_MB)
+        return int(check_real("resident_mb", value, low=0) * _BYTES_PER_MB)
     if value != "auto":
         raise ValueError(f'resident_mb must be a number or "auto". Got {value!r}.')
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return int(_AUTO_RESIDENT_SHARE_OF_CUDA * free)
-    return _AUTO_RESIDENT_MB_ON_CPU * _BYTES_A_MB
+    return _AUTO_RESIDENT_MB[device.type] * _BYTES_PER_MB

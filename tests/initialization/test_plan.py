@@ -133,7 +133,7 @@ def test_noise_has_the_covariance_of_the_residuals_of_the_start(blobs):
 
 
 def test_noise_is_alike_in_all_directions_where_codebooks_start_at_random(blobs):
-    estimator = small(codebook_kmeans_init=False, embed_dim=None, max_epochs=1)
+    estimator = small(codebook_kmeans_init=False, embed_dim=12, max_epochs=1)
     module, covariance = noise_of(estimator, blobs)
     power = covariance.diagonal().mean()
     torch.testing.assert_close(covariance, power * torch.eye(module.n_features))

@@ -270,3 +270,52 @@ def test_one_column_works():
 
 def test_more_columns_than_rows_work():
     assert fits(np.random.default_rng(0).normal(size=(40, 90)), embed_dim=60) == []
+
+
+def test_the_largest_floats_can_be_fitted():
+    rows = np.array([[1.7e308, 0.0], [-1.7e308, 1.0]] * 20)
+    model = quick(codebook_size=2).fit(rows)
+    restored = model.inverse_transform(model.transform(rows))
+    np.testing.assert_allclose(restored[:, 0], rows[:, 0])
+
+
+def test_values_too_far_apart_for_float64_are_refused():
+    rows = np.array([[1.7e308, 0.0]] * 39 + [[-1.7e308, 1.0]])
+    with pytest.raises(ValueError, match="differences are finite"):
+        quick().fit(rows)
+
+
+@pytest.mark.parametrize("X", [np.array(5.0), 5.0, "text", None, []], ids=repr)
+@pytest.mark.parametrize("call", ["fit", "partial_fit", "transform"])
+def test_what_is_no_matrix_is_refused(fitted, X, call):
+    estimator = quick() if call != "transform" else fitted
+    with pytest.raises((TypeError, ValueError), match=r"\w"):
+        getattr(estimator, call)(X)
+
+
+@pytest.mark.parametrize("call", ["fit", "partial_fit", "transform", "score"])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        np.ma.masked_greater(np.ones((30, 12)) * np.arange(12), 5),
+        np.full((30, 12), np.datetime64("2020-01-01")),
+        np.full((30, 12), np.timedelta64(1, "s")),
+        pd.DataFrame({f"x{i}": pd.date_range("2020", periods=30) for i in range(12)}),
+    ],
+    ids=["masked", "dates", "durations", "frame of dates"],
+)
+def test_masked_values_and_dates_are_refused(fitted, rows, call):
+    estimator = quick() if call in ("fit", "partial_fit") else fitted
+    with pytest.raises(TypeError, match="X must"):
+        getattr(estimator, call)(rows)
+
+
+def test_codes_in_a_frame_whose_columns_changed_places_are_refused(blobs, fitted):
+    names = fitted.get_feature_names_out()
+    codes = pd.DataFrame(fitted.transform(blobs), columns=names)
+    fitted.inverse_transform(codes)
+    fitted.inverse_transform(codes[names[:2]])
+    with pytest.raises(ValueError, match="in this order"):
+        fitted.inverse_transform(codes[names[[1, 0, 2]]])
+    with pytest.raises(ValueError, match="in this order"):
+        fitted.inverse_transform(codes[names[1:]])

@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import assert_same_model, small
 
-from sk_rqvae import QuantizeForwardMode, RQVAETransformer
+from sk_rqvae import QuantizeForwardMode, RQVAEModule, RQVAETransformer
 
 MODES = [mode.value for mode in QuantizeForwardMode]
 
@@ -111,6 +111,22 @@ def test_fits_in_threads_give_what_they_give_alone(blobs):
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_array_equal(one, other)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+class WithALayer(RQVAEModule):
+    """A user's model with random weights of its own."""
+
+    def __init__(self, n_features, **arguments):
+        super().__init__(n_features, **arguments)
+        self.mine = torch.nn.Linear(3, 3)
+
+
+def test_the_seed_fixes_the_layers_of_a_users_module_too(blobs):
+    models = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        models.append(small(module=WithALayer).fit(blobs))
+    assert_same_model(*models)
 
 
 class Draws(threading.Thread):

@@ -1,0 +1,60 @@
+"""Settings of PyTorch that belong to the program, and not to this package."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import assert_same_model, small
+
+from sk_rqvae._model import products
+
+
+@pytest.fixture
+def double_by_default():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("mode", ["ste", "gumbel_softmax", "sinkhorn"])
+def test_another_default_dtype_changes_nothing(blobs, mode, request):
+    options = {"codebook_mode": mode, "dropout": 0.1, "n_cat_features": 1}
+    rows = np.hstack([blobs, blobs[:, :1] > 0])
+    expected = small(**options).fit(rows)
+    request.getfixturevalue("double_by_default")
+    found = small(**options).fit(rows)
+    assert_same_model(found, expected)
+    np.testing.assert_array_equal(found.transform(rows), expected.transform(rows))
+    assert found.inverse_transform(found.transform(rows)).dtype == np.float64
+
+
+@pytest.fixture
+def reduced_precision():
+    torch.set_float32_matmul_precision("medium")
+    yield
+    torch.set_float32_matmul_precision("highest")
+
+
+def test_products_are_as_exact_where_pytorch_may_round_more(reduced_precision):
+    generator = torch.Generator().manual_seed(0)
+    left, right = (
+        torch.randn(shape, generator=generator) for shape in ((64, 300), (300, 50))
+    )
+    summand = torch.randn(50, generator=generator)
+    exact = summand.double() - 2 * left.double() @ right.double()
+    found = products.addmm(summand, left, right, alpha=-2)
+    assert (found - exact).abs().max() < 1e-5
+    assert (products.matmul(left, right) + 0.5 * (exact - summand)).abs().max() < 1e-5
+
+
+def test_codes_do_not_follow_the_precision_that_a_program_asks_for(blobs, request):
+    model = small().fit(blobs)
+    codes = model.transform(blobs)
+    request.getfixturevalue("reduced_precision")
+    np.testing.assert_array_equal(model.transform(blobs), codes)
+
+
+def test_the_precision_that_a_program_asks_for_stays(blobs, reduced_precision):
+    small(max_epochs=1).fit(blobs).transform(blobs)
+    assert torch.get_float32_matmul_precision() == "medium"
