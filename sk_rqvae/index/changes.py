@@ -217,6 +217,8 @@ def _reassigned(
     new: _Checked, store: IDStore, rules: Rules
 ) -> tuple[IDStore, IntArray]:
     capacity = rules.capacity or 1
+    if len(new.codes) == 0:
+        return store, new.codes
     if new.alternatives is not None:
         store = store.covering(new.alternatives.reshape(-1, store.n_layers))
         return store, reassign_by_rank(new.codes, store, new.alternatives, capacity)

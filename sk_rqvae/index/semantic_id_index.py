@@ -966,6 +966,12 @@ default=None
         set_parameters(self, params)
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: v for name, v in vars(self).items() if name != "_writers"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _writers=WriterLock())
+
     def __repr__(self) -> str:
         return described(self)
 
