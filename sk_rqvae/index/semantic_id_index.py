@@ -59,9 +59,10 @@ class SemanticIDIndex:
         - ``"none"``: items share an ID.
         - ``"suffix"``: IDs have one more code, which numbers the items with the same
           codes from 0, as in TIGER [1]_. Every ID has it.
-        - ``"reassign"``: the item gets the nearest free code at the last level under
-          its prefix. If none is free, it goes up until there is a free ID below, and
-          down again to the nearest one. Needs `X` and `model`, or `alternatives`.
+        - ``"reassign"``: the item gets the best free one of the model's 32
+          ``candidates``. If there is none, it gets the nearest free code at the last
+          level under its prefix, or goes up until there is a free ID below, and down
+          again to the nearest one. Needs `X` and `model`, or `alternatives`.
     codebook_size : int or sequence of int, default=None
         Number of codes, one for all levels or one a level. None takes those of the
         model; without a model any code may come.
