@@ -130,7 +130,10 @@ class NaiveIndex:
         if self.policy != "suffix":
             return code
         suffixes = [other[-1] for other in self._taken() if other[:-1] == code]
-        return (*code, max(suffixes, default=-1) + 1)
+        suffix = max(suffixes, default=-1) + 1
+        if self.capacity is not None and suffix >= self.capacity:
+            suffix = min(set(range(self.capacity)) - set(suffixes))
+        return (*code, suffix)
 
     def _nearest_with_room(self, code, row, distances):
         counts = Counter(identifier[: len(code)] for identifier in self._taken())

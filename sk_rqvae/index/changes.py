@@ -11,6 +11,7 @@ from sk_rqvae._checks.codes import IntArray, check_codes
 from sk_rqvae.index.code_model import (
     CodeModel,
     Route,
+    RowCandidates,
     RowDistances,
     added_errors,
     checked_sizes,
@@ -20,6 +21,7 @@ from sk_rqvae.index.engine.growing import GrowingArray
 from sk_rqvae.index.engine.store import IDStore
 from sk_rqvae.index.fingerprint import FINGERPRINT_VERSION, fingerprint
 from sk_rqvae.index.items import checked_item_ids, first_occurrences
+from sk_rqvae.index.policies.candidates import reassign_by_candidates
 from sk_rqvae.index.policies.duplicates import row_digests
 from sk_rqvae.index.policies.moves import MovedRows
 from sk_rqvae.index.policies.reassign import Room, reassign, reassign_by_rank
@@ -217,6 +219,8 @@ def _reassigned(
     new: _Checked, store: IDStore, rules: Rules
 ) -> tuple[IDStore, IntArray]:
     capacity = rules.capacity or 1
+    if len(new.codes) == 0:
+        return store, new.codes
     if new.alternatives is not None:
         store = store.covering(new.alternatives.reshape(-1, store.n_layers))
         return store, reassign_by_rank(new.codes, store, new.alternatives, capacity)
@@ -227,8 +231,13 @@ def _reassigned(
         )
     sizes = store.sizes
     assert sizes is not None, "a model gives sizes"
+    room = Room(sizes, capacity)
     distances = RowDistances(new.model, new.X, sizes)
-    return store, reassign(new.codes, store, Room(sizes, capacity), distances)
+    if not callable(getattr(new.model, "candidates", None)):
+        return store, reassign(new.codes, store, room, distances)
+    candidates = RowCandidates(new.model, new.X, sizes)
+    codes = reassign_by_candidates(new.codes, store, room, candidates, distances)
+    return store, codes
 
 
 def _check_shares(codes: IntArray, store: IDStore, capacity: int) -> None:

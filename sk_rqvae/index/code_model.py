@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sk_rqvae._checks.codes import IntArray, layer_sizes
+from sk_rqvae._checks.codes import IntArray, check_codes, layer_sizes
 
 FloatArray: TypeAlias = NDArray[np.floating]
 
 _ROWS_AT_ONCE = 4096
+_CANDIDATES = 32
 
 
 class CodeModel(Protocol):
@@ -152,6 +154,42 @@ class RowDistances:
                 f"{expected}. Got shape {found.shape}."
             )
         return found
+
+
+class RowCandidates:
+    """The candidate IDs of a model for rows of `X`, checked.
+
+    Parameters
+    ----------
+    model : CodeModel
+        With a method ``candidates(X, k)``, which returns ``(n, k, n_layers)`` codes,
+        best first, and their errors.
+    X : ndarray of shape (n, n_features)
+    sizes : tuple of int
+    """
+
+    def __init__(self, model: Any, X: NDArray[Any], sizes: tuple[int, ...]) -> None:
+        self._model = model
+        self._X = X
+        self._sizes = sizes
+        self._k = min(_CANDIDATES, math.prod(sizes))
+
+    def __call__(self, rows: IntArray) -> IntArray:
+        """Return the candidates of some rows, ``(m, k, n_layers)``."""
+        blocks = [self._of_block(block) for _, block in _blocks(rows)]
+        return np.concatenate(blocks)
+
+    def _of_block(self, rows: IntArray) -> IntArray:
+        found, _ = self._model.candidates(self._X[rows], self._k)
+        found = np.asarray(found)
+        expected = (len(rows), self._k, len(self._sizes))
+        if found.shape != expected:
+            raise ValueError(
+                f"model.candidates must return codes of shape {expected}. Got shape "
+                f"{found.shape}."
+            )
+        flat = found.reshape(-1, len(self._sizes))
+        return check_codes(flat, self._sizes, name="candidates").reshape(expected)
 
 
 def added_errors(

@@ -1,4 +1,4 @@
-"""A lock for writers that copies, pickles and survives a fork."""
+"""A lock for writers that survives a fork."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from threading import Lock
 class WriterLock:
     """Lets one thread at a time change an index.
 
-    A copy, pickled or not, has a lock of its own. So has a forked process: a thread
-    that held the lock of its parent does not exist in it.
+    A forked process has a lock of its own: a thread that held the lock of its parent
+    does not exist in it.
     """
 
     __slots__ = ("_lock", "_process")
@@ -20,9 +20,6 @@ class WriterLock:
     def __init__(self) -> None:
         self._lock = Lock()
         self._process = os.getpid()
-
-    def __reduce__(self) -> tuple[type[WriterLock], tuple[()]]:
-        return WriterLock, ()
 
     @contextmanager
     def held(self) -> Iterator[None]:

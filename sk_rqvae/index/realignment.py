@@ -84,6 +84,19 @@ class RealignedModel:
         distances = np.asarray(self.model.next_code_distances(X, codes))
         return distances[:, np.argsort(self.code_maps[codes.shape[1]])]
 
+    def __getattr__(self, name: str) -> Any:
+        # The index looks whether a model has candidates before it asks for them.
+        if name != "candidates":
+            raise AttributeError(f"RealignedModel has no attribute {name!r}")
+        candidates = self.model.candidates
+
+        def of_rows(X: Any, k: int = 5) -> tuple[IntArray, NDArray[Any]]:
+            codes, errors = candidates(X, k)
+            flat = np.asarray(codes).reshape(-1, len(self.code_maps))
+            return renamed(flat, self.code_maps).reshape(np.shape(codes)), errors
+
+        return of_rows
+
     def _names_of_model(self, codes: Any) -> IntArray:
         codes = np.asarray(codes, dtype=np.int64)
         return renamed(codes, [np.argsort(names) for names in self.code_maps])

@@ -59,9 +59,10 @@ class SemanticIDIndex:
         - ``"none"``: items share an ID.
         - ``"suffix"``: IDs have one more code, which numbers the items with the same
           codes from 0, as in TIGER [1]_. Every ID has it.
-        - ``"reassign"``: the item gets the nearest free code at the last level under
-          its prefix. If none is free, it goes up until there is a free ID below, and
-          down again to the nearest one. Needs `X` and `model`, or `alternatives`.
+        - ``"reassign"``: the item gets the best free one of the model's 32
+          ``candidates``. If there is none, it gets the nearest free code at the last
+          level under its prefix, or goes up until there is a free ID below, and down
+          again to the nearest one. Needs `X` and `model`, or `alternatives`.
     codebook_size : int or sequence of int, default=None
         Number of codes, one for all levels or one a level. None takes those of the
         model; without a model any code may come.
@@ -368,14 +369,8 @@ default=None
 
         Notes
         -----
-        Each level is a linear assignment problem [1]_, solved in turn until no level
-        can be improved. That is a local optimum for all levels together. The memory is
-        ``8 * codebook_size ** 2`` bytes.
-
-        References
-        ----------
-        .. [1] Crouse, "On implementing 2D rectangular assignment algorithms", IEEE
-           Transactions on Aerospace and Electronic Systems 52(4), 2016.
+        Each level is a linear assignment problem, solved in turn until no level can be
+        improved: a local optimum. It takes ``8 * codebook_size ** 2`` bytes.
 
         Examples
         --------
@@ -694,52 +689,38 @@ default=None
         eos_token_id: int,
         prompt_length: int,
     ) -> PrefixAllowedTokens:
-        """Make the callable that holds a text decoder to IDs that exist.
+        """Make the function that lets `generate` produce existing IDs only.
+
+        `logits_processor` does the same for a batch at once, which is faster. This one
+        also allows items that are added later, as long as `vocabulary` had their tokens
+        when it was made.
 
         Parameters
         ----------
         token_to_id : mapping of str to int
-            Has every token of `vocabulary`; ``tokenizer.get_vocab()``.
+            ``tokenizer.get_vocab()`` with every token of `vocabulary`.
         eos_token_id : int
-            The one token that may follow a whole ID.
+            The one token that may follow a complete ID.
         prompt_length : int
-            How many tokens come before the ID in what `generate` passes on: for a
-            decoder-only model the length of its input, ``input_ids.shape[1]``, padding
-            included; for an encoder-decoder model 1, the start token.
+            As in `logits_processor`.
 
         Returns
         -------
         callable
             For ``model.generate(..., prefix_allowed_tokens_fn=...)``, with any number
-            of beams. Its method ``ids(sequences)`` gives the IDs in what was generated.
-            `generate` needs room for the tokens of an ID and the end:
-            ``max_new_tokens=n_columns + 1``. The callable reads this index as it is at
-            the time of each call.
+            of beams [1]_. Its method ``ids(sequences)`` gives the IDs in what was
+            generated. `generate` needs room for the tokens of an ID and the end:
+            ``max_new_tokens=n_columns + 1``.
 
         Raises
         ------
         ValueError
-            If the index is empty, or a token has no id.
+            If there is no item, or a token has no id.
 
         References
         ----------
         .. [1] De Cao et al., "Autoregressive Entity Retrieval", ICLR 2021, arXiv
-           2010.00904: decoding held to a prefix tree.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from sk_rqvae import SemanticIDIndex
-        >>> index = SemanticIDIndex(policy="none").fit([[0, 1], [0, 2], [2, 0]])
-        >>> token_to_id = {"</s>": 0}
-        >>> for number, token in enumerate(index.vocabulary(), start=1):
-        ...     token_to_id[token] = number
-        >>> allowed = index.prefix_allowed_tokens_fn(
-        ...     token_to_id, eos_token_id=0, prompt_length=1
-        ... )
-        >>> beam = np.array([0, token_to_id["<a_0>"]])
-        >>> [index.vocabulary()[number - 1] for number in allowed(0, beam)]
-        ['<b_1>', '<b_2>']
+           2010.00904.
         """
         state = self._fitted()
         if state.store.n_live == 0:
@@ -965,6 +946,12 @@ default=None
         """Set constructor parameters. They apply from the next `fit` on."""
         set_parameters(self, params)
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: v for name, v in vars(self).items() if name != "_writers"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _writers=WriterLock())
 
     def __repr__(self) -> str:
         return described(self)

@@ -197,9 +197,9 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
         "index.csv": SemanticIDIndex.from_table,
     }.items():
         os.mkfifo(tmp_path / name)
-        with pytest.raises(ValueError, match="must be a regular file"):
+        with pytest.raises(ValueError, match="is a FIFO"):
             read(tmp_path / name)
-    with pytest.raises(ValueError, match="must be a regular file"):
+    with pytest.raises(ValueError, match="is a FIFO"):
         index.save(tmp_path / "index")
 
 
@@ -248,7 +248,7 @@ def test_json_is_what_generative_recommenders_read(tmp_path):
 @pytest.mark.parametrize("policy", ["none", "suffix"])
 @pytest.mark.parametrize("kind", ITEMS)
 @pytest.mark.parametrize("suffix", ["json", "csv", "parquet"])
-def test_an_tabled_index_is_the_same(tmp_path, policy, kind, suffix):
+def test_an_exchanged_index_is_the_same(tmp_path, policy, kind, suffix):
     items = ITEMS[kind]
     if kind == "str" and suffix != "json":
         items = [item.replace("\ud800", "\n") for item in items]
@@ -380,6 +380,167 @@ def test_a_csv_file_that_is_not_an_index_is_an_error(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ValueError, match=BAD_CSV[text]):
         SemanticIDIndex.from_table(path)
+
+
+def test_the_index_that_pandas_writes_is_not_taken_for_items_or_codes(tmp_path):
+    index = SemanticIDIndex().fit(CODES, ITEMS["int"])
+    csv, parquet = tmp_path / "index.csv", tmp_path / "index.parquet"
+    index.to_table(csv)
+    frame = pd.read_csv(csv)
+    frame.to_csv(csv)
+    frame.iloc[::-1].to_parquet(parquet)
+    same(index, SemanticIDIndex.from_table(csv, item_type=int))
+    found = SemanticIDIndex.from_table(parquet)
+    assert np.array_equal(found.ids_of(ITEMS["int"]), index.ids_)
+    frame.set_index("item_id").to_csv(csv)
+    same(index, SemanticIDIndex.from_table(csv, item_type=int))
+    frame.columns = ["item", "a", "b", "c"]
+    frame.to_csv(csv)
+    with pytest.raises(ValueError, match="which pandas writes for its index"):
+        SemanticIDIndex.from_table(csv)
+
+
+def test_columns_are_found_by_their_names(tmp_path):
+    path = tmp_path / "index.csv"
+    path.write_text("suffix,level_2,item_id,level_1\n0,7,x,3\n1,7,y,3\n")
+    index = SemanticIDIndex.from_table(path)
+    assert index.ids_of(["x", "y"]).tolist() == [[3, 7, 0], [3, 7, 1]]
+
+
+def test_codes_without_a_suffix_are_read_as_codes_and_made_ids_by_fit(tmp_path):
+    path = tmp_path / "codes.csv"
+    path.write_text("item_id,level_1,level_2\nx,1,0\ny,1,0\nz,1,1\n")
+    with pytest.raises(ValueError, match="must have a column suffix"):
+        SemanticIDIndex.from_table(path)
+    codes = SemanticIDIndex.from_table(path, policy="none")
+    index = SemanticIDIndex(policy="suffix").fit(codes.ids_, codes.item_ids_)
+    assert index.ids_.tolist() == [[1, 0, 0], [1, 0, 1], [1, 1, 0]]
+    index.to_table(path)
+    other = SemanticIDIndex.from_table(path)
+    assert np.array_equal(other.ids_, index.ids_)
+    assert other.item_ids_.tolist() == ["x", "y", "z"]
+
+
+def test_ids_that_skip_suffixes_after_a_removal_are_read_back(tmp_path):
+    index = SemanticIDIndex().fit(CODES, ITEMS["int"])
+    index.remove(ITEMS["int"][:1])
+    index.to_table(tmp_path / "index.csv")
+    index.to_json(tmp_path / "index.json")
+    other = SemanticIDIndex.from_table(tmp_path / "index.csv", item_type=int)
+    with pytest.raises(ValueError, match="or allow_gaps=True if items were removed"):
+        SemanticIDIndex.from_json(tmp_path / "index.json", item_type=int)
+    third = SemanticIDIndex.from_json(
+        tmp_path / "index.json", item_type=int, allow_gaps=True
+    )
+    for each in (other, third):
+        assert np.array_equal(each.ids_, index.ids_)
+        assert each.add([[0, 1]], [1]).tolist() == [[0, 1, 3]]
+
+
+BAD_TABLES = {
+    "item,a,b\n1.5,1,0\n": "Got '1.5' in row 0",
+    "item,a,b\n1_0,1,0\n": "Got '1_0' in row 0",
+    "item,a,b\n7,1,0\n,1,1\n": "Got '' in row 1",
+    "item,a,b\n9223372036854775808,1,0\n": "in row 0",
+    "1,2,0\n2,2,1\n": "must begin with a line of column names",
+    "x,2,0\ny,2,1\n": "must begin with a line of column names",
+    "item,a,a\n7,1,0\n": "columns of the same name",
+    "item_id,level_1,level_3\n7,1,0\n": "level_1 to level_3",
+    "item_id,level_1,suffix,price\n7,1,0,9\n": "neither items nor levels",
+    "a,b,level_1,suffix\n7,1,0,9\n": "one column of items",
+    'item,a,b\n7,"1,0\n': "line 2",
+    "item,a,b\n7,1_0,0\n": "line 2 must have whole numbers",
+    "item,a,b\n7,99999999999999999999,0\n": "line 2 must have whole numbers",
+    "item,a,b\n7,1,2\n": "count from 0",
+}
+
+
+@pytest.mark.parametrize("text", BAD_TABLES)
+def test_a_table_that_leaves_something_open_is_an_error_that_names_it(tmp_path, text):
+    path = tmp_path / "index.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=BAD_TABLES[text]) as caught:
+        SemanticIDIndex.from_table(path, item_type=int)
+    assert str(path) in str(caught.value)
+
+
+def test_a_table_in_another_encoding_is_an_error(tmp_path):
+    path = tmp_path / "index.csv"
+    path.write_bytes("item,a,b\nü,1,0\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"index\.csv must be in UTF-8"):
+        SemanticIDIndex.from_table(path)
+    path.write_bytes("item,a,b\nü,1,0\n".encode("utf-8-sig"))
+    assert SemanticIDIndex.from_table(path).item_ids_.tolist() == ["ü"]
+
+
+@pytest.mark.parametrize("library", ["pyarrow", "polars"])
+def test_parquet_items_that_are_missing_or_fractions_are_errors(
+    tmp_path, monkeypatch, library
+):
+    found = pytest.importorskip(library)
+    monkeypatch.setattr(_table, "_parquet_library", lambda: (library, found))
+    path = tmp_path / "index.parquet"
+    for items, item_type in {
+        (2**53 + 1, None): int,
+        ("x", None): str,
+        (1.5, 2.0): int,
+        (1.5, 2.5): str,
+        (None, None): str,
+    }.items():
+        frame = pl.DataFrame({"item": items, "a": [1, 2], "b": [0, 0]})
+        frame.write_parquet(path)
+        with pytest.raises(ValueError, match=r"index\.parquet .* in row"):
+            SemanticIDIndex.from_table(path, item_type=item_type)
+    path.write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match=r"index\.parquet is not a Parquet file"):
+        SemanticIDIndex.from_table(path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"x": ' * 100_000, "\ufeff{}", "\0"])
+def test_json_that_is_nested_or_no_json_is_an_error(tmp_path, text):
+    path = tmp_path / "index.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"index\.json is not valid JSON"):
+        SemanticIDIndex.from_json(path)
+
+
+def test_a_mapped_index_is_the_same_and_can_be_changed(tmp_path):
+    for kind, items in ITEMS.items():
+        for policy in ("none", "suffix"):
+            index = SemanticIDIndex(policy=policy).fit(CODES, items, X=CODES)
+            index.remove(index.item_ids_[1:2])
+            index.save(tmp_path / "index")
+            before = (tmp_path / "index").read_bytes()
+            mapped = SemanticIDIndex.load(tmp_path / "index", mmap_mode="r")
+            same(index, mapped)
+            new = None if kind == "row" else [{"int": 1, "str": "new"}[kind]]
+            for each in (index, mapped):
+                assert each.add([[0, 1]], new).shape == (1, each.ids_.shape[1])
+                each.remove(each.item_ids_[:1])
+            same(index, mapped)
+            assert (tmp_path / "index").read_bytes() == before
+            mapped.save(tmp_path / "index")
+            same(SemanticIDIndex.load(tmp_path / "index"), mapped)
+    with pytest.raises(ValueError, match="mmap_mode must be None or 'r'"):
+        SemanticIDIndex.load(tmp_path / "index", mmap_mode="w")
+
+
+def test_a_mapped_file_can_be_replaced_while_it_is_read(tmp_path):
+    path = tmp_path / "index"
+    SemanticIDIndex().fit(CODES, ITEMS["str"]).save(path)
+    mapped = SemanticIDIndex.load(path, mmap_mode="r")
+    SemanticIDIndex().fit(CODES[:2]).save(path)
+    assert mapped.item_ids_.tolist() == ITEMS["str"]
+    assert mapped.lookup(mapped.ids_).tolist() == ITEMS["str"]
+
+
+def test_codes_take_a_byte_each_in_a_file(tmp_path):
+    rng = np.random.default_rng(0)
+    n_items = 20_000
+    index = SemanticIDIndex(policy="none", codebook_size=256)
+    index.fit(rng.integers(0, 256, (n_items, 4))).save(tmp_path / "index")
+    # Four bytes of codes, four of the sorted key and two of the row, and the header.
+    assert (tmp_path / "index").stat().st_size < 10 * n_items + 2000
 
 
 def test_parquet_with_missing_codes_is_an_error(tmp_path):

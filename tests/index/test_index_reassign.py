@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 from index_toys import NaiveIndex, ToyQuantizer
 
 from sk_rqvae import SemanticIDIndex
+from sk_rqvae.index import code_model
 from sk_rqvae.metrics import reconstruction_error
 
 
@@ -166,3 +170,54 @@ def test_distances_of_a_wrong_shape_or_not_finite_are_an_error(wrong):
     with pytest.raises(ValueError, match="finite distances of shape"):
         index.add([[0]], X=[[1.0]], model=model)
     assert index.ids_.tolist() == [[0]]
+
+
+class CandidateQuantizer(ToyQuantizer):
+    """It also knows the best IDs of a row, by the error of the reconstruction."""
+
+    def candidates(self, X, k):
+        every = np.array(list(product(*(range(len(b)) for b in self.codebooks_))))
+        restored = self.inverse_transform(every)
+        errors = ((np.asarray(X)[:, None] - restored) ** 2).sum(axis=2)
+        order = np.argsort(errors, axis=1, kind="stable")[:, :k]
+        return every[order], np.take_along_axis(errors, order, axis=1)
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    n_items=st.integers(0, 40),
+    cuts=st.lists(st.integers(0, 40), max_size=3),
+    capacity=st.integers(1, 3),
+    n_candidates=st.sampled_from([1, 3, 32]),
+)
+@settings(max_examples=40, deadline=None)
+def test_an_item_gets_the_best_candidate_of_its_model_that_is_free(
+    seed, n_items, cuts, capacity, n_candidates
+):
+    X = crowd(n_items, seed=seed, spread=10)
+    model = CandidateQuantizer(2, 7, random_state=seed).fit(X)
+    codes = model.transform(X)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(code_model, "_CANDIDATES", n_candidates)
+        index = SemanticIDIndex(policy="reassign", capacity=capacity)
+        index.fit(codes[:0], X=X[:0], model=model)
+        for rows in np.split(np.arange(n_items), sorted(min(c, n_items) for c in cuts)):
+            index.add(codes[rows], X=X[rows], model=model)
+    counts = Counter()
+    for row, identifier in enumerate(map(tuple, index.ids_.tolist())):
+        found = model.candidates(X[[row]], n_candidates)[0][0].tolist()
+        wishes = [tuple(codes[row].tolist()), *map(tuple, found)]
+        free = [wish for wish in wishes if counts[wish] < capacity]
+        assert identifier == (free[0] if free else identifier)
+        counts[identifier] += 1
+        assert counts[identifier] <= capacity
+
+
+def test_a_transformer_reassigns_to_its_own_candidates(fitted, blobs):
+    X = np.repeat(blobs[:1], 4, axis=0)
+    index = SemanticIDIndex(policy="reassign")
+    index.fit(fitted.transform(X), X=X, model=fitted)
+    best, _ = fitted.candidates(X[:1], 32)
+    own = index.ids_[0].tolist()
+    others = [code for code in best[0].tolist() if code != own]
+    assert index.ids_.tolist() == [own, *others[:3]]

@@ -278,13 +278,17 @@ class IDStore:
             self._wide[prefix] = found.copy()
         return found
 
+    def taken_next(self, prefix: tuple[int, ...]) -> IntArray:
+        """Find the codes that continue `prefix` to an ID that is taken, ascending."""
+        _, parts = self._parts(self.runs, prefix)
+        return _distinct([_codes_after(prefix, k, self.space) for k in parts])
+
     def full_children(
         self, prefix: tuple[int, ...], sizes: Sequence[int], capacity: int
     ) -> IntArray:
         """Find the codes after `prefix` below which no item has room."""
         depth = len(prefix)
-        _, parts = self._parts(self.runs, prefix)
-        children = _distinct([_codes_after(prefix, k, self.space) for k in parts])
+        children = self.taken_next(prefix)
         room = capacity * math.prod(sizes[depth + 1 :])
         if room == 1:
             return children

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray
 from sk_rqvae._persistence.atomic import atomic_write
-from sk_rqvae.index.formats.native import PathLike, check_regular
+from sk_rqvae._persistence.regular_files import read_regular_file
+from sk_rqvae.index.formats.native import PathLike
 from sk_rqvae.index.formats.tokens import parsed, token_rows
 
 _ROWS_AT_ONCE = 65536
@@ -35,9 +35,9 @@ def write_json(path: PathLike, ids: IntArray, items: NDArray[Any]) -> None:
 
 def read_json(path: PathLike) -> tuple[IntArray, list[str]]:
     """Read IDs and items from ``{item: [token, ...]}``."""
-    check_regular(path)
+    content = read_regular_file(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = content.decode()
         pairs = json.loads(text, object_pairs_hook=_Pairs)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}.") from error

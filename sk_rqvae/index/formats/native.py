@@ -25,16 +25,16 @@ import json
 import math
 import mmap
 import os
-import stat
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sk_rqvae._persistence.atomic import atomic_write
+from sk_rqvae._persistence.regular_files import open_regular_file
 
 PathLike = str | os.PathLike[str]
 
@@ -89,7 +89,7 @@ def read_file(
     ValueError
         If the file is of another kind or version, truncated or changed.
     """
-    with _opened(path) as file:
+    with open_regular_file(path) as file:
         if mapped and os.fstat(file.fileno()).st_size:
             content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         else:
@@ -118,24 +118,13 @@ def read_header(path: PathLike) -> dict[str, Any] | None:
     """Read the header alone; None if there is no index file at `path`."""
     if not Path(path).exists():
         return None
-    with _opened(path) as file:
+    with open_regular_file(path) as file:
         start = file.read(_PREAMBLE.size)
         if start[: len(_MAGIC)] != _MAGIC:
             return None
         length = _PREAMBLE.unpack(start)[2] if len(start) == _PREAMBLE.size else 0
         rest = file.read(min(length + _CHECKSUM_BYTES, os.fstat(file.fileno()).st_size))
     return _parsed_header(path, memoryview(start + rest))[0]
-
-
-def check_regular(path: PathLike) -> None:
-    """Refuse a pipe or a device, which a reader might wait for forever."""
-    if not stat.S_ISREG(Path(path).stat().st_mode):
-        raise ValueError(f"{path} must be a regular file to be read.")
-
-
-def _opened(path: PathLike) -> BinaryIO:
-    check_regular(path)
-    return Path(path).open("rb")
 
 
 def _parsed_header(path: PathLike, content: memoryview) -> tuple[dict[str, Any], int]:

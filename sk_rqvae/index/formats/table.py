@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray
 from sk_rqvae._persistence.atomic import atomic_write
-from sk_rqvae.index.formats.native import PathLike, check_regular
+from sk_rqvae._persistence.regular_files import open_regular_file, read_regular_file
+from sk_rqvae.index.formats.native import PathLike
 
 _ROWS_AT_ONCE = 65536
 _ITEM_COLUMN = "item_id"
@@ -85,9 +86,8 @@ def read_table(path: PathLike, policy: str) -> tuple[Any, Any, bool]:
         If the file is not a table of IDs, or has no suffix where `policy` needs one.
     """
     check = _is_parquet(path)
-    check_regular(path)
     if check:
-        names, columns = _read_parquet(Path(path))
+        names, columns = _read_parquet(path)
         layout = _checked_layout(path, names, policy)
         codes = [columns[at] for at in layout.codes]
         for at, column in zip(layout.codes, codes, strict=True):
@@ -179,7 +179,10 @@ def _checked_layout(path: PathLike, names: Sequence[str], policy: str) -> Layout
 
 def _read_csv(path: PathLike, policy: str) -> tuple[IntArray, list[str], bool]:
     # Spreadsheets begin UTF-8 with a mark, which is no part of the first name.
-    with Path(path).open(encoding="utf-8-sig", newline="") as file:
+    with (
+        open_regular_file(path) as binary,
+        io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as file,
+    ):
         reader = csv.reader(file, strict=True)
         lines = _lines(path, reader)
         names = next(lines, [])
@@ -247,16 +250,19 @@ def _write_parquet(file: Any, columns: dict[str, Any]) -> None:
     importlib.import_module("pyarrow.parquet").write_table(library.table(columns), file)
 
 
-def _read_parquet(path: Path) -> tuple[list[str], list[Any]]:
+def _read_parquet(path: PathLike) -> tuple[list[str], list[Any]]:
     name, library = _parquet_library()
+    content = read_regular_file(path)
     if name == "polars":
         try:
-            frame = library.read_parquet(path)
+            frame = library.read_parquet(io.BytesIO(content))
         except library.exceptions.PolarsError as error:
             raise ValueError(f"{path} is not a Parquet file: {error}.") from error
         return list(frame.columns), [column.to_numpy() for column in frame]
     try:
-        table = importlib.import_module("pyarrow.parquet").read_table(path)
+        table = importlib.import_module("pyarrow.parquet").read_table(
+            io.BytesIO(content)
+        )
     except library.ArrowInvalid as error:
         raise ValueError(f"{path} is not a Parquet file: {error}.") from error
     columns = [column.to_numpy(zero_copy_only=False) for column in table.columns]

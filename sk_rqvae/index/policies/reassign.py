@@ -148,6 +148,42 @@ def reassign_by_rank(
     return options[np.arange(n_items), choices]
 
 
+class NearestInTurn:
+    """Gives single rows what `reassign` would, while others get their codes elsewhere.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n, n_layers)
+        What the model gave the items.
+    ids : ndarray of shape (n, n_layers)
+        What they get, filled from the first row on.
+    store, room, distances
+        As in `reassign`.
+    """
+
+    def __init__(
+        self,
+        codes: IntArray,
+        ids: IntArray,
+        store: IDStore,
+        room: Room,
+        distances: Distances,
+    ) -> None:
+        self._codes = codes
+        self._ids = ids
+        self._distances = distances
+        self._taken = _FullCodes(store, room)
+        self._n_taken = 0
+
+    def place(self, row: int) -> None:
+        """Fill in the codes of a row, after all rows before it have theirs."""
+        for spot in map(tuple, self._ids[self._n_taken : row].tolist()):
+            self._taken.take(spot)
+        self._n_taken = row + 1
+        walk = _placed_in_turn(np.array([row]), self._codes, self._ids, self._taken)
+        _drive(iter([walk]), self._distances, 1)
+
+
 class _FullCodes:
     """For each prefix the next codes below which there is no room.
 
@@ -290,7 +326,7 @@ def _contested_groups(
     another.
     """
     groups = _independent_groups(codes, store, room)
-    moves = _ranks_of_equals(codes) + store.counts(codes) >= room.capacity
+    moves = ranks_of_equals(codes) + store.counts(codes) >= room.capacity
     contested = np.flatnonzero(np.isin(groups, groups[moves]))
     order = contested[np.argsort(groups[contested], kind="stable")]
     borders = np.flatnonzero(np.diff(groups[order])) + 1
@@ -323,7 +359,7 @@ def _independent_groups(codes: IntArray, store: IDStore, room: Room) -> IntArray
     return row_keys(prefixes)
 
 
-def _ranks_of_equals(codes: IntArray) -> IntArray:
+def ranks_of_equals(codes: IntArray) -> IntArray:
     """Count the earlier rows with the same codes."""
     keys = row_keys(codes)
     order = np.argsort(keys, kind="stable")

@@ -14,7 +14,8 @@ def with_suffix(
     """Append to the codes of each item the next suffix of those codes.
 
     It is 0 for the first item with some codes, and one more than the largest suffix so
-    far for each item after it.
+    far for each item after it. If that reaches `capacity`, it is the smallest one whose
+    ID was forgotten.
 
     Parameters
     ----------
@@ -51,15 +52,31 @@ def with_suffix(
     first = store.largest_next(codes[order[starts]]) + 1
     suffixes = np.empty(len(codes), dtype=np.int64)
     suffixes[order] = ranks + first[group]
+    if capacity is None or (suffixes < capacity).all():
+        return np.column_stack([codes, suffixes]), order
+    _fill_gaps(codes, suffixes, store, capacity)
     ids = np.column_stack([codes, suffixes])
-    if capacity is not None and (suffixes >= capacity).any():
-        row = int(np.flatnonzero(suffixes >= capacity)[0])
-        raise ValueError(
-            f"codes must have at most capacity={capacity} items each. Got one more for "
-            f"{tuple(codes[row].tolist())} in row {row}. Use overflow='reassign' to "
-            "move such items."
-        )
-    return ids, order
+    return ids, np.lexsort(ids.T[::-1])
+
+
+def _fill_gaps(
+    codes: IntArray, suffixes: IntArray, store: IDStore, capacity: int
+) -> None:
+    """Give items beyond the capacity the suffixes of IDs that were forgotten."""
+    beyond = np.flatnonzero(suffixes >= capacity)
+    for wanted in np.unique(codes[beyond], axis=0):
+        rows = np.flatnonzero((codes == wanted).all(axis=1))
+        prefix = tuple(wanted.tolist())
+        taken = np.concatenate([store.taken_next(prefix), suffixes[rows]])
+        free = np.setdiff1d(np.arange(capacity), taken)
+        waiting = rows[suffixes[rows] >= capacity]
+        if len(waiting) > len(free):
+            raise ValueError(
+                f"codes must have at most capacity={capacity} items each. Got one more "
+                f"for {prefix} in row {waiting[len(free)]}. Use overflow='reassign' to "
+                "move such items."
+            )
+        suffixes[waiting] = free[: len(waiting)]
 
 
 def check_suffixes(ids: IntArray, *, allow_gaps: bool) -> None:

@@ -1,0 +1,228 @@
+"""A catalogue over the years: what is refused, recorded and returned."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import datetime
+
+import numpy as np
+import pytest
+from index_toys import ToyQuantizer
+
+import sk_rqvae
+from sk_rqvae.index import SemanticIDIndex, history
+
+CODES = np.array([[0, 1], [0, 1], [3, 2], [0, 0]])
+
+
+@pytest.fixture
+def index():
+    return SemanticIDIndex(codebook_size=4).fit(CODES, ["a", "b", "c", "d"])
+
+
+def test_what_is_removed_is_in_no_lookup_and_its_id_is_not_given_again(index):
+    index.remove(["b", "c"])
+    assert index.lookup([[0, 1, 1], [3, 2, 0]], default=None).tolist() == [None, None]
+    assert index.items_with_prefix([]).tolist() == ["d", "a"]
+    assert index.allowed_next([]).tolist() == [0]
+    assert index.item_ids_.tolist() == ["a", "d"]
+    assert index.add([[0, 1], [3, 2]], ["e", "b"]).tolist() == [[0, 1, 2], [3, 2, 1]]
+    assert index.ids_of(["b"]).tolist() == [[3, 2, 1]]
+
+
+def test_an_id_is_given_again_if_that_is_asked_for(index):
+    index.remove(["b", "c"], reuse=True)
+    assert index.add([[0, 1], [3, 2]], ["e", "f"]).tolist() == [[0, 1, 1], [3, 2, 0]]
+    index.remove(["a"], reuse=True)
+    # A larger suffix is in use, so 0 is not given again.
+    assert index.add([[0, 1]], ["g"]).tolist() == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("items", "error", "message"),
+    [
+        (["a", "x"], KeyError, "no item 'x'"),
+        (["a", "a"], ValueError, "Got 'a' more than once"),
+        ([1], KeyError, "no item 1"),
+        ("a", TypeError, "sequence of integers or strings"),
+    ],
+)
+def test_removing_what_is_not_there_is_an_error_and_removes_nothing(
+    index, items, error, message
+):
+    for change in (index.remove, lambda i: index.update(CODES[: len(i)], i)):
+        with pytest.raises(error, match=message):
+            change(items)
+    assert len(index) == 4
+    assert index.revision_ == 1
+
+
+def test_an_updated_item_keeps_its_id_or_moves(index):
+    report = index.update([[2, 2], [0, 1]], ["a", "b"])
+    assert report["ids"].tolist() == [[0, 1, 0], [0, 1, 1]]
+    assert (report["n_changed"], report["n_moved"]) == (1, 0)
+    assert index.summary()["n_moved"] == 1
+    report = index.update([[1, 1], [0, 1]], ["a", "b"], on_change="move")
+    assert report["ids"].tolist() == [[1, 1, 0], [0, 1, 1]]
+    assert report["moved"].tolist() == [True, False]
+    assert index.summary()["n_moved"] == 0
+    assert index.lookup([[0, 1, 0]], default=None)[0] is None
+    with pytest.raises(ValueError, match="on_change must be one of"):
+        index.update([[1, 1]], ["a"], on_change="ask")
+    with pytest.raises(ValueError, match="must have the same length"):
+        index.update([[1, 1], [1, 1]], ["a"])
+
+
+def test_numbered_items_keep_their_numbers_when_others_leave_or_move():
+    index = SemanticIDIndex().fit(CODES)
+    index.remove([1])
+    index.update([[2, 2]], [0], on_change="move")
+    assert index.item_ids_.tolist() == [2, 3, 0]
+    index.add([[0, 0]])
+    assert index.item_ids_.tolist() == [2, 3, 0, 4]
+    assert index.ids_of([0, 4]).tolist() == [[2, 2, 0], [0, 0, 1]]
+
+
+def test_an_index_has_a_length_and_knows_its_items(index):
+    assert len(index) == 4
+    assert "a" in index
+    for other in ("x", 3, 2.5, None, True, 2**70, ["a"]):
+        assert other not in index
+    numbered = SemanticIDIndex().fit(CODES)
+    assert np.int64(3) in numbered
+    assert 4 not in numbered
+
+
+def test_items_without_an_id_get_the_default(index):
+    found = index.ids_of(["x", "a"], default=None)
+    assert found[0] is None
+    assert found[1].tolist() == [0, 1, 0]
+    assert index.ids_of(["a"], default=None).tolist() == [[0, 1, 0]]
+    assert index.ids_of([], default=None).shape == (0, 3)
+
+
+def test_known_items_are_skipped_if_that_is_asked_for(index):
+    codes, items = [[2, 2], [3, 3], [1, 1]], ["n", "a", "n"]
+    ids = index.add(codes, items, on_duplicate="skip")
+    assert ids.tolist() == [[2, 2, 0], [0, 1, 0], [2, 2, 0]]
+    assert len(index) == 5
+    before = index.revision_
+    index.add(codes, items, on_duplicate="skip")
+    assert index.revision_ == before
+    with pytest.raises(ValueError, match="on_duplicate must be one of"):
+        index.add(codes, items, on_duplicate="replace")
+
+
+def test_the_history_tells_what_changed_when_and_with_what(index):
+    X = np.zeros((4, 2))
+    model = ToyQuantizer(2, 4).fit(X)
+    index.add([[1, 1]], ["e"])
+    index.add([[1, 1], [1, 2]], ["f", "g"])
+    index.remove(["a"])
+    index.rebind(model)
+    entries = index.history()
+    assert [(e["action"], e["n_changed"], e["n_items"]) for e in entries] == [
+        ("fit", 4, 4),
+        ("add", 3, 7),
+        ("remove", 1, 6),
+        ("rebind", 0, 6),
+    ]
+    assert [(e["first_revision"], e["revision"]) for e in entries] == [
+        (1, 1),
+        (2, 3),
+        (4, 4),
+        (5, 5),
+    ]
+    assert index.revision_ == 5
+    assert [e["fingerprint"] for e in entries] == [None] * 3 + [index.fingerprint_]
+    assert {e["version"] for e in entries} == {sk_rqvae.__version__}
+    assert all(datetime.fromisoformat(e["time"]).tzinfo for e in entries)
+    index.fit(CODES)
+    assert index.revision_ == 1
+
+
+def test_additions_of_another_release_are_another_entry(index, monkeypatch):
+    index.add([[1, 1]], ["e"])
+    monkeypatch.setattr(history, "__version__", "9.9")
+    index.add([[1, 1]], ["f"])
+    assert [e["version"] for e in index.history()[1:]] == [sk_rqvae.__version__, "9.9"]
+
+
+def test_as_many_items_as_the_capacity_share_an_id_and_the_heaviest_comes_first():
+    X = np.zeros((5, 2))
+    model = ToyQuantizer(2, 4).fit(X)
+    index = SemanticIDIndex(policy="reassign", capacity=2)
+    codes = model.transform(X)
+    index.fit(codes[:4], list("abcd"), X=X[:4], model=model, weights=[1, 5, 2, 3])
+    index.add(codes[4:], ["e"], X=X[4:], model=model)
+    first, second, third = index.lookup(index.ids_[::2])
+    assert (first.tolist(), second.tolist()) == (["b", "a"], ["d", "c"])
+    assert third.tolist() == ["e"]
+    assert index.summary()["n_moved"] == 3
+
+
+def test_a_capacity_of_one_makes_ids_unique_or_an_error():
+    index = SemanticIDIndex(policy="none", capacity=1).fit([[0, 1], [1, 1]])
+    assert index.lookup([[1, 1]]).tolist() == [1]
+    with pytest.raises(ValueError, match=r"at most capacity=1 .* Got 2 for \(0, 1\)"):
+        index.add([[0, 1]])
+    assert len(index) == 2
+
+
+def test_a_bounded_suffix_bounds_the_vocabulary():
+    index = SemanticIDIndex(codebook_size=4, capacity=2).fit(CODES)
+    assert len(index.vocabulary()) == 4 + 4 + 2
+    with pytest.raises(ValueError, match=r"capacity=2 items .* row 1\. Use overflow"):
+        index.add([[3, 3], [0, 1]])
+    moving = SemanticIDIndex(codebook_size=4, capacity=2, overflow="reassign")
+    moving.fit(CODES, alternatives=np.zeros((4, 1, 2)))
+    assert moving.add([[0, 1]], alternatives=[[[0, 1], [2, 2]]]).tolist() == [[2, 2, 0]]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"capacity": 0}, "capacity must be at least 1"),
+        ({"capacity": 2.5}, "capacity must be an int"),
+        ({"overflow": "drop"}, "overflow must be one of"),
+        ({"overflow": "reassign"}, "needs policy='suffix' and a capacity"),
+        (
+            {"policy": "none", "capacity": 2, "overflow": "reassign"},
+            "needs policy='suffix' and a capacity",
+        ),
+    ],
+)
+def test_rules_that_make_no_sense_are_an_error(parameters, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        SemanticIDIndex(**parameters).fit(CODES)
+
+
+def test_weights_that_rank_nothing_are_an_error(index):
+    with pytest.raises(ValueError, match="weights rank items that share an ID"):
+        index.add([[0, 0]], ["e"], weights=[1])
+    shared = SemanticIDIndex(policy="none")
+    for weights in ([1], [1, 2, 3, np.nan], [[1]] * 4):
+        with pytest.raises(ValueError, match="weights must be 4 finite numbers"):
+            shared.fit(CODES, weights=weights)
+
+
+def test_capacity_and_weights_are_saved(tmp_path):
+    index = SemanticIDIndex(policy="none", capacity=3)
+    index.fit(CODES, list("abcd"), weights=[1, 2, 3, 4]).save(tmp_path / "index")
+    for mmap_mode in (None, "r"):
+        other = SemanticIDIndex.load(tmp_path / "index", mmap_mode=mmap_mode)
+        assert other.get_params() == index.get_params()
+        assert other.lookup([[0, 1]])[0].tolist() == ["b", "a"]
+
+
+def test_importing_the_index_imports_none_of_the_large_libraries():
+    code = (
+        "import sys, sk_rqvae.index as i; index = i.SemanticIDIndex().fit([[0, 1]]);"
+        "index.add([[0, 1]]), index.trie(), repr(index), index.summary();"
+        "print(sorted({'torch', 'sklearn', 'skorch', 'scipy', 'pandas', 'filelock'}"
+        " & sys.modules.keys()))"
+    )
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
