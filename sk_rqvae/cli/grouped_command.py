@@ -85,6 +85,28 @@ class GroupedCommand(click.Command):
         write_examples(formatter, self.examples)
 
 
+class GroupedProgram(click.Group):
+    """A group of commands whose help ends with examples.
+
+    Parameters
+    ----------
+    examples : tuple of str
+        Lines that can be typed.
+    """
+
+    def __init__(self, *args: Any, examples: tuple[str, ...], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = examples
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order in which they are used."""
+        return list(self.commands)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        write_examples(formatter, self.examples)
+
+
 def write_examples(formatter: click.HelpFormatter, lines: tuple[str, ...]) -> None:
     """Write lines that can be typed, as they are."""
     with formatter.section("Examples"):
