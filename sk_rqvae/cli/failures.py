@@ -11,6 +11,7 @@ FAILED = 1
 WRONG_USAGE = 2
 INTERRUPTED = 130
 
+_NAMES_PARAMETERS = "Lower one of these"
 _OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory")
 
 
@@ -69,10 +70,13 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _memory(error: BaseException) -> str:
+    message = str(error)
+    if _NAMES_PARAMETERS in message:
+        return f"Out of memory. {message}"
     return (
-        "Out of memory. Pass a lower --batch-size, --resident-mb, --init-sample-size "
-        f"or --hidden-dims to fit, or --device cpu. {error}"
-    ).strip()
+        "Out of memory. Lower one of these parameters of fit: batch_size, resident_mb, "
+        f"init_sample_size, hidden_dims. {message}"
+    ).rstrip()
 
 
 def _system(error: OSError) -> str:
