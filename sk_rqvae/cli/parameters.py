@@ -117,7 +117,7 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
             "decoder_hidden_dims",
             ListOf(_INT, none=True),
             "none",
-            "Widths of the decoder's hidden layers; none derives them from hidden_dims.",
+            "Widths of the decoder's hidden layers; none follows hidden_dims.",
         ),
         Parameter(
             "activation",
