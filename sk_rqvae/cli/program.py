@@ -18,7 +18,7 @@ from sk_rqvae.cli.commands.report import report
 from sk_rqvae.cli.commands.transform import transform
 from sk_rqvae.cli.failures import INTERRUPTED, described, exit_status, is_expected
 from sk_rqvae.cli.grouped_command import GroupedProgram
-from sk_rqvae.cli.signals import cleanup_on_termination
+from sk_rqvae.cli.signals import cleanup_on_signals
 from sk_rqvae.cli.terminal import PROGRAM, one_line_warnings, say
 
 _EXAMPLES = (
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return shell_complete(program, {}, PROGRAM, COMPLETE_VARIABLE, instruction)
     typed = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with cleanup_on_termination(), one_line_warnings():
+        with cleanup_on_signals(), one_line_warnings():
             return _run(typed)
     except BrokenPipeError:
         # Who read the output, such as head, has enough. Python would complain again
