@@ -51,13 +51,15 @@ def _usage(error: click.UsageError) -> str:
 
 
 def _mistake(error: click.UsageError) -> str:
-    possibilities = getattr(error, "possibilities", None)
-    if not possibilities:
-        return f"{error.format_message().rstrip('.')}."
-    typed = getattr(error, "option_name", None) or getattr(error, "command_name", "")
-    near = difflib.get_close_matches(typed, possibilities, 1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"{error.message.rstrip('.')}.{hint}"
+    if isinstance(error, click.NoSuchOption):
+        # click suggests several, in alphabetical order.
+        near = difflib.get_close_matches(
+            error.option_name, error.possibilities or (), 1
+        )
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        return f"There is no option {error.option_name}.{hint}"
+    message = error.format_message()
+    return message if message.endswith((".", "?")) else f"{message}."
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

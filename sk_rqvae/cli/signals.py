@@ -25,7 +25,12 @@ def cleanup_on_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, _exit) for number in _HANDLED}
+    # A signal that is ignored, as in a job that outlives its terminal, stays so.
+    before = {
+        number: signal.signal(number, _exit)
+        for number in _HANDLED
+        if signal.getsignal(number) != signal.SIG_IGN
+    }
     try:
         yield
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,7 +80,8 @@ def fit(
             _train(model, rows, beginning, checkpoint)
         except (KeyboardInterrupt, SystemExit):
             if checkpoint.exists():
-                say(f"to continue: sk-rqvae fit {items} -o {output} --resume")
+                command = ["sk-rqvae", "fit", str(items), "-o", str(output), "--resume"]
+                say(f"to continue: {shlex.join(command)}")
             raise
         if source.names is not None:
             model.feature_names_in_ = np.array(source.names, dtype=object)
