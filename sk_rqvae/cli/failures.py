@@ -11,6 +11,7 @@ FAILED = 1
 WRONG_USAGE = 2
 INTERRUPTED = 130
 
+_NAMES_PARAMETERS = "Lower one of these"
 _OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory")
 
 
@@ -50,13 +51,15 @@ def _usage(error: click.UsageError) -> str:
 
 
 def _mistake(error: click.UsageError) -> str:
-    possibilities = getattr(error, "possibilities", None)
-    if not possibilities:
-        return f"{error.format_message().rstrip('.')}."
-    typed = getattr(error, "option_name", None) or getattr(error, "command_name", "")
-    near = difflib.get_close_matches(typed, possibilities, 1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"{error.message.rstrip('.')}.{hint}"
+    if isinstance(error, click.NoSuchOption):
+        # click suggests several, in alphabetical order.
+        near = difflib.get_close_matches(
+            error.option_name, error.possibilities or (), 1
+        )
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        return f"There is no option {error.option_name}.{hint}"
+    message = error.format_message()
+    return message if message.endswith((".", "?")) else f"{message}."
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -69,10 +72,13 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _memory(error: BaseException) -> str:
+    message = str(error)
+    if _NAMES_PARAMETERS in message:
+        return f"Out of memory. {message}"
     return (
-        "Out of memory. Pass a lower --batch-size, --resident-mb, --init-sample-size "
-        f"or --hidden-dims to fit, or --device cpu. {error}"
-    ).strip()
+        "Out of memory. Lower one of these parameters of fit: batch_size, resident_mb, "
+        f"init_sample_size, hidden_dims. {message}"
+    ).rstrip()
 
 
 def _system(error: OSError) -> str:

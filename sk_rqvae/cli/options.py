@@ -37,6 +37,22 @@ device_option = click.option(
 force_option = click.option(
     "--force", is_flag=True, help="Replace what -o names, if it exists."
 )
+output_option = click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=PATH,
+    help=".csv, .parquet, .json, .npy or .npz file.  [standard output]",
+)
+format_option = click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["csv", "json", "npy", "npz", "parquet"]),
+    help="Format of the output.  [by the ending of FILE, else csv]",
+)
+tokens_option = click.option(
+    "--tokens", is_flag=True, help="Write IDs as text, such as <a_12><b_3>."
+)
 quiet_option = click.option(
     "-q", "--quiet", is_flag=True, help="Show no progress and no last line."
 )

@@ -63,6 +63,15 @@ def check_output_folder(path: Path, *, force: bool) -> None:
     _check_folder(nearest)
 
 
+def check_no_checkpoint(path: Path) -> None:
+    """Raise an error if there is the checkpoint of an interrupted fit."""
+    if path.exists():
+        raise FileExistsError(
+            f"{path} is of an interrupted fit. Pass --resume to continue it, or "
+            "--force to start anew."
+        )
+
+
 def is_model(folder: Path) -> bool:
     """Whether a folder has the configuration of a model of ours, intact or not."""
     try:

@@ -51,55 +51,14 @@ class Parameter(NamedTuple):
 
 
 GROUPS: dict[str, tuple[Parameter, ...]] = {
-    "Model": (
-        Parameter(
-            "n_layers", _INT, "3", "Number of codebooks, and so of codes in an ID."
-        ),
+    "Quantizer": (
+        Parameter("n_layers", _INT, "3", "Number of levels: the codes of an ID."),
         Parameter(
             "codebook_size",
             ListOf(_INT, one_is_no_list=True),
             "256",
-            "Codes in a codebook; several numbers give each level its own size.",
+            "Codes of a level; several numbers give each level its own.",
         ),
-        Parameter(
-            "embed_dim",
-            _INT_OR_NONE,
-            "none",
-            "Width of the quantised latents; none derives it from the data.",
-        ),
-        Parameter(
-            "hidden_dims",
-            ListOf(_INT),
-            "1024",
-            "Widths of the encoder's hidden layers; --hidden-dims= is none.",
-        ),
-        Parameter(
-            "decoder_hidden_dims",
-            ListOf(_INT, none=True),
-            "none",
-            "Widths of the decoder's hidden layers; none derives them from the data.",
-        ),
-        Parameter(
-            "activation",
-            _names("elu", "gelu", "leaky_relu", "relu", "silu", "tanh"),
-            "relu",
-            "Non-linearity between layers: elu, gelu, leaky_relu, relu, silu or tanh.",
-        ),
-        Parameter("dropout", _NUMBER, "0", "Dropout rate of hidden units, in [0, 1)."),
-        Parameter(
-            "linear_path",
-            _FLAG,
-            "yes",
-            "Add a linear path, initialised by PCA, beside encoder and decoder.",
-        ),
-        Parameter(
-            "n_cat_features",
-            _INT,
-            "0",
-            "Number of binary columns at the end of each row.",
-        ),
-    ),
-    "Quantizer": (
         Parameter(
             "codebook_mode",
             ListOf(
@@ -132,7 +91,52 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
             "restart_dead_codes",
             _FLAG,
             "yes",
-            "Move unused codes to residuals of random rows after every epoch.",
+            "Replace unused codes by residuals of random rows after each epoch.",
+        ),
+        Parameter(
+            "init_sample_size",
+            _INT,
+            "32768",
+            "Random rows that initialise PCA and codebooks.",
+        ),
+    ),
+    "Model": (
+        Parameter(
+            "embed_dim",
+            _INT_OR_NONE,
+            "none",
+            "Width of the quantised latents; none derives it from the data.",
+        ),
+        Parameter(
+            "hidden_dims",
+            ListOf(_INT),
+            "1024",
+            "Widths of the encoder's hidden layers; --hidden-dims= is none.",
+        ),
+        Parameter(
+            "decoder_hidden_dims",
+            ListOf(_INT, none=True),
+            "none",
+            "Widths of the decoder's hidden layers; none follows hidden_dims.",
+        ),
+        Parameter(
+            "activation",
+            _names("elu", "gelu", "leaky_relu", "relu", "silu", "tanh"),
+            "relu",
+            "Activation function: elu, gelu, leaky_relu, relu, silu or tanh.",
+        ),
+        Parameter("dropout", _NUMBER, "0", "Dropout rate of hidden units, in [0, 1)."),
+        Parameter(
+            "linear_path",
+            _FLAG,
+            "yes",
+            "Add linear maps, initialised by PCA, to encoder and decoder.",
+        ),
+        Parameter(
+            "n_cat_features",
+            _INT,
+            "0",
+            "Number of binary columns at the end of each row.",
         ),
     ),
     "Loss": (
@@ -155,13 +159,16 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
     ),
     "Training": (
         Parameter(
+            "random_state", _INT_OR_NONE, "none", "Seed that makes a fit repeatable."
+        ),
+        Parameter(
             "max_epochs",
             _INT_OR_NONE,
             "none",
-            "Passes over the rows; none makes at least 860 optimizer steps.",
+            "Passes over the rows; none chooses from 10 to 150.",
         ),
-        Parameter("batch_size", _INT, "256", "Rows in an optimizer step."),
-        Parameter("lr", _NUMBER, "0.002", "Highest learning rate of AdamW."),
+        Parameter("batch_size", _INT, "256", "Rows per optimizer step."),
+        Parameter("lr", _NUMBER, "0.002", "Peak learning rate of AdamW."),
         Parameter(
             "weight_decay",
             _NUMBER,
@@ -170,21 +177,12 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
         ),
         Parameter(
             "lr_schedule",
-            _names("constant", "cosine", "step"),
+            _names("constant", "cosine"),
             "cosine",
-            "Learning rate schedule after the warm-up.",
+            "Schedule of the learning rate after the warm-up.",
         ),
         Parameter(
             "warmup_epochs", _INT, "2", "Epochs in which the learning rate rises."
-        ),
-        Parameter(
-            "lr_step_size",
-            _INT,
-            "10",
-            "Epochs between reductions of the step schedule.",
-        ),
-        Parameter(
-            "lr_gamma", _NUMBER, "0.5", "Factor of each reduction of the step schedule."
         ),
         Parameter(
             "early_stopping",
@@ -204,23 +202,14 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
             "10",
             "Epochs without improvement before early stopping.",
         ),
-        Parameter(
-            "init_sample_size",
-            _INT,
-            "32768",
-            "Random rows that PCA and k-means are initialised from.",
-        ),
-        Parameter(
-            "random_state", _INT_OR_NONE, "none", "Seed that makes a fit repeatable."
-        ),
     ),
     "Search": (
-        Parameter("n_beams", _INT, "5", "Beam width of the search; 1 is greedy."),
+        Parameter("n_beams", _INT, "5", "Beams of the search for codes; 1 is greedy."),
         Parameter(
             "rerank",
             _FLAG,
             "yes",
-            "Decode all beams and take the one with the least error.",
+            "Decode several candidates and take the one with the least error.",
         ),
         Parameter(
             "separate_ids",

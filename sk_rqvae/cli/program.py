@@ -13,11 +13,12 @@ from sk_rqvae import __version__
 from sk_rqvae.cli.commands.completion import COMPLETE_VARIABLE, completion
 from sk_rqvae.cli.commands.demo import demo
 from sk_rqvae.cli.commands.fit import fit
+from sk_rqvae.cli.commands.index import index
 from sk_rqvae.cli.commands.report import report
 from sk_rqvae.cli.commands.transform import transform
 from sk_rqvae.cli.failures import INTERRUPTED, described, exit_status, is_expected
-from sk_rqvae.cli.grouped_command import write_examples
-from sk_rqvae.cli.signals import cleanup_on_termination
+from sk_rqvae.cli.grouped_command import GroupedProgram
+from sk_rqvae.cli.signals import cleanup_on_signals
 from sk_rqvae.cli.terminal import PROGRAM, one_line_warnings, say
 
 _EXAMPLES = (
@@ -29,21 +30,10 @@ _EXAMPLES = (
 _READER_IS_GONE = 1
 
 
-class _Program(click.Group):
-    """The commands, whose help is a first session."""
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the first session."""
-        write_examples(formatter, _EXAMPLES)
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands in the order in which they are used."""
-        return list(self.commands)
-
-
 @click.group(
     PROGRAM,
-    cls=_Program,
+    cls=GroupedProgram,
+    examples=_EXAMPLES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
 @click.version_option(__version__, message="%(version)s")
@@ -55,7 +45,7 @@ def program() -> None:
     """
 
 
-for _command in (fit, transform, report, demo, completion):
+for _command in (fit, transform, report, index, demo, completion):
     program.add_command(_command)
 
 
@@ -78,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return shell_complete(program, {}, PROGRAM, COMPLETE_VARIABLE, instruction)
     typed = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with cleanup_on_termination(), one_line_warnings():
+        with cleanup_on_signals(), one_line_warnings():
             return _run(typed)
     except BrokenPipeError:
         # Who read the output, such as head, has enough. Python would complain again

@@ -1,4 +1,4 @@
-"""Termination from outside."""
+"""Ctrl-C, and termination from outside."""
 
 from __future__ import annotations
 
@@ -9,25 +9,34 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-TERMINATED = 128 + signal.SIGTERM
+_HANDLED = (signal.SIGINT, signal.SIGTERM)
+_STATUS_OF_SIGNAL = 128  # what shells add to the number of a signal
 
 
 @contextmanager
-def cleanup_on_termination() -> Iterator[None]:
-    """Unwind the stack on SIGTERM, so that temporary files are removed.
+def cleanup_on_signals() -> Iterator[None]:
+    """Unwind the stack on SIGINT and SIGTERM, so that temporary files are removed.
 
-    The program then exits with the status that shells give to a terminated program.
-    Only the main thread can handle signals; elsewhere nothing changes.
+    The program then exits with the status that shells give to a program that a signal
+    ended. A KeyboardInterrupt would not do: in a training, it is a callback's wish to
+    stop and keep the model. Only the main thread can handle signals; elsewhere nothing
+    changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _exit)
+    # A signal that is ignored, as in a job that outlives its terminal, stays so.
+    before = {
+        number: signal.signal(number, _exit)
+        for number in _HANDLED
+        if signal.getsignal(number) != signal.SIG_IGN
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _exit(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(TERMINATED)
+    raise SystemExit(_STATUS_OF_SIGNAL + number)

@@ -151,7 +151,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(items, ca
         ("--n-layers=x", "'--n-layers': must be an integer. Got 'x'"),
         ("--codebook-size=8,x", "'--codebook-size': must be an integer. Got 'x'"),
         ("--codebook-mode=gumbel", "must be gumbel_softmax or rotation_trick or"),
-        ("--no-such-option", "No such option '--no-such-option'"),
+        ("--no-such-option", "There is no option --no-such-option."),
         ("--nlayers=3", "Did you mean '--n-layers'?"),
     ],
 )

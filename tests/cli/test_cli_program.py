@@ -144,7 +144,7 @@ def test_out_of_memory_is_one_line_that_names_options(
 
     monkeypatch.setattr(RQVAETransformer, "fit", fail)
     said = failure(capsys, "fit", items, "-o", tmp_path / "model")
-    assert "Out of memory. Pass a lower --batch-size, --resident-mb" in said
+    assert "Out of memory. Lower one of these parameters of fit: batch_size" in said
 
 
 # Interruption

@@ -146,6 +146,20 @@ def test_a_damaged_archive_is_an_error_that_names_it(tmp_path):
         read(path)
 
 
+def test_damage_anywhere_in_an_archive_is_an_error_that_names_it(tmp_path):
+    path = tmp_path / "rows.npz"
+    np.savez_compressed(path, rows=ROWS)
+    whole, said = path.read_bytes(), []
+    for position in range(0, len(whole), 3):
+        path.write_bytes(whole[:position] + b"\xff\xff\xff\x7f" + whole[position + 4 :])
+        try:
+            read(path)  # dates and other fields mean nothing
+        except ValueError as error:
+            said.append(str(error))
+    assert said
+    assert all("rows.npz" in message for message in said)
+
+
 def test_a_truncated_array_is_an_error_that_says_so(tmp_path):
     path = tmp_path / "rows.npy"
     path.write_bytes(ABSURD)

@@ -16,7 +16,7 @@ from sk_rqvae.cli.options import (
     quiet_option,
     reading_options,
 )
-from sk_rqvae.cli.overwriting import check_output_folder
+from sk_rqvae.cli.overwriting import check_no_checkpoint, check_output_folder
 from sk_rqvae.cli.parameters import given_parameters, parameter_options
 
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ _EXAMPLES = (
     "-o", "--output", metavar="FOLDER", type=PATH, required=True, help="The model."
 )
 @force_option
+@click.option(
+    "--resume", is_flag=True, help="Continue an interrupted fit, if there is one."
+)
 @config_option
 @quiet_option
 @reading_options
@@ -51,19 +54,24 @@ def fit(
     output: Path,
     reading: Reading,
     force: bool,
+    resume: bool,
     quiet: bool,
     **options: Any,
 ) -> None:
     """Learn a model from the rows of a matrix and write it to a folder.
 
     The matrix may be larger than memory. RQVAETransformer.from_pretrained reads the
-    folder from Python.
+    folder from Python. A long fit writes FOLDER.checkpoint once a minute, from which
+    --resume continues after an interruption.
     """
     from sk_rqvae.cli.matrix_files.opening import check_reading
 
     parameters = given_parameters(click.get_current_context())
     check_reading(items, reading)
     check_output_folder(output, force=force)
+    checkpoint = output.absolute().with_name(f"{output.name}.checkpoint")
+    if not (resume or force):
+        check_no_checkpoint(checkpoint)
     from sk_rqvae.cli.work.fit import fit as run
 
-    run(items, output, reading, parameters, quiet=quiet)
+    run(items, output, reading, parameters, checkpoint, resume=resume, quiet=quiet)

@@ -9,14 +9,16 @@ import click
 
 from sk_rqvae.cli.grouped_command import GroupedCommand
 from sk_rqvae.cli.options import (
-    PATH,
     config_option,
     device_option,
     force_option,
+    format_option,
     items_argument,
     model_argument,
+    output_option,
     quiet_option,
     reading_options,
+    tokens_option,
 )
 
 if TYPE_CHECKING:
@@ -38,19 +40,8 @@ _EXAMPLES = (
 )
 @model_argument
 @items_argument
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    type=PATH,
-    help=".csv, .parquet, .json, .npy or .npz file.  [standard output]",
-)
-@click.option(
-    "--format",
-    "format_name",
-    type=click.Choice(["csv", "json", "npy", "npz", "parquet"]),
-    help="Format of the output.  [by the ending of FILE, else csv]",
-)
+@output_option
+@format_option
 @click.option(
     "--policy",
     type=click.Choice(["none", "suffix", "reassign"]),
@@ -58,7 +49,7 @@ _EXAMPLES = (
     help="Make IDs unique: suffix appends a number, reassign takes the nearest free "
     "ID.  [none]",
 )
-@click.option("--tokens", is_flag=True, help="Write IDs as text, such as <a_12><b_3>.")
+@tokens_option
 @force_option
 @device_option
 @config_option

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import lzma
 import shutil
 import zipfile
@@ -60,6 +61,10 @@ def npz_source(
             with archive.open(entry) as packed, unpacked.open("wb") as file:
                 shutil.copyfileobj(packed, file, _MIB)
     except _ARCHIVE_ERRORS as error:
+        raise ValueError(f"{path} is not a valid .npz file: {error}.") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a position before the beginning of the file
+            raise
         raise ValueError(f"{path} is not a valid .npz file: {error}.") from error
     source = npy_source(unpacked, name)
     return Source(path, source.n_rows, source.read, matrix=source.matrix)

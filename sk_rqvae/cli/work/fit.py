@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sk_rqvae import RQVAETransformer
+from sk_rqvae._training.seeds import draw_seed
 from sk_rqvae._training.settings import check_settings
 from sk_rqvae.cli.failures import UsageError
 from sk_rqvae.cli.matrix_files.mapped import mapped
 from sk_rqvae.cli.matrix_files.opening import open_source
 from sk_rqvae.cli.matrix_files.source import Reading
+from sk_rqvae.cli.parameters import option_name
 from sk_rqvae.cli.reading_models import without_names
+from sk_rqvae.cli.terminal import say
 from sk_rqvae.cli.work.last_line import say_result
 from sk_rqvae.cli.work.progress import bars_unless
 from sk_rqvae.cli.work.quality import measured
+from sk_rqvae.cli.work.training_checkpoint import (
+    Origin,
+    TrainingCheckpoint,
+    digest_of,
+    read_checkpoint,
+)
+
+
+class _Beginning(NamedTuple):
+    """Where a training begins: at nothing, or at a checkpoint."""
+
+    parameters: dict[str, Any]
+    state: dict[str, Any] | None = None
 
 
 def fit(
@@ -25,7 +44,9 @@ def fit(
     output: Path,
     reading: Reading,
     parameters: dict[str, Any],
+    checkpoint: Path,
     *,
+    resume: bool,
     quiet: bool,
 ) -> None:
     """Learn a model and write it.
@@ -40,23 +61,57 @@ def fit(
         How to read the rows.
     parameters : dict
         Of the transformer.
+    checkpoint : Path
+        The file from which an interrupted training continues.
+    resume : bool
+        Whether to continue, if the file exists.
     quiet : bool
         Whether to show no progress and no last line.
     """
     started = time.monotonic()
-    model = _unfitted(parameters)
+    beginning = _beginning(parameters, checkpoint if resume else None)
+    model = _unfitted(beginning.parameters)
     with (
         bars_unless(quiet),
         open_source(items, reading) as source,
         mapped(source) as (rows, _),
     ):
-        model.fit(rows)
+        try:
+            _train(model, rows, beginning, checkpoint)
+        except (KeyboardInterrupt, SystemExit):
+            if checkpoint.exists():
+                command = ["sk-rqvae", "fit", str(items), "-o", str(output), "--resume"]
+                say(f"to continue: {shlex.join(command)}")
+            raise
         if source.names is not None:
             model.feature_names_in_ = np.array(source.names, dtype=object)
         model.save_pretrained(output)
+        checkpoint.unlink(missing_ok=True)
         if not quiet:
             quality = measured(without_names(model), rows)
             say_result("fitted", quality, time.monotonic() - started, output)
+
+
+def _beginning(given: dict[str, Any], checkpoint: Path | None) -> _Beginning:
+    """The parameters and the state of an interrupted training, if there is one."""
+    if checkpoint is None:
+        return _Beginning(given)
+    if not checkpoint.exists():
+        say(f"there is no {checkpoint}: the training starts from the beginning")
+        return _Beginning(given)
+    state = read_checkpoint(checkpoint)
+    saved = json.loads(state["parameters"])
+    for name, value in json.loads(json.dumps(given)).items():
+        if name not in saved or saved[name] != value:
+            raise UsageError(
+                f"{option_name(name)} must be as in the interrupted fit, "
+                f"{saved.get(name, 'not given')}. Got {value}."
+            )
+    parameters = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in saved.items()
+    }
+    return _Beginning(parameters, state)
 
 
 def _unfitted(parameters: dict[str, Any]) -> RQVAETransformer:
@@ -67,3 +122,26 @@ def _unfitted(parameters: dict[str, Any]) -> RQVAETransformer:
     except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
     return model
+
+
+def _train(
+    model: RQVAETransformer,
+    rows: NDArray[Any],
+    beginning: _Beginning,
+    checkpoint: Path,
+) -> None:
+    """Train with checkpoints, which need a seed to begin from again."""
+    asked, state = model.random_state, beginning.state
+    seed = draw_seed(asked) if state is None else state["seed"]
+    # An int stands for itself, so that the model is the one that Python fits.
+    seed = asked if isinstance(asked, int) else seed
+    origin = Origin(json.dumps(beginning.parameters), seed, digest_of(rows))
+    if state is not None and state["rows"] != origin.rows:
+        raise ValueError(
+            f"{checkpoint} is of a training on other rows. Pass --force instead of "
+            "--resume to start anew."
+        )
+    callback = TrainingCheckpoint(checkpoint, origin, state)
+    model.set_params(random_state=seed, callbacks=[callback])
+    model.fit(rows)
+    model.set_params(random_state=asked, callbacks=None)

@@ -17,13 +17,20 @@ def say_result(doing: str, quality: Quality, seconds: float, path: Path | None) 
     explained = quality.explained_variance()
     if math.isfinite(explained):
         parts.append(f"explained variance {explained:.3f}")
-    parts.append(_duration(seconds))
+    parts.append(duration(seconds))
     if path is not None:
         parts.append(f"written to {path}")
     say(", ".join(parts))
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds, or minutes and seconds.
+
+    Examples
+    --------
+    >>> duration(1.234), duration(75)
+    ('1.2 s', '1 min 15 s')
+    """
     if seconds < _ONE_MINUTE:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), _ONE_MINUTE)

@@ -1,0 +1,87 @@
+"""Build an index with a model, and add to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sk_rqvae import RQVAETransformer
+from sk_rqvae.cli.matrix_files.fitted_columns import in_fitted_order
+from sk_rqvae.cli.matrix_files.mapped import Mapped, mapped
+from sk_rqvae.cli.matrix_files.opening import open_source
+from sk_rqvae.cli.matrix_files.source import Reading
+from sk_rqvae.cli.reading_models import read_model, without_names
+from sk_rqvae.cli.terminal import say
+from sk_rqvae.cli.work.index_keys import keys_like
+from sk_rqvae.cli.work.last_line import duration
+from sk_rqvae.cli.work.progress import bars_unless
+from sk_rqvae.index import SemanticIDIndex
+
+
+def build_index(
+    folder: Path,
+    items: Path,
+    reading: Reading,
+    output: Path,
+    policy: str,
+    *,
+    device: str | None,
+    quiet: bool,
+) -> None:
+    """Make an index of all rows and write it."""
+    started = time.monotonic()
+    model = read_model(folder, device)
+    with bars_unless(quiet), _rows_for(model, items, reading) as (rows, keys):
+        codes = without_names(model).transform(rows)
+        index = SemanticIDIndex(policy=policy).fit(codes, keys, X=rows, model=model)
+    index.save(output, on_conflict="overwrite")
+    if not quiet:
+        say(
+            f"{len(index)} items, {index.summary()['n_unique']} distinct codes, "
+            f"{duration(time.monotonic() - started)}, written to {output}"
+        )
+
+
+def add_to_index(
+    path: Path,
+    folder: Path,
+    items: Path,
+    reading: Reading,
+    *,
+    skip_known: bool,
+    device: str | None,
+    quiet: bool,
+) -> None:
+    """Give all rows IDs and write the index anew."""
+    started = time.monotonic()
+    index = SemanticIDIndex.load(path)
+    n_before = len(index)
+    model = read_model(folder, device)
+    with bars_unless(quiet), _rows_for(model, items, reading) as (rows, keys):
+        codes = without_names(model).transform(rows)
+        index.add(
+            codes,
+            None if keys is None else keys_like(index, keys),
+            X=rows,
+            model=model,
+            on_duplicate="skip" if skip_known else "raise",
+        )
+    index.save(path)
+    if not quiet:
+        say(
+            f"added {len(index) - n_before} items to {n_before}, "
+            f"{duration(time.monotonic() - started)}, written to {path}"
+        )
+
+
+@contextmanager
+def _rows_for(
+    model: RQVAETransformer, items: Path, reading: Reading
+) -> Iterator[Mapped]:
+    with (
+        open_source(items, reading) as source,
+        mapped(in_fitted_order(source, model), keep_keys=True) as matrix,
+    ):
+        yield matrix

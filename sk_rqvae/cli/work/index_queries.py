@@ -1,0 +1,140 @@
+"""What is done with an index without a model, and without waiting for torch."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sk_rqvae.cli.id_files.destination import open_ids
+from sk_rqvae.cli.id_files.rows import Layout
+from sk_rqvae.cli.matrix_files.source import ROWS_AT_ONCE
+from sk_rqvae.cli.terminal import say
+from sk_rqvae.cli.work.index_keys import keys_like
+from sk_rqvae.index import SemanticIDIndex
+
+_STANDARD_INPUT = "-"
+_CODES = re.compile(r"\d{1,18}(?:,\d{1,18})*", re.ASCII)
+
+
+def remove_items(path: Path, keys: Sequence[str], *, reuse: bool, quiet: bool) -> None:
+    """Remove items and write the index anew."""
+    index = SemanticIDIndex.load(path)
+    wanted = keys_like(index, np.array(_words(keys), dtype=object))
+    index.remove(wanted, reuse=reuse)
+    index.save(path)
+    if not quiet:
+        say(f"removed {len(wanted)} items, {len(index)} remain, written to {path}")
+
+
+def look_up(
+    path: Path, wanted: Sequence[str], by: str, kind: str, *, as_tokens: bool
+) -> None:
+    """Print items and their IDs.
+
+    Parameters
+    ----------
+    path : Path
+    wanted : sequence of str
+        IDs, prefixes or keys.
+    by : {"id", "prefix", "key"}
+    kind : str
+        Format of what is printed; see `id_format`.
+    as_tokens : bool
+        Whether IDs are printed as text.
+    """
+    index = SemanticIDIndex.load(path, mmap_mode="r")
+    words = _words(wanted)
+    if by == "key":
+        keys = keys_like(index, np.array(words, dtype=object))
+    elif by == "prefix":
+        found = [index.items_with_prefix(_codes(index, word)) for word in words]
+        keys = np.concatenate(found)
+    else:
+        keys = _items_of(index, [_codes(index, word) for word in words])
+    layout = _layout(index, as_tokens)
+    with open_ids(None, kind, layout) as append:
+        for first in range(0, len(keys), ROWS_AT_ONCE):
+            block = keys[first : first + ROWS_AT_ONCE]
+            append(block, index.ids_of(block))
+
+
+def export_index(
+    path: Path, output: Path | None, kind: str, *, as_tokens: bool, quiet: bool
+) -> None:
+    """Write all items and their IDs."""
+    index = SemanticIDIndex.load(path, mmap_mode="r")
+    keys, ids = index.item_ids_, index.ids_
+    with open_ids(output, kind, _layout(index, as_tokens)) as append:
+        for first in range(0, len(keys), ROWS_AT_ONCE):
+            block = slice(first, first + ROWS_AT_ONCE)
+            append(keys[block], ids[block])
+    if output is not None and not quiet:
+        say(f"{len(keys)} items written to {output}")
+
+
+def summarize(path: Path, *, as_json: bool) -> None:
+    """Print the figures of an index, one a line."""
+    index = SemanticIDIndex.load(path)
+    figures: dict[str, Any] = {**index.summary(), "revision": index.revision_}
+    if as_json:
+        text = json.dumps(figures)
+    else:
+        width = max(map(len, figures))
+        text = "\n".join(f"{name:{width}}  {_shown(v)}" for name, v in figures.items())
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _words(typed: Sequence[str]) -> list[str]:
+    """What was typed, with the lines of standard input in the place of ``-``."""
+    words: list[str] = []
+    for word in typed:
+        if word == _STANDARD_INPUT:
+            words.extend(filter(None, (line.rstrip("\r\n") for line in sys.stdin)))
+        else:
+            words.append(word)
+    if not words:
+        raise ValueError("Standard input must have a line. Got none.")
+    return words
+
+
+def _codes(index: SemanticIDIndex, word: str) -> list[int]:
+    """The codes of an ID or a prefix, typed as numbers or as tokens."""
+    if _CODES.fullmatch(word):
+        return [int(code) for code in word.split(",")]
+    tokens = re.findall(r"<[^<>]*>", word)
+    if tokens and "".join(tokens) == word:
+        depth = len(tokens)
+        some = SemanticIDIndex(policy="none").fit(np.zeros((1, depth), dtype=np.int64))
+        return some.parse_tokens([word])[0].tolist()
+    raise ValueError(f"An ID must be codes, such as 12,3, or tokens. Got {word!r}.")
+
+
+def _items_of(index: SemanticIDIndex, ids: list[list[int]]) -> NDArray[Any]:
+    width = index.ids_.shape[1]
+    for codes in ids:
+        if len(codes) != width:
+            raise ValueError(
+                f"An ID of this index has {width} codes. Got {len(codes)}: for items "
+                "with a prefix, pass --by prefix."
+            )
+    found = index.lookup(np.array(ids))
+    return np.concatenate(found) if isinstance(found, list) else found
+
+
+def _layout(index: SemanticIDIndex, as_tokens: bool) -> Layout:
+    n_columns = index.ids_.shape[1]
+    return Layout(index.n_layers_, n_columns > index.n_layers_, as_tokens)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

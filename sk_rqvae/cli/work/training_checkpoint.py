@@ -1,0 +1,195 @@
+"""Checkpoints of a training, from which an interrupted fit continues.
+
+A checkpoint has all that later epochs depend on: weights and buffers, the state of the
+optimizer, of the random number generators, of the schedule and of early stopping. A fit
+that continues initialises as before, from the same seed, and then restores this state.
+On one machine the model is the same as without the interruption, bit for bit, if the
+arithmetic of its device is repeatable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skorch.callbacks import Callback
+
+from sk_rqvae._persistence.atomic import atomic_write
+from sk_rqvae.cli.matrix_files.regular_file import check_regular_file
+
+SECONDS_BETWEEN = 60.0
+
+_ROWS_HASHED = 1024
+_VERSION = 1
+# What reading arbitrary bytes as a checkpoint can raise.
+_DAMAGED = (
+    AttributeError,
+    EOFError,
+    IndexError,
+    KeyError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+)
+_EARLY_STOPPING = (
+    "misses_",
+    "dynamic_threshold_",
+    "best_epoch_",
+    "best_model_weights_",
+)
+
+
+class Origin(NamedTuple):
+    """What a training depends on; it continues only from the same.
+
+    Attributes
+    ----------
+    parameters : str
+        Those of the transformer that were given, as JSON.
+    seed : int
+        What the training drew its random numbers from.
+    rows : str
+        Digest of the shape, the type and some of the rows.
+    """
+
+    parameters: str
+    seed: int
+    rows: str
+
+
+def digest_of(rows: NDArray[Any]) -> str:
+    """A digest of the shape, the type, and the first and last rows of a matrix."""
+    digest = hashlib.sha256(f"{rows.shape} {rows.dtype.str}".encode())
+    for part in (rows[:_ROWS_HASHED], rows[-_ROWS_HASHED:]):
+        digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint without running code in it.
+
+    Raises
+    ------
+    ValueError
+        If the file is no checkpoint, is damaged, or is of another version.
+    """
+    check_regular_file(path)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except _DAMAGED as error:
+        raise ValueError(f"{path} is not a checkpoint, or damaged: {error}") from error
+    if not isinstance(state, dict) or state.get("version") != _VERSION:
+        raise ValueError(
+            f"{path} is no checkpoint, or one of another version of the program."
+        )
+    return state
+
+
+class TrainingCheckpoint(Callback):
+    """Write checkpoints of a training, and restore one at its beginning.
+
+    Parameters
+    ----------
+    path : Path
+    origin : Origin
+    state : dict or None
+        What `read_checkpoint` gave, to continue from.
+    """
+
+    def __init__(
+        self, path: Path, origin: Origin, state: dict[str, Any] | None
+    ) -> None:
+        self.path = path
+        self.origin = origin
+        self.state = state
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Restore the state; the other callbacks have begun already."""
+        self.written_at_ = time.monotonic()
+        if self.state is not None:
+            _restore(net, self.state)
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """End a training that was interrupted after its last epoch."""
+        if len(net.history) > net.max_epochs:
+            del net.history[-1]
+            raise KeyboardInterrupt
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Write a checkpoint if the last one is old; end after the last epoch."""
+        if time.monotonic() - self.written_at_ >= SECONDS_BETWEEN:
+            with atomic_write(self.path) as file:
+                torch.save(_state_of(net, self.origin), file)
+            self.written_at_ = time.monotonic()
+        if self.state is not None and len(net.history) == net.max_epochs:
+            # skorch would make as many epochs again as there are in all.
+            raise KeyboardInterrupt
+
+
+def _state_of(net: Any, origin: Origin) -> dict[str, Any]:
+    module, generators = net.module_, net.generators_
+    tensors = dict(module.named_parameters()) | dict(module.named_buffers())
+    return {
+        "version": _VERSION,
+        **origin._asdict(),
+        "history": json.dumps(net.history.to_list(), default=_as_number),
+        "tensors": {name: tensor.detach() for name, tensor in tensors.items()},
+        "optimizer": net.optimizer_.state_dict(),
+        "generators": [each.get_state() for each in generators],
+        "schedules": [_schedule_state(each) for each in _schedules(net)],
+        "stopping": [
+            {name: getattr(each, name) for name in _EARLY_STOPPING}
+            for each in _early_stopping(net)
+        ],
+    }
+
+
+def _restore(net: Any, state: dict[str, Any]) -> None:
+    module = net.module_
+    tensors = dict(module.named_parameters()) | dict(module.named_buffers())
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            tensor.copy_(state["tensors"][name])
+    net.optimizer_.load_state_dict(state["optimizer"])
+    for generator, saved in zip(net.generators_, state["generators"], strict=True):
+        generator.set_state(saved)
+    for schedule, saved in zip(_schedules(net), state["schedules"], strict=True):
+        vars(schedule).update(saved)
+    for stopping, saved in zip(_early_stopping(net), state["stopping"], strict=True):
+        vars(stopping).update(saved)
+    net.history.extend(json.loads(state["history"]))
+
+
+def _schedules(net: Any) -> list[Any]:
+    return [
+        callback.lr_scheduler_
+        for _, callback in net.callbacks_
+        if hasattr(callback, "lr_scheduler_")
+    ]
+
+
+def _schedule_state(schedule: Any) -> dict[str, Any]:
+    names = ("last_epoch", "_step_count", "_last_lr")
+    return {name: getattr(schedule, name) for name in names}
+
+
+def _early_stopping(net: Any) -> list[Any]:
+    return [
+        callback
+        for _, callback in net.callbacks_
+        if all(hasattr(callback, name) for name in _EARLY_STOPPING)
+    ]
+
+
+def _as_number(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"The history must hold numbers. Got {value!r}.")

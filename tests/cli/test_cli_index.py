@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+from command_line import failure, frame, run, write_frame, write_rows
+
+from sk_rqvae import SemanticIDIndex
+
+
+@pytest.fixture(scope="module")
+def model(fitted, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    fitted.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(blobs):
+    return blobs[:60]
+
+
+KEYS = [f"B{row:02d}" for row in range(60)]
+
+
+@pytest.fixture
+def table(rows, tmp_path):
+    """Write some rows with their keys as a table."""
+
+    def write(part, name="items.csv", keys=KEYS):
+        path = tmp_path / name
+        return write_frame(path, frame(rows[part].astype(float), sku=keys[part]))
+
+    return write
+
+
+@pytest.fixture
+def catalogue(model, table, tmp_path):
+    """An index of the first 50 rows."""
+    path = tmp_path / "catalogue.index"
+    arguments = (model, table(slice(50)), "--item-column", "sku")
+    assert run("index", "build", *arguments, "-o", path, "--quiet") == 0
+    return path
+
+
+def printed(capsys, *arguments):
+    """The lines that a command prints, without the header."""
+    capsys.readouterr()
+    assert run("index", *arguments) == 0
+    return capsys.readouterr().out.splitlines()[1:]
+
+
+@pytest.mark.parametrize("policy", ["none", "suffix", "reassign"])
+def test_build_makes_the_index_that_python_makes(
+    fitted, rows, model, table, tmp_path, policy
+):
+    path = tmp_path / "catalogue.index"
+    options = ("--item-column", "sku", "--policy", policy)
+    assert run("index", "build", model, table(slice(None)), "-o", path, *options) == 0
+    index = SemanticIDIndex.load(path)
+    expected = SemanticIDIndex(policy=policy).fit(
+        fitted.transform(rows), KEYS, X=rows, model=fitted
+    )
+    np.testing.assert_array_equal(index.ids_, expected.ids_)
+    assert index.item_ids_.tolist() == KEYS
+    assert index.fingerprint_ == expected.fingerprint_
+    assert index.summary() == expected.summary()
+
+
+def test_add_gives_new_items_the_ids_that_python_gives(
+    fitted, rows, model, table, catalogue
+):
+    before = SemanticIDIndex.load(catalogue)
+    path = table(slice(50, 60), "new.parquet")
+    assert run("index", "add", catalogue, model, path, "--item-column", "sku") == 0
+    before.add(fitted.transform(rows[50:]), KEYS[50:], X=rows[50:], model=fitted)
+    np.testing.assert_array_equal(SemanticIDIndex.load(catalogue).ids_, before.ids_)
+
+
+def test_add_leaves_out_known_items_only_if_asked(model, table, catalogue, capsys):
+    content = catalogue.read_bytes()
+    arguments = (catalogue, model, table(slice(40, 60)), "--item-column", "sku")
+    assert "B40" in failure(capsys, "index", "add", *arguments)
+    assert catalogue.read_bytes() == content
+    assert run("index", "add", *arguments, "--skip-known") == 0
+    assert "added 10 items to 50" in capsys.readouterr().err
+
+
+def test_removed_items_are_gone(catalogue, capsys, monkeypatch):
+    assert run("index", "remove", catalogue, "B00", "B01") == 0
+    assert "removed 2 items, 48 remain" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", io.StringIO("B02\nB03\n"))
+    assert run("index", "remove", catalogue, "-") == 0
+    assert len(SemanticIDIndex.load(catalogue)) == 46
+    said = failure(capsys, "index", "lookup", catalogue, "B00", "--by", "key")
+    assert "B00" in said
+
+
+def test_a_removal_that_fails_removes_nothing(catalogue, capsys):
+    content = catalogue.read_bytes()
+    assert "unknown" in failure(capsys, "index", "remove", catalogue, "B00", "unknown")
+    assert catalogue.read_bytes() == content
+
+
+def test_lookup_leads_from_keys_to_ids_and_back(catalogue, capsys):
+    index = SemanticIDIndex.load(catalogue)
+    lines = printed(capsys, "lookup", catalogue, "B07", "B03", "--by", "key")
+    assert lines == [
+        f"{key},{','.join(map(str, index.ids_of([key])[0].tolist()))}"
+        for key in ("B07", "B03")
+    ]
+    ids = [line.partition(",")[2] for line in lines]
+    assert printed(capsys, "lookup", catalogue, *ids) == lines
+    tokens = index.tokens(index.ids_of(["B07", "B03"]))
+    assert printed(capsys, "lookup", catalogue, *tokens) == lines
+
+
+def test_lookup_finds_all_items_with_a_prefix(catalogue, capsys):
+    index = SemanticIDIndex.load(catalogue)
+    first = int(index.ids_[0, 0])
+    lines = printed(capsys, "lookup", catalogue, "--by", "prefix", str(first))
+    found = [line.partition(",")[0] for line in lines]
+    assert found == index.items_with_prefix([first]).tolist()
+
+
+def test_keys_that_are_integers_can_be_typed(rows, model, tmp_path, capsys):
+    path = tmp_path / "catalogue.index"
+    items = write_rows(tmp_path / "items.npy", rows)
+    assert run("index", "build", model, items, "-o", path) == 0
+    (line,) = printed(capsys, "lookup", path, "--by", "key", "7")
+    assert line.startswith("7,")
+    said = failure(capsys, "index", "lookup", path, "--by", "key", "x")
+    assert "items of the index are integers. Got the key 'x'" in said
+
+
+def test_lookup_of_what_is_no_id_is_an_error(catalogue, capsys):
+    for wanted, message in [
+        ("99,99,99,99", "no item has ID (99, 99, 99, 99)"),
+        ("1,2", "An ID of this index has 4 codes. Got 2"),
+        ("one", "must be codes, such as 12,3, or tokens. Got 'one'"),
+    ]:
+        assert message in failure(capsys, "index", "lookup", catalogue, wanted)
+
+
+@pytest.mark.parametrize("kind", [".csv", ".json", ".parquet"])
+def test_an_export_makes_the_same_index_again(catalogue, tmp_path, kind):
+    path = tmp_path / f"ids{kind}"
+    options = ("--tokens",) if kind == ".json" else ()
+    assert run("index", "export", catalogue, "-o", path, *options) == 0
+    read = SemanticIDIndex.from_json if kind == ".json" else SemanticIDIndex.from_table
+    index, expected = read(path), SemanticIDIndex.load(catalogue)
+    np.testing.assert_array_equal(index.ids_, expected.ids_)
+    assert index.item_ids_.tolist() == expected.item_ids_.tolist()
+
+
+def test_the_summary_has_the_figures_of_the_index(catalogue, capsys):
+    expected = SemanticIDIndex.load(catalogue).summary()
+    assert run("index", "summary", catalogue, "--json") == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures == {**expected, "revision": 1}
+    assert run("index", "summary", catalogue) == 0
+    assert "n_items           50\n" in capsys.readouterr().out
+
+
+def test_a_file_that_is_no_index_is_one_line(tmp_path, capsys):
+    path = tmp_path / "catalogue.index"
+    path.write_bytes(b"not an index")
+    assert "catalogue.index" in failure(capsys, "index", "summary", path)
+    assert "nothing" in failure(capsys, "index", "summary", tmp_path / "nothing")
+
+
+def test_an_index_is_replaced_only_by_force(model, table, catalogue, capsys):
+    arguments = (model, table(slice(5)), "--item-column", "sku", "-o", catalogue)
+    assert "exists. Pass --force" in failure(capsys, "index", "build", *arguments)
+    assert run("index", "build", *arguments, "--force") == 0
+    assert len(SemanticIDIndex.load(catalogue)) == 5
+
+
+def test_lookups_do_not_wait_for_torch(catalogue, fresh_python):
+    script = """
+import sys
+from sk_rqvae.cli import main
+main(["index", "lookup", sys.argv[1], "--by", "key", "B07", "--format", "json"])
+print([name for name in ("torch", "sklearn", "skorch") if name in sys.modules])
+"""
+    assert fresh_python(script, catalogue).endswith("[]")

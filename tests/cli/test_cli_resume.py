@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import os
+import signal
+
+import numpy as np
+import pytest
+from command_line import QUICK, failure, run
+from conftest import assert_same_model
+from skorch.callbacks import Callback
+
+from sk_rqvae import RQVAETransformer
+from sk_rqvae.cli.work import training_checkpoint
+
+OPTIONS = (*QUICK[1:], "--max-epochs=6")
+
+
+@pytest.fixture
+def items(blobs, tmp_path):
+    np.save(tmp_path / "items.npy", blobs[:200])
+    return tmp_path / "items.npy"
+
+
+@pytest.fixture(autouse=True)
+def a_checkpoint_every_epoch(monkeypatch):
+    monkeypatch.setattr(training_checkpoint, "SECONDS_BETWEEN", 0.0)
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Run a fit that a signal ends in the middle of an epoch."""
+
+    def call(*arguments, in_epoch, number=signal.SIGTERM):
+        on_batch_begin = Callback.on_batch_begin
+
+        def interrupt(self, net, *args, **kwargs):
+            if len(net.history) == in_epoch:
+                os.kill(os.getpid(), number)
+
+        monkeypatch.setattr(Callback, "on_batch_begin", interrupt)
+        with pytest.raises(SystemExit) as done:
+            run("fit", *arguments)
+        monkeypatch.setattr(Callback, "on_batch_begin", on_batch_begin)
+        assert done.value.code == 128 + number
+
+    return call
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--early-stopping", "--n-iter-no-change=3"),
+        ("--codebook-mode=gumbel_softmax", "--dropout=0.1"),
+        ("--resident-mb=0.001",),
+    ],
+    ids=["defaults", "early stopping", "random training", "streamed"],
+)
+def test_a_resumed_fit_gives_the_model_of_a_fit_without_interruption(
+    items, tmp_path, interrupted, options
+):
+    arguments = (*OPTIONS, *options, "--random-state=3", "--quiet")
+    whole, model = tmp_path / "whole", tmp_path / "model"
+    assert run("fit", items, "-o", whole, *arguments) == 0
+    interrupted(items, "-o", model, *arguments, in_epoch=4)
+    assert not model.exists()
+    assert run("fit", items, "-o", model, "--resume", "--quiet") == 0
+    resumed = RQVAETransformer.from_pretrained(model)
+    expected = RQVAETransformer.from_pretrained(whole)
+    assert_same_model(resumed, expected)
+    assert resumed.get_params() == expected.get_params()
+    assert resumed.n_iter_ == expected.n_iter_
+    assert not (tmp_path / "model.checkpoint").exists()
+
+
+def test_a_fit_without_a_seed_can_be_resumed_too(items, tmp_path, interrupted, capsys):
+    folder = tmp_path / "model"
+    interrupted(items, "-o", folder, *OPTIONS, in_epoch=3, number=signal.SIGINT)
+    assert "--resume" in capsys.readouterr().err
+    assert run("fit", items, "-o", folder, "--resume", "--quiet") == 0
+    model = RQVAETransformer.from_pretrained(folder)
+    assert model.n_iter_ == 6
+    assert model.random_state is None
+
+
+def test_a_fit_that_ended_with_its_last_epoch_resumes_at_the_end(
+    items, tmp_path, monkeypatch
+):
+    folder = tmp_path / "model"
+
+    def fail(*args):
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RQVAETransformer, "save_pretrained", fail)
+        assert run("fit", items, "-o", folder, *OPTIONS, "-q", "--random-state=3") == 1
+    assert run("fit", items, "-o", folder, "--resume", "--quiet") == 0
+    whole = tmp_path / "whole"
+    assert run("fit", items, "-o", whole, *OPTIONS, "-q", "--random-state=3") == 0
+    assert_same_model(
+        RQVAETransformer.from_pretrained(folder),
+        RQVAETransformer.from_pretrained(whole),
+    )
+
+
+def test_a_checkpoint_is_neither_ignored_nor_mixed_up(
+    items, tmp_path, interrupted, capsys
+):
+    folder = tmp_path / "model"
+    arguments = (items, "-o", folder)
+    interrupted(*arguments, *OPTIONS, in_epoch=3)
+    said = failure(capsys, "fit", *arguments, *OPTIONS)
+    assert "Pass --resume to continue it, or --force to start anew" in said
+    said = failure(capsys, "fit", *arguments, "--resume", "--n-layers=2", status=2)
+    assert "--n-layers must be as in the interrupted fit" in said
+    np.save(items, np.load(items)[:-1])
+    said = failure(capsys, "fit", *arguments, "--resume")
+    assert "model.checkpoint is of a training on other rows" in said
+    (tmp_path / "model.checkpoint").write_bytes(b"not a checkpoint")
+    said = failure(capsys, "fit", *arguments, "--resume")
+    assert "model.checkpoint is not a checkpoint, or damaged" in said
+    assert run("fit", *arguments, *OPTIONS, "--force", "--quiet") == 0
+    assert not (tmp_path / "model.checkpoint").exists()
+
+
+def test_without_a_checkpoint_a_resumed_fit_starts_from_the_beginning(
+    items, tmp_path, capsys
+):
+    folder = tmp_path / "model"
+    assert run("fit", items, "-o", folder, *OPTIONS, "--resume") == 0
+    assert "the training starts from the beginning" in capsys.readouterr().err
+    assert RQVAETransformer.from_pretrained(folder).n_iter_ == 6
