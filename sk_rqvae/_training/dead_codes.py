@@ -1,4 +1,4 @@
-"""Dead codes: put them where the data are."""
+"""Dead codes: find them, and replace them by residuals of random rows."""
 
 from __future__ import annotations
 
@@ -17,25 +17,24 @@ _ROWS_AT_ONCE = 1024
 def count_idle_rows(
     quantizer: ResidualQuantizer, counts: Tensor, n_rows: int
 ) -> Tensor:
-    """Note which codes an epoch used, and say which have been idle for too long.
+    """Update the idle counts of the codes after an epoch, and find dead codes.
 
-    Of few rows a code, some leave any code out in an epoch by chance. Were it replaced
-    at once, codes would end on single rows, which they fit by heart, and be lost to
-    rows that are not fitted.
+    With few rows per code, an epoch leaves some codes unused by chance. Replacing them
+    at once would move codes to single rows, which is overfitting.
 
     Parameters
     ----------
     quantizer : ResidualQuantizer
-        Whose `idle_rows` are brought up to date.
+        Its `idle_rows` are updated.
     counts : Tensor of shape (sum of codebook sizes,)
-        How often each code was chosen in the epoch, level after level.
+        How often the epoch chose each code, level after level.
     n_rows : int
         Rows of the epoch.
 
     Returns
     -------
     Tensor of shape (sum of codebook sizes,), bool
-        Codes that none of the last 16 rows for each code of their codebook chose.
+        Codes that have been unused for 16 rows per code of their level.
     """
     idle = torch.where(counts == 0, quantizer.idle_rows + n_rows, 0)
     quantizer.idle_rows.copy_(idle)
@@ -44,7 +43,7 @@ def count_idle_rows(
 
 
 def worth_replacing(dead: Tensor, sizes: Sequence[int], n_fitted: int) -> Tensor:
-    """Those of the dead codes for which there are rows enough.
+    """Select the dead codes for which there are enough rows.
 
     Parameters
     ----------
@@ -53,13 +52,13 @@ def worth_replacing(dead: Tensor, sizes: Sequence[int], n_fitted: int) -> Tensor
     sizes : sequence of int
         Codes of each level.
     n_fitted : int
-        Rows that training sees again and again.
+        Number of rows that are fitted.
 
     Returns
     -------
     Tensor of shape (sum of sizes,), bool
-        So many, the first, that there are three of the rows for each code in use. More
-        would learn single rows by heart.
+        The first dead codes of each level, as many as leave three rows per code in
+        use. More codes would overfit single rows.
     """
     most = n_fitted // MIN_ROWS_PER_CODE
     by_level = zip(dead.split(list(sizes)), sizes, strict=True)
@@ -84,15 +83,15 @@ def restart_dead_codes(
     ----------
     quantizer : ResidualQuantizer
     dead : Tensor of shape (sum of codebook sizes,), bool
-        Codes to replace, level after level. They count as used from now on.
+        Codes to replace, level after level. Their idle counts are reset.
     latents : Tensor of shape (n, dim)
-        A sample to draw residuals from.
+        Latents whose residuals are drawn.
     generator : torch.Generator or None
 
     Returns
     -------
     list of int
-        Codes replaced at each level.
+        Number of codes replaced at each level.
 
     References
     ----------

@@ -42,7 +42,7 @@ def test_a_collapse_is_named_with_its_level_its_codes_and_a_remedy(blobs, mode):
     for message in messages:
         level = int(message.split()[1])
         used = round(64 * last["usage"][level])
-        assert message.startswith(f"Layer {level} collapsed: {used} of 64 codes")
+        assert message.startswith(f"Level {level} collapsed: {used} of 64 codes")
         for remedy in REMEDIES:
             assert remedy in message
 
@@ -128,9 +128,9 @@ def messages_of(usage, perplexity, sizes, n_distinct):
 def test_each_collapsed_level_is_warned_of_alone():
     messages = messages_of([1.0, 0.25, 0.5], [9.0, 2.0, 1.1], [16, 16, 16], 1000)
     assert len(messages) == 2
-    assert "Layer 1 collapsed: 4 of 16 codes are used" in messages[0]
+    assert "Level 1 collapsed: 4 of 16 codes are used" in messages[0]
     assert "perplexity of 2.0" in messages[0]
-    assert "Layer 2 collapsed" in messages[1]
+    assert "Level 2 collapsed" in messages[1]
 
 
 def test_a_codebook_of_one_code_cannot_collapse():
@@ -159,7 +159,9 @@ def test_few_rows_are_counted_against_the_largest_codebook():
         warn_of_few_rows(32, [4, 16], sampled=False)
 
 
-@pytest.mark.filterwarnings("ignore:The 32 codes of a codebook start from 40 different")
+@pytest.mark.filterwarnings(
+    "ignore:The 32 codes of a level are initialised from 40 different"
+)
 def test_a_fit_restarts_no_more_codes_than_its_rows_are_enough_for(blobs):
     few = blobs[:40]
     fitted = small(codebook_size=32, max_epochs=40).fit(few)
