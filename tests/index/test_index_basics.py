@@ -400,7 +400,9 @@ def test_the_fingerprint_of_a_transformer_survives_parameters_that_decide_no_cod
     assert len(index.add(codes, model=moved)) == len(codes)
 
 
-@pytest.mark.parametrize("part", ["encoder", "decoder", "input_scale", "quantizer"])
+@pytest.mark.parametrize(
+    "part", ["encoder", "decoder", "input_scale", "quantizer.levels"]
+)
 def test_another_part_of_the_network_that_decides_codes_is_another_model(
     fitted, blobs, part
 ):
