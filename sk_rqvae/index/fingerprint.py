@@ -14,7 +14,9 @@ from sk_rqvae.index.code_model import Route
 FINGERPRINT_VERSION = 2
 
 # Buffers and parameters of the module that only training reads.
-_TRAINING_ONLY = frozenset({"noise_axes", "noise_scale", "prefix_offsets"})
+_TRAINING_ONLY = frozenset(
+    {"noise_axes", "noise_scale", "prefix_offsets", "quantizer.temperature"}
+)
 _SEARCH_SETTINGS = ("codebook_normalize", "n_beams", "prefix_weight", "rerank")
 # Parameters of the steps of a Pipeline that do not change what they return.
 _NO_EFFECT = frozenset(
@@ -60,10 +62,11 @@ def _quantizer_state(quantizer: Any) -> Iterable[tuple[str, Any]]:
             values = tensor.detach().cpu()
             exact = values.double() if values.is_floating_point() else values
             yield name, exact.numpy()
-    for part in (module, getattr(module, "quantizer", None)):
+    parts = {"module": module, "quantizer": getattr(module, "quantizer", None)}
+    for part_name, part in parts.items():
         for name in _SEARCH_SETTINGS:
             if hasattr(part, name):
-                yield f"{type(part).__name__}.{name}", getattr(part, name)
+                yield f"{part_name}.{name}", getattr(part, name)
 
 
 def _feed(digest: Any, name: str, value: Any) -> None:

@@ -753,10 +753,6 @@ default=None
         ValueError
             If there is a conflict, and `on_conflict` is ``"raise"`` or the changes
             cannot be merged, because both added an item or an ID.
-
-        See Also
-        --------
-        load : Read it back.
         """
         choices = ("raise", "merge", "overwrite")
         choice = check_choice("on_conflict", on_conflict, choices)
@@ -791,34 +787,21 @@ default=None
         if mmap_mode not in (None, "r"):
             raise ValueError(f"mmap_mode must be None or 'r'. Got {mmap_mode!r}.")
         state, codebook_size = read_state(path, mapped=mmap_mode == "r")
-        rules = state.rules
-        index = cls(
-            policy=rules.policy,
-            codebook_size=codebook_size,
-            **parameters_of_rules(rules),
-        )
+        rules = parameters_of_rules(state.rules)
+        index = cls(policy=state.rules.policy, codebook_size=codebook_size, **rules)
         index._state = state
         return index
 
     def to_json(self, path: PathLike) -> None:
         """Write ``{item: ["<a_1>", "<b_2>", ...]}``.
 
-        LC-Rec [1]_, LETTER [2]_ and MiniOneRec [3]_ read such files. Items that are
-        integers become strings, as JSON has no other keys.
+        LC-Rec, LETTER and MiniOneRec (arXiv 2311.09049, 2405.07314, 2510.24431) read
+        such files. Items that are integers become strings, as JSON has no other keys.
 
         Parameters
         ----------
         path : str or path-like
             Replaced in one step.
-
-        References
-        ----------
-        .. [1] Zheng et al., "Adapting Large Language Models by Integrating
-           Collaborative Semantics for Recommendation", ICDE 2024, arXiv 2311.09049.
-        .. [2] Wang et al., "Learnable Item Tokenization for Generative
-           Recommendation", CIKM 2024, arXiv 2405.07314.
-        .. [3] Kong et al., "MiniOneRec: An Open-Source Framework for Scaling Generative
-           Recommendation", 2025, arXiv 2510.24431.
         """
         state = self._fitted()
         write_json(path, state.ids(), state.live_items())
@@ -863,12 +846,8 @@ default=None
             If the file is not of this form, an item comes twice, or IDs do not fit the
             policy.
         """
-        index = cls(
-            policy=policy,
-            codebook_size=codebook_size,
-            capacity=capacity,
-            overflow=overflow,
-        )
+        rules: dict[str, Any] = {"capacity": capacity, "overflow": overflow}
+        index = cls(policy=policy, codebook_size=codebook_size, **rules)
         ids, items = read_json(path)
         return index._filled(path, ids, items, item_type, model, allow_gaps)
 
@@ -929,12 +908,8 @@ default=None
             If the file is not of this form, an item is missing or comes twice, or IDs
             do not fit the policy.
         """
-        index = cls(
-            policy=policy,
-            codebook_size=codebook_size,
-            capacity=capacity,
-            overflow=overflow,
-        )
+        rules: dict[str, Any] = {"capacity": capacity, "overflow": overflow}
+        index = cls(policy=policy, codebook_size=codebook_size, **rules)
         ids, items, has_suffix = read_table(path, policy)
         return index._filled(path, ids, items, item_type, model, has_suffix)
 

@@ -400,7 +400,9 @@ def test_the_fingerprint_of_a_transformer_survives_parameters_that_decide_no_cod
     assert len(index.add(codes, model=moved)) == len(codes)
 
 
-@pytest.mark.parametrize("part", ["encoder", "decoder", "input_scale", "quantizer"])
+@pytest.mark.parametrize(
+    "part", ["encoder", "decoder", "input_scale", "quantizer.levels"]
+)
 def test_another_part_of_the_network_that_decides_codes_is_another_model(
     fitted, blobs, part
 ):
@@ -419,10 +421,21 @@ def test_another_part_of_the_network_that_decides_codes_is_another_model(
 def test_parts_of_the_network_that_only_training_reads_do_not_matter(fitted, blobs):
     changed = copy.deepcopy(fitted)
     changed.net_.module_.state_dict()["noise_scale"].add_(1)
+    changed.net_.module_.state_dict()["quantizer.temperature"].add_(1)
     assert fingerprint(changed, blobs) == fingerprint(fitted, blobs)
 
 
+def test_a_saved_transformer_comes_back_with_the_same_fingerprint(
+    fitted, blobs, tmp_path
+):
+    fitted.save_pretrained(tmp_path)
+    again = type(fitted).from_pretrained(tmp_path)
+    assert fingerprint(again, blobs) == fingerprint(fitted, blobs)
+
+
 def test_a_pipeline_is_a_model_and_its_steps_count(blobs):
+    blobs = blobs.copy()
+
     def pipeline(scale):
         scaled = StandardScaler().fit(scale * blobs)
         model = ToyQuantizer(2, 4).fit(blobs)

@@ -236,6 +236,31 @@ def test_loading_imports_no_pickle_and_finds_missing_files(tmp_path):
         SemanticIDIndex.load(path)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="permissions are others there")
+def test_a_saved_file_keeps_its_permissions_and_a_link_to_it(tmp_path):
+    path, link = tmp_path / "index", tmp_path / "link"
+    path.touch(mode=0o600)
+    link.symlink_to(path)
+    index = SemanticIDIndex().fit(CODES)
+    for save in (index.save, index.to_json):
+        save(link)
+        assert link.is_symlink()
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert sorted(child.name for child in tmp_path.iterdir()) == ["index", "link"]
+
+
+def test_a_new_index_replaces_a_file_that_cannot_be_read(saved, tmp_path):
+    path = tmp_path / "index"
+    path.write_bytes(saved[:8] + struct.pack("<I", 1) + saved[12:])
+    SemanticIDIndex().fit(CODES).save(path)
+    index = SemanticIDIndex.load(path)
+    path.write_bytes(saved[:100])
+    with pytest.raises(ValueError, match="truncated"):
+        index.save(path)
+    index.save(path, on_conflict="overwrite")
+    same(index, SemanticIDIndex.load(path))
+
+
 def test_json_is_what_generative_recommenders_read(tmp_path):
     path = tmp_path / "index.json"
     SemanticIDIndex().fit([[1, 2], [1, 2]], [10, 11]).to_json(path)

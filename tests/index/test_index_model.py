@@ -220,7 +220,7 @@ class BoundedSuffixMachine(IndexMachine):
     parameters: ClassVar = {"policy": "suffix", "capacity": 2, "overflow": "reassign"}
 
 
-BRIEF = settings(max_examples=30, stateful_step_count=15, deadline=None)
+BRIEF = settings(max_examples=25, stateful_step_count=12, deadline=None)
 TestSharedIDsBehaveAsTheNaiveIndex = IndexMachine.TestCase
 TestSharedIDsBehaveAsTheNaiveIndex.settings = BRIEF
 TestSuffixesBehaveAsTheNaiveIndex = SuffixMachine.TestCase

@@ -53,21 +53,21 @@ def allowed_by_children(arrays: TrieArrays, alive: Any, states: Any, width: int)
 
 def child_of(arrays: TrieArrays, alive: Any, states: Any, codes: Any) -> Any:
     """Return the child of each state that a code leads to, or -1."""
-    low, end = _child_range(arrays, states)
-    high = end
+    at, end = _child_range(arrays, states)
     last = len(arrays.codes) - 1
-    # A binary search among children, with as many steps as the most children need.
-    for _ in range(arrays.most_children.bit_length()):
-        middle = (low + high) // 2
-        open_ = low < high
-        right = open_ & (arrays.codes[middle.clip(0, last)] < codes)
-        high = high + (middle - high) * (open_ & ~right)
-        low = low + (middle + 1 - low) * right
-    at = low.clip(0, last)
-    found = (low < end) & (arrays.codes[at] == codes)
+    most = arrays.most_children
+    if not is_tensor(states):
+        most = int((end - at).max(initial=0))
+    # A binary search among children, bit by bit of the position.
+    for bit in reversed(range(most.bit_length())):
+        further = at + (1 << bit)
+        smaller = arrays.codes[(further - 1).clip(0, last)] < codes
+        at = at + ((further <= end) & smaller) * (1 << bit)
+    child = at.clip(0, last)
+    found = (at < end) & (arrays.codes[child] == codes)
     if alive is not None:
-        found = found & alive[at]
-    return at * found - 1 * ~found
+        found = found & alive[child]
+    return child * found - 1 * ~found
 
 
 def _child_range(arrays: TrieArrays, states: Any) -> tuple[Any, Any]:

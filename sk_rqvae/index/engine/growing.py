@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _ROOM = 8
-_UNSIGNED = tuple(map(np.dtype, ("u1", "<u2", "<u4")))
+_UNSIGNED = tuple((2 ** (8 * size), np.dtype(f"<u{size}")) for size in (1, 2, 4))
 
 
 def small_unsigned(array: NDArray[Any]) -> NDArray[Any]:
@@ -20,8 +20,8 @@ def small_unsigned(array: NDArray[Any]) -> NDArray[Any]:
 
 def dtype_below(bound: int) -> np.dtype[Any]:
     """Return the smallest type that holds the integers from 0 to `bound` - 1."""
-    for dtype in _UNSIGNED:
-        if bound - 1 <= np.iinfo(dtype).max:
+    for limit, dtype in _UNSIGNED:
+        if bound <= limit:
             return dtype
     return np.dtype("<i8")
 

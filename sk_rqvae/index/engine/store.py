@@ -15,6 +15,8 @@ from sk_rqvae.index.engine.runs import Run, SortedRuns, merged
 
 _SCANNED = 512
 _FEW = 64
+_ROOMY_SUFFIX = 2**16
+_LARGEST_KEY = np.iinfo(np.int64).max
 _INT64 = np.dtype(np.int64)
 
 
@@ -48,6 +50,7 @@ class IDStore:
     """
 
     __slots__ = (
+        "_any_retired",
         "_live",
         "_live_ids",
         "_wide",
@@ -81,6 +84,7 @@ class IDStore:
         self.numbered = numbered
         self.n_layers = len(space.radices) - numbered
         self._wide: dict[tuple[int, ...], IntArray] = {}
+        self._any_retired = len(retired) > 0
         self._live: IntArray | None = None
         self._live_ids: IntArray | None = None
 
@@ -89,7 +93,10 @@ class IDStore:
         cls, n_layers: int, sizes: tuple[int, ...] | None, *, numbered: bool
     ) -> IDStore:
         """Make a store without IDs."""
-        space = key_space((*(sizes or (1,) * n_layers), *(1,) * numbered))
+        radices = sizes or (1,) * n_layers
+        space = key_space(
+            (*radices, _suffix_radix(radices, 1)) if numbered else radices
+        )
         return cls(
             GrowingArray(np.empty((0, n_layers + numbered), dtype=np.uint8)),
             space,
@@ -171,6 +178,8 @@ class IDStore:
             radix if top < radix else 1 << int(top).bit_length()
             for top, radix in zip(largest.tolist(), radices.tolist(), strict=True)
         ]
+        if self.numbered:
+            wider[-1] = _suffix_radix(wider[:-1], wider[-1])
         space = key_space(wider)
 
         def encoded(runs: SortedRuns) -> SortedRuns:
@@ -265,8 +274,8 @@ class IDStore:
         if prefix in self._wide:
             return self._wide[prefix].copy()
         n_found, parts = self._parts(self.runs, prefix)
-        n_retired, retired = self._parts(self.retired, prefix)
-        if n_retired:
+        retired = self._parts(self.retired, prefix)[1] if self._any_retired else []
+        if retired:
             found = _left_over(
                 [_code_counts(prefix, keys, self.space) for keys in parts],
                 [_code_counts(prefix, keys, self.space) for keys in retired],
@@ -332,6 +341,16 @@ class IDStore:
             sizes=self.sizes,
             numbered=self.numbered,
         )
+
+
+def _suffix_radix(radices: Sequence[int], needed: int) -> int:
+    """Return a radix for the suffix that is large enough for a long time.
+
+    All keys are made anew when it grows, so it is larger than needed if integers hold
+    the keys.
+    """
+    roomy = max(needed, _ROOMY_SUFFIX)
+    return roomy if math.prod(radices) * roomy <= _LARGEST_KEY else needed
 
 
 def _codes_after(prefix: tuple[int, ...], keys: Keys, space: KeySpace) -> IntArray:

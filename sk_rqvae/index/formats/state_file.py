@@ -7,13 +7,13 @@ import importlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray, check_codes, layer_sizes
+from sk_rqvae._persistence.regular_files import writable_target
 from sk_rqvae.index.engine.growing import GrowingArray, small_unsigned
 from sk_rqvae.index.engine.keys import key_space
 from sk_rqvae.index.engine.runs import Run, SortedRuns
@@ -47,8 +47,9 @@ def save_state(
         says what to do with them.
     """
     with _locked(path):
-        header = read_header(path)
-        if header is not None and state.saves and on_conflict != "overwrite":
+        checks = state.saves and on_conflict != "overwrite"
+        header = read_header(path) if checks else None
+        if header is not None:
             known = header.get("save") in (*state.saves, _name_of(state))
             if not known and on_conflict == "raise":
                 raise ValueError(
@@ -80,7 +81,7 @@ def read_state(path: PathLike, *, mapped: bool = False) -> tuple[IndexState, Any
 @contextmanager
 def _locked(path: PathLike) -> Iterator[None]:
     """Keep other processes from saving to a file."""
-    target = Path(path)
+    target = writable_target(path)
     beside = target.with_name(f".{target.name}.lock")
     # filelock imports asyncio, which a program that only looks IDs up does not need.
     with importlib.import_module("filelock").FileLock(beside):
