@@ -51,7 +51,7 @@ def test_the_transform_of_an_array_is_lazy_with_known_chunks_and_dtype(fitted, b
 
 
 @settings(max_examples=5, deadline=None)
-@given(n_rows=st.integers(1, 700), n_columns=st.integers(1, 12))
+@given(n_rows=st.integers(40, 700), n_columns=st.integers(1, 12))
 def test_the_codes_do_not_depend_on_the_chunks(fitted, blobs, n_rows, n_columns):
     rows = da.from_array(blobs, chunks=(n_rows, n_columns))
     codes = fitted.transform(rows)
