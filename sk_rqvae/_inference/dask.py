@@ -92,7 +92,7 @@ def gather(estimator: Any, X: Any, *, max_bytes: int, seed: int) -> Any:
     meta = None
     if not _is_array(X):
         meta = _meta(X)
-        X = X.to_dask_array(lengths=True)
+        X = _without_missing(X, meta).to_dask_array(lengths=True)
     elif np.isnan(X.chunks[0]).any():
         X = copy.copy(X).compute_chunk_sizes()
     n_rows, n_features = X.shape
@@ -119,6 +119,29 @@ def gather(estimator: Any, X: Any, *, max_bytes: int, seed: int) -> Any:
     if meta is None:
         return rows
     return type(meta)(rows, columns=meta.columns, copy=False)
+
+
+def _without_missing(X: Any, meta: Any) -> Any:
+    """A DataFrame whose missing values are NaN, which the check of `X` then names."""
+    if _to_numpy(meta).dtype != object and not _has_nullable(meta):
+        return X
+    return X.map_partitions(_as_floats, meta=_as_floats(meta))
+
+
+def _has_nullable(frame: Any) -> bool:
+    return any(hasattr(dtype, "na_value") for dtype in frame.dtypes)
+
+
+def _as_floats(frame: Any) -> Any:
+    return frame.astype(np.float64)
+
+
+def _to_numpy(frame: Any) -> NDArray[Any]:
+    """Values of a DataFrame; missing ones of nullable columns are NaN."""
+    if _has_nullable(frame):
+        frame = _as_floats(frame)
+    values: NDArray[Any] = frame.to_numpy()
+    return values
 
 
 def _blocks(lengths: tuple[int, ...], longest: int) -> NDArray[np.int64]:
@@ -181,7 +204,7 @@ def _rows_of(
 def _frame_of(
     rows: Any, model: Any, method: str, names: NDArray[Any], dtype: np.dtype[Any]
 ) -> Any:
-    out = _rows_of(rows.to_numpy(), model, method, len(names), dtype)
+    out = _rows_of(_to_numpy(rows), model, method, len(names), dtype)
     return type(rows)(out, columns=names, index=rows.index)
 
 

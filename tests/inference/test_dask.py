@@ -283,6 +283,19 @@ def test_a_collection_of_unknown_length_can_be_fitted(frame, blobs):
     assert np.isnan(array.shape[0])
 
 
+def test_a_missing_value_of_a_nullable_column_is_named(blobs):
+    columns = {f"x{i}": pd.array([1, 2, None, 4] * 50, dtype="Int64") for i in range(3)}
+    gaps = pd.DataFrame(columns)
+    whole = dd.from_pandas(gaps.fillna(3), npartitions=2)
+    missing = dd.from_pandas(gaps, npartitions=2)
+    estimator = small(max_epochs=1, codebook_size=2).fit(whole)
+    assert estimator.transform(whole).compute().shape == (200, 3)
+    with pytest.raises(ValueError, match="NaN in row 2, column 0"):
+        small(max_epochs=1).fit(missing)
+    with pytest.raises(ValueError, match="NaN in row 2, column 0"):
+        estimator.transform(missing).compute()
+
+
 def test_a_memory_budget_of_zero_still_trains(blobs):
     with pytest.warns(UserWarning, match="different rows"):
         small(resident_mb=0, max_epochs=1).fit(da.from_array(blobs, chunks=(50, 12)))

@@ -4,7 +4,9 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from conftest import small
+from skorch.callbacks import Callback
 
 from sk_rqvae import CollapseWarning, QuantizeForwardMode
 from sk_rqvae._training.collapse_warnings import warn_of_collapse, warn_of_few_rows
@@ -157,6 +159,25 @@ def test_few_rows_are_counted_against_the_largest_codebook():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_of_few_rows(32, [4, 16], sampled=False)
+
+
+class Collapse(Callback):
+    """From the third epoch on, move all codes of a level but one far away."""
+
+    def on_epoch_begin(self, net, **kwargs):
+        if len(net.history) > 2:
+            with torch.no_grad():
+                net.module_.quantizer.levels[0].table[1:] = 100.0
+
+
+def test_a_collapse_after_the_epoch_that_is_restored_is_not_warned_of(blobs):
+    options = {"restart_dead_codes": False, "max_epochs": 6, "lr": 1e-4}
+    stop = {"early_stopping": True, "n_iter_no_change": 10}
+    with pytest.warns(CollapseWarning):
+        small(callbacks=[Collapse()], **options).fit(blobs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CollapseWarning)
+        small(callbacks=[Collapse()], **options, **stop).fit(blobs)
 
 
 @pytest.mark.filterwarnings(

@@ -36,6 +36,24 @@ def test_encoding_without_memory_says_which_parameters_to_lower(
         fitted.inverse_transform(np.zeros((3, 3), dtype=int))
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+        MemoryError("Unable to allocate 2.00 GiB"),
+    ],
+    ids=["torch", "numpy"],
+)
+def test_a_cpu_without_memory_names_the_parameters_too(blobs, monkeypatch, error):
+    def fails(*args):
+        raise error
+
+    monkeypatch.setattr(RQVAEModule, "forward", fails)
+    with pytest.raises(MemoryError, match="batch_size=123") as raised:
+        small(batch_size=123).fit(blobs)
+    assert str(error) in str(raised.value)
+
+
 def test_other_errors_are_left_as_they_are(blobs, monkeypatch):
     def broken(*args):
         raise RuntimeError("something else")
