@@ -36,13 +36,3 @@ class RowSubset:
 
 
 Matrix = NDArray[Any] | RowSubset
-
-
-def is_on_disk(X: Matrix) -> bool:
-    """Whether the rows are those of a memory map."""
-    array: Any = X.X if isinstance(X, RowSubset) else X
-    while isinstance(array, np.ndarray):
-        if isinstance(array, np.memmap):
-            return True
-        array = array.base
-    return False

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sk_rqvae._inference.blocks import narrow
-from sk_rqvae._inference.row_subset import Matrix, is_on_disk
+from sk_rqvae._inference.row_subset import Matrix
 from sk_rqvae._training.seeds import Generators, numpy_generator
 
 _MAX_RUN_LENGTH = 256
@@ -20,7 +20,6 @@ _MIN_RUNS = 64
 _ROWS_PER_POOL = 16384
 _VALUES_PER_POOL = 2**24
 _ROWS_PER_CONVERSION = 8192
-_FILE_SAMPLE_RUN = 8
 
 
 class ResidentRows(Dataset[Tensor]):
@@ -100,17 +99,14 @@ class StreamedRows(Dataset[Tensor]):
     def sample(self, count: int) -> Tensor:
         """Draw up to `count` different rows, in ascending order.
 
-        Rows in memory are drawn one by one. Of a file, short runs are drawn: single
-        rows would take a disk too long, and long runs of a sorted file are of one kind.
+        They are drawn one by one, since neighbours in a sorted file are of one kind.
+        In ascending order, a disk reads them in at most the time of one pass.
         """
         index = np.arange(len(self.X))
         if count < len(index):
-            length = _FILE_SAMPLE_RUN if is_on_disk(self.X) else 1
             rng = numpy_generator(self.generators.cpu)
-            n_runs, n_drawn = -(-len(index) // length), -(-count // length)
-            runs = rng.choice(n_runs, n_drawn, replace=False, shuffle=False)
-            index = (length * np.sort(runs)[:, None] + np.arange(length)).ravel()
-            index = index[index < len(self.X)][:count]
+            index = rng.choice(len(self.X), count, replace=False, shuffle=False)
+            index.sort()
         n_parts = -(-len(index) // _ROWS_PER_CONVERSION)
         return self._standardized(np.array_split(index, max(1, n_parts)), len(index))
 

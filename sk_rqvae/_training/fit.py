@@ -473,8 +473,8 @@ def _report_collapse(net: RQVAENet, n_distinct: int) -> None:
     rows = [row for row in net.history if "usage" in row]
     if not rows:
         return
-    restored = [row for row in rows if row.get("valid_loss_best")]
-    kept = restored[-1] if restored else rows[-1]
+    held_out = [row for row in rows if "valid_loss" in row]
+    kept = min(held_out, key=lambda row: row["valid_loss"]) if held_out else rows[-1]
     warn_of_collapse(
         kept["usage"], kept["perplexity"], net.module__codebook_sizes, n_distinct
     )

@@ -121,22 +121,16 @@ def test_a_sample_has_different_rows_and_about_as_many_as_asked(count):
         assert len(numbers) == min(count, 1000)
 
 
-def test_a_sample_of_rows_in_memory_is_not_of_neighbours():
-    numbers = both_kinds(numbered(10_000))[1].sample(1000)[:, 0]
-    # Of rows drawn one by one, about a tenth follow the one before; of runs, most.
-    assert (numbers.diff() == 1).float().mean() < 0.2
-
-
-def test_a_sample_of_a_file_is_of_short_runs_from_all_over_it(tmp_path):
+def test_a_sample_is_of_single_rows_from_all_over_the_matrix(tmp_path):
     np.save(tmp_path / "rows.npy", numbered(80_000))
     X = np.load(tmp_path / "rows.npy", mmap_mode="r")
-    for rows in (X, np.asarray(X), RowSubset(X, np.arange(len(X)))):
+    for rows in (X, np.array(X), RowSubset(X, np.arange(len(X)))):
         numbers = StreamedRows(rows, to_float, CPU, generators()).sample(4000)[:, 0]
         assert len(torch.unique(numbers)) == 4000
-        n_runs = int((numbers.diff() != 1).sum()) + 1
-        assert 250 < n_runs <= 1000
+        # Of rows drawn one by one, one in twenty follows the one before.
+        assert (numbers.diff() == 1).float().mean() < 0.1
         by_tenth = torch.bincount((numbers / 8000).long(), minlength=10)
-        assert by_tenth.min() > 200
+        assert by_tenth.min() > 300
 
 
 def test_samples_differ_from_call_to_call():
