@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from functools import reduce
 from typing import Any, NoReturn
 
@@ -205,7 +206,8 @@ class RQVAENet(NeuralNet):
         finally:
             self.module_.eval()
             self.module_.draw_from(None)
-        self.notify("on_train_end", X=X, y=y)
+        with suppress(StopTraining):
+            self.notify("on_train_end", X=X, y=y)
         return self
 
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:

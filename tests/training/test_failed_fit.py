@@ -135,6 +135,32 @@ def test_a_callback_that_raises_keyboard_interrupt_ends_training_and_keeps_the_m
     assert estimator.transform(blobs).shape == (600, 3)
 
 
+class RaiseInOnceCalled(Callback):
+    """Raise KeyboardInterrupt in a hook that is called once."""
+
+    def __init__(self, hook):
+        self.hook = hook
+
+    def on_train_begin(self, net, **kwargs):
+        if self.hook == "on_train_begin":
+            raise KeyboardInterrupt
+
+    def on_train_end(self, net, **kwargs):
+        if self.hook == "on_train_end":
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("hook", "n_epochs"), [("on_train_begin", 0), ("on_train_end", 5)]
+)
+def test_a_wish_to_stop_before_or_after_the_epochs_keeps_the_model(
+    blobs, hook, n_epochs
+):
+    estimator = small(callbacks=[RaiseInOnceCalled(hook)]).fit(blobs)
+    assert estimator.n_iter_ == n_epochs
+    assert estimator.transform(blobs).shape == (600, 3)
+
+
 class PressesCtrlC(RQVAEModule):
     def compute_loss(self, output):
         signal.raise_signal(signal.SIGINT)
