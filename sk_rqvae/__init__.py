@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sk_rqvae.index import SemanticIDIndex
     from sk_rqvae.preprocessing import BlockScaler
 
-__version__ = "0.1.0"
+__version__ = "0.1.0.dev0"
 
 __all__ = [
     "BlockScaler",

@@ -60,7 +60,7 @@ def costs(model, X, codes):
     """Error of each row under its codes, plus the price of the ID if it has one."""
     from torch import from_numpy, no_grad
 
-    from sk_rqvae._training.auction import id_keys, look_up
+    from sk_rqvae._model.id_prices import id_keys, look_up
 
     module = model.net_.module_
     with no_grad():
