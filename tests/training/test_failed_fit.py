@@ -194,9 +194,11 @@ class InterruptedCall:
 
     def __call__(self, frame, event, arg):
         code = frame.f_code
-        # Python ignores errors in a generator that `any` has left before its end.
-        is_generator = code.co_name == "<genexpr>"
-        if event == "call" and PACKAGE in code.co_filename and not is_generator:
+        # Python ignores errors in a generator that `any` has left before its end. And
+        # PyTorch calls a function mode while it switches gradients on and off, which
+        # it does not do if it is interrupted there.
+        ignored = code.co_name in ("<genexpr>", "__torch_function__")
+        if event == "call" and PACKAGE in code.co_filename and not ignored:
             self.n_calls += 1
             if self.n_calls == self.at:
                 raise KeyboardInterrupt
