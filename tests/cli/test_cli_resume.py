@@ -38,8 +38,13 @@ def interrupted(monkeypatch):
                 os.kill(os.getpid(), number)
 
         monkeypatch.setattr(Callback, "on_batch_begin", interrupt)
-        with pytest.raises(SystemExit) as done:
-            run("fit", *arguments)
+        # A shell starts programs in the background with signals ignored.
+        before = signal.signal(number, signal.SIG_DFL)
+        try:
+            with pytest.raises(SystemExit) as done:
+                run("fit", *arguments)
+        finally:
+            signal.signal(number, before)
         monkeypatch.setattr(Callback, "on_batch_begin", on_batch_begin)
         assert done.value.code == 128 + number
 
