@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from conftest import assert_same_model, small
+from skorch.callbacks import Callback
 
 
 @pytest.mark.parametrize("mode", ["ste", "sinkhorn"])
@@ -35,3 +36,23 @@ def test_streamed_rows_can_be_held_out_and_gone_on_with(blobs):
     assert np.isfinite(estimator.net_.history[:, "valid_loss"]).all()
     estimator.partial_fit(blobs)
     assert estimator.n_iter_ == 6
+
+
+class CountsEpochs(Callback):
+    def initialize(self):
+        self.n_epochs_ = 0
+        return self
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.n_epochs_ += 1
+
+
+def test_a_value_that_is_not_finite_in_a_file_is_named_before_training(blobs, tmp_path):
+    rows = blobs.copy()
+    rows[555, 7] = np.nan
+    np.save(tmp_path / "rows.npy", rows)
+    counts = CountsEpochs()
+    estimator = small(resident_mb=0, callbacks=[counts])
+    with pytest.raises(ValueError, match="NaN in row 555, column 7"):
+        estimator.fit(np.load(tmp_path / "rows.npy", mmap_mode="r"))
+    assert not hasattr(counts, "n_epochs_")
