@@ -13,7 +13,8 @@ from sk_rqvae import QuantizeForwardMode, RQVAETransformer
 from sk_rqvae.datasets import load_wordnet_nouns
 from sk_rqvae.metrics import codebook_usage, collision_rate
 
-pytestmark = pytest.mark.slow
+# A test can need the models of all modes, each a fit of nearly a minute on one core.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 N_FITTED = 3600
 N_CODES = 64
