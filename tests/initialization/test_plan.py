@@ -167,7 +167,7 @@ def test_noise_is_scaled_by_the_share_left_with_and_without_a_linear_path(
     assert module.noise_scale == pytest.approx(0.7 * share * residuals)
 
 
-def test_the_decoder_is_wider_beside_a_linear_path_alone(blobs):
+def test_the_decoder_is_wider_than_the_encoder_only_with_a_linear_path(blobs):
     def widths(**options):
         parameters = {"hidden_dims": (6, 5), "max_epochs": 1} | options
         estimator = small(**parameters).fit(blobs)
@@ -176,8 +176,9 @@ def test_the_decoder_is_wider_beside_a_linear_path_alone(blobs):
             :-1
         ]
 
-    assert widths() == [15, 18]
-    assert widths(hidden_dims=(6,)) == [48]
+    for hidden in ((6, 5), (6,)):
+        wider = zip(widths(hidden_dims=hidden), reversed(hidden), strict=True)
+        assert all(decoder > encoder for decoder, encoder in wider)
     assert widths(linear_path=False) == [5, 6]
     assert widths(decoder_hidden_dims=(7,)) == [7]
 
