@@ -25,6 +25,7 @@ from sk_rqvae._checks.rows import (
     check_finite,
     refuse_other_kinds,
 )
+from sk_rqvae._checks.sample_weight import check_sample_weight
 from sk_rqvae._checks.scalars import check_int
 from sk_rqvae._defaults import LEARNING_RATE, NOISE, PREFIX_WEIGHT, WEIGHT_DECAY
 from sk_rqvae._inference.dask import (
@@ -339,7 +340,13 @@ class RQVAETransformer(
         self.verbose = verbose
 
     @with_callbacks
-    def fit(self, X: ArrayLike, y: Any = None) -> RQVAETransformer:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+    ) -> RQVAETransformer:
         """Train on the rows of `X`.
 
         Parameters
@@ -350,6 +357,11 @@ class RQVAETransformer(
             log says so.
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights, such as how often each item is bought. Rows are drawn
+            in proportion to them for initialisation and training. If two items want
+            one ID, the heavier keeps it (see Notes). Rows of weight zero are left out.
+            None gives equal weights.
 
         Returns
         -------
@@ -358,7 +370,7 @@ class RQVAETransformer(
         Raises
         ------
         TypeError, ValueError
-            If a parameter or `X` is not as documented.
+            If a parameter, `X` or `sample_weight` is not as documented.
         DivergenceError
             If the loss is no longer finite.
 
@@ -374,6 +386,13 @@ class RQVAETransformer(
         All or nothing: if `fit` fails, the transformer is as it was before. Threads
         that fit one transformer take turns, and calls of other methods meanwhile use
         the model before or the model after, never parts of both.
+
+        Integer weights act like repeated rows, but not exactly: rows are drawn at
+        random, and an epoch has as many draws as there are rows. The number of epochs
+        and the noise follow the number of rows, since repeated rows are no protection
+        against overfitting. An item keeps its ID against lighter ones if these have a
+        candidate that can be made cheaper for them alone. Otherwise the item stays
+        whose error would grow most.
         """
         with taking_turns(self):
             settings = check_settings(self)
@@ -381,10 +400,22 @@ class RQVAETransformer(
             data = {"X": X, "y": y}
             bars = FitBars(self.verbose > 0)
             with fit_task(self, data, adopt, bars) as progress:
-                self._fit(X, settings, progress, continues=self.warm_start)
+                self._fit(
+                    X,
+                    settings,
+                    progress,
+                    continues=self.warm_start,
+                    sample_weight=sample_weight,
+                )
         return self
 
-    def partial_fit(self, X: ArrayLike, y: Any = None) -> RQVAETransformer:
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+    ) -> RQVAETransformer:
         """Train for one pass over the rows of `X`, at a constant learning rate.
 
         The first call on an unfitted transformer also initialises it from `X`: location
@@ -397,6 +428,8 @@ class RQVAETransformer(
         X : array-like of shape (n_samples, n_features)
         y : None
             Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            As in `fit`.
 
         Returns
         -------
@@ -405,15 +438,21 @@ class RQVAETransformer(
         Raises
         ------
         TypeError, ValueError
-            If a parameter or `X` is not as documented.
+            If a parameter, `X` or `sample_weight` is not as documented.
         DivergenceError
             If the loss is no longer finite.
         """
         with taking_turns(self):
             settings = check_settings(self)
             X = self._gathered(X, settings)
-            progress = FitBars(self.verbose > 0)
-            self._fit(X, settings, progress, continues=True, is_partial=True)
+            self._fit(
+                X,
+                settings,
+                FitBars(self.verbose > 0),
+                continues=True,
+                is_partial=True,
+                sample_weight=sample_weight,
+            )
         return self
 
     def transform(self, X: ArrayLike) -> IntArray:
@@ -951,6 +990,7 @@ class RQVAETransformer(
         *,
         continues: bool,
         is_partial: bool = False,
+        sample_weight: ArrayLike | None = None,
     ) -> None:
         """Fit a copy, and take over its fitted attributes at the end, all at once."""
         fitted = copy.copy(self)
@@ -960,9 +1000,18 @@ class RQVAETransformer(
                 if name in vars(fitted):
                     delattr(fitted, name)
         rows = fitted._check_rows(X, reset=net is None)
+        weights = None
+        if sample_weight is not None:
+            weights = check_sample_weight(sample_weight, len(rows))
         with named_out_of_memory(self, TRAINING):
             net = train(
-                self, rows, settings, progress, fitted=net, is_partial=is_partial
+                self,
+                rows,
+                settings,
+                progress,
+                fitted=net,
+                is_partial=is_partial,
+                weights=weights,
             )
         adopt(fitted, net)
         state = {

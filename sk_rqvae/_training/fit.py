@@ -15,7 +15,7 @@ from skorch.helper import predefined_split
 from torch import Tensor
 
 from sk_rqvae._defaults import ADAM_BETAS, SEPARATION_BUDGET
-from sk_rqvae._inference.row_subset import Matrix
+from sk_rqvae._inference.row_subset import Matrix, RowSubset
 from sk_rqvae._initialization.codebooks import (
     initialize_codebooks,
     measured_unexplained_share,
@@ -41,6 +41,7 @@ from sk_rqvae._training.batches import (
     Batches,
     Rows,
     StreamedRows,
+    Weights,
     resident_rows,
     run_length,
 )
@@ -51,7 +52,7 @@ from sk_rqvae._training.callbacks import (
     stop_early,
 )
 from sk_rqvae._training.collapse_warnings import warn_of_collapse, warn_of_few_rows
-from sk_rqvae._training.hold_out import hold_out
+from sk_rqvae._training.hold_out import hold_out, without_weightless
 from sk_rqvae._training.id_separation import SEPARATION_STEPS, price_shared_ids
 from sk_rqvae._training.latent_unit import measured_latent_unit
 from sk_rqvae._training.net import RQVAENet
@@ -99,6 +100,10 @@ class Task:
         learning rate schedule, with annealing and early stopping, and separate IDs.
     generators : Generators
         Draw every random number of the training.
+    weights : ndarray of shape (n,) or None
+        Positive weights of the rows of `X`. None is equal weights.
+    held_out_weights : ndarray or None
+        Those of the rows that are held out.
     """
 
     X: Matrix
@@ -107,6 +112,8 @@ class Task:
     progress: FitProgress
     is_partial: bool
     generators: Generators
+    weights: Weights | None = None
+    held_out_weights: Weights | None = None
 
     @property
     def n_features(self) -> int:
@@ -116,7 +123,9 @@ class Task:
     def sample(self, estimator: Any, mean: Tensor, scale: Tensor) -> Tensor:
         """Up to `init_sample_size` standardised rows, drawn at random."""
         standardize = partial(standardized, mean=mean, scale=scale)
-        rows = StreamedRows(self.X, standardize, self.settings.device, self.generators)
+        rows = StreamedRows(
+            self.X, standardize, self.settings.device, self.generators, self.weights
+        )
         return rows.sample(estimator.init_sample_size)
 
 
@@ -128,6 +137,7 @@ def train(
     *,
     fitted: RQVAENet | None,
     is_partial: bool,
+    weights: Weights | None = None,
 ) -> RQVAENet:
     """Train a new net, or a copy of a fitted one.
 
@@ -143,6 +153,8 @@ def train(
         The net to continue training from; it is not changed.
     is_partial : bool
         See `Task`.
+    weights : ndarray of shape (n,), default=None
+        Checked weights of the rows. Rows of weight zero are left out.
 
     Returns
     -------
@@ -152,12 +164,25 @@ def train(
     n_epochs_before = 0 if fitted is None else len(fitted.history)
     seed = draw_seed(estimator.random_state) + n_epochs_before
     generators = new_generators(seed, settings.device)
-    rows: Matrix = X
-    held_out: Matrix | None = None
+    rows, weights = without_weightless(X, weights)
+    held_out: RowSubset | None = None
+    held_out_weights: Weights | None = None
     if estimator.early_stopping and not is_partial:
         # Before anything is learnt from data, so that the held-out error is honest.
-        rows, held_out = _held_out_rows(estimator, X, settings, generators)
-    task = Task(rows, held_out, settings, progress, is_partial, generators)
+        rows, held_out = _held_out_rows(estimator, rows, settings, generators)
+        if weights is not None:
+            held_out_weights = weights[held_out.index]
+            weights = weights[rows.index]
+    task = Task(
+        rows,
+        held_out,
+        settings,
+        progress,
+        is_partial,
+        generators,
+        weights,
+        held_out_weights,
+    )
     if fitted is None:
         net, n_distinct, unexplained = _initialized(estimator, task)
     else:
@@ -171,8 +196,8 @@ def train(
 
 
 def _held_out_rows(
-    estimator: Any, X: NDArray[Any], settings: Settings, generators: Generators
-) -> tuple[Matrix, Matrix]:
+    estimator: Any, X: Matrix, settings: Settings, generators: Generators
+) -> tuple[RowSubset, RowSubset]:
     """Rows to train on and rows for early stopping."""
     is_streamed = not _fits(X, settings)
     return hold_out(
@@ -204,7 +229,7 @@ def _initialized(estimator: Any, task: Task) -> tuple[RQVAENet, int, float]:
     """
     sizes, device = task.settings.codebook_sizes, task.settings.device
     with task.progress.steps("set-up", 1 + len(sizes)) as on_progress:
-        location = location_and_scale(task.X, estimator.n_cat_features)
+        location = location_and_scale(task.X, estimator.n_cat_features, task.weights)
         mean, scale = (torch.from_numpy(values).to(device) for values in location)
         sample = task.sample(estimator, mean, scale)
         embed_dim = _planned_width(estimator, task, sample)
@@ -383,10 +408,12 @@ def _train(
     if is_new_fit and estimator.max_epochs is None and is_nearly_exact(unexplained):
         # An epoch that changes nothing: the history has a row, the model stays exact.
         n_epochs, net.lr, net.restart_dead_codes = 1, 0.0, False
-    training = _dataset(task.X, task, net)
+    training = _dataset(task.X, task.weights, task, net)
     net.train_split = None
     if task.held_out is not None:
-        net.train_split = predefined_split(_dataset(task.held_out, task, net))
+        net.train_split = predefined_split(
+            _dataset(task.held_out, task.held_out_weights, task, net)
+        )
     net.generators_ = task.generators
     with task.progress.epochs(n_epochs) as epoch_counter:
         net.max_epochs = n_epochs
@@ -442,11 +469,11 @@ def _take_over_state(
     optimizer.load_state_dict(state)
 
 
-def _dataset(rows: Matrix, task: Task, net: RQVAENet) -> Rows:
+def _dataset(rows: Matrix, weights: Weights | None, task: Task, net: RQVAENet) -> Rows:
     """Standardised rows: copied to the device where they fit, otherwise streamed."""
     kind = resident_rows if _fits(task.X, task.settings) else StreamedRows
     device = task.settings.device
-    return kind(rows, net.module_.standardize, device, task.generators)
+    return kind(rows, net.module_.standardize, device, task.generators, weights)
 
 
 # Step four: separate
@@ -464,7 +491,13 @@ def _separated(net: RQVAENet, estimator: Any, task: Task) -> PriceList:
     is_limited = estimator.separate_ids == "auto"
     max_error = 1 + SEPARATION_BUDGET if is_limited else math.inf
     with task.progress.steps("separation", SEPARATION_STEPS) as on_progress:
-        return price_shared_ids(net.module_, task.X, on_progress, max_error=max_error)
+        return price_shared_ids(
+            net.module_,
+            task.X,
+            on_progress,
+            max_error=max_error,
+            weights=task.weights,
+        )
 
 
 def _report_collapse(net: RQVAENet, n_distinct: int) -> None:
