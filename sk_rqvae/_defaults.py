@@ -124,6 +124,18 @@ PLAUSIBLE_ERROR = 2.0
 """Largest squared error of a beam that k-means still learns from, in what the row's
 would be had the row been left out. 17 cases, those of clusters far apart."""
 
+# --- Behaviour --------------------------------------------------------------------
+
+BEHAVIOUR_WIDTH = 64
+"""Eigenvectors of the affinity that items are described by. MovieLens-1M."""
+
+BEHAVIOUR_KERNEL_RIDGE = 0.01
+"""Penalty of the kernel map, in similarities of a row with itself. MovieLens-1M, films
+held out."""
+
+MAX_CENTRES = 4096
+"""Items whose behaviour is remembered one by one. Limits memory and time; not tuned."""
+
 # --- Dead codes and shared IDs ----------------------------------------------------
 
 IDLE_ROWS_PER_CODE = 16

@@ -19,6 +19,7 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from sk_rqvae._checks.affinity import check_affinity
 from sk_rqvae._checks.codes import IntArray, check_codes, check_order_of_columns
 from sk_rqvae._checks.rows import (
     check_binary_columns,
@@ -142,6 +143,9 @@ class RQVAETransformer(
     noise : float, default=0.88
         Standard deviation of the input noise in training, relative to the quantisation
         error of the initial codebooks (see Notes). Raise it against overfitting.
+    affinity_weight : float, default=1.0
+        Variance of behaviour, which `fit` derives from `affinity`, relative to the
+        variance of `X`. Raise it if IDs should follow `affinity` more and `X` less.
     n_beams : int, default=5
         Beams of the search for codes. 1 is greedy residual quantisation.
     rerank : bool, default=True
@@ -279,6 +283,7 @@ class RQVAETransformer(
         commitment_weight: float = 0.25,
         prefix_weight: float = PREFIX_WEIGHT,
         noise: float = NOISE,
+        affinity_weight: float = 1.0,
         n_beams: int = 5,
         rerank: bool = True,
         separate_ids: bool | str = "auto",
@@ -318,6 +323,7 @@ class RQVAETransformer(
         self.commitment_weight = commitment_weight
         self.prefix_weight = prefix_weight
         self.noise = noise
+        self.affinity_weight = affinity_weight
         self.n_beams = n_beams
         self.rerank = rerank
         self.separate_ids = separate_ids
@@ -345,6 +351,7 @@ class RQVAETransformer(
         X: ArrayLike,
         y: Any = None,
         *,
+        affinity: Any = None,
         sample_weight: ArrayLike | None = None,
     ) -> RQVAETransformer:
         """Train on the rows of `X`.
@@ -357,6 +364,12 @@ class RQVAETransformer(
             log says so.
         y : None
             Ignored.
+        affinity : sparse matrix or array of shape (n_samples, n_samples), default=None
+            Non-negative weights of pairs of rows that belong together, such as
+            `sk_rqvae.interactions.cooccurrence` returns. IDs then follow `X` and
+            affinity; new rows get the IDs of similar rows (see Notes). The diagonal is
+            ignored. One that is not symmetric is replaced by the mean of it and its
+            transpose. None uses `X` alone.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights, such as how often each item is bought. Rows are drawn
             in proportion to them for initialisation and training. If two items want
@@ -370,7 +383,7 @@ class RQVAETransformer(
         Raises
         ------
         TypeError, ValueError
-            If a parameter, `X` or `sample_weight` is not as documented.
+            If a parameter or an argument is not as documented.
         DivergenceError
             If the loss is no longer finite.
 
@@ -405,6 +418,7 @@ class RQVAETransformer(
                     settings,
                     progress,
                     continues=self.warm_start,
+                    affinity=affinity,
                     sample_weight=sample_weight,
                 )
         return self
@@ -414,6 +428,7 @@ class RQVAETransformer(
         X: ArrayLike,
         y: Any = None,
         *,
+        affinity: Any = None,
         sample_weight: ArrayLike | None = None,
     ) -> RQVAETransformer:
         """Train for one pass over the rows of `X`, at a constant learning rate.
@@ -428,6 +443,9 @@ class RQVAETransformer(
         X : array-like of shape (n_samples, n_features)
         y : None
             Ignored.
+        affinity : sparse matrix or array of shape (n_samples, n_samples), default=None
+            Which rows of this batch belong together. The first call must have it if a
+            later one has it.
         sample_weight : array-like of shape (n_samples,), default=None
             As in `fit`.
 
@@ -438,7 +456,7 @@ class RQVAETransformer(
         Raises
         ------
         TypeError, ValueError
-            If a parameter, `X` or `sample_weight` is not as documented.
+            If a parameter or an argument is not as documented.
         DivergenceError
             If the loss is no longer finite.
         """
@@ -451,6 +469,7 @@ class RQVAETransformer(
                 FitBars(self.verbose > 0),
                 continues=True,
                 is_partial=True,
+                affinity=affinity,
                 sample_weight=sample_weight,
             )
         return self
@@ -990,6 +1009,7 @@ class RQVAETransformer(
         *,
         continues: bool,
         is_partial: bool = False,
+        affinity: Any = None,
         sample_weight: ArrayLike | None = None,
     ) -> None:
         """Fit a copy, and take over its fitted attributes at the end, all at once."""
@@ -1003,6 +1023,9 @@ class RQVAETransformer(
         weights = None
         if sample_weight is not None:
             weights = check_sample_weight(sample_weight, len(rows))
+        pairs = None
+        if affinity is not None:
+            pairs = check_affinity(affinity, len(rows))
         with named_out_of_memory(self, TRAINING):
             net = train(
                 self,
@@ -1012,6 +1035,7 @@ class RQVAETransformer(
                 fitted=net,
                 is_partial=is_partial,
                 weights=weights,
+                affinity=pairs,
             )
         adopt(fitted, net)
         state = {

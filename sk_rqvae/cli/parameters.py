@@ -156,6 +156,12 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
             "Standard deviation of the input noise, relative to the initial "
             "quantisation error.",
         ),
+        Parameter(
+            "affinity_weight",
+            _NUMBER,
+            "1",
+            "Variance of the behaviour in --affinity, relative to that of the rows.",
+        ),
     ),
     "Training": (
         Parameter(
