@@ -409,7 +409,7 @@ class RQVAETransformer(
         """
         with taking_turns(self):
             settings = check_settings(self)
-            X = self._gathered(X, settings)
+            X = self._gathered(X, settings, affinity, sample_weight)
             data = {"X": X, "y": y}
             bars = FitBars(self.verbose > 0)
             with fit_task(self, data, adopt, bars) as progress:
@@ -462,7 +462,7 @@ class RQVAETransformer(
         """
         with taking_turns(self):
             settings = check_settings(self)
-            X = self._gathered(X, settings)
+            X = self._gathered(X, settings, affinity, sample_weight)
             self._fit(
                 X,
                 settings,
@@ -922,12 +922,24 @@ class RQVAETransformer(
         check_is_fitted(self)
         return copy.copy(self)
 
-    def _gathered(self, X: Any, settings: Settings) -> Any:
-        """`X`, read into memory if it is a Dask collection."""
+    def _gathered(self, X: Any, settings: Settings, *by_row: Any) -> Any:
+        """`X`, read into memory if it is a Dask collection.
+
+        What is given `by_row` needs all rows, where `gather` may read a sample.
+        """
         if not is_dask(X):
             return X
         seed = draw_seed(self.random_state)
-        return gather(self, X, max_bytes=settings.resident_bytes, seed=seed)
+        rows = gather(self, X, max_bytes=settings.resident_bytes, seed=seed)
+        lengths = [np.shape(each)[0] for each in by_row if np.ndim(each)]
+        if any(length > len(rows) for length in lengths):
+            raise ValueError(
+                f"X is a Dask collection of which {len(rows)} rows were read, with "
+                f"resident_mb={self.resident_mb!r}. affinity and sample_weight have "
+                f"{max(lengths)} rows: raise resident_mb, so that all rows of X are "
+                "read, or fit on rows in memory and what belongs to them."
+            )
+        return rows
 
     def _check_rows(self, X: ArrayLike, *, reset: bool) -> NDArray[Any]:
         if is_dask(X):

@@ -262,6 +262,15 @@ def test_invalid_affinity_is_refused(catalogue, affinity, error, message, method
         getattr(small(), method)(catalogue.known, affinity=affinity)
 
 
+def test_a_dask_collection_takes_affinity_if_all_of_it_is_read(catalogue, behavioural):
+    dask_array = pytest.importorskip("dask.array")
+    rows = dask_array.from_array(catalogue.known, chunks=(100, -1))
+    model = small().fit(rows, affinity=catalogue.affinity)
+    assert_same_model(behavioural, model)
+    with pytest.raises(ValueError, match="raise resident_mb, so that all rows of X"):
+        small(resident_mb=0.01).fit(rows, affinity=catalogue.affinity)
+
+
 # Metadata routing
 
 
