@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, diags_array
+from scipy.sparse import csr_array
 
 from _arguments import conditions, new_parser
 from _contract import Codes, Matrix
@@ -159,18 +159,27 @@ ROUTES: dict[str, Callable[[Data, RQVAETransformer], Fitted]] = {
 
 
 def figures(data: Data, fitted: Fitted) -> list[float]:
-    known, new = (
-        diags_array(mask.astype(float)) for mask in (~data.is_new, data.is_new)
-    )
-    among_known = known @ data.later @ known
-    new_to_known = new @ data.later @ known
-    parts = (~data.is_new, data.is_new)
+    known = ~data.is_new
+    parts = (known, data.is_new)
     return [
-        *affinity_lift(fitted.codes, among_known)[:2],
-        *affinity_lift(fitted.codes, new_to_known)[:2],
+        *affinity_lift(fitted.codes[known], data.later[known][:, known])[:2],
+        *(lift_of_new(fitted.codes[:, :length], data) for length in (1, 2)),
         *(explained_variance(data.text[part], fitted.text[part]) for part in parts),
         fitted.seconds,
     ]
+
+
+def lift_of_new(prefixes: Codes, data: Data) -> float:
+    """`affinity_lift` of pairs of a new and a known item."""
+    _, prefix = np.unique(prefixes, axis=0, return_inverse=True)
+    new, known = (prefix.ravel()[part] for part in (data.is_new, ~data.is_new))
+    pairs = data.later[data.is_new][:, ~data.is_new].tocoo()
+    common = new[pairs.row] == known[pairs.col]
+    n_new, n_known = (
+        np.bincount(part, minlength=prefix.max() + 1) for part in (new, known)
+    )
+    by_chance = (n_new * n_known).sum() / (len(new) * len(known))
+    return float(pairs.data[common].sum() / pairs.data.sum() / by_chance)
 
 
 def parser() -> ArgumentParser:

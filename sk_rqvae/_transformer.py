@@ -400,12 +400,31 @@ class RQVAETransformer(
         that fit one transformer take turns, and calls of other methods meanwhile use
         the model before or the model after, never parts of both.
 
+        With `affinity`, IDs follow the rows and what the rows say of behaviour:
+
+        1. A spectral embedding of `affinity` [1]_ describes each item by a vector of
+           unit length. It does not depend on the popularity of items.
+        2. Ridge regression predicts these vectors from the rows. A Gaussian kernel adds
+           what it misses of each item, for up to 4096 items of the largest affinity.
+        3. The prediction, with `affinity_weight` times the variance of `X`, is put in
+           front of each row. Both are quantised together.
+
+        A new row gets the behaviour that its own values predict, and that of items with
+        similar rows. Reconstructions and `score` are of `X` alone, and worse than
+        without `affinity`: the codes also describe behaviour. If training continues
+        (`warm_start`, `partial_fit`), the affinity of later rows is added to the map.
+
         Integer weights act like repeated rows, but not exactly: rows are drawn at
         random, and an epoch has as many draws as there are rows. The number of epochs
         and the noise follow the number of rows, since repeated rows are no protection
         against overfitting. An item keeps its ID against lighter ones if these have a
         candidate that can be made cheaper for them alone. Otherwise the item stays
         whose error would grow most.
+
+        References
+        ----------
+        .. [1] Ng, Jordan and Weiss (2001), "On spectral clustering: analysis and an
+           algorithm".
         """
         with taking_turns(self):
             settings = check_settings(self)
@@ -444,8 +463,8 @@ class RQVAETransformer(
         y : None
             Ignored.
         affinity : sparse matrix or array of shape (n_samples, n_samples), default=None
-            Which rows of this batch belong together. The first call must have it if a
-            later one has it.
+            Which rows of this batch belong together. If a later call has it, the first
+            must have it too.
         sample_weight : array-like of shape (n_samples,), default=None
             As in `fit`.
 
