@@ -70,6 +70,11 @@ def test_new_items_get_the_ids_of_their_kind(catalogue, plain, behavioural):
     assert after[1] > 3 * before[1]
 
 
+def test_fit_transform_passes_affinity_on(catalogue, behavioural):
+    codes = small().fit_transform(catalogue.known, affinity=catalogue.affinity)
+    assert (codes == behavioural.transform(catalogue.known)).all()
+
+
 def test_transform_depends_on_each_row_alone(catalogue, behavioural):
     codes = behavioural.transform(catalogue.X)
     assert (behavioural.transform(catalogue.X[::-7]) == codes[::-7]).all()
