@@ -44,8 +44,9 @@ def peak_growth(call):
     return peak - before
 
 model = small(
-    hidden_dims=(16,), embed_dim=8, n_layers=2, n_beams=2, max_epochs=1,
-    batch_size=1024, init_sample_size=2048, resident_mb=0, **eval(sys.argv[2]),
+    hidden_dims=(16,), decoder_hidden_dims=(16,), embed_dim=8, n_layers=2, n_beams=2,
+    max_epochs=1, batch_size=1024, init_sample_size=2048, resident_mb=0,
+    **eval(sys.argv[2]),
 )
 model.fit(np.random.default_rng(0).integers(0, 2, (300, 20)))
 rows = np.load(sys.argv[1], mmap_mode="r")
