@@ -33,8 +33,9 @@ from sk_rqvae._initialization.plan import (
     number_of_epochs,
 )
 from sk_rqvae._initialization.standardization import location_and_scale
+from sk_rqvae._model.columns import standardized
 from sk_rqvae._model.id_prices import PriceList, no_prices
-from sk_rqvae._model.module import RQVAEModule, standardized
+from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._model.private_generator import PrivateGenerator
 from sk_rqvae._progress import FitProgress, ProgressCallback
 from sk_rqvae._training.batches import (
