@@ -45,7 +45,7 @@ with_examples = [
 
 
 @pytest.mark.parametrize("page", with_examples)
-def test_examples_print_what_the_page_says(page):
+def test_examples_print_the_output_shown_on_the_page(page):
     parser, runner = doctest.DocTestParser(), doctest.DocTestRunner(optionflags=OPTIONS)
     shared = {}
     for line, source in blocks(page, "pycon"):
@@ -56,7 +56,7 @@ def test_examples_print_what_the_page_says(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_code_calls_us_with_arguments_that_exist(page):
+def test_code_blocks_call_the_package_with_existing_arguments(page):
     for line, source in blocks(page, "python"):
         for node in ast.walk(ast.parse(source, filename=f"{page}, line {line}")):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
@@ -76,7 +76,7 @@ def test_every_public_name_is_in_the_api_reference(module):
     assert set(names(module)) <= set(listed)
 
 
-def test_what_the_page_for_other_projects_calls_ours_exists():
+def test_names_on_the_page_for_other_projects_exist():
     text = (DOCS / "coming_from.md").read_text(encoding="utf-8")
     cells = re.findall(r"^\| .*? \| (.*?) \|", text, re.MULTILINE)
     assert len(cells) > 90

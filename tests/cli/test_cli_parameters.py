@@ -18,7 +18,7 @@ def test_every_parameter_is_an_option_but_those_that_need_python():
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_the_help_tells_the_default_of_the_parameter(name):
+def test_the_help_states_the_default_of_a_parameter(name):
     parameter = PARAMETERS[name]
     default = SIGNATURE[name].default
     told = parameter.kind.convert(parameter.default, None, None)

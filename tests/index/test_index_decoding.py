@@ -49,7 +49,7 @@ def test_tokens_in_the_prompt_are_not_part_of_the_id(index):
     assert set(allowed(0, beam)) == {ids["<a_0>"], ids["<a_2>"]}
 
 
-def test_a_beam_off_every_id_does_not_end_before_the_others(index):
+def test_a_beam_that_left_all_ids_does_not_end_before_the_others(index):
     ids = token_ids(index)
     allowed = index.prefix_allowed_tokens_fn(ids, eos_token_id=EOS, prompt_length=1)
     for wrong in (PAD, EOS, ids["<a_1>"], ids["<b_1>"]):

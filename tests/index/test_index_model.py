@@ -240,7 +240,7 @@ TestBoundedSuffixesBehaveAsTheNaiveIndex.settings = BRIEF
     size=st.sampled_from([8, 2**32]),
 )
 @settings(max_examples=25, deadline=None)
-def test_queries_do_not_depend_on_how_many_items_came_together(
+def test_queries_do_not_depend_on_the_division_of_items_into_calls(
     seed, batches, policy, size
 ):
     rng = np.random.default_rng(seed)

@@ -30,7 +30,7 @@ def crowd(n_items, n_features=2, *, seed=0, spread=40):
     shape=st.sampled_from([(1, 60), (2, 8), (3, 4), (6, 2)]),
 )
 @settings(max_examples=60, deadline=None)
-def test_reassigned_ids_are_those_of_one_item_after_the_other(
+def test_items_reassigned_together_get_the_ids_of_items_reassigned_one_by_one(
     seed, n_items, cuts, spread, shape
 ):
     n_layers, size = shape
@@ -141,7 +141,7 @@ def test_alternatives_that_are_all_taken_are_an_error():
         index.fit([[0, 0], [0, 0]], alternatives=[[[0, 0]], [[0, 0]]])
 
 
-def test_reassigning_without_a_way_to_know_what_is_near_is_an_error():
+def test_reassigning_without_a_model_or_alternatives_is_an_error():
     with pytest.raises(ValueError, match="must have X and model, or alternatives"):
         SemanticIDIndex(policy="reassign").fit([[0, 0]])
 

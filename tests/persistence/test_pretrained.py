@@ -196,7 +196,7 @@ def test_a_reloaded_model_saves_to_the_same_bytes(folder, tmp_path):
     assert contents(tmp_path / "again") == contents(folder)
 
 
-def test_loading_leaves_the_global_generator_alone(folder):
+def test_loading_does_not_use_the_global_generator(folder):
     before = torch.get_rng_state()
     load(folder)
     assert torch.equal(torch.get_rng_state(), before)
@@ -245,7 +245,7 @@ def test_a_model_saved_for_cuda_loads_without(blobs, fitted, folder):
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_model_of_one_device_loads_to_another(blobs, tmp_path):
+def test_a_model_can_be_loaded_onto_another_device(blobs, tmp_path):
     model = small(device="cuda").fit(blobs)
     model.save_pretrained(tmp_path)
     assert next(load(tmp_path).net_.module_.parameters()).is_cuda
@@ -293,7 +293,7 @@ def test_another_programs_folder_is_not_overwritten(fitted, tmp_path):
     assert contents(tmp_path) == {"config.json": b'{"model_type": "t5"}'}
 
 
-def test_weights_that_no_configuration_of_ours_names_stay(fitted, blobs, folder):
+def test_weights_that_none_of_our_configurations_names_are_kept(fitted, blobs, folder):
     somebodys = folder / "model-0123456789abcdef.safetensors"
     somebodys.write_bytes(b"somebody's")
     fitted.save_pretrained(folder)
@@ -302,7 +302,7 @@ def test_weights_that_no_configuration_of_ours_names_stay(fitted, blobs, folder)
     assert len(list(folder.glob("*.safetensors"))) == 2
 
 
-def test_weights_that_a_forged_configuration_names_stay(fitted, folder):
+def test_weights_that_a_forged_configuration_names_are_kept(fitted, folder):
     somebodys = folder / "model-0123456789abcdef.safetensors"
     somebodys.write_bytes(b"somebody's")
     path = folder / "config.json"
@@ -359,7 +359,7 @@ def test_an_unfitted_transformer_is_not_saved(tmp_path):
     assert not (tmp_path / "model").exists()
 
 
-def test_callbacks_are_left_out_with_a_warning(blobs, tmp_path):
+def test_callbacks_are_not_saved_and_a_warning_says_so(blobs, tmp_path):
     model = small(callbacks=[Callback()]).fit(blobs)
     with pytest.warns(UserWarning, match="callbacks are objects and not saved"):
         model.save_pretrained(tmp_path)
@@ -469,7 +469,7 @@ def test_a_reformatted_configuration_is_the_same_configuration(folder):
     load(folder)
 
 
-def test_files_of_two_models_do_not_go_together(blobs, folder, tmp_path):
+def test_files_of_two_models_cannot_be_mixed(blobs, folder, tmp_path):
     small(random_state=1).fit(blobs).save_pretrained(tmp_path / "other")
     shutil.copy(weights_file(tmp_path / "other"), weights_file(folder))
     with pytest.raises(ValueError, match="its checksum is not the one in"):

@@ -64,7 +64,7 @@ def check_killed_at_random(counts, n):
     assert counts["leftovers"] == 0
 
 
-def test_of_two_processes_that_save_at_once_one_wins_and_readers_never_fail(counts):
+def test_one_of_two_processes_that_save_at_once_wins_and_readers_never_fail(counts):
     check_saved_at_once(counts["save_at_once"], n=10)
 
 

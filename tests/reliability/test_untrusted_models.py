@@ -258,7 +258,7 @@ def test_a_damaged_checkpoint_is_refused_by_name_or_still_a_model(state, tmp_pat
 
 
 @posix
-def test_files_that_would_wait_for_ever_are_refused(folder, tmp_path):
+def test_files_that_would_block_for_ever_are_refused(folder, tmp_path):
     os.mkfifo(tmp_path / "fifo.pt")
     with pytest.raises(ValueError, match=r"fifo\.pt is a FIFO"):
         load_checkpoint(tmp_path / "fifo.pt")
