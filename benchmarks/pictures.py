@@ -133,7 +133,7 @@ def by_depth(split: Split) -> list[Panel]:
 
 
 def by_epoch(split: Split) -> list[Panel]:
-    """What whole IDs explain after each epoch, in each mode, and faiss's."""
+    """What complete IDs explain after each epoch, in each mode, and faiss's."""
     courses = {}
     for mode in QuantizeForwardMode:
         follow = Follow([split.fitted, split.unseen])

@@ -80,7 +80,7 @@ def arrow(x: float, y: float, length: float) -> str:
 
 
 def wrapped(words: list[str], width: float, n_lines: int) -> list[str]:
-    """Words in lines of at most `width`; what does not fit is left out."""
+    """Words in lines of at most `width`; words that do not fit are dropped."""
     lines = textwrap.wrap(
         ", ".join(word.replace(" ", "\N{NO-BREAK SPACE}") for word in words),
         int(width / LETTER),
@@ -174,8 +174,8 @@ def nested(catalogue: Catalogue) -> str:
     parts += [text(24, y + 42 + LINE * k, line) for k, line in enumerate(inner)]
     y += 32 + LINE * len(inner)
     parts.append(box(25, y, narrow - 24, 28, COLOURS[2]))
-    whole = ", ".join(map(str, codes))
-    parts.append(_label(36, y + 19, whole))
+    text = ", ".join(map(str, codes))
+    parts.append(_label(36, y + 19, text))
     parts.append(text(WIDTH - 36, y + 19, ITEM, font_weight="600", text_anchor="end"))
     y = 34 + outer_height + 10
     for word in OTHERS:
@@ -186,7 +186,7 @@ def nested(catalogue: Catalogue) -> str:
         parts.append(_label(12, y + 20, f"{code}, …"))
         parts += [text(80, y + 20 + LINE * k, line) for k, line in enumerate(lines)]
         y += height + 10
-    return drawing("Items that share a prefix are alike", y, parts)
+    return drawing("Items that share a prefix are similar", y, parts)
 
 
 def _label(x: float, y: float, content: str) -> str:

@@ -42,7 +42,7 @@ _SMALLEST_VARIANCE = 1e-12
 def growth_of_unseen_residuals(sizes: Sequence[int], n_rows: int) -> float:
     r"""Expected norm of the residuals of unseen rows over that of fitted rows.
 
-    A centre that averages :math:`m` fitted rows is pulled towards each of them. That
+    A centre that averages :math:`m` fitted rows lies nearer to each of them. That
     divides their squared residuals by about :math:`1 + 1/m` and multiplies those of
     unseen rows by as much. Over all levels this compounds to
     :math:`\exp(2 \sum_l K_l / n)`, in squares, clipped at :math:`e`.

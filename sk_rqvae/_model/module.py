@@ -288,7 +288,7 @@ class RQVAEModule(nn.Module):
     def priced_candidates(
         self, x: Tensor, prepared: PreparedBeamSearch | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Likewise, with the prices of IDs added to the costs."""
+        """Candidate IDs and their costs, with the prices of IDs added to the costs."""
         codes, costs = self.candidates(x, prepared)
         if len(self.price_keys):
             costs = costs + look_up(self.price_list(), id_keys(codes))

@@ -99,8 +99,8 @@ class ResidualQuantizer(nn.Module):
     .. math:: \frac{\partial p}{\partial z}
         = I - \cdots (I - J_2) (I - J_1) .
 
-    If one group is straight-through (:math:`J_k = I`), the whole stack passes exactly
-    the identity, not the identity once per level.
+    If one group is straight-through (:math:`J_k = I`), the Jacobian of the stack is
+    exactly the identity.
     """
 
     temperature: Tensor

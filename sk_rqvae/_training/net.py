@@ -53,7 +53,7 @@ class EpochTotals:
     Parameters
     ----------
     sizes : sequence of int
-        Codes a level.
+        Codes of each level.
     device : torch.device
     """
 
@@ -89,10 +89,12 @@ class EpochTotals:
 class RQVAENet(NeuralNet):
     """A `skorch.NeuralNet` around a `RQVAEModule`.
 
-    It differs from its base in three ways. Losses are read once an epoch, since reading
-    them waits for the device. Rows of the history also describe the use of codes. And
-    a KeyboardInterrupt ends training gracefully only if it comes out of a callback,
-    which is how skorch's callbacks ask for that; anywhere else it is raised.
+    It differs from its base in three ways:
+
+    1. Losses are read once per epoch, because reading them waits for the device.
+    2. Rows of the history also describe the use of codes.
+    3. A KeyboardInterrupt ends training gracefully only if a callback raised it, as
+       skorch documents. Anywhere else it is raised.
 
     Parameters
     ----------
@@ -213,8 +215,8 @@ class RQVAENet(NeuralNet):
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Call the hooks. One that raises KeyboardInterrupt asks to end training.
 
-        A Ctrl-C that arrives while a hook runs cannot be told from that, and ends
-        training in the same way.
+        A Ctrl-C that arrives while a hook runs cannot be distinguished from that, and
+        ends training in the same way.
         """
         try:
             super().notify(method_name, **cb_kwargs)
@@ -222,7 +224,7 @@ class RQVAENet(NeuralNet):
             raise StopTraining from interrupt
 
     def check_finite(self, batch: Tensor) -> None:
-        """Encode and decode `batch`, as no loss has seen the result of the last step.
+        """Encode and decode `batch`: no loss was computed after the last step.
 
         Raises
         ------

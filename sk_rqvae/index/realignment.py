@@ -1,4 +1,4 @@
-"""Renaming the codes of a retrained model so that most IDs stay as they were."""
+"""Rename the codes of a retrained model so that most IDs are kept."""
 
 from __future__ import annotations
 

@@ -206,7 +206,7 @@ def test_tokens_of_many_levels_parse_back(codes):
     ],
 )
 def test_what_is_not_the_tokens_of_an_id_is_an_error(index, text):
-    with pytest.raises(ValueError, match="must name one code a level"):
+    with pytest.raises(ValueError, match="must name one code per level"):
         index.parse_tokens([text])
 
 
@@ -461,7 +461,7 @@ def test_an_index_can_be_bound_to_another_model_on_purpose():
     index.add(model.transform(X), model=model)
     index.rebind(other)
     assert len(index.add(other.transform(X), model=other)) == 6
-    with pytest.raises(ValueError, match="one column a level"):
+    with pytest.raises(ValueError, match="one column per level"):
         index.rebind(ToyQuantizer(3, 4).fit(X))
     assert [event["action"] for event in index.history()] == [
         "fit",
@@ -479,7 +479,7 @@ def test_the_model_says_how_large_codebooks_are():
     assert len(index.vocabulary()) == 8
     with pytest.raises(ValueError, match="codebook_size must be that of the model"):
         SemanticIDIndex(codebook_size=5).fit(model.transform(X), model=model)
-    with pytest.raises(ValueError, match="one column a level of the model"):
+    with pytest.raises(ValueError, match="one column per level of the model"):
         SemanticIDIndex().fit([[0, 0, 0]], model=model)
     with pytest.raises(ValueError, match="below codebook_size"):
         SemanticIDIndex().fit([[0, 4]], model=model)

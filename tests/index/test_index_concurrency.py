@@ -16,15 +16,6 @@ import pytest
 from sk_rqvae.index import SemanticIDIndex
 
 
-@pytest.fixture
-def eager_switches():
-    """Let threads take turns as often as they can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
 def run_together(*functions):
     """Run functions in threads that begin together, and raise what one raises."""
     errors = []

@@ -353,11 +353,11 @@ BAD_JSON = {
     "{}": "at least one item",
     '{"x": "<a_1>"}': "a list of tokens",
     '{"x": [1]}': "a list of tokens",
-    '{"x": ["<a_1>", "<c_0>"]}': "must name one code a level",
+    '{"x": ["<a_1>", "<c_0>"]}': "must name one code per level",
     '{"x": ["<a_1>", "<b_0>"], "y": ["<a_1>"]}': "for item 'y', expected 2",
     '{"x": ["<a_1>", "<b_0>"], "x": ["<a_2>", "<b_0>"]}': "must be unique",
     '{"x": ["<a_1>", "<b_1>"]}': "count from 0",
-    '{"x": ["<a_1>"]}': "a column a level and one for the suffix",
+    '{"x": ["<a_1>"]}': "one column per level and one for the suffix",
     '{"x": ["<a_9>", "<b_0>"]}': "below codebook_size",
 }
 
@@ -392,8 +392,8 @@ def test_items_that_are_not_integers_are_an_error_where_integers_are_asked_for(
 
 
 BAD_CSV = {
-    "": "a column of items and one a level",
-    "item\nx\n": "a column of items and one a level",
+    "": "a column of items and one per level",
+    "item\nx\n": "a column of items and one per level",
     "item,a,b\nx,1\n": "line 2 must have 3 fields",
     "item,a,b\nx,1,0\ny,1.5,0\n": "line 3 must have whole numbers",
     "item,a,b\nx,-1,0\n": "must not be negative",
@@ -576,5 +576,5 @@ def test_parquet_with_missing_codes_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="ids must be finite"):
         SemanticIDIndex.from_table(path)
     pl.DataFrame({"item": ["x", "y"]}).write_parquet(path)
-    with pytest.raises(ValueError, match="a column of items and one a level"):
+    with pytest.raises(ValueError, match="a column of items and one per level"):
         SemanticIDIndex.from_table(path)

@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import pytest
 from conftest import assert_same_model, small
 from skorch.callbacks import Callback
-
-
-@pytest.fixture
-def eager_switches():
-    """Let threads alternate as often as possible."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 def test_a_transform_uses_one_model_while_another_thread_refits(blobs, eager_switches):

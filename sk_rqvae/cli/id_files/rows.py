@@ -20,16 +20,16 @@ AppendIDs = Callable[[NDArray[Any], IntArray], None]
 
 @dataclass(frozen=True)
 class Layout:
-    """What an ID is written as.
+    """How an ID is written.
 
     Attributes
     ----------
     n_layers : int
         Codes that the model gives.
     has_suffix : bool
-        Whether a code that tells items with the same codes apart comes after them.
+        Whether a suffix follows the codes.
     as_tokens : bool
-        Whether an ID is text, such as ``<a_12><b_3>``, rather than a number a column.
+        Whether an ID is text, such as ``<a_12><b_3>``, and not one number per column.
     """
 
     n_layers: int

@@ -62,13 +62,13 @@ class Source:
     ----------
     path : Path
     n_rows : int or None
-        None where only reading the file can tell.
+        None if it is unknown until the file has been read.
     read : callable
-        Goes through the rows from the beginning.
+        Reads the rows from the beginning.
     names : tuple of str or None
-        Names of the columns of numbers, where the file has them.
+        Names of the columns of numbers, if the file has names.
     matrix : memmap or None
-        All rows, where the file holds them as they are.
+        All rows, if the file can be memory-mapped.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""Items with equal embeddings, which no quantiser can tell apart."""
+"""Items with equal embeddings, which every quantiser gives the same codes."""
 
 from __future__ import annotations
 
