@@ -165,9 +165,9 @@ class BareEpochs:
 def _epoch(
     rows: Tensor, loss: Callable[[Tensor], Tensor], optimizer: torch.optim.Optimizer
 ) -> None:
-    for places in torch.randperm(len(rows)).split(BATCH_SIZE):
+    for index in torch.randperm(len(rows)).split(BATCH_SIZE):
         optimizer.zero_grad()
-        loss(rows[places]).backward()
+        loss(rows[index]).backward()
         optimizer.step()
 
 

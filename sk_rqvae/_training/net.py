@@ -34,17 +34,17 @@ class StopTraining(Exception):
     """A callback asked for the end of training."""
 
 
-class SumOfParts(nn.Module):
-    """The criterion: the parts of the loss, added up."""
+class SumOfTerms(nn.Module):
+    """The criterion: the terms of the loss, added up."""
 
-    def forward(self, parts: dict[str, Tensor]) -> Tensor:
-        """Add the values of `parts`."""
-        if not isinstance(parts, dict):
+    def forward(self, terms: dict[str, Tensor]) -> Tensor:
+        """Add the values of `terms`."""
+        if not isinstance(terms, dict):
             raise TypeError(
                 "compute_loss must return a dict of names and scalar tensors. "
-                f"Got {type(parts).__name__}."
+                f"Got {type(terms).__name__}."
             )
-        return reduce(torch.add, parts.values())
+        return reduce(torch.add, terms.values())
 
 
 class EpochTotals:
@@ -62,27 +62,27 @@ class EpochTotals:
         starts = torch.tensor([0, *sizes[:-1]], device=device).cumsum(0)
         self.offsets = starts
         self.counts = torch.zeros(sum(sizes), dtype=torch.int64, device=device)
-        self.parts: Tensor | None = None
+        self.terms: Tensor | None = None
         self.names: list[str] = []
         self.n_rows = 0
 
     @torch.no_grad()
-    def add(self, parts: dict[str, Tensor], codes: Tensor) -> None:
-        """Add the parts of a batch's loss and its codes."""
-        values = torch.stack(list(parts.values()))
-        if self.parts is None:
-            self.parts = torch.zeros_like(values)
-        self.parts.add_(values, alpha=len(codes))
-        self.names = list(parts)
-        places = (codes + self.offsets).flatten()
-        self.counts.index_add_(0, places, torch.ones_like(places))
+    def add(self, terms: dict[str, Tensor], codes: Tensor) -> None:
+        """Add the terms of a batch's loss and its codes."""
+        values = torch.stack(list(terms.values()))
+        if self.terms is None:
+            self.terms = torch.zeros_like(values)
+        self.terms.add_(values, alpha=len(codes))
+        self.names = list(terms)
+        positions = (codes + self.offsets).flatten()
+        self.counts.index_add_(0, positions, torch.ones_like(positions))
         self.n_rows += len(codes)
 
     def means(self) -> dict[str, float]:
-        """Mean of each part over the epoch's rows; waits for the device."""
-        if self.parts is None:
+        """Mean of each term over the epoch's rows; waits for the device."""
+        if self.terms is None:
             return {}
-        means = (self.parts / self.n_rows).tolist()
+        means = (self.terms / self.n_rows).tolist()
         return dict(zip(self.names, means, strict=True))
 
 
@@ -118,7 +118,7 @@ class RQVAENet(NeuralNet):
     def __init__(
         self,
         *args: Any,
-        criterion: type[nn.Module] = SumOfParts,
+        criterion: type[nn.Module] = SumOfTerms,
         restart_dead_codes: bool = True,
         n_fitted: int | None = None,
         kmeans_init: bool = True,
@@ -140,8 +140,8 @@ class RQVAENet(NeuralNet):
         """One step of the optimizer on one batch."""
         self.optimizer_.zero_grad(set_to_none=True)
         output = self.module_(batch)
-        parts = self.module_.compute_loss(output)
-        loss = self.criterion_(parts)
+        terms = self.module_.compute_loss(output)
+        loss = self.criterion_(terms)
         loss.backward()
         self.notify(
             "on_grad_computed",
@@ -150,7 +150,7 @@ class RQVAENet(NeuralNet):
             training=True,
         )
         self.optimizer_.step()
-        return {"loss": loss, "y_pred": output, "parts": parts, "codes": output.codes}
+        return {"loss": loss, "y_pred": output, "terms": terms, "codes": output.codes}
 
     def validation_step(self, batch: Tensor, **fit_params: Any) -> dict[str, Any]:
         """The reconstruction loss of a batch as `transform` would encode it."""
@@ -161,7 +161,7 @@ class RQVAENet(NeuralNet):
         return {
             "loss": loss,
             "y_pred": reconstruction,
-            "parts": {"loss": loss},
+            "terms": {"loss": loss},
             "codes": codes,
         }
 
@@ -184,7 +184,7 @@ class RQVAENet(NeuralNet):
             self.notify("on_batch_begin", batch=batch, training=training)
             lr = self.optimizer_.param_groups[0]["lr"]
             step = step_fn(batch, **fit_params)
-            totals.add(step["parts"], step["codes"])
+            totals.add(step["terms"], step["codes"])
             self.notify("on_batch_end", batch=batch, training=training, **step)
         self.module_.eval()  # what callbacks see after an epoch is the model in use
         if training:
@@ -279,7 +279,7 @@ class RQVAENet(NeuralNet):
         means = totals.means()
         loss = math.fsum(means.values())
         if not math.isfinite(loss):
-            self.report_divergence(f"the loss is {loss}, its parts {means}")
+            self.report_divergence(f"the loss is {loss}, its terms {means}")
         self.history.record("train_loss", loss)
         for name, mean in means.items():
             self.history.record(f"train_{name}", mean)

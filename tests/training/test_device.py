@@ -13,7 +13,7 @@ from operation_log import OperationLog
 
 from sk_rqvae import QuantizeForwardMode, RQVAEModule
 from sk_rqvae._training.batches import ResidentRows
-from sk_rqvae._training.net import EpochTotals, SumOfParts
+from sk_rqvae._training.net import EpochTotals, SumOfTerms
 from sk_rqvae._training.seeds import Generators
 from sk_rqvae._training.settings import check_settings, module_arguments
 
@@ -48,9 +48,9 @@ def test_a_training_step_stays_on_its_device_and_reads_no_value(mode, options):
     (batch,) = rows.batches(100, shuffle=True)
     with OperationLog() as log:
         output = module(batch)
-        parts = module.compute_loss(output)
-        SumOfParts()(parts).backward()
-        totals.add(parts, output.codes)
+        terms = module.compute_loss(output)
+        SumOfTerms()(terms).backward()
+        totals.add(terms, output.codes)
     assert log.n_operations > 0
     assert log.on_cpu == []
     assert log.waits == []

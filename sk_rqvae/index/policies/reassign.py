@@ -175,7 +175,7 @@ class NearestInTurn:
         self._taken = _FullCodes(store, room)
         self._n_taken = 0
 
-    def place(self, row: int) -> None:
+    def assign(self, row: int) -> None:
         """Fill in the codes of a row, after all rows before it have theirs."""
         for spot in map(tuple, self._ids[self._n_taken : row].tolist()):
             self._taken.take(spot)
