@@ -189,7 +189,7 @@ class RQVAEModule(nn.Module):
                 layer.probability = dropout
 
     def set_mixed_precision(self, mixed_precision: bool) -> None:
-        """Whether to train encoder and decoder in bfloat16 rather than float32."""
+        """Set whether encoder and decoder train in bfloat16 rather than float32."""
         self.encoder.mixed_precision = mixed_precision
         self.decoder.mixed_precision = mixed_precision
 

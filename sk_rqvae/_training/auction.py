@@ -1,4 +1,4 @@
-"""An auction: prices of IDs at which rows that share one choose different ones."""
+"""An auction that finds prices at which rows choose different IDs."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def _total_error(where: Tensor, costs: Tensor, prices: Tensor) -> float:
 
 
 def _raises(where: Tensor, costs: Tensor, prices: Tensor) -> Tensor:
-    """What to add to the price of each ID, given the choices at `prices`."""
+    """Increase of the price of each ID, given the choices at `prices`."""
     losses, chosen = _choices(where, costs, prices)
     n_takers = torch.bincount(chosen, minlength=len(prices))
     n_takers[-1] = 0
@@ -152,7 +152,7 @@ def _raises(where: Tensor, costs: Tensor, prices: Tensor) -> Tensor:
 
 
 def _choices(where: Tensor, costs: Tensor, prices: Tensor) -> tuple[Tensor, Tensor]:
-    """What each row would lose by leaving the ID that it chooses, and this ID."""
+    """Extra cost of the second choice of each row, and its first choice."""
     losses, chosen = [], []
     for position, cost in zip(
         where.split(_ROWS_AT_ONCE), costs.split(_ROWS_AT_ONCE), strict=True

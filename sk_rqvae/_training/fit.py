@@ -1,4 +1,4 @@
-"""How a transformer is fitted: standardise and plan, initialise, train, separate."""
+"""Fit a transformer: standardise and plan, initialise, train, separate."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ _ADJUSTABLE = (
 
 @dataclass(frozen=True)
 class Task:
-    """What a training is given.
+    """The inputs of a training.
 
     Attributes
     ----------

@@ -12,7 +12,7 @@ _ATTRIBUTE = "_fit_turn"
 
 
 class Turn:
-    """A lock of one estimator, which a forked child has as if it were free."""
+    """A lock of one estimator. In a forked child it is free."""
 
     def __init__(self) -> None:
         self._process = os.getpid()

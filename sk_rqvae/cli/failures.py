@@ -28,7 +28,7 @@ def is_expected(error: BaseException) -> bool:
 
 
 def described(error: BaseException) -> str:
-    """What went wrong and, if it is known, what to do about it."""
+    """The message of an error: the cause and, if known, the remedy."""
     if isinstance(error, click.UsageError):
         return _usage(error)
     if _is_out_of_memory(error):

@@ -1,4 +1,4 @@
-"""What the index asks of a fitted transformer."""
+"""The interface of a fitted transformer that the index needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an index answers. Each function reads one state."""
+"""Queries of an index. Each function reads one state."""
 
 from __future__ import annotations
 

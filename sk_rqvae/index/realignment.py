@@ -19,7 +19,7 @@ _MOST_SWEEPS = 10
 
 
 class RealignmentReport(TypedDict):
-    """What `SemanticIDIndex.realign` returns; described there."""
+    """The report of `SemanticIDIndex.realign`, described there."""
 
     code_maps: list[IntArray]
     model: Any

@@ -1,4 +1,4 @@
-"""What a fitted index holds."""
+"""The state of a fitted index."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OVERFLOWS = ("raise", "reassign")
 
 
 class Rules(NamedTuple):
-    """How items get IDs: the parameters of the index, checked.
+    """The rules by which items get IDs: the parameters of the index, checked.
 
     Attributes
     ----------

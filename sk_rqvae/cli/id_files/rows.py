@@ -1,4 +1,4 @@
-"""How rows of IDs are laid out in files."""
+"""The layout of IDs in files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AppendIDs = Callable[[NDArray[Any], IntArray], None]
 
 @dataclass(frozen=True)
 class Layout:
-    """How an ID is written.
+    """The form in which IDs are written.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Layout:
         return [ITEM_COLUMN, *levels, *(["suffix"] if self.has_suffix else [])]
 
     def fields(self, ids: IntArray) -> list[tuple[Any, ...]]:
-        """What a table has for each ID: a tuple of codes, or of one text."""
+        """The fields of a table for each ID: its codes, or one text."""
         if self.as_tokens:
             return [(text,) for text in _texts(ids)]
         return [tuple(codes) for codes in ids.tolist()]

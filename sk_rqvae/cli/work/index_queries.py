@@ -1,4 +1,4 @@
-"""What is done with an index without a model, and without waiting for torch."""
+"""Work on an index that needs no model and does not import torch."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _INDEX_COLUMNS = ("", "__index_level_0__")
 
 
 class Layout(NamedTuple):
-    """Which columns of a table have what.
+    """The meaning of the columns of a table.
 
     Attributes
     ----------

@@ -26,7 +26,7 @@ _ROWS_AHEAD = 64
 
 
 class Room(NamedTuple):
-    """Which IDs there are, and how many items each can have.
+    """The possible IDs, and how many items each can have.
 
     Attributes
     ----------
