@@ -7,10 +7,10 @@ Each has its unit, what it does, and what was measured. The data are
 - *17 cases*: the data sets and sizes of ``benchmarks/carry_over.py``;
 - *patches*, *digits*, *breast cancer* and others: single cases of these.
 
-Figures are changes of the squared error, from trials with one seed unless more are
-named. "Not measured on its own" means that no trial changed this constant alone, or
+Figures are changes of the squared error, from trials during development, mostly with
+one seed. "Not measured on its own" means that no trial changed this constant alone, or
 that its figure was not recorded. Constants that only trade memory for speed, and
-tolerances, are defined where they are used.
+tolerances, are defined in the modules that use them.
 """
 
 from __future__ import annotations

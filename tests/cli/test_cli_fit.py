@@ -91,12 +91,12 @@ def test_a_warning_is_printed_on_one_line(tmp_path, capsys):
     assert all(line.startswith("sk-rqvae: warning: ") for line in lines)
 
 
-# What is refused before any work
+# Errors before any work
 
 
 @pytest.fixture
 def no_training(monkeypatch):
-    """Make a fit that begins fail the test."""
+    """Fail the test if a fit begins."""
 
     def fit(self, X):
         raise AssertionError("the command began to work")
@@ -169,7 +169,7 @@ def test_a_wrong_option_is_an_error_before_anything_is_read(
 
 @pytest.fixture
 def given(monkeypatch):
-    """The parameters that a fit would have; the fit is not made."""
+    """The parameters of a fit, which is not run."""
     given = {}
 
     def only_remember(**parameters):

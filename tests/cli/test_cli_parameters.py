@@ -1,4 +1,4 @@
-"""The list of options that are parameters, which the class must agree with."""
+"""The options that are parameters agree with those of the class."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def a_checkpoint_every_epoch(monkeypatch):
 
 @pytest.fixture
 def interrupted(monkeypatch):
-    """Run a fit that a signal ends in the middle of an epoch."""
+    """Run a fit and end it by a signal in the middle of an epoch."""
 
     def call(*arguments, in_epoch, number=signal.SIGTERM):
         on_batch_begin = Callback.on_batch_begin

@@ -55,7 +55,7 @@ def codes_in(path):
     return SemanticIDIndex.from_table(path, policy="none", item_type=int).ids_
 
 
-# What is written
+# Output
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -254,7 +254,7 @@ def test_control_sequences_in_keys_do_not_reach_a_terminal(
     assert r"\x1b[31mred" in said
 
 
-# What is refused
+# Errors
 
 
 def test_a_file_is_replaced_only_with_the_option_force(items, model, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Files of rows: what is read from them, and what is refused."""
+"""Files of rows: reading them, and the errors of invalid ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the index says, and what it says to wrong input."""
+"""Basic calls of the index, and their errors."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from sk_rqvae.index import SemanticIDIndex
 
 
 def run_together(*functions):
-    """Run functions in threads that begin together, and raise what one raises."""
+    """Run functions in threads that begin together, and raise the error of any."""
     errors = []
     barrier = threading.Barrier(len(functions))
 
@@ -183,7 +183,7 @@ def test_processes_that_save_to_one_file_lose_no_item(tmp_path, on_conflict):
 
 
 def diverged(tmp_path, **parameters):
-    """Two indexes of one file, of which the first was saved."""
+    """Two indexes that were loaded from one file; the first was changed and saved."""
     path = tmp_path / "index"
     first = SemanticIDIndex(**parameters)
     first.fit([[0, 0], [0, 0], [1, 1]], ["a", "b", "c"])

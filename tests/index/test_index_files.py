@@ -1,4 +1,4 @@
-"""Saved, reloaded and exchanged, an index is the same."""
+"""Files of indexes: saved, reloaded and exchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A catalogue over the years: what is refused, recorded and returned."""
+"""The life of a catalogue: removals, updates, limits and the history."""
 
 from __future__ import annotations
 

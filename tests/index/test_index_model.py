@@ -44,7 +44,7 @@ class IndexMachine(RuleBasedStateMachine):
         self.kind = kind
         self.n_added = 0
         self.naive = NaiveIndex(**self.parameters, sizes=(3, 3, 3))
-        # Codes from `shift` on stand for large codebooks, which need other keys.
+        # Codes from `shift` on belong to large codebooks, which need other keys.
         self.shift = 0 if self.naive.reassigns else shift
         self.index = SemanticIDIndex(**self.parameters)
         self.index.fit(*self._arguments(rows), **self._model(rows))

@@ -1,4 +1,4 @@
-"""Reassigned IDs: near, unique, independent of the call, and paid for."""
+"""Reassigned IDs: near, unique, independent of calls, and with a known cost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sk_rqvae.metrics import reconstruction_error
 
 
 def crowd(n_items, n_features=2, *, seed=0, spread=40):
-    """Whole numbers, many of them alike."""
+    """Whole numbers, many of them equal."""
     rng = np.random.default_rng(seed)
     return np.round(rng.normal(scale=spread, size=(n_items, n_features)))
 
@@ -173,7 +173,7 @@ def test_distances_of_a_wrong_shape_or_not_finite_are_an_error(wrong):
 
 
 class CandidateQuantizer(ToyQuantizer):
-    """It also knows the best IDs of a row, by the error of the reconstruction."""
+    """A quantizer with candidates, in order of their reconstruction errors."""
 
     def candidates(self, X, k):
         every = np.array(list(product(*(range(len(b)) for b in self.codebooks_))))

@@ -1,4 +1,4 @@
-"""The trie against lookups of one prefix at a time."""
+"""The trie, compared with lookups of one prefix at a time."""
 
 from __future__ import annotations
 

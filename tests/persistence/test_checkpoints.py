@@ -102,7 +102,7 @@ def rows():
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    """Write a checkpoint with what else those projects put into one."""
+    """Write a checkpoint with all entries that those projects write."""
 
     def write(model, **extras):
         path = tmp_path / "checkpoint_399999.pt"

@@ -233,7 +233,7 @@ def test_a_model_can_be_loaded_onto_another_device(blobs, tmp_path):
     assert same.mean() > 0.99
 
 
-# Saving over what is there
+# Saving to a folder that exists
 
 
 def test_a_second_model_replaces_the_first(blobs, folder):
@@ -402,7 +402,7 @@ def test_a_users_module_cannot_pass_for_ours(blobs, tmp_path):
         load(tmp_path)
 
 
-# Files that are not as they were written
+# Files that were changed
 
 
 @pytest.mark.parametrize("name", ["config.json", "weights"])

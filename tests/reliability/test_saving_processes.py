@@ -40,7 +40,7 @@ def run_savers(models, folder, *tasks):
 
 @pytest.fixture(scope="module")
 def counts(fitted, other, tmp_path_factory):
-    """What few processes did; they are started once for all tests."""
+    """The results of a few processes, which are started once for all tests."""
     if os.name != "posix":
         pytest.skip("forks and kills processes")
     return run_savers(

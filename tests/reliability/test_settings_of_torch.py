@@ -1,4 +1,4 @@
-"""Settings of PyTorch that belong to the program, and not to this package."""
+"""Global settings of PyTorch, which the package respects and does not change."""
 
 from __future__ import annotations
 

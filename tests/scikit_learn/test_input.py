@@ -144,7 +144,7 @@ def test_the_error_of_a_bad_code_names_its_row_and_column(fitted):
         fitted.inverse_transform(with_code(-1, int))
 
 
-# Works, with a warning where it matters
+# Unusual rows, some with a warning
 
 
 def fits(rows, **changes):
