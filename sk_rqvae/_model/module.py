@@ -69,7 +69,11 @@ class RQVAEModule(nn.Module):
     Attributes
     ----------
     noise_scale : Tensor of shape ()
-        Standard deviation of the input noise for ``noise=1``.
+        Factor on the input noise for ``noise=1``. Without a linear path it is the
+        standard deviation.
+    noise_axes : Tensor of shape (embed_dim, n_features)
+        Matrix that gives white noise the covariance of the initial quantisation error.
+        Without a linear path it has no rows, and the noise is white.
     latent_unit : Tensor of shape ()
         Squared distance of two reconstructions per squared distance of their latents.
         It converts penalties from the latent space to the space of the rows.
@@ -145,8 +149,6 @@ class RQVAEModule(nn.Module):
         self.register_buffer("input_scale", torch.ones(n_features, dtype=torch.float64))
         self.register_buffer("noise_scale", torch.zeros((), dtype=torch.float32))
         self.register_buffer("latent_unit", torch.ones((), dtype=torch.float32))
-        # Multiplied with white noise, this matrix gives noise of the wanted covariance.
-        # Without a linear path the noise stays white.
         n_axes = embed_dim if linear_path else 0
         noise_axes = torch.zeros(n_axes, n_features, dtype=torch.float32)
         self.register_buffer("noise_axes", noise_axes)
@@ -176,7 +178,7 @@ class RQVAEModule(nn.Module):
         prefix_weight: float,
         rerank: bool,
     ) -> None:
-        """Change the settings that a trained model can change."""
+        """Change the settings that can change when training continues."""
         self.quantizer.modes = tuple(codebook_modes)
         self.quantizer.n_beams = n_beams
         self.quantizer.prefix_weight = prefix_weight

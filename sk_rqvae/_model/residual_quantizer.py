@@ -75,7 +75,7 @@ class ResidualQuantizer(nn.Module):
         Factor on `prefix_weight` for the prefix of each length: the squared ratio of
         the mean error of complete IDs to that of prefixes of this length, both with the
         initial codebooks. Without it, the large errors of prefixes would dominate the
-        scores when complete IDs leave almost no error.
+        scores if complete IDs have almost no error.
     idle_rows : Tensor of shape (sum of sizes,), int64
         For each code, the number of training rows since it was last chosen. Updated at
         the end of each epoch.

@@ -183,7 +183,7 @@ def test_processes_that_save_to_one_file_lose_no_item(tmp_path, on_conflict):
 
 
 def diverged(tmp_path, **parameters):
-    """Two indexes that were loaded from one file; the first was changed and saved."""
+    """An index that saved a file, and another that was loaded from it."""
     path = tmp_path / "index"
     first = SemanticIDIndex(**parameters)
     first.fit([[0, 0], [0, 0], [1, 1]], ["a", "b", "c"])
