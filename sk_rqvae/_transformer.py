@@ -971,9 +971,9 @@ class RQVAETransformer(
                 self, rows, settings, progress, fitted=net, is_partial=is_partial
             )
         adopt(fitted, net)
-        state = {
-            name: value for name, value in vars(self).items() if name not in _FITTED
-        }
+        state = vars(self).copy()
+        for name in _FITTED:
+            state.pop(name, None)
         state |= {name: vars(fitted)[name] for name in _FITTED if name in vars(fitted)}
         # One assignment: another thread sees the attributes of one model.
         self.__dict__ = state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -108,3 +109,24 @@ def test_nothing_but_another_fit_waits_for_a_fit(blobs):
     finally:
         hold_up.may_go_on.set()
         thread.join()
+
+
+def test_a_transformer_can_be_copied_while_attributes_are_set(eager_switches):
+    """During a fit, scikit-learn sets attributes and deletes them again."""
+    estimator = small()
+    is_over = threading.Event()
+
+    def set_and_delete():
+        while not is_over.is_set():
+            estimator.extra_ = 0
+            is_over.is_set()  # threads can take turns at a call
+            del estimator.extra_
+
+    with ThreadPoolExecutor(1) as pool:
+        changing = pool.submit(set_and_delete)
+        try:
+            for _ in range(3000):
+                assert copy.copy(estimator).n_layers == 3
+        finally:
+            is_over.set()
+        changing.result()
