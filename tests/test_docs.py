@@ -46,7 +46,7 @@ with_examples = [
 
 
 @pytest.mark.parametrize("page", with_examples)
-def test_examples_print_the_output_shown_on_the_page(page):
+def test_examples_print_what_the_page_says(page):
     parser, runner = doctest.DocTestParser(), doctest.DocTestRunner(optionflags=OPTIONS)
     shared = {}
     for line, source in blocks(page, "pycon"):
