@@ -140,8 +140,8 @@ class RQVAENet(NeuralNet):
         """One step of the optimizer on one batch."""
         self.optimizer_.zero_grad(set_to_none=True)
         output = self.module_(batch)
-        terms = self.module_.compute_loss(output)
-        loss = self.criterion_(terms)
+        parts = self.module_.compute_loss(output)
+        loss = self.criterion_(parts)
         loss.backward()
         self.notify(
             "on_grad_computed",
@@ -150,7 +150,7 @@ class RQVAENet(NeuralNet):
             training=True,
         )
         self.optimizer_.step()
-        return {"loss": loss, "y_pred": output, "terms": terms, "codes": output.codes}
+        return {"loss": loss, "y_pred": output, "parts": parts, "codes": output.codes}
 
     def validation_step(self, batch: Tensor, **fit_params: Any) -> dict[str, Any]:
         """The reconstruction loss of a batch as `transform` would encode it."""
@@ -161,7 +161,7 @@ class RQVAENet(NeuralNet):
         return {
             "loss": loss,
             "y_pred": reconstruction,
-            "terms": {"loss": loss},
+            "parts": {"loss": loss},
             "codes": codes,
         }
 
@@ -184,7 +184,7 @@ class RQVAENet(NeuralNet):
             self.notify("on_batch_begin", batch=batch, training=training)
             lr = self.optimizer_.param_groups[0]["lr"]
             step = step_fn(batch, **fit_params)
-            totals.add(step["terms"], step["codes"])
+            totals.add(step["parts"], step["codes"])
             self.notify("on_batch_end", batch=batch, training=training, **step)
         self.module_.eval()  # what callbacks see after an epoch is the model in use
         if training:
