@@ -55,8 +55,8 @@ print(f"{collision_rate(codes):.1%} of the IDs are taken by an earlier noun")
 
 for row in (0, 1, 2):
     unseen = rq.transform(X_test[row : row + 1])[0]
-    similar = words_train[(codes[:, :1] == unseen[:1]).all(axis=1)][:6]
-    print(f"{words_test[row]} -> {tuple(unseen.tolist())}; first code: {list(similar)}")
+    alike = words_train[(codes[:, :1] == unseen[:1]).all(axis=1)][:6]
+    print(f"{words_test[row]} -> {tuple(unseen.tolist())}; first code: {list(alike)}")
 
 # %%
 # How much an ID explains

@@ -22,7 +22,7 @@ class Columns(NamedTuple):
     Attributes
     ----------
     mean, scale : Tensor of shape (n_features,), float64
-        What standardisation subtracts and divides by.
+        Standardisation subtracts the mean and divides by the scale.
     n_binary : int
         Number of binary columns. They are the last ones.
     """
@@ -30,11 +30,6 @@ class Columns(NamedTuple):
     mean: Tensor
     scale: Tensor
     n_binary: int
-
-    @property
-    def n_real(self) -> int:
-        """Number of real columns."""
-        return len(self.mean) - self.n_binary
 
     def restore(self, reconstruction: Tensor) -> Tensor:
         """Real columns in the units of the rows; probabilities of binary ones.
@@ -48,8 +43,9 @@ class Columns(NamedTuple):
         -------
         Tensor of shape (..., n_features), float64
         """
-        real, logits = reconstruction.double().split([self.n_real, self.n_binary], -1)
-        real = real * self.scale[: self.n_real] + self.mean[: self.n_real]
+        n_real = len(self.mean) - self.n_binary
+        real, logits = reconstruction.double().split([n_real, self.n_binary], dim=-1)
+        real = real * self.scale[:n_real] + self.mean[:n_real]
         return torch.cat([real, torch.sigmoid(logits)], dim=-1)
 
     def with_logits(self, decoded: Tensor) -> Tensor:
@@ -69,12 +65,12 @@ class Columns(NamedTuple):
         """
         if not self.n_binary:
             return decoded
-        n_real = self.n_real
-        slope = (4 * self.scale[n_real:]).to(decoded.dtype)
-        frequency = self.mean[n_real:].clamp(_MIN_FREQUENCY, 1 - _MIN_FREQUENCY)
-        logits = torch.logit(frequency).to(decoded.dtype)
-        logits = logits + slope * decoded[:, n_real:]
-        return torch.cat([decoded[:, :n_real], logits], dim=-1)
+        real, binary = _split(decoded, self.n_binary)
+        slope = (4 * self.scale[-self.n_binary :]).to(decoded.dtype)
+        frequency = self.mean[-self.n_binary :]
+        frequency = frequency.clamp(_MIN_FREQUENCY, 1 - _MIN_FREQUENCY)
+        logits = torch.logit(frequency).to(decoded.dtype) + slope * binary
+        return torch.cat([real, logits], dim=-1)
 
     def row_losses(self, x: Tensor, reconstruction: Tensor) -> Tensor:
         """Squared error of real columns plus cross-entropy of binary ones.
@@ -93,10 +89,15 @@ class Columns(NamedTuple):
         """
         if not self.n_binary:
             return (x - reconstruction).square().sum(-1)
-        n_real = self.n_real
-        losses = (x[..., :n_real] - reconstruction[..., :n_real]).square().sum(-1)
-        logits = reconstruction[..., n_real:]
-        binary = (x * self.scale + self.mean)[..., n_real:]
+        real, binary = _split(x, self.n_binary)
+        decoded, logits = _split(reconstruction, self.n_binary)
+        losses = (real - decoded).square().sum(-1)
+        binary = binary * self.scale[-self.n_binary :] + self.mean[-self.n_binary :]
         binary = binary.round().to(x.dtype).expand_as(logits)
         entropies = F.binary_cross_entropy_with_logits(logits, binary, reduction="none")
         return losses + entropies.sum(-1)
+
+
+def _split(rows: Tensor, n_binary: int) -> tuple[Tensor, Tensor]:
+    """The columns before the binary ones, and the binary ones."""
+    return rows[..., :-n_binary], rows[..., -n_binary:]

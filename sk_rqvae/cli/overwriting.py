@@ -68,7 +68,7 @@ def check_no_checkpoint(path: Path) -> None:
     if path.exists():
         raise FileExistsError(
             f"{path} is of an interrupted fit. Pass --resume to continue it, or "
-            "--force to start over."
+            "--force to start anew."
         )
 
 

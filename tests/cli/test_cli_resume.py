@@ -115,7 +115,7 @@ def test_a_checkpoint_of_other_rows_or_parameters_is_refused(
     arguments = (items, "-o", folder)
     interrupted(*arguments, *OPTIONS, in_epoch=3)
     said = failure(capsys, "fit", *arguments, *OPTIONS)
-    assert "Pass --resume to continue it, or --force to start over" in said
+    assert "Pass --resume to continue it, or --force to start anew" in said
     said = failure(capsys, "fit", *arguments, "--resume", "--n-layers=2", status=2)
     assert "--n-layers must be as in the interrupted fit" in said
     np.save(items, np.load(items)[:-1])

@@ -139,7 +139,7 @@ def _train(
     if state is not None and state["rows"] != origin.rows:
         raise ValueError(
             f"{checkpoint} is of a training on other rows. Pass --force instead of "
-            "--resume to start over."
+            "--resume to start anew."
         )
     callback = TrainingCheckpoint(checkpoint, origin, state)
     model.set_params(random_state=seed, callbacks=[callback])
