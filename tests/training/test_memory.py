@@ -77,7 +77,7 @@ def write_rows(path, dtype):
     ],
     ids=["float32", "float16, with everything"],
 )
-def test_no_call_on_a_memory_map_holds_a_copy_of_it(
+def test_no_method_copies_a_memory_mapped_matrix(
     tmp_path, fresh_python, dtype, options
 ):
     path = tmp_path / "rows.npy"
