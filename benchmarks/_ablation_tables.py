@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import NamedTuple
 
@@ -123,7 +123,7 @@ def _default_table(runs: Runs, data: Sequence[str], options: argparse.Namespace)
         "first code / k-means",
         "unseen",
     )
-    header += ("distinct", "seconds")
+    header += ("distinct",)
     rows = []
     for name in data:
         default = _finished(runs[name, DEFAULT])
@@ -149,14 +149,9 @@ def _default_table(runs: Runs, data: Sequence[str], options: argparse.Namespace)
                     ]
                 ),
             ]
-        cells.append(_spread(default.values(), "distinct"))
-        cells.append(_spread(default.values(), "seconds", digits=1))
+        cells.append(mean_and_spread([run["distinct"] for run in default.values()]))
         rows.append([name, str(len(default)), *cells])
     return markdown_table(header, rows)
-
-
-def _spread(results: Iterable[Result], name: str, digits: int = 3) -> str:
-    return mean_and_spread([result[name] for result in results], digits)
 
 
 def _finished(results: Mapping[int, Result]) -> dict[int, Result]:

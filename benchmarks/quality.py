@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from sklearn.cluster import KMeans
 
 from _arguments import add_data, heading, new_parser
@@ -104,7 +105,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="beginnings of methods' names; default: all but random-*",
     )
     parser.add_argument(
-        "--device", default="cpu", help="of this package; default: %(default)s"
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="of this package; default: CUDA, if there is a device",
     )
     parser.add_argument(
         "--records",
