@@ -83,10 +83,16 @@ def main(arguments: list[str] | None = None) -> None:
     methods = _without_obstacles(choose_methods(options.methods), task)
     records = Records(options.records)
     for data in _data(options):
-        runs, kmeans = _run(methods, data, records, options)
+        splits = [Split(data, seed, records, options) for seed in options.seeds]
+        runs = _run(methods, splits)
+        if options.no_table:
+            continue
+        kmeans = [split.kmeans() for split in splits]
         print(heading(data.name, data.read(), options), end="\n\n")
         print(f"It is {data.origin}. Ours ran on {options.device!r}.", end="\n\n")
         print(markdown_table(HEADER, _table_rows(runs, kmeans)), end="\n\n")
+    if options.no_table:
+        return
     print(CAPTION, end="\n\n")
     for method in methods:
         print(f"- `{method.name}`: {method.description}.")
@@ -114,6 +120,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         type=Path,
         default=CACHE / "quality.jsonl",
         help="file of results; default: %(default)s",
+    )
+    parser.add_argument(
+        "--no-table",
+        action="store_true",
+        help="keep results, for a table that is printed elsewhere",
     )
     parser.add_argument(
         "--code",
@@ -146,30 +157,21 @@ def _without_obstacles(methods: Sequence[Method], task: Task) -> list[Method]:
     return [method for method in methods if reasons[method.name] is None]
 
 
-def _run(
-    methods: Sequence[Method],
-    data: Data,
-    records: Records,
-    options: argparse.Namespace,
-) -> tuple[Runs, list[Result]]:
-    """Measures of each method and of k-means, by seed."""
+def _run(methods: Sequence[Method], splits: Sequence[Split]) -> Runs:
+    """Measures of each method, by seed."""
     runs: Runs = {method.name: [] for method in methods}
-    kmeans = []
-    for seed in options.seeds:
-        task = Task(options.layers, options.codes, seed, options.quick, options.device)
-        split = Split(data, task, records, options)
-        kmeans.append(split.kmeans())
+    for split in splits:
         for method in methods:
             measures = split.measures(method)
             runs[method.name].append(measures)
             print(
-                f"{data.name}, seed {seed}, {method.name}: {measures.variance:.4f} "
-                f"fitted, {measures.unseen_variance:.4f} unseen, "
-                f"{measures.seconds:.1f} s",
+                f"{split.data.name}, seed {split.seed}, {method.name}: "
+                f"{measures.variance:.4f} fitted, {measures.unseen_variance:.4f} "
+                f"unseen, {measures.seconds:.1f} s",
                 file=sys.stderr,
                 flush=True,
             )
-    return runs, kmeans
+    return runs
 
 
 @dataclass
@@ -177,9 +179,15 @@ class Split:
     """One split of a matrix, and what is known of it."""
 
     data: Data
-    task: Task
+    seed: int
     records: Records
     options: argparse.Namespace
+
+    @property
+    def task(self) -> Task:
+        """The bits and the seed of every method."""
+        bits = self.options.layers, self.options.codes
+        return Task(*bits, self.seed, self.options.quick, self.options.device)
 
     def measures(self, method: Method) -> Measures:
         """Those of a method, from the records or from a fit."""

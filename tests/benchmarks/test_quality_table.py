@@ -51,6 +51,13 @@ def test_first_codes_are_measured_by_k_means(tmp_path, capsys):
     assert 0.9 < float(row.split("|")[position]) < 1.01
 
 
+def test_results_without_a_table_are_kept_for_one(tmp_path, capsys):
+    path = tmp_path / "records.jsonl"
+    quality.main(arguments(path, "--no-table"))
+    assert capsys.readouterr().out == ""
+    assert len(list(Records(path))) == 2
+
+
 def test_a_second_call_fits_nothing_again(tmp_path, monkeypatch):
     path = tmp_path / "records.jsonl"
     quality.main(arguments(path))
