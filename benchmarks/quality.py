@@ -2,7 +2,7 @@
 
 Prints one Markdown table a data set. For example::
 
-    python benchmarks/quality.py --seeds 0 1 2
+    python benchmarks/quality.py --data nouns histories --seeds 0 1 2
     python benchmarks/quality.py embeddings.npy --seeds 0 --methods ours faiss
 
 The data sets are those of `_datasets.py`, which `prepare_data.py` makes. Packages other
@@ -37,7 +37,6 @@ from _records import Records, Result, code_version
 from _table import NOTHING, markdown_table, mean_and_spread, means
 from sk_rqvae.metrics import explained_variance
 
-DATA = ("nouns", "histories")
 OUR_NAMES = ("ours", "random")
 
 HEADER = (
@@ -102,7 +101,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = new_parser(__doc__)
     add_data(parser)
     parser.add_argument(
-        "--data", nargs="+", choices=DATA_SETS, default=DATA, help="if there is no FILE"
+        "--data", nargs="+", choices=DATA_SETS, default=["nouns"], help="without FILE"
     )
     parser.add_argument(
         "--methods",
