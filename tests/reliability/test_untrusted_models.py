@@ -151,6 +151,8 @@ def test_a_checkpoint_with_views_of_tensors_is_read(blobs, fitted, state, tmp_pa
     "change",
     [
         lambda config: config["params"].update(n_layers=10**9),
+        lambda config: config["params"].update(n_beams=10**9),
+        lambda config: config["fitted"].update(n_beams=10**9),
         lambda config: config["params"].update(lr=10**400),
         lambda config: config["params"].update(resident_mb=10**400),
         lambda config: config["fitted"].update(codebook_sizes=[10**12] * 3),
