@@ -183,7 +183,7 @@ def test_a_file_whose_parts_do_not_fit_is_refused(saved, tmp_path, name, mmap_mo
 def test_a_mapped_file_with_codes_of_no_radix_is_refused(saved, tmp_path):
     path = tmp_path / "forged"
     path.write_bytes(rewritten(saved, lambda header: header.update(radices=[0] * 3)))
-    with pytest.raises(ValueError, match="forged .*radices"):
+    with pytest.raises(ValueError, match=r"forged .*radices"):
         SemanticIDIndex.load(path, mmap_mode="r")
 
 
@@ -195,7 +195,7 @@ def test_a_file_whose_next_row_is_taken_is_refused(tmp_path):
         index.save(path, on_conflict="overwrite")
         change = {"next_number": next_number}
         path.write_bytes(rewritten(path.read_bytes(), lambda h, c=change: h.update(c)))
-        with pytest.raises(ValueError, match="forged .*next row"):
+        with pytest.raises(ValueError, match=r"forged .*next row"):
             SemanticIDIndex.load(path)
 
 
