@@ -10,9 +10,11 @@ arithmetic of its device is repeatable.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import pickle
 import time
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,6 +95,20 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
+def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint in one step.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written. `torch.save` to the file itself would hide that.
+    """
+    content = io.BytesIO()
+    torch.save(state, content)
+    with atomic_write(path) as file:
+        file.write(content.getbuffer())
+
+
 class TrainingCheckpoint(Callback):
     """Write checkpoints of a training, and restore one at its beginning.
 
@@ -126,8 +142,13 @@ class TrainingCheckpoint(Callback):
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Write a checkpoint if the last one is old; end after the last epoch."""
         if time.monotonic() - self.written_at_ >= SECONDS_BETWEEN:
-            with atomic_write(self.path) as file:
-                torch.save(_state_of(net, self.origin), file)
+            try:
+                write_checkpoint(self.path, _state_of(net, self.origin))
+            except OSError as error:
+                warnings.warn(
+                    f"no checkpoint was written, and training continues: {error}.",
+                    stacklevel=2,
+                )
             self.written_at_ = time.monotonic()
         if self.state is not None and len(net.history) == net.max_epochs:
             # skorch would make as many epochs again as there are in all.
