@@ -1,4 +1,4 @@
-"""Random numbers of a thread's own, in place of PyTorch's global generator."""
+"""A generator of one thread in place of PyTorch's global generator."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def _indexed(device: torch.device) -> torch.device:
 
 
 def _device(args: Any, options: dict[str, Any]) -> torch.device:
-    """Where a function draws."""
+    """The device on which a function draws."""
     for argument in (*args, *options.values()):
         if isinstance(argument, Tensor):
             return argument.device

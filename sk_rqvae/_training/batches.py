@@ -60,7 +60,7 @@ class ResidentRows(Dataset[Tensor]):
 
 
 class StreamedRows(Dataset[Tensor]):
-    """A matrix that stays where it is; parts of it are standardised as they are read.
+    """A matrix that is read and standardised in parts, for instance from a file.
 
     Parameters
     ----------

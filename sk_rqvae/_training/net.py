@@ -36,17 +36,17 @@ class StopTraining(Exception):
     """A callback asked for the end of training."""
 
 
-class SumOfParts(nn.Module):
-    """The criterion: the parts of the loss, added up."""
+class SumOfTerms(nn.Module):
+    """The criterion: the terms of the loss, added up."""
 
-    def forward(self, parts: dict[str, Tensor]) -> Tensor:
-        """Add the values of `parts`."""
-        if not isinstance(parts, dict):
+    def forward(self, terms: dict[str, Tensor]) -> Tensor:
+        """Add the values of `terms`."""
+        if not isinstance(terms, dict):
             raise TypeError(
                 "compute_loss must return a dict of names and scalar tensors. "
-                f"Got {type(parts).__name__}."
+                f"Got {type(terms).__name__}."
             )
-        return reduce(torch.add, parts.values())
+        return reduce(torch.add, terms.values())
 
 
 class EpochTotals:
@@ -55,7 +55,7 @@ class EpochTotals:
     Parameters
     ----------
     sizes : sequence of int
-        Codes a level.
+        Codes of each level.
     device : torch.device
     """
 
@@ -64,37 +64,39 @@ class EpochTotals:
         starts = torch.tensor([0, *sizes[:-1]], device=device).cumsum(0)
         self.offsets = starts
         self.counts = torch.zeros(sum(sizes), dtype=torch.int64, device=device)
-        self.parts: Tensor | None = None
+        self.terms: Tensor | None = None
         self.names: list[str] = []
         self.n_rows = 0
 
     @torch.no_grad()
-    def add(self, parts: dict[str, Tensor], codes: Tensor) -> None:
-        """Add the parts of a batch's loss and its codes."""
-        values = torch.stack(list(parts.values()))
-        if self.parts is None:
-            self.parts = torch.zeros_like(values)
-        self.parts.add_(values, alpha=len(codes))
-        self.names = list(parts)
-        places = (codes + self.offsets).flatten()
-        self.counts.index_add_(0, places, torch.ones_like(places))
+    def add(self, terms: dict[str, Tensor], codes: Tensor) -> None:
+        """Add the terms of a batch's loss and its codes."""
+        values = torch.stack(list(terms.values()))
+        if self.terms is None:
+            self.terms = torch.zeros_like(values)
+        self.terms.add_(values, alpha=len(codes))
+        self.names = list(terms)
+        positions = (codes + self.offsets).flatten()
+        self.counts.index_add_(0, positions, torch.ones_like(positions))
         self.n_rows += len(codes)
 
     def means(self) -> dict[str, float]:
-        """Mean of each part over the epoch's rows; waits for the device."""
-        if self.parts is None:
+        """Mean of each term over the epoch's rows; waits for the device."""
+        if self.terms is None:
             return {}
-        means = (self.parts / self.n_rows).tolist()
+        means = (self.terms / self.n_rows).tolist()
         return dict(zip(self.names, means, strict=True))
 
 
 class RQVAENet(NeuralNet):
     """A `skorch.NeuralNet` around a `RQVAEModule`.
 
-    It differs from its base in three ways. Losses are read once an epoch, since reading
-    them waits for the device. Rows of the history also describe the use of codes. And
-    a KeyboardInterrupt ends training gracefully only if it comes out of a callback,
-    which is how skorch's callbacks ask for that; anywhere else it is raised.
+    It differs from its base in three ways:
+
+    1. Losses are read once per epoch, because reading them waits for the device.
+    2. Rows of the history also describe the use of codes.
+    3. A KeyboardInterrupt ends training gracefully only if a callback raised it, as
+       skorch documents. Anywhere else it is raised.
 
     Parameters
     ----------
@@ -118,7 +120,7 @@ class RQVAENet(NeuralNet):
     def __init__(
         self,
         *args: Any,
-        criterion: type[nn.Module] = SumOfParts,
+        criterion: type[nn.Module] = SumOfTerms,
         restart_dead_codes: bool = True,
         n_fitted: int | None = None,
         kmeans_init: bool = True,
@@ -216,8 +218,8 @@ class RQVAENet(NeuralNet):
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Call the hooks. One that raises KeyboardInterrupt asks to end training.
 
-        A Ctrl-C that arrives while a hook runs cannot be told from that, and ends
-        training in the same way.
+        A Ctrl-C that arrives while a hook runs cannot be distinguished from that, and
+        ends training in the same way.
         """
         try:
             super().notify(method_name, **cb_kwargs)
@@ -225,7 +227,7 @@ class RQVAENet(NeuralNet):
             raise StopTraining from interrupt
 
     def check_finite(self, batch: Tensor) -> None:
-        """Encode and decode `batch`, as no loss has seen the result of the last step.
+        """Encode and decode `batch`: no loss was computed after the last step.
 
         Raises
         ------
@@ -290,7 +292,7 @@ class RQVAENet(NeuralNet):
         means = totals.means()
         loss = math.fsum(means.values())
         if not math.isfinite(loss):
-            self.report_divergence(f"the loss is {loss}, its parts {means}")
+            self.report_divergence(f"the loss is {loss}, its terms {means}")
         self.history.record("train_loss", loss)
         for name, mean in means.items():
             self.history.record(f"train_{name}", mean)

@@ -1,4 +1,4 @@
-"""The parameters of the transformer, checked and in the form the model takes."""
+"""Check the parameters of the transformer and convert them for the model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _CPU_WITH_BF16 = ("avx512_bf16", "amx_bf16")
 
 @dataclass(frozen=True)
 class Settings:
-    """Checked parameters that are not taken from the transformer as they stand."""
+    """Parameters of the transformer that the checks convert."""
 
     device: torch.device
     codebook_sizes: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""What changed an index, and when."""
+"""The history of an index: its changes, with their times."""
 
 from __future__ import annotations
 

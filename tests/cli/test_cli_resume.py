@@ -29,7 +29,7 @@ def a_checkpoint_every_epoch(monkeypatch):
 
 @pytest.fixture
 def interrupted(monkeypatch):
-    """Run a fit that a signal ends in the middle of an epoch."""
+    """Run a fit and end it by a signal in the middle of an epoch."""
 
     def call(*arguments, in_epoch, number=signal.SIGTERM):
         on_batch_begin = Callback.on_batch_begin
@@ -109,7 +109,7 @@ def test_a_fit_that_ended_with_its_last_epoch_resumes_at_the_end(
     )
 
 
-def test_a_checkpoint_is_neither_ignored_nor_mixed_up(
+def test_a_checkpoint_of_other_rows_or_parameters_is_refused(
     items, tmp_path, interrupted, capsys
 ):
     folder = tmp_path / "model"

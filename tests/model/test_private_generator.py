@@ -39,7 +39,6 @@ DRAWS = {
     "embedding": lambda: nn.Embedding(4, 5).weight,
     "convolution": lambda: nn.Conv1d(2, 3, 4).weight,
     "recurrent layer": lambda: nn.GRU(2, 3).weight_hh_l0,
-    "batch norm": lambda: nn.BatchNorm1d(3).weight,
     "xavier": lambda: nn.init.xavier_uniform_(torch.empty(4, 4)),
     "kaiming": lambda: nn.init.kaiming_normal_(torch.empty(4, 4)),
     "truncated": lambda: nn.init.trunc_normal_(torch.empty(4, 4), a=1, b=2),
@@ -48,7 +47,7 @@ DRAWS = {
 
 
 @pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
-def test_numbers_depend_on_the_seed_alone_and_leave_the_global_generator(draw):
+def test_random_numbers_depend_on_the_seed_alone_and_not_on_the_global_generator(draw):
     torch.manual_seed(1)
     before = torch.get_rng_state()
     with PrivateGenerator(seed=0):
@@ -69,7 +68,7 @@ def test_two_seeds_and_two_draws_differ():
     assert not torch.equal(first, other)
 
 
-def test_a_generator_that_is_given_is_used():
+def test_an_explicit_generator_is_used():
     expected = torch.randn(5, generator=torch.Generator().manual_seed(3))
     with PrivateGenerator(seed=0):
         found = torch.randn(5, generator=torch.Generator().manual_seed(3))
@@ -90,7 +89,7 @@ def test_other_threads_draw_from_the_global_generator():
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_numbers_on_cuda_leave_its_global_generator():
+def test_random_numbers_on_cuda_do_not_change_its_global_generator():
     before = torch.cuda.get_rng_state()
     with PrivateGenerator(seed=0), torch.device("cuda"):
         assert nn.Linear(3, 4).weight.is_cuda

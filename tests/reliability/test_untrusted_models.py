@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import os
 import random
 import zipfile
@@ -11,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import small
-from safetensors.torch import load_file, save
+from forged_models import forge_config, forge_weights, weights_file
 
 from sk_rqvae import RQVAETransformer
 
@@ -35,34 +33,6 @@ def load(folder):
 
 def load_checkpoint(path):
     return RQVAETransformer.load_from_checkpoint(path, device="cpu")
-
-
-def weights_file(folder):
-    (path,) = folder.glob("*.safetensors")
-    return path
-
-
-def forge_config(folder, change):
-    """Change the configuration, with a checksum that fits."""
-    path = folder / "config.json"
-    config = json.loads(path.read_text())
-    del config["sha256"]
-    change(config)
-    text = json.dumps(config, sort_keys=True)
-    config["sha256"] = hashlib.sha256(text.encode()).hexdigest()
-    path.write_text(json.dumps(config))
-
-
-def forge_weights(folder, change):
-    """Change the tensors, with a checksum that fits."""
-    path = weights_file(folder)
-    tensors = load_file(path)
-    change(tensors)
-    content = save(tensors)
-    digest = hashlib.sha256(content).hexdigest()
-    path.unlink()
-    (folder / f"model-{digest[:16]}.safetensors").write_bytes(content)
-    forge_config(folder, lambda config: config.update(weights_sha256=digest))
 
 
 # Values and forms of tensors
@@ -259,7 +229,7 @@ def test_a_damaged_checkpoint_is_refused_by_name_or_still_a_model(state, tmp_pat
 
 
 @posix
-def test_files_that_would_wait_for_ever_are_refused(folder, tmp_path):
+def test_files_that_would_block_for_ever_are_refused(folder, tmp_path):
     os.mkfifo(tmp_path / "fifo.pt")
     with pytest.raises(ValueError, match=r"fifo\.pt is a FIFO"):
         load_checkpoint(tmp_path / "fifo.pt")

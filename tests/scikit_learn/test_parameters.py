@@ -18,7 +18,7 @@ def quick(**changes):
 
 
 BAD_PARAMETERS = [
-    # name, value, error, what the message says is expected
+    # name, value, error, the expectation in the message
     ("n_layers", 0, ValueError, "at least 1"),
     ("n_layers", 2.0, TypeError, "an int"),
     ("n_layers", True, TypeError, "an int"),

@@ -63,7 +63,7 @@ _EARLY_STOPPING = (
 
 
 class Origin(NamedTuple):
-    """What a training depends on; it continues only from the same.
+    """The inputs of a training; it can be resumed only with the same ones.
 
     Attributes
     ----------

@@ -130,7 +130,7 @@ def _header(state: IndexState, codebook_size: Any) -> dict[str, Any]:
 
 
 def _content(state: IndexState) -> dict[str, NDArray[Any]]:
-    """What a state holds as arrays, without those that follow from others."""
+    """The arrays of a state, without those that follow from others."""
     store, items = state.store, state.items
     arrays: dict[str, NDArray[Any]] = {"ids": store.rows.values}
     if store.n_live < len(store):
@@ -153,7 +153,7 @@ def _content(state: IndexState) -> dict[str, NDArray[Any]]:
 
 
 def _arrays(state: IndexState) -> dict[str, NDArray[Any]]:
-    """What a state holds as arrays, with the sorted ones that answer queries."""
+    """The arrays of a state, with the sorted ones that answer queries."""
     arrays = _content(state)
     run = state.store.runs.as_one()
     arrays |= {"id_keys": run.keys, "id_rows": run.rows}
