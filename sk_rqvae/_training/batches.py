@@ -178,7 +178,7 @@ class Batches:
         shuffle: bool = False,
     ) -> None:
         self.dataset = dataset
-        self.batch_size = batch_size
+        self.batch_size = min(batch_size, len(dataset))
         self.shuffle = shuffle
 
     def __iter__(self) -> Iterator[Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import reduce
 from typing import Any, NoReturn
 
@@ -13,6 +13,8 @@ from skorch.callbacks import EpochTimer
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
+from sk_rqvae._model.module import RQVAEModule
+from sk_rqvae._model.private_generator import PrivateGenerator
 from sk_rqvae._training.batches import Batches
 from sk_rqvae._training.callbacks import EpochTable
 from sk_rqvae._training.code_usage import usage_and_perplexity
@@ -139,10 +141,11 @@ class RQVAENet(NeuralNet):
     def train_step(self, batch: Tensor, **fit_params: Any) -> dict[str, Any]:
         """One step of the optimizer on one batch."""
         self.optimizer_.zero_grad(set_to_none=True)
-        output = self.module_(batch)
-        parts = self.module_.compute_loss(output)
-        loss = self.criterion_(parts)
-        loss.backward()
+        with self._own_random_numbers():
+            output = self.module_(batch)
+            parts = self.module_.compute_loss(output)
+            loss = self.criterion_(parts)
+            loss.backward()
         self.notify(
             "on_grad_computed",
             named_parameters=TeeGenerator(self.get_all_learnable_params()),
@@ -271,6 +274,16 @@ class RQVAENet(NeuralNet):
 
     def _generator(self) -> torch.Generator | None:
         return None if self.generators_ is None else self.generators_.device
+
+    def _own_random_numbers(self) -> AbstractContextManager[Any]:
+        """Let a user's module, too, draw from the generators of the training.
+
+        Ours is given a generator to draw from, which is faster.
+        """
+        if type(self.module_) is RQVAEModule or self.generators_ is None:
+            return nullcontext()
+        seed = self.generators_.cpu.initial_seed()
+        return PrivateGenerator(seed, self.generators_)
 
     def _module_device(self) -> torch.device:
         return self.module_.input_mean.device

@@ -83,6 +83,6 @@ def _memory(error: BaseException) -> str:
 
 def _system(error: OSError) -> str:
     message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    if error.errno == errno.ENOSPC:
+    if error.errno == errno.ENOSPC and not error.filename:
         return f"{message}. The variable TMPDIR names the folder of temporary files"
     return message

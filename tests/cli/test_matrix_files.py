@@ -108,6 +108,39 @@ def test_an_archive_that_unpacks_to_a_multiple_of_its_size_needs_an_option(tmp_p
         assert source.n_rows == 110_000
 
 
+@pytest.mark.parametrize("kind", ["numbers", "lists", "lists of one length"])
+def test_a_table_that_unpacks_to_much_more_than_its_size_needs_permission(
+    tmp_path, kind
+):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path, n_rows = tmp_path / "rows.parquet", 110_000
+    values = arrow.array(np.zeros(250 * n_rows, dtype=np.float32))
+    table = {
+        "numbers": lambda: arrow.table(
+            {f"f{column}": values[:n_rows] for column in range(250)}
+        ),
+        "lists": lambda: arrow.table(
+            {
+                "row": arrow.ListArray.from_arrays(
+                    np.arange(0, 250 * n_rows + 1, 250, dtype=np.int32), values
+                )
+            }
+        ),
+        "lists of one length": lambda: arrow.table(
+            {"row": arrow.FixedSizeListArray.from_arrays(values, 250)}
+        ),
+    }[kind]()
+    parquet.write_table(table, path)
+    with pytest.raises(ValueError, match=r"would take 105 MiB.*--unpack-limit 105\."):
+        read(path)
+    with open_source(path, Reading(unpack_limit=105)) as source:
+        assert source.n_rows == n_rows
+    if kind == "numbers":
+        with open_source(path, Reading(columns=("f0", "f1"))) as source:
+            assert source.n_rows == n_rows
+
+
 NESTED = b"\x93NUMPY\x01\x00\xf0\x03" + b"[" * 1008
 ABSURD = (
     b"\x93NUMPY\x01\x00\x76\x00"

@@ -160,6 +160,14 @@ FORGERIES = {
     "no item text": lambda header: header["arrays"].remove(array(header, "item_text")),
     "no digests": lambda header: array(header, "digests").update(shape=[0]),
     "a broken history": lambda header: header.update(history=[{"action": "fit"}]),
+    "no history": lambda header: header.update(history=[]),
+    "a history of another type": lambda header: header.update(history={}),
+    "a change without a revision": lambda header: header["history"][-1].update(
+        revision="x"
+    ),
+    "a change at no time": lambda header: header["history"][-1].update(time=0),
+    "a model of another type": lambda header: header.update(fingerprint=1e300),
+    "an endless version": lambda header: header.update(fingerprint_version=1e999),
 }
 
 
@@ -172,6 +180,34 @@ def test_a_file_whose_parts_do_not_fit_is_refused(saved, tmp_path, name, mmap_mo
     path.write_bytes(rewritten(saved, FORGERIES[name]))
     with pytest.raises(ValueError, match="forged"):
         SemanticIDIndex.load(path, mmap_mode=mmap_mode)
+
+
+def test_a_mapped_file_with_codes_of_no_radix_is_refused(saved, tmp_path):
+    path = tmp_path / "forged"
+    path.write_bytes(rewritten(saved, lambda header: header.update(radices=[0] * 3)))
+    with pytest.raises(ValueError, match=r"forged .*radices"):
+        SemanticIDIndex.load(path, mmap_mode="r")
+
+
+def test_a_file_whose_next_row_is_taken_is_refused(tmp_path):
+    index = SemanticIDIndex().fit(CODES)
+    index.remove([1])
+    path = tmp_path / "forged"
+    for next_number in (0, len(CODES) - 1):
+        index.save(path, on_conflict="overwrite")
+        change = {"next_number": next_number}
+        path.write_bytes(rewritten(path.read_bytes(), lambda h, c=change: h.update(c)))
+        with pytest.raises(ValueError, match=r"forged .*next row"):
+            SemanticIDIndex.load(path)
+
+
+def test_a_broken_history_does_not_get_in_the_way_of_a_conflict(saved, tmp_path):
+    path = tmp_path / "forged"
+    SemanticIDIndex().fit(CODES).save(path)
+    index = SemanticIDIndex.load(path)
+    path.write_bytes(rewritten(saved, FORGERIES["no history"]))
+    with pytest.raises(ValueError, match="forged is not a valid index"):
+        index.save(path)
 
 
 @pytest.mark.parametrize(

@@ -356,6 +356,9 @@ def test_a_parameter_that_could_not_be_loaded_is_not_saved(blobs, tmp_path):
     model = small(max_epochs=1).fit(blobs).set_params(lr=-1)
     with pytest.raises(ValueError, match="lr must be in"):
         model.save_pretrained(tmp_path)
+    model.set_params(lr=1e-3, n_beams=10_001)
+    with pytest.raises(ValueError, match="n_beams=10001, expected at most 10000"):
+        model.save_pretrained(tmp_path)
 
 
 # The module's class

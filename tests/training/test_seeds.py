@@ -129,6 +129,31 @@ def test_the_seed_initialises_the_layers_of_a_custom_module_too(blobs):
     assert_same_model(*models)
 
 
+class DrawsInTraining(RQVAEModule):
+    """A user's model that draws random numbers in every step."""
+
+    def forward(self, x):
+        scale = 1 + 0.1 * torch.rand(1, device=x.device)
+        x = scale * x + 0.1 * torch.randn_like(x)
+        return super().forward(torch.nn.functional.dropout(x, 0.1))
+
+    def compute_loss(self, output):
+        noise = torch.distributions.Normal(0.0, 1.0).sample((2,)).sum()
+        parts = super().compute_loss(output)
+        return parts | {"mine": (1 + 0.1 * noise) * parts["reconstruction"]}
+
+
+def test_the_seed_fixes_what_a_users_module_draws_in_training(blobs):
+    models, states = [], []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        models.append(small(module=DrawsInTraining).fit(blobs))
+        states.append(torch.equal(torch.get_rng_state(), before))
+    assert_same_model(*models)
+    assert states == [True, True]
+
+
 class Draws(threading.Thread):
     """Draw from torch's global generator all the time."""
 

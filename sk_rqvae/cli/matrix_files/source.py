@@ -44,7 +44,7 @@ class Reading:
     has_header : bool or None
         Whether the first line of a CSV file has names. None decides by what it holds.
     unpack_limit : float or None
-        MiB that an array of an ``.npz`` file may take. None depends on the file.
+        MiB that the numbers of a compressed file may take. None depends on the file.
     """
 
     key_column: str | None = None
