@@ -1,4 +1,4 @@
-"""The papers' autoencoder: perceptrons with a quantizer between them.
+"""The papers' autoencoder: MLPs with a quantizer between them.
 
 It is what the RQ-VAEs of the literature share: hidden layers of 512, 256 and 128, a
 latent of 32 dimensions and AdamW at 1e-3 on batches of 1024.
@@ -46,16 +46,16 @@ class Autoencoder(nn.Module):
     def __init__(self, n_features: int, quantizer: LatentQuantizer) -> None:
         super().__init__()
         widths = (n_features, *HIDDEN_DIMS, LATENT_DIM)
-        self.encoder = perceptron(widths)
+        self.encoder = mlp(widths)
         self.quantizer = quantizer
-        self.decoder = perceptron(widths[::-1])
+        self.decoder = mlp(widths[::-1])
 
     def loss(self, x: Tensor) -> Tensor:
         passed, _, quantizer_loss = self.quantizer(self.encoder(x))
         return F.mse_loss(self.decoder(passed), x) + quantizer_loss
 
 
-def perceptron(widths: Sequence[int]) -> nn.Sequential:
+def mlp(widths: Sequence[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(widths):
         linear = nn.Linear(n_in, n_out)

@@ -155,7 +155,7 @@ def _unnormalised_correlated(seed: int) -> Matrix:
 
 
 def _factors_and_noise(seed: int) -> Matrix:
-    """Ten factors spread over 300 columns, and noise alike in all of them."""
+    """Ten factors spread over 300 columns, and noise of one size in all of them."""
     random = np.random.default_rng(seed)
     X = random.normal(size=(N_ROWS, 10)) @ random.normal(size=(10, 300))
     return (X + random.normal(size=X.shape) / 2).astype(np.float32)

@@ -20,7 +20,7 @@ def sum_of_codes(codebooks: Iterable[Matrix], codes: Codes) -> Matrix:
 
 
 def nearest_codes(codebooks: Sequence[Matrix], X: Matrix) -> Codes:
-    """Level after level, the vector nearest to what is left of a row."""
+    """Level after level, the vector nearest to the residual of a row."""
     left = X.copy()
     codes = np.empty((len(X), len(codebooks)), dtype=np.int64)
     for level, codebook in enumerate(codebooks):

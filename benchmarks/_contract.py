@@ -29,12 +29,15 @@ class Task:
         Seeds the method.
     quick : bool
         Cut training short, to see that everything runs.
+    device : str
+        Where this package's transformer runs.
     """
 
     n_layers: int
     n_codes: int
     seed: int
     quick: bool = False
+    device: str = "auto"
 
     def epochs(self, wanted: int) -> int:
         return min(wanted, QUICK_EPOCHS) if self.quick else wanted

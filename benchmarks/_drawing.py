@@ -120,11 +120,11 @@ def _average(panels: Sequence[Panel]) -> Panel:
 
 
 def _draw_panel(ax: Any, panel: Panel) -> None:
-    places = range(len(panel.ticks))
+    positions = range(len(panel.ticks))
     few = len(panel.ticks) <= _MOST_TICKS
     for line in panel.lines:
         ax.plot(
-            places,
+            positions,
             line.values,
             label=line.name,
             color=PALETTE[line.colour],
@@ -133,7 +133,7 @@ def _draw_panel(ax: Any, panel: Panel) -> None:
             markersize=4,
         )
     shown = slice(None, None, -(-len(panel.ticks) // _MOST_TICKS))
-    ax.set_xticks(places[shown], panel.ticks[shown])
+    ax.set_xticks(positions[shown], panel.ticks[shown])
     ax.set_title(panel.title, loc="left")
     ax.set_xlabel(panel.axis)
     ax.grid(axis="y")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from time import perf_counter
@@ -30,6 +31,8 @@ class Measures:
     prefix_variances : tuple of float
         Explained variance from the first 1, 2, ... codes; empty where the method does
         not decode prefixes.
+    unseen_first_variance : float
+        Explained variance of unseen rows from the first code, NaN likewise.
     usage : float
         Share of codes used, of the level that uses the fewest.
     perplexity : tuple of float
@@ -47,6 +50,7 @@ class Measures:
     error: float
     unseen_error: float
     prefix_variances: tuple[float, ...]
+    unseen_first_variance: float
     usage: float
     perplexity: tuple[float, ...]
     unique: float
@@ -60,19 +64,27 @@ def measure(method: Method, fitted: Matrix, unseen: Matrix, task: Task) -> Measu
     seconds = perf_counter() - start
     codes = quantizer.encode(fitted)
     restored = quantizer.decode(codes)
-    restored_unseen = quantizer.decode(quantizer.encode(unseen))
+    unseen_codes = quantizer.encode(unseen)
+    restored_unseen = quantizer.decode(unseen_codes)
     return Measures(
         variance=explained_variance(fitted, restored),
         unseen_variance=explained_variance(unseen, restored_unseen),
         error=reconstruction_error(fitted, restored),
         unseen_error=reconstruction_error(unseen, restored_unseen),
         prefix_variances=prefix_variances(quantizer, fitted, codes),
+        unseen_first_variance=_first_variance(quantizer, unseen, unseen_codes),
         usage=float(codebook_usage(codes, task.n_codes).min()),
         perplexity=tuple(codebook_perplexity(codes, task.n_codes).tolist()),
         unique=1 - collision_rate(codes),
         recall=decoded_neighbor_recall(fitted, restored, random_state=task.seed),
         seconds=seconds,
     )
+
+
+def _first_variance(quantizer: Quantizer, X: Matrix, codes: Codes) -> float:
+    if not quantizer.decodes_prefixes:
+        return math.nan
+    return explained_variance(X, quantizer.decode(codes[:, :1]))
 
 
 def error_ratios(of: Measures, references: Iterable[Measures]) -> tuple[float, float]:

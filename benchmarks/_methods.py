@@ -9,16 +9,16 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from _contract import Method, Task
-from _faiss import fit_faiss
+from _faiss import fit_faiss, fit_local_search, fit_rotated_product
 from _lc_rec import fit_lc_rec
-from _ours import fit_transformer
+from _ours import fit_initial, fit_transformer
 from _residual_kmeans import fit_residual_kmeans
 from _semantic_id import fit_semantic_id_rqkmeans, fit_semantic_id_rqvae
 from _vector_quantize import fit_vector_quantize
 from sk_rqvae import QuantizeForwardMode, RQVAETransformer
 
 OURS = f"ours-{RQVAETransformer().codebook_mode}"
-FAISS = "faiss-"
+FAISS = "faiss-beam"
 PACKAGES = (
     "sk-rqvae",
     "torch",
@@ -40,8 +40,28 @@ def all_methods() -> list[Method]:
             f"RQVAETransformer, defaults but for embed_dim=32, max_epochs={_EPOCHS}",
             partial(fit_transformer, embed_dim=32, max_epochs=_EPOCHS),
         ),
+        Method(
+            "ours-initial",
+            "RQVAETransformer before training: residual k-means with beams (RQ-KMeans+ "
+            "is that with training)",
+            fit_initial,
+        ),
         *map(_from_random_codebooks, QuantizeForwardMode),
         *map(_faiss, (1, 5)),
+        Method(
+            "faiss-lsq",
+            "faiss LocalSearchQuantizer, defaults",
+            fit_local_search,
+            needs="faiss",
+            powers_of_two=True,
+        ),
+        Method(
+            "faiss-opq",
+            "faiss OPQMatrix and ProductQuantizer, defaults",
+            fit_rotated_product,
+            needs="faiss",
+            powers_of_two=True,
+        ),
         Method(
             "kmeans-residual",
             "scikit-learn's KMeans, level after level, defaults",
@@ -124,7 +144,7 @@ def _from_random_codebooks(mode: QuantizeForwardMode) -> Method:
 
 def _faiss(n_beams: int) -> Method:
     return Method(
-        f"{FAISS}beam{n_beams}",
+        f"{FAISS}{n_beams}",
         f"faiss ResidualQuantizer, max_beam_size={n_beams}",
         partial(fit_faiss, n_beams=n_beams),
         needs="faiss",

@@ -10,6 +10,8 @@ from _contract import QUICK_EPOCHS, Matrix, Quantizer, Task
 from sk_rqvae import RQVAEModule, RQVAETransformer
 from sk_rqvae.metrics import explained_variance
 
+_NO_RATE = 1e-30
+
 
 def fit_transformer(X: Matrix, task: Task, **parameters: Any) -> Quantizer:
     """Fit with the defaults, but for the bits and `parameters`."""
@@ -17,6 +19,7 @@ def fit_transformer(X: Matrix, task: Task, **parameters: Any) -> Quantizer:
         n_layers=task.n_layers,
         codebook_size=task.n_codes,
         random_state=task.seed,
+        device=task.device,
         **parameters,
     )
     if task.quick:
@@ -24,6 +27,13 @@ def fit_transformer(X: Matrix, task: Task, **parameters: Any) -> Quantizer:
     transformer.fit(X)
     return Quantizer(
         transformer.transform, transformer.inverse_transform, decodes_prefixes=True
+    )
+
+
+def fit_initial(X: Matrix, task: Task) -> Quantizer:
+    """Initialise, and train one epoch at a rate that changes nothing."""
+    return fit_transformer(
+        X, task, max_epochs=1, lr=_NO_RATE, restart_dead_codes=False, rerank=False
     )
 
 

@@ -13,7 +13,7 @@ _QUICK_ITERATIONS = 5
 
 
 def fit_residual_kmeans(X: Matrix, task: Task) -> Quantizer:
-    """Cluster the rows, then what is left of them, and so on."""
+    """Cluster the rows, then the residuals of each level."""
     left = X.copy()
     codebooks = []
     for level in range(task.n_layers):

@@ -65,7 +65,7 @@ class Comparison:
     def better_beams(self) -> str:
         fitted = min(self.faiss, key=lambda name: self.faiss[name].error)
         unseen = min(self.faiss, key=lambda name: self.faiss[name].unseen_error)
-        return ", ".join(name.removeprefix(FAISS) for name in (fitted, unseen))
+        return ", ".join(name.removeprefix("faiss-") for name in (fitted, unseen))
 
 
 def main() -> None:

@@ -137,8 +137,8 @@ class Epochs:
         net.module_.train()
 
     def __call__(self) -> None:
-        for places in torch.randperm(len(self.rows)).split(BATCH_SIZE):
-            self.net.train_step(self.rows.index_select(0, places))
+        for index in torch.randperm(len(self.rows)).split(BATCH_SIZE):
+            self.net.train_step(self.rows.index_select(0, index))
 
 
 if __name__ == "__main__":

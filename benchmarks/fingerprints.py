@@ -82,10 +82,10 @@ CONFIGURATIONS: dict[str, Callable[[Rows], RQVAETransformer]] = {
     "ste": fitted,
     "rotation_trick": lambda X: fitted(X, codebook_mode="rotation_trick"),
     "sinkhorn": lambda X: fitted(X, codebook_mode="sinkhorn"),
-    "a mode a level": lambda X: fitted(
+    "one mode per level": lambda X: fitted(
         X, codebook_mode=["sinkhorn", "ste", "gumbel_softmax"]
     ),
-    "sizes a level": lambda X: fitted(X, codebook_size=(8, 16, 64)),
+    "one size per level": lambda X: fitted(X, codebook_size=(8, 16, 64)),
     "random codebooks": lambda X: fitted(X, codebook_kmeans_init=False),
     "normalised": lambda X: fitted(X, codebook_normalize=True),
     "SimVQ": lambda X: fitted(X, codebook_sim_vq=True),

@@ -110,7 +110,7 @@ def parse_synsets(lines: Iterable[str]) -> list[Synset]:
 
 
 def distinct_by_text(synsets: Iterable[Synset]) -> list[Synset]:
-    """Keep the first of the synsets whose texts the encoder cannot tell apart.
+    """Keep the first of the synsets to whose texts the encoder gives one embedding.
 
     The encoder is uncased, so texts that differ in case alone count as the same.
     """

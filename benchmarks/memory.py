@@ -88,7 +88,7 @@ def new_transformer(parameters: dict[str, Any], **changes: Any) -> Any:
 
 
 def report_memory(path: Path, parameters: dict[str, Any]) -> None:
-    """Print the growth of each call on the whole file."""
+    """Print the growth of each call on the complete file."""
     drop_from_cache(path)
     estimator = new_transformer(parameters, resident_mb=0)
     rows = np.load(path, mmap_mode="r")

@@ -133,7 +133,7 @@ def by_depth(split: Split) -> list[Panel]:
 
 
 def by_epoch(split: Split) -> list[Panel]:
-    """What whole IDs explain after each epoch, in each mode, and faiss's."""
+    """What complete IDs explain after each epoch, in each mode, and faiss's."""
     courses = {}
     for mode in QuantizeForwardMode:
         follow = Follow([split.fitted, split.unseen])
@@ -142,12 +142,12 @@ def by_epoch(split: Split) -> list[Panel]:
     faiss = split.variances(fit_faiss(split.fitted, split.task(), n_beams=5))
     n_measured = len(follow.variances_[0])
 
-    def panel(title: str, place: int) -> Panel:
+    def panel(title: str, position: int) -> Panel:
         ours = [
-            Line(mode, variances[place], colour)
+            Line(mode, variances[position], colour)
             for colour, (mode, variances) in enumerate(courses.items())
         ]
-        theirs = Line(FAISS, [faiss[place]] * n_measured, len(ours), dashed=True)
+        theirs = Line(FAISS, [faiss[position]] * n_measured, len(ours), dashed=True)
         ticks = [str(epoch) for epoch in range(n_measured)]
         return Panel(title, "epochs of training", ticks, [*ours, theirs])
 

@@ -31,7 +31,7 @@ from _autoencoder import (
     LATENT_DIM,
     LEARNING_RATE,
     Autoencoder,
-    perceptron,
+    mlp,
 )
 from _contract import Matrix
 from _stopwatch import CountSteps, InTurnWith, best_of_turns
@@ -152,7 +152,7 @@ class BareEpochs:
 
     def __init__(self, X: Matrix) -> None:
         widths = (N_FEATURES, *HIDDEN_DIMS, LATENT_DIM)
-        self.model = nn.Sequential(perceptron(widths), perceptron(widths[::-1]))
+        self.model = nn.Sequential(mlp(widths), mlp(widths[::-1]))
         self.rows = torch.from_numpy(X)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=LEARNING_RATE, fused=True
@@ -165,9 +165,9 @@ class BareEpochs:
 def _epoch(
     rows: Tensor, loss: Callable[[Tensor], Tensor], optimizer: torch.optim.Optimizer
 ) -> None:
-    for places in torch.randperm(len(rows)).split(BATCH_SIZE):
+    for index in torch.randperm(len(rows)).split(BATCH_SIZE):
         optimizer.zero_grad()
-        loss(rows[places]).backward()
+        loss(rows[index]).backward()
         optimizer.step()
 
 

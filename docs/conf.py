@@ -61,7 +61,7 @@ autosummary_imported_members = False
 def methods_of_ours(cls):
     """Names of the methods that a class has from this package, private bases included.
 
-    Those that scikit-learn adds for metadata routing are left out.
+    Those that scikit-learn adds for metadata routing are omitted.
     """
     return [
         name

@@ -39,12 +39,12 @@ class Catalogue(NamedTuple):
     rows: NDArray[np.float32]
     codes: NDArray[np.int64]
 
-    def place(self, word: str) -> int:
+    def row_of(self, word: str) -> int:
         return int(np.flatnonzero(self.words == word)[0])
 
     def sharing(self, word: str, depth: int) -> list[str]:
         """Words with the same first codes, but for the word itself."""
-        prefix = self.codes[self.place(word), :depth]
+        prefix = self.codes[self.row_of(word), :depth]
         same = (self.codes[:, :depth] == prefix).all(axis=1)
         return [other for other in self.words[same].tolist() if other != word]
 
@@ -80,7 +80,7 @@ def arrow(x: float, y: float, length: float) -> str:
 
 
 def wrapped(words: list[str], width: float, n_lines: int) -> list[str]:
-    """Words in lines of at most `width`; what does not fit is left out."""
+    """Words in lines of at most `width`; words that do not fit are dropped."""
     lines = textwrap.wrap(
         ", ".join(word.replace(" ", "\N{NO-BREAK SPACE}") for word in words),
         int(width / LETTER),
@@ -106,7 +106,7 @@ def drawing(title: str, height: float, parts: list[str]) -> str:
 
 def becoming(catalogue: Catalogue) -> str:
     """An item, its embedding, its ID."""
-    row = catalogue.place(ITEM)
+    row = catalogue.row_of(ITEM)
     lines = textwrap.wrap(str(catalogue.texts[row]), int((WIDTH - 24) / LETTER))[:2]
     parts = [box(1, 34, WIDTH - 2, 30 + LINE * (len(lines) - 1), "#808080")]
     parts += [text(12, 54 + LINE * k, line) for k, line in enumerate(lines)]
@@ -157,7 +157,7 @@ def becoming(catalogue: Catalogue) -> str:
 
 def nested(catalogue: Catalogue) -> str:
     """Boxes of prefixes in each other, and what is in them."""
-    codes = catalogue.codes[catalogue.place(ITEM)].tolist()
+    codes = catalogue.codes[catalogue.row_of(ITEM)].tolist()
     inside = catalogue.sharing(ITEM, 2)
     around = [word for word in catalogue.sharing(ITEM, 1) if word not in inside]
     wide, narrow = WIDTH - 2, WIDTH - 26
@@ -174,19 +174,19 @@ def nested(catalogue: Catalogue) -> str:
     parts += [text(24, y + 42 + LINE * k, line) for k, line in enumerate(inner)]
     y += 32 + LINE * len(inner)
     parts.append(box(25, y, narrow - 24, 28, COLOURS[2]))
-    whole = ", ".join(map(str, codes))
-    parts.append(_label(36, y + 19, whole))
+    text = ", ".join(map(str, codes))
+    parts.append(_label(36, y + 19, text))
     parts.append(text(WIDTH - 36, y + 19, ITEM, font_weight="600", text_anchor="end"))
     y = 34 + outer_height + 10
     for word in OTHERS:
         lines = wrapped([word, *catalogue.sharing(word, 1)], wide - 104, 2)
         height = 14 + LINE * len(lines)
         parts.append(box(1, y, wide, height, COLOURS[0]))
-        code = catalogue.codes[catalogue.place(word), 0]
+        code = catalogue.codes[catalogue.row_of(word), 0]
         parts.append(_label(12, y + 20, f"{code}, …"))
         parts += [text(80, y + 20 + LINE * k, line) for k, line in enumerate(lines)]
         y += height + 10
-    return drawing("Items that share a prefix are alike", y, parts)
+    return drawing("Items that share a prefix are similar", y, parts)
 
 
 def _label(x: float, y: float, content: str) -> str:

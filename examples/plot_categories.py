@@ -85,8 +85,8 @@ for depth in (1, 2, 3):
 
 row = 0
 probabilities = beside.inverse_transform(codes[row : row + 1, :1])[0, n_real:]
-for place in probabilities.argsort()[::-1][:3]:
-    print(f"{nouns.target_names[place]}: {probabilities[place]:.2f}")
+for category in probabilities.argsort()[::-1][:3]:
+    print(f"{nouns.target_names[category]}: {probabilities[category]:.2f}")
 print("it is", nouns.text[test[row]].split(":")[0])
 
 # %%

@@ -114,7 +114,7 @@ display = IDTreeDisplay.from_estimator(rq, X, errors / errors.mean(), breadth=(5
 # --------------------
 # The plane is that of the first two principal components. They explain a few per cent
 # of the variance of such embeddings, so codes overlap here that are separate in 384
-# dimensions. Only ten codes are highlighted, because nobody can tell 64 colours apart.
+# dimensions. Only ten codes are highlighted, because nobody can distinguish 64 colours.
 
 ItemMapDisplay.from_estimator(rq, X)
 

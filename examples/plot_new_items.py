@@ -97,10 +97,10 @@ for row in (0, 1, 4):
 
 def guess(codes):
     for depth in (3, 2, 1, 0):
-        alike = index.items_with_prefix(codes[:depth])
-        alike = alike[alike < 3600]
-        if len(alike):
-            return np.bincount(nouns.target[alike]).argmax(), depth
+        similar = index.items_with_prefix(codes[:depth])
+        similar = similar[similar < 3600]
+        if len(similar):
+            return np.bincount(nouns.target[similar]).argmax(), depth
 
 
 guesses, depths = np.transpose([guess(codes) for codes in rq.transform(X_new)])

@@ -124,8 +124,8 @@ except KeyError as refusal:
 # A prefix finds similar items: the longer the prefix, the more similar they are.
 
 for depth in (1, 2):
-    alike = unique.items_with_prefix(ids[1, :depth])
-    print(f"{len(alike)} like {words[1]!r}:", [word_of[item] for item in alike[:6]])
+    similar = unique.items_with_prefix(ids[1, :depth])
+    print(f"{len(similar)} like {words[1]!r}:", [word_of[item] for item in similar[:6]])
 
 # %%
 # Tokens

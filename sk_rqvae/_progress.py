@@ -1,4 +1,4 @@
-"""What long work reports its progress to; drawing bars is left to `_sklearn`."""
+"""The interface to which long work reports progress; `_sklearn` draws the bars."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ProgressCallback(Protocol):
 
 
 class FitProgress(Protocol):
-    """What a fit reports its progress to."""
+    """The interface to which a fit reports its progress."""
 
     def steps(
         self, doing: str, total: float

@@ -92,12 +92,29 @@ class RQVAETransformer(
     share a prefix are similar. `inverse_transform` reconstructs rows from codes or from
     prefixes.
 
+    The parameters are listed in groups: quantizer, model, loss, search, training and
+    resources. The page "Parameters" of the user guide says who sets each one and why.
+
     Parameters
     ----------
     n_layers : int, default=3
         Number of levels, which is the number of codes of an ID.
     codebook_size : int or sequence of int, default=256
         Codes of each level, one number for all levels or one per level.
+    codebook_mode : str, QuantizeForwardMode or sequence of them, default="ste"
+        How gradients pass the choice of codes: "gumbel_softmax", "ste",
+        "rotation_trick" or "sinkhorn". One mode for all levels or one per level.
+    codebook_kmeans_init : bool, default=True
+        Initialise codebooks by k-means on residuals, otherwise by random residuals.
+    codebook_normalize : bool, default=False
+        Keep latents and codes on the unit sphere. Each level has one learned gain.
+    codebook_sim_vq : bool, default=False
+        Freeze each codebook and learn one linear map of its vectors (SimVQ).
+    restart_dead_codes : bool, default=True
+        After each epoch, move codes that have been unused for long to residuals of
+        random rows.
+    init_sample_size : int, default=32768
+        Number of random rows that initialise principal components and codebooks.
     embed_dim : int, default=None
         Width of the latents that are quantised. None keeps the width of `X`, up to
         1024, and drops low-variance components, which codes would overfit (see Notes).
@@ -113,33 +130,21 @@ class RQVAETransformer(
     dropout : float, default=0
         Dropout probability of the hidden units, in [0, 1).
     linear_path : bool, default=True
-        Add linear maps to the MLPs of encoder and decoder. They are initialised at
-        principal components and the MLPs at zero, so that training begins at residual
-        k-means and improves on it. False gives the plain autoencoder of the papers.
+        Add linear maps to the MLPs of encoder and decoder. They are initialised as PCA
+        and the MLPs as zero, so that training begins at residual k-means. False gives
+        the plain autoencoder of the papers.
     n_cat_features : int, default=0
         Number of binary columns, which must be the last of `X`. Their loss is the
         binary cross-entropy, and `inverse_transform` returns their probabilities.
     module : type, default=RQVAEModule
         Class of the model. Subclass `RQVAEModule` to change the loss.
-    codebook_mode : str, QuantizeForwardMode or sequence of them, default="ste"
-        How gradients pass the choice of codes: "gumbel_softmax", "ste",
-        "rotation_trick" or "sinkhorn". One mode for all levels or one per level.
-    codebook_kmeans_init : bool, default=True
-        Initialise codebooks by k-means on residuals, otherwise by random residuals.
-    codebook_normalize : bool, default=False
-        Keep latents and codes on the unit sphere. Each level has one learned gain.
-    codebook_sim_vq : bool, default=False
-        Freeze each codebook and learn one linear map of its vectors (SimVQ).
-    restart_dead_codes : bool, default=True
-        After each epoch, replace codes that have long been unused by residuals of
-        random rows.
     commitment_weight : float, default=0.25
         Weight of the loss that keeps latents close to their codes. It is multiplied by
         3 for STE and by 1.5 for the rotation trick.
     prefix_weight : float, default=0.14
         Weight of the prefix reconstruction loss, and of the errors of prefixes in the
-        score of a beam. Higher values improve the first codes at the expense of whole
-        IDs.
+        score of a beam. Higher values improve the first codes at the expense of
+        complete IDs.
     noise : float, default=0.88
         Standard deviation of the input noise in training, relative to the quantisation
         error of the initial codebooks (see Notes). Raise it against overfitting.
@@ -153,19 +158,18 @@ class RQVAETransformer(
         with the lowest reconstruction error instead of the one nearest to the latent.
         False is much faster and reconstructs less.
     separate_ids : bool or "auto", default="auto"
-        After training, add prices to IDs that several rows of `X` share, so that all
-        but one of them choose another candidate. "auto" makes the cheapest separations
-        until the error of the rows has grown by 1%; True makes all that are possible.
-        Exact duplicates always share their ID. Needs more than one beam, and at most
-        five million rows.
+        After training, give prices to IDs that several rows of `X` share, so that the
+        rows choose different candidates (see Notes). "auto" makes the cheapest
+        separations until the error has grown by 1%, True all that are possible.
+    random_state : int, RandomState instance or None, default=None
+        An int makes `fit` repeatable. Global generators are neither read nor set.
     max_epochs : int, default=None
-        Passes over the rows in `fit`. None chooses from 10 to 150, so that there are
-        at least 860 optimizer steps if 150 epochs are enough for that. It makes one
-        epoch that changes nothing if the initial codebooks are nearly exact.
+        Passes over the rows in `fit`. None takes 10 to 150, enough for 860 optimizer
+        steps if possible, and keeps the initial model if that is nearly exact.
     batch_size : int, default=256
         Rows per optimizer step.
     lr : float, default=2e-3
-        Peak learning rate of AdamW. It is lowered for wide latents and for accurate
+        Peak learning rate of AdamW. `fit` lowers it for wide latents and for accurate
         initial codebooks (see Notes).
     weight_decay : float, default=1.0
         Weight decay of the MLPs. With ``linear_path=False``, 1e-4 to 1e-2 are usual.
@@ -183,28 +187,22 @@ class RQVAETransformer(
         Epochs without improvement before stopping.
     warm_start : bool, default=False
         Let `fit` continue from the fitted model, if there is one.
-    init_sample_size : int, default=32768
-        Number of random rows that initialise principal components and codebooks.
     callbacks : list, default=None
         skorch callbacks. One that raises KeyboardInterrupt ends training, and the
         model is kept.
-    resident_mb : float or "auto", default="auto"
-        Largest training matrix, in MiB of float32, that is copied to the device. A
-        larger one is streamed in shuffled blocks. "auto" is 512 on a CPU and 8192 on a
-        CUDA device. It also limits how much of a Dask collection is read for training.
-    mixed_precision : {"auto", "bf16", "no"}, default="auto"
-        Multiply the matrices of encoder and decoder in bfloat16 while training.
-        Codes, distances and losses always use float32, and so do `transform` and
-        `inverse_transform`. "auto" does so on devices that have the instructions:
-        CUDA from compute capability 8.0, and CPUs with AVX512-BF16 or AMX.
     device : str or torch.device, default="auto"
         "auto" is CUDA if there is a device, otherwise the CPU.
-    random_state : int, RandomState instance or None, default=None
-        Makes `fit` repeatable. None draws fresh entropy. Global generators are neither
-        read nor set.
     verbose : int, default=0
         Print one row per epoch. On a terminal, also draw a progress bar on standard
         error for work that takes longer than two seconds.
+    mixed_precision : {"auto", "bf16", "no"}, default="auto"
+        Train encoder and decoder in bfloat16; all else uses float32. "auto" does so on
+        devices with the instructions: CUDA from compute capability 8.0, and CPUs with
+        AVX512-BF16 or AMX.
+    resident_mb : float or "auto", default="auto"
+        Largest training matrix, in MiB of float32, that is copied to the device; larger
+        ones are streamed, and larger Dask collections are sampled. "auto" is 512 on a
+        CPU and 8192 on a CUDA device.
 
     Attributes
     ----------
@@ -228,22 +226,30 @@ class RQVAETransformer(
 
     Notes
     -----
-    Let :math:`u` be the share of variance that the initial codebooks leave
-    unexplained, and :math:`g = \exp(2 n_\mathrm{layers} K / n)` with :math:`K` codes
-    per level and :math:`n` rows the expected ratio of the squared residuals of unseen
-    and fitted rows.
+    The data decide three quantities. Let
 
-    The learning rate is `lr` times :math:`\min(1, 590\, u^{3/4} / d)` for latents of
-    width :math:`d`. The noise is `noise` times :math:`\sqrt{g}`, at most
-    :math:`\sqrt{e}`, times :math:`\sqrt{2u}` below :math:`u = 0.5` and
-    :math:`(u / 0.6)^2`, at most 1.6, above :math:`u = 0.6`.
+    - :math:`u` be the share of variance that the initial codebooks leave unexplained,
+    - :math:`g = \exp(2 n_\mathrm{layers} K / n)`, with :math:`K` codes per level and
+      :math:`n` rows, the expected ratio of the squared residuals of unseen and fitted
+      rows.
 
-    With ``embed_dim=None`` and ``linear_path=True``, unless `codebook_normalize`, the
-    latents drop the principal components of least variance, up to a share of
-    :math:`\min(g - 1, 1/2)\, u^{3/2}` of all variance, but never a component above the
-    water level of reverse water-filling [1]_. This assumes Gaussian components;
-    k-means tests the assumption, and all components are kept if it finds structure in
-    those to be dropped.
+    **Learning rate.** It is `lr` times :math:`\min(1, 590\, u^{3/4} / d)`, where
+    :math:`d` is `embed_dim` or, with None, the number of columns up to 1024.
+
+    **Noise.** It is `noise` times :math:`\sqrt{g}`, at most :math:`\sqrt{e}`, times
+    :math:`\sqrt{2u}` below :math:`u = 0.5` and :math:`(u / 0.6)^2`, at most 1.6, above
+    :math:`u = 0.6`.
+
+    **Latent width.** With ``embed_dim=None`` and ``linear_path=True``, unless
+    `codebook_normalize`, the latents drop the principal components of least variance,
+    up to a share of :math:`\min(g - 1, 1/2)\, u^{3/2}` of all variance, but never a
+    component above the water level of reverse water-filling [1]_, which also predicts
+    :math:`u` here. This assumes Gaussian components. k-means tests the assumption: if
+    it finds structure in the components to be dropped, all are kept.
+
+    `separate_ids` needs more than one beam. With more than five million rows, `fit`
+    warns and separates nothing. Exact duplicates always share their ID, and
+    `partial_fit` keeps the prices of the last `fit`.
 
     References
     ----------
@@ -267,6 +273,12 @@ class RQVAETransformer(
         *,
         n_layers: int = 3,
         codebook_size: int | Sequence[int] = 256,
+        codebook_mode: Any = "ste",
+        codebook_kmeans_init: bool = True,
+        codebook_normalize: bool = False,
+        codebook_sim_vq: bool = False,
+        restart_dead_codes: bool = True,
+        init_sample_size: int = 32768,
         embed_dim: int | None = None,
         hidden_dims: Sequence[int] = (1024,),
         decoder_hidden_dims: Sequence[int] | None = None,
@@ -275,11 +287,6 @@ class RQVAETransformer(
         linear_path: bool = True,
         n_cat_features: int = 0,
         module: type[RQVAEModule] = RQVAEModule,
-        codebook_mode: Any = "ste",
-        codebook_kmeans_init: bool = True,
-        codebook_normalize: bool = False,
-        codebook_sim_vq: bool = False,
-        restart_dead_codes: bool = True,
         commitment_weight: float = 0.25,
         prefix_weight: float = PREFIX_WEIGHT,
         noise: float = NOISE,
@@ -287,6 +294,7 @@ class RQVAETransformer(
         n_beams: int = 5,
         rerank: bool = True,
         separate_ids: bool | str = "auto",
+        random_state: int | np.random.RandomState | None = None,
         max_epochs: int | None = None,
         batch_size: int = 256,
         lr: float = LEARNING_RATE,
@@ -297,16 +305,20 @@ class RQVAETransformer(
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
         warm_start: bool = False,
-        init_sample_size: int = 32768,
         callbacks: list[Any] | None = None,
-        resident_mb: float | str = "auto",
-        mixed_precision: str = "auto",
         device: str | torch.device = "auto",
-        random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
+        mixed_precision: str = "auto",
+        resident_mb: float | str = "auto",
     ) -> None:
         self.n_layers = n_layers
         self.codebook_size = codebook_size
+        self.codebook_mode = codebook_mode
+        self.codebook_kmeans_init = codebook_kmeans_init
+        self.codebook_normalize = codebook_normalize
+        self.codebook_sim_vq = codebook_sim_vq
+        self.restart_dead_codes = restart_dead_codes
+        self.init_sample_size = init_sample_size
         self.embed_dim = embed_dim
         self.hidden_dims = hidden_dims
         self.decoder_hidden_dims = decoder_hidden_dims
@@ -315,11 +327,6 @@ class RQVAETransformer(
         self.linear_path = linear_path
         self.n_cat_features = n_cat_features
         self.module = module
-        self.codebook_mode = codebook_mode
-        self.codebook_kmeans_init = codebook_kmeans_init
-        self.codebook_normalize = codebook_normalize
-        self.codebook_sim_vq = codebook_sim_vq
-        self.restart_dead_codes = restart_dead_codes
         self.commitment_weight = commitment_weight
         self.prefix_weight = prefix_weight
         self.noise = noise
@@ -327,6 +334,7 @@ class RQVAETransformer(
         self.n_beams = n_beams
         self.rerank = rerank
         self.separate_ids = separate_ids
+        self.random_state = random_state
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.lr = lr
@@ -337,13 +345,11 @@ class RQVAETransformer(
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.warm_start = warm_start
-        self.init_sample_size = init_sample_size
         self.callbacks = callbacks
-        self.resident_mb = resident_mb
-        self.mixed_precision = mixed_precision
         self.device = device
-        self.random_state = random_state
         self.verbose = verbose
+        self.mixed_precision = mixed_precision
+        self.resident_mb = resident_mb
 
     @with_callbacks
     def fit(
@@ -454,8 +460,8 @@ class RQVAETransformer(
 
         The first call on an unfitted transformer also initialises it from `X`: location
         and scale, principal components and codebooks. To continue for several epochs
-        with a schedule, use `fit` with ``warm_start=True``. Prices of IDs, see
-        `separate_ids`, stay as the last `fit` set them.
+        with a schedule, use `fit` with ``warm_start=True``. IDs keep the prices of the
+        last `fit` (see `separate_ids`).
 
         Parameters
         ----------
@@ -856,7 +862,7 @@ class RQVAETransformer(
             Replaced in one step.
         decoder : bool, default=False
             Write the decoder instead: ``codes`` to ``rows``, as `inverse_transform`
-            does for whole IDs. The graph does not check codes as that does.
+            does for complete IDs. The graph does not check the codes.
 
         Raises
         ------
@@ -884,8 +890,8 @@ class RQVAETransformer(
         own layout is that of the module's state dict, which ``skorch.Checkpoint`` among
         the callbacks and ``net_.save_params`` write.
 
-        Sizes are read from the shapes. To train on, pass ``warm_start=True`` and call
-        `fit`.
+        Sizes are read from the shapes. To continue training, pass ``warm_start=True``
+        and call `fit`.
 
         Parameters
         ----------
@@ -893,13 +899,13 @@ class RQVAETransformer(
             What ``torch.save`` wrote, or a ``.safetensors`` file. It is read with
             ``weights_only=True``: no code in it is run.
         activation : str, default="relu"
-            The model's non-linearity. A checkpoint does not tell it, and another than
-            that of the training gives other IDs. RQ-VAE-Recommender has "relu" since
-            March 2026 and had "silu" before, as genrec has.
+            Activation function of the model, which the checkpoint does not contain. A
+            wrong one gives wrong IDs. genrec uses "silu". RQ-VAE-Recommender has used
+            "relu" since March 2026, and used "silu" before.
         **parameters
-            Further parameters of the transformer that the shapes do not tell, such as
-            `n_cat_features`, or `codebook_normalize` for the other projects' models. In
-            these, `n_beams` is 1 and `rerank` is False unless given.
+            Further parameters of the transformer that do not follow from the shapes,
+            such as `n_cat_features`, or `codebook_normalize` for models of the other
+            projects. For these, the defaults are ``n_beams=1`` and ``rerank=False``.
 
         Returns
         -------
@@ -910,9 +916,9 @@ class RQVAETransformer(
         ------
         ValueError
             If the file is damaged, has another layout, or needs more than
-            ``weights_only=True``; the message then says how to write it anew.
+            ``weights_only=True``; the message then says how to rewrite it.
         TypeError
-            If a parameter is unknown or is one that the shapes tell.
+            If a parameter is unknown or follows from the shapes.
 
         References
         ----------
@@ -963,8 +969,8 @@ class RQVAETransformer(
     def _check_rows(self, X: ArrayLike, *, reset: bool) -> NDArray[Any]:
         if is_dask(X):
             raise TypeError(
-                "A Dask collection can be fitted and transformed; all else needs rows "
-                "in memory. Pass some that are computed."
+                "A Dask collection can only be fitted and transformed. For all else, "
+                "pass rows that are computed."
             )
         refuse_other_kinds(X)
         rows = validate_data(
@@ -1069,9 +1075,9 @@ class RQVAETransformer(
                 affinity=pairs,
             )
         adopt(fitted, net)
-        state = {
-            name: value for name, value in vars(self).items() if name not in _FITTED
-        }
+        state = vars(self).copy()
+        for name in _FITTED:
+            state.pop(name, None)
         state |= {name: vars(fitted)[name] for name in _FITTED if name in vars(fitted)}
         # One assignment: another thread sees the attributes of one model.
         self.__dict__ = state

@@ -8,8 +8,8 @@ from pathlib import Path
 
 # Without it scikit-learn skips a check; SciPy reads it when it is imported.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
-# Test processes run side by side, one per core. They must be told before torch is
-# imported, and so must the processes that they start.
+# Test processes run side by side, one per core. This must be set before torch is
+# imported, also in the processes that tests start.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -43,7 +43,7 @@ def small(**changes):
 
 
 def new_generator():
-    """A generator of torch's that always draws the same numbers."""
+    """A generator of torch that always draws the same numbers."""
     return torch.Generator().manual_seed(0)
 
 
@@ -91,6 +91,15 @@ def no_screen():
 
 
 @pytest.fixture
+def eager_switches():
+    """Let threads take turns as often as possible."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.fixture
 def fresh_python():
     """Run a script in a new process and return what it prints."""
 
@@ -118,7 +127,7 @@ def wait_for_bar(monkeypatch):
         drawn.set()
 
     def wait():
-        for _ in range(2):  # the first may have begun before it was waited for
+        for _ in range(2):  # the first drawing may have begun before `wait`
             drawn.clear()
             assert drawn.wait(20)
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from local_server import local_server
 
 
 class FileServer:
-    """What is served, how, and what was asked for.
+    """What is served, with which faults, and the requests that were made.
 
-    `files` are the contents by path. `faults` are used up, one a request: a status, or
-    after how many bytes to cut the connection. `requests` are the paths that were
-    asked for, each with its Range header.
+    `files` maps paths to contents. `faults` has one fault for each request: a status,
+    or after how many bytes to cut the connection. `requests` has the path of each
+    request, with its Range header.
     """
 
     def __init__(self, url):
@@ -28,17 +29,9 @@ class FileServer:
 @contextmanager
 def file_server():
     """Run a server until the block ends."""
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    httpd.daemon_threads = True
-    httpd.served = FileServer(f"http://127.0.0.1:{httpd.server_port}")
-    thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
-    thread.start()
-    try:
+    with local_server(_Handler) as httpd:
+        httpd.served = FileServer(f"http://127.0.0.1:{httpd.server_port}")
         yield httpd.served
-    finally:
-        httpd.shutdown()
-        thread.join()
-        httpd.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import small
-from places import Places
+from operation_log import OperationLog
 from skorch.callbacks import Callback
 
 from sk_rqvae import QuantizeForwardMode
@@ -38,7 +38,7 @@ def tensors_of(net):
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda", "cuda:0", torch.device("cuda")])
-def test_everything_of_a_model_lies_on_the_device(blobs, device):
+def test_all_tensors_of_a_model_are_on_its_device(blobs, device):
     estimator = small(device=device, max_epochs=1).fit(blobs)
     assert {each.device.type for each in tensors_of(estimator.net_)} == {"cuda"}
 
@@ -57,7 +57,7 @@ def test_everything_of_a_model_lies_on_the_device(blobs, device):
     ],
     ids=str,
 )
-def test_every_mode_and_option_trains_and_goes_there_and_back(blobs, mode, options):
+def test_every_mode_and_option_trains_encodes_and_decodes(blobs, mode, options):
     rows = blobs.copy()
     rows[:, -2:] = rows[:, -2:] > 0
     estimator = small(device="cuda", codebook_mode=mode, **options).fit(rows)
@@ -74,14 +74,14 @@ class WatchSteps(Callback):
     """Record what happens between the first batch of an epoch and its last."""
 
     def on_epoch_begin(self, net, **kwargs):
-        self.places_ = Places()
+        self.log_ = OperationLog()
         self.n_batches_ = 0
 
     def on_batch_begin(self, net, **kwargs):
-        self.places_.__enter__()
+        self.log_.__enter__()
 
     def on_batch_end(self, net, **kwargs):
-        self.places_.__exit__(None, None, None)
+        self.log_.__exit__(None, None, None)
         self.n_batches_ += 1
 
 
@@ -92,8 +92,8 @@ def test_a_step_makes_no_tensor_on_the_cpu_and_waits_for_nothing(blobs, mode):
         blobs
     )
     assert watch.n_batches_ == 6
-    assert watch.places_.on_cpu == []
-    assert watch.places_.waits == []
+    assert watch.log_.on_cpu == []
+    assert watch.log_.waits == []
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -139,7 +139,7 @@ def test_one_seed_gives_nearly_one_model(blobs):
         np.testing.assert_allclose(one, other, atol=1e-3)
 
 
-def test_the_generators_of_all_devices_stay_as_they_were(blobs):
+def test_the_global_generators_of_all_devices_do_not_change(blobs):
     torch.cuda.manual_seed_all(3)
     before = torch.cuda.get_rng_state_all(), torch.get_rng_state()
     for device in ("cpu", "cuda"):
@@ -184,7 +184,7 @@ def test_a_pickle_loads_in_a_process_that_sees_no_cuda(on_cuda, blobs, tmp_path)
     assert (codes == on_cuda.transform(blobs)).mean() > 0.99
 
 
-def test_a_model_moves_between_devices_as_it_trains_on(blobs):
+def test_a_model_can_continue_training_on_another_device(blobs):
     estimator = small(device="cpu", warm_start=True, max_epochs=1).fit(blobs)
     estimator.set_params(device="cuda").partial_fit(blobs)
     assert {each.device.type for each in tensors_of(estimator.net_)} == {"cuda"}
@@ -197,7 +197,7 @@ def test_a_device_that_does_not_exist_is_refused(blobs):
         small(device="cuda:99").fit(blobs)
 
 
-def test_a_failed_fit_leaves_a_model_on_cuda_as_it_was(blobs):
+def test_a_failed_fit_does_not_change_a_model_on_cuda(blobs):
     class Fail(Callback):
         def on_batch_end(self, net, **kwargs):
             raise RuntimeError("stop")

@@ -1,4 +1,4 @@
-"""What the pages of the documentation say holds."""
+"""Statements of the documentation, compared with the package."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 import sk_rqvae
 from sk_rqvae import datasets, metrics, scorers
+from sk_rqvae.cli.parameters import GROUPS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -56,7 +57,7 @@ def test_examples_print_what_the_page_says(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_code_calls_us_with_arguments_that_exist(page):
+def test_code_blocks_call_the_package_with_existing_arguments(page):
     for line, source in blocks(page, "python"):
         for node in ast.walk(ast.parse(source, filename=f"{page}, line {line}")):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
@@ -76,7 +77,25 @@ def test_every_public_name_is_in_the_api_reference(module):
     assert set(names(module)) <= set(listed)
 
 
-def test_what_the_page_for_other_projects_calls_ours_exists():
+def test_the_page_of_parameters_lists_each_one_with_its_default():
+    """In the order of the reference and of the command line's help."""
+    text = (DOCS / "parameters.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| `(\w+)` \| `?(.*?)`? \|", text, re.MULTILINE))
+    signature = inspect.signature(sk_rqvae.RQVAETransformer).parameters
+    assert list(listed) == list(signature)
+    for name, parameter in signature.items():
+        default = parameter.default
+        shown = getattr(default, "__name__", default)
+        if isinstance(default, float):
+            assert float(listed[name]) == default
+        else:
+            assert listed[name].strip('"') == str(shown)
+    assert f"has {len(listed)} parameters" in text
+    options = [option.name for group in GROUPS.values() for option in group]
+    assert options == [name for name in listed if name in options]
+
+
+def test_names_on_the_page_for_other_projects_exist():
     text = (DOCS / "coming_from.md").read_text(encoding="utf-8")
     cells = re.findall(r"^\| .*? \| (.*?) \|", text, re.MULTILINE)
     assert len(cells) > 90

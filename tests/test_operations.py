@@ -1,16 +1,18 @@
-"""How much a training step asks of a device: operations launched, and waits for it."""
+"""How many operations a training step launches, and whether it waits for the device."""
 
 from __future__ import annotations
 
 import pytest
 from conftest import small
-from places import Places
+from operation_log import OperationLog
 from skorch.callbacks import Callback
 
 from sk_rqvae import QuantizeForwardMode
 
 MODES = [mode.value for mode in QuantizeForwardMode]
-# A plain autoencoder of three hidden layers, and the quantizer alone beside it.
+# More than any mode takes now. Each one costs a few microseconds on a GPU.
+MAX_OPERATIONS = 262
+# A plain autoencoder of three hidden layers with a quantizer.
 PLAIN = {
     "hidden_dims": (16, 16, 16),
     "n_beams": 1,
@@ -22,36 +24,35 @@ PLAIN = {
 
 
 class WatchSteps(Callback):
-    """Remember what the last training step did."""
+    """Record the operations of the last training step."""
 
     def on_batch_begin(self, net, **kwargs):
-        self.places_ = Places()
-        self.places_.__enter__()
+        self.log_ = OperationLog()
+        self.log_.__enter__()
 
     def on_batch_end(self, net, **kwargs):
-        self.places_.__exit__(None, None, None)
+        self.log_.__exit__(None, None, None)
 
 
 def last_step(X, **changes):
     watch = WatchSteps()
     few = {"max_epochs": 1, "separate_ids": False, "callbacks": [watch]}
     small(batch_size=128, **(few | changes)).fit(X[:256])
-    return watch.places_
+    return watch.log_
 
 
 @pytest.mark.filterwarnings("ignore::sk_rqvae.exceptions.CollapseWarning")
 @pytest.mark.parametrize("mode", MODES)
-def test_a_step_of_three_levels_takes_at_most_300_operations(blobs, mode):
-    places = last_step(blobs, codebook_mode=mode, **PLAIN)
-    # Autograd detaches what it keeps, 38 times in torch 2.13 and 64 times in 2.4. That
-    # launches nothing, so the bar is on the rest.
-    assert places.n_operations - places.n_detached <= 300 - 38
+def test_a_step_of_three_levels_launches_few_operations(blobs, mode):
+    log = last_step(blobs, codebook_mode=mode, **PLAIN)
+    # Detaching launches nothing, and how often autograd does so depends on its release.
+    assert log.n_operations - log.n_detached <= MAX_OPERATIONS
 
 
 @pytest.mark.filterwarnings("ignore::sk_rqvae.exceptions.CollapseWarning")
 @pytest.mark.parametrize("options", [{}, PLAIN], ids=["defaults", "plain"])
 @pytest.mark.parametrize("mode", MODES)
-def test_a_step_takes_as_many_operations_with_many_codes_as_with_few(
+def test_the_number_of_operations_of_a_step_does_not_depend_on_the_codebook_size(
     blobs, mode, options
 ):
     few, many = (

@@ -14,7 +14,7 @@ from sk_rqvae._inference.column_means import shares_of
 from sk_rqvae._inference.row_subset import Matrix
 from sk_rqvae._initialization.behaviour_vectors import behaviour_vectors
 from sk_rqvae._model.behaviour_map import BehaviourMap, kernel
-from sk_rqvae._model.module import standardized
+from sk_rqvae._model.columns import standardized
 
 Array = NDArray[np.float64]
 

@@ -43,7 +43,7 @@ def initialize_codebooks(
         Cluster the residuals; otherwise draw random ones, see `random_codes`.
     generator : torch.Generator
     on_progress : ProgressCallback
-        Told of the clustering of each level, 1 for the whole level.
+        Called while the levels are clustered; each level adds up to 1.
 
     Returns
     -------

@@ -56,7 +56,7 @@ def explained_beyond_gaussian(
 def _held_out_error(
     points: Tensor, held_out: Tensor, n_codes: int, generator: torch.Generator
 ) -> float:
-    """Share of the squares of held-out points that their nearest centres leave."""
+    """Share of the squares of held-out points that k-means does not explain."""
     power = float(held_out.square().sum())
     if power == 0:
         return 0.0

@@ -18,7 +18,7 @@ def initialize_linear_paths(module: RQVAEModule, x: Tensor) -> Tensor:
     Parameters
     ----------
     module : RQVAEModule
-        Changed in place. Without linear paths it stays as it is.
+        Changed in place. Without linear paths nothing is changed.
     x : Tensor of shape (n, n_features)
         Standardised rows, all or a sample.
 
@@ -45,7 +45,7 @@ def initialize_linear_paths(module: RQVAEModule, x: Tensor) -> Tensor:
 
 
 def _encoder_axes(x: Tensor, embed_dim: int) -> Tensor:
-    """Principal axes, or the identity where no component is dropped."""
+    """Principal axes, or the identity if no component is dropped."""
     n_features = x.shape[1]
     if embed_dim < n_features:
         return principal_axes(x, embed_dim)

@@ -1,4 +1,4 @@
-r"""What the data decide: every quantity of the recipe that is derived from them.
+r"""The plan of a fit: every quantity that is derived from the data.
 
 Throughout, ``unexplained`` is the share of the variance, in [0, 1], that the initial
 codebooks leave unexplained.
@@ -42,7 +42,7 @@ _SMALLEST_VARIANCE = 1e-12
 def growth_of_unseen_residuals(sizes: Sequence[int], n_rows: int) -> float:
     r"""Expected norm of the residuals of unseen rows over that of fitted rows.
 
-    A centre that averages :math:`m` fitted rows is pulled towards each of them. That
+    A centre that averages :math:`m` fitted rows lies nearer to each of them. That
     divides their squared residuals by about :math:`1 + 1/m` and multiplies those of
     unseen rows by as much. Over all levels this compounds to
     :math:`\exp(2 \sum_l K_l / n)`, in squares, clipped at :math:`e`.
@@ -63,7 +63,7 @@ def growth_of_unseen_residuals(sizes: Sequence[int], n_rows: int) -> float:
 
 
 def noise_factor(unexplained: Tensor) -> Tensor:
-    """What the data multiply the parameter `noise` with, given the initial codebooks.
+    """Factor on the parameter `noise` that depends on the initial codebooks.
 
     In low dimensions, noise of the size of the residual changes the nearest code; in
     high dimensions it rarely does. A low unexplained share is the sign of few
@@ -85,7 +85,7 @@ def noise_factor(unexplained: Tensor) -> Tensor:
 
 
 def learning_rate_factor(unexplained: float, embed_dim: int) -> float:
-    """What the data multiply the parameter `lr` with.
+    """Factor on the parameter `lr` that depends on the data.
 
     A step of Adam moves each weight of a linear path by about the learning rate,
     whatever the data, so it moves a reconstruction by up to `embed_dim` times that.
@@ -107,7 +107,7 @@ def learning_rate_factor(unexplained: float, embed_dim: int) -> float:
 
 
 def is_nearly_exact(unexplained: float) -> bool:
-    """Whether the codebooks leave so little that training could only make it worse."""
+    """Whether so little is unexplained that training could only raise the error."""
     return unexplained < NEGLIGIBLE_RESIDUAL
 
 
@@ -158,7 +158,7 @@ def latent_width(
 def gaussian_width(
     variances: NDArray[np.float64], sizes: Sequence[int], n_rows: int
 ) -> int:
-    r"""How many principal components to keep, were they Gaussian.
+    r"""Number of principal components to keep, assuming that they are Gaussian.
 
     Parameters
     ----------

@@ -52,6 +52,13 @@ class BehaviourMap(nn.Module):
         return x @ self.linear + similarity @ self.coefficients
 
 
+def with_behaviour(rows: Tensor, behaviour_map: BehaviourMap | None) -> Tensor:
+    """Put the predicted behaviour, if there is a map, in front of standardised rows."""
+    if behaviour_map is None:
+        return rows
+    return torch.cat([behaviour_map(rows), rows], dim=-1)
+
+
 def kernel(x: Tensor, centres: Tensor) -> Tensor:
     """Gaussian kernel whose squared bandwidth is the number of columns."""
     squares = x.square().sum(1, keepdim=True) + centres.square().sum(1)

@@ -33,8 +33,8 @@ class Codebook(nn.Module):
     .. math:: v_j = W T_j \quad \text{or, with `normalize`,} \quad
         v_j = g \, \frac{W T_j}{\lVert W T_j \rVert} .
 
-    Since all codes share :math:`W`, a gradient on one code moves all of them, so no
-    code is left behind without updates.
+    Since all codes share :math:`W`, a gradient on one code moves all of them, also
+    those that no row chooses.
 
     References
     ----------

@@ -49,7 +49,7 @@ class SkipMLP(nn.Module):
     clipping_radius : float
         Largest norm of the MLP's input: a multiple of the root-mean-square norm of
         standardised rows. Without clipping, one step of Adam could change the output of
-        an outlier by more than its whole norm. Used with a linear path only.
+        an outlier by more than its norm. Used with a linear path only.
     mixed_precision : bool
         Multiply matrices in bfloat16 while training. Evaluation, in which codes are
         assigned, always uses the dtype of the input, and so does the output.

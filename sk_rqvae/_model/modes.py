@@ -26,7 +26,7 @@ CommitmentLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 class Behaviour(NamedTuple):
-    """What a mode does.
+    """The behaviour of a mode.
 
     Attributes
     ----------

@@ -13,27 +13,14 @@ from torch.nn import functional as F
 
 from sk_rqvae._defaults import CANDIDATES_PER_BEAM, PREFIX_BATCH_SHARE
 from sk_rqvae._model.beam_search import PreparedBeamSearch
-from sk_rqvae._model.behaviour_map import BehaviourMap
+from sk_rqvae._model.behaviour_map import BehaviourMap, with_behaviour
+from sk_rqvae._model.columns import Columns, standardized
 from sk_rqvae._model.distances import squared_distances
 from sk_rqvae._model.id_prices import PriceList, id_keys, look_up
 from sk_rqvae._model.mlp import Dropout, SkipMLP
 from sk_rqvae._model.modes import QuantizeForwardMode
 from sk_rqvae._model.output import CoarseOutput, RQVAEOutput
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
-
-_MIN_FREQUENCY = 1e-3
-
-
-def standardized(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    """Standardise float64 rows: ``(x - mean) / scale``, as float32."""
-    return (x - mean).div_(scale).float()
-
-
-def with_behaviour(rows: Tensor, behaviour_map: BehaviourMap | None) -> Tensor:
-    """Put the predicted behaviour, if there is a map, in front of standardised rows."""
-    if behaviour_map is None:
-        return rows
-    return torch.cat([behaviour_map(rows), rows], dim=-1)
 
 
 class RQVAEModule(nn.Module):
@@ -86,7 +73,11 @@ class RQVAEModule(nn.Module):
     Attributes
     ----------
     noise_scale : Tensor of shape ()
-        Standard deviation of the input noise for ``noise=1``.
+        Factor on the input noise for ``noise=1``. Without a linear path it is the
+        standard deviation.
+    noise_axes : Tensor of shape (embed_dim, n_features)
+        Matrix that gives white noise the covariance of the initial quantisation error.
+        Without a linear path it has no rows, and the noise is white.
     latent_unit : Tensor of shape ()
         Squared distance of two reconstructions per squared distance of their latents.
         It converts penalties from the latent space to the space of the rows.
@@ -168,8 +159,6 @@ class RQVAEModule(nn.Module):
         self.register_buffer("input_scale", torch.ones(n_features, dtype=torch.float64))
         self.register_buffer("noise_scale", torch.zeros((), dtype=torch.float32))
         self.register_buffer("latent_unit", torch.ones((), dtype=torch.float32))
-        # Multiplied with white noise, this matrix gives noise of the wanted covariance.
-        # Without a linear path the noise stays white.
         n_axes = embed_dim if linear_path else 0
         noise_axes = torch.zeros(n_axes, self.width, dtype=torch.float32)
         self.register_buffer("noise_axes", noise_axes)
@@ -199,7 +188,7 @@ class RQVAEModule(nn.Module):
         prefix_weight: float,
         rerank: bool,
     ) -> None:
-        """Change the settings that a trained model can change."""
+        """Change the settings that can change when training continues."""
         self.quantizer.modes = tuple(codebook_modes)
         self.quantizer.n_beams = n_beams
         self.quantizer.prefix_weight = prefix_weight
@@ -212,7 +201,7 @@ class RQVAEModule(nn.Module):
                 layer.probability = dropout
 
     def set_mixed_precision(self, mixed_precision: bool) -> None:
-        """Whether to train encoder and decoder in bfloat16 rather than float32."""
+        """Set whether encoder and decoder train in bfloat16 rather than float32."""
         self.encoder.mixed_precision = mixed_precision
         self.decoder.mixed_precision = mixed_precision
 
@@ -245,14 +234,7 @@ class RQVAEModule(nn.Module):
 
     def restore(self, reconstruction: Tensor) -> Tensor:
         """Invert `standardize` on reconstructions; logits become probabilities."""
-        n_real = self.n_features - self.n_cat_features
-        real, logits = (
-            reconstruction[..., self.n_behaviour :]
-            .double()
-            .split([n_real, self.n_cat_features], dim=-1)
-        )
-        real = real * self.input_scale[:n_real] + self.input_mean[:n_real]
-        return torch.cat([real, torch.sigmoid(logits)], dim=-1)
+        return self._columns().restore(reconstruction[..., self.n_behaviour :])
 
     def encode(self, x: Tensor) -> Tensor:
         """Latents of standardised rows, ``(n, embed_dim)``."""
@@ -262,22 +244,10 @@ class RQVAEModule(nn.Module):
     def decode(self, latents: Tensor) -> Tensor:
         """Standardised reconstruction of latents, ``(n, width)``.
 
-        The decoder predicts standardised values in all columns. For a binary column of
-        frequency ``p`` and scale ``s``, the predicted value ``y`` is converted to the
-        logit ``logit(p) + 4 s y``. Its probability agrees with ``p + s y`` to first
-        order around one half, where the sigmoid has slope 1/4.
+        The decoder predicts standardised values in all columns. Those of binary columns
+        are then converted to logits.
         """
-        decoded = self.decoder(latents)
-        if not self.n_cat_features:
-            return decoded
-        n_real = self.width - self.n_cat_features
-        slope = (4 * self.input_scale[-self.n_cat_features :]).to(decoded.dtype)
-        frequency = self.input_mean[-self.n_cat_features :].clamp(
-            _MIN_FREQUENCY, 1 - _MIN_FREQUENCY
-        )
-        logits = torch.logit(frequency).to(decoded.dtype)
-        logits = logits + slope * decoded[:, n_real:]
-        return torch.cat([decoded[:, :n_real], logits], dim=-1)
+        return self._columns().with_logits(self.decoder(latents))
 
     def prepare_search(self, min_candidates: int = 1) -> PreparedBeamSearch:
         """Prepare the search of `candidates` and `assign`, to be used for many batches.
@@ -335,7 +305,7 @@ class RQVAEModule(nn.Module):
     def priced_candidates(
         self, x: Tensor, prepared: PreparedBeamSearch | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Likewise, with the prices of IDs added to the costs."""
+        """Candidate IDs and their costs, with the prices of IDs added to the costs."""
         codes, costs = self.candidates(x, prepared)
         if len(self.price_keys):
             costs = costs + look_up(self.price_list(), id_keys(codes))
@@ -516,14 +486,7 @@ class RQVAEModule(nn.Module):
 
     def row_losses(self, x: Tensor, reconstruction: Tensor) -> Tensor:
         """Squared error of real columns plus cross-entropy of binary ones, ``(n,)``."""
-        if not self.n_cat_features:
-            return (x - reconstruction).square().sum(-1)
-        n_real = self.width - self.n_cat_features
-        losses = (x[..., :n_real] - reconstruction[..., :n_real]).square().sum(-1)
-        kind = slice(-self.n_cat_features, None)
-        binary = x[..., n_real:] * self.input_scale[kind] + self.input_mean[kind]
-        binary = binary.round().to(x.dtype).expand_as(reconstruction[..., n_real:])
-        entropies = F.binary_cross_entropy_with_logits(
-            reconstruction[..., n_real:], binary, reduction="none"
-        )
-        return losses + entropies.sum(-1)
+        return self._columns().row_losses(x, reconstruction)
+
+    def _columns(self) -> Columns:
+        return Columns(self.input_mean, self.input_scale, self.n_cat_features)

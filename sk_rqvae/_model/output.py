@@ -1,4 +1,4 @@
-"""What a forward pass in training returns, and the loss is computed from."""
+"""The output of a forward pass in training, from which the loss is computed."""
 
 from __future__ import annotations
 

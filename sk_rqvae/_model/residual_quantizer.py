@@ -75,7 +75,7 @@ class ResidualQuantizer(nn.Module):
         Factor on `prefix_weight` for the prefix of each length: the squared ratio of
         the mean error of complete IDs to that of prefixes of this length, both with the
         initial codebooks. Without it, the large errors of prefixes would dominate the
-        scores when complete IDs leave almost no error.
+        scores if complete IDs have almost no error.
     idle_rows : Tensor of shape (sum of sizes,), int64
         For each code, the number of training rows since it was last chosen. Updated at
         the end of each epoch.
@@ -99,8 +99,8 @@ class ResidualQuantizer(nn.Module):
     .. math:: \frac{\partial p}{\partial z}
         = I - \cdots (I - J_2) (I - J_1) .
 
-    If one group is straight-through (:math:`J_k = I`), the whole stack passes exactly
-    the identity, not the identity once per level.
+    If one group is straight-through (:math:`J_k = I`), the Jacobian of the stack is
+    exactly the identity.
     """
 
     temperature: Tensor

@@ -31,7 +31,7 @@ _SMALL_MODEL = 1_000_000
 
 
 class _NoOptimizer(torch.optim.Optimizer):
-    """Stands in for the optimizer, which takes seconds to import and only trains."""
+    """A stand-in for the optimizer, which takes seconds to import and is not needed."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Set up nothing."""

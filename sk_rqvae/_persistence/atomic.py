@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -17,6 +18,7 @@ from sk_rqvae._persistence.regular_files import writable_target
 if sys.platform != "win32":
     import fcntl
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
 
 
@@ -42,6 +44,8 @@ def atomic_write(
     ------
     FileNotFoundError
         If the directory does not exist.
+    OSError
+        If the disk is full; it names `path`.
     ValueError
         If `path` is a directory, FIFO, device or socket. Nothing is written then.
     """
@@ -53,7 +57,7 @@ def atomic_write(
     with ExitStack() as unless_done:
         file, temporary = _create_beside(target, permissions)
         unless_done.callback(temporary.unlink, missing_ok=True)
-        with file:
+        with _full_disk_names(path), file:
             yield file
             file.flush()
             if permissions is not None:
@@ -64,6 +68,17 @@ def atomic_write(
             temporary.replace(target)
         unless_done.pop_all()
     _sync_directory(target.parent)
+
+
+@contextmanager
+def _full_disk_names(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name a file in the error of a full disk, which comes from a descriptor."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 @contextmanager

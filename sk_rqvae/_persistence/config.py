@@ -33,7 +33,8 @@ OWN_MODULES: dict[str, type[RQVAEModule]] = {
 _FORMAT = "sk_rqvae"
 _FORMAT_VERSION = 1
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_MAX_LEVELS = 10_000
+# Time and memory grow with these numbers, whatever the size of the weights.
+_MAXIMA = {"n_layers": 10_000, "n_beams": 10_000}
 _FIELDS: dict[str, Any] = {
     "module": str,
     "params": dict,
@@ -73,6 +74,8 @@ def config_of(estimator: Any, weights_digest: str) -> Config:
         )
         params["callbacks"] = None
     check_settings(type(estimator)(**params | {"device": "cpu"}))
+    for values in (params, net.get_params_for("module")):
+        _check_maxima("The model to save", values)
     names = getattr(estimator, "feature_names_in_", None)
     return {
         "format": _FORMAT,
@@ -176,12 +179,18 @@ def _checked(path: Path, config: Config) -> Config:
         raise ValueError(f"{path} has no valid 'history'.")
     if not _SHA256.fullmatch(config["weights_sha256"]):
         raise ValueError(f"{path} has no valid 'weights_sha256'.")
-    n_layers = config["params"].get("n_layers")
-    if isinstance(n_layers, int) and n_layers > _MAX_LEVELS:
-        raise ValueError(
-            f"{path} has n_layers={n_layers}, expected at most {_MAX_LEVELS}."
-        )
+    for part in ("params", "fitted"):
+        _check_maxima(str(path), config[part])
     return config
+
+
+def _check_maxima(name: str, values: dict[str, Any]) -> None:
+    for parameter, maximum in _MAXIMA.items():
+        value = values.get(parameter)
+        if isinstance(value, int) and value > maximum:
+            raise ValueError(
+                f"{name} has {parameter}={value}, expected at most {maximum}."
+            )
 
 
 def _digest(config: Config) -> str:

@@ -166,5 +166,5 @@ def _feature_names(config: Config) -> Any:
     if len(names) != config["n_features_in"] or not all(
         isinstance(name, str) for name in names
     ):
-        raise ValueError("'feature_names_in' is not one string a column.")
+        raise ValueError("'feature_names_in' is not one string per column.")
     return np.array(names, dtype=object)

@@ -74,5 +74,5 @@ def _open_if_regular(path: str, flags: int) -> int:
 
 
 def _other_kind(status: os.stat_result) -> str | None:
-    """What it is if it is not a regular file."""
+    """Name the kind of a path that is not a regular file."""
     return _KINDS.get(stat.S_IFMT(status.st_mode))

@@ -1,4 +1,4 @@
-"""An auction: prices of IDs at which rows that share one choose different ones."""
+"""An auction that finds prices at which rows choose different IDs."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def auction(
     assignment problem".
     """
     wanted = _wanted_twice(keys)
-    where = _places(wanted, keys)
+    where = _positions(wanted, keys)
     # The last price, always zero, is that of all IDs that one row alone wants.
     prices = torch.zeros(len(wanted) + 1, dtype=torch.float64, device=keys.device)
     for _ in range(_ROUNDS):
@@ -89,14 +89,14 @@ def _wanted_twice(keys: Tensor) -> Tensor:
     return torch.cat(found)
 
 
-def _places(wanted: Tensor, keys: Tensor) -> Tensor:
+def _positions(wanted: Tensor, keys: Tensor) -> Tensor:
     """Replace keys by their indices in `wanted`, or by its length if not in it."""
     if len(wanted) == 0:
         return keys.zero_()
     for block in keys.split(_ROWS_AT_ONCE):
-        place = torch.searchsorted(wanted, block)
-        known = wanted[place.clamp_max(len(wanted) - 1)] == block
-        block.copy_(torch.where(known, place, len(wanted)))
+        position = torch.searchsorted(wanted, block)
+        known = wanted[position.clamp_max(len(wanted) - 1)] == block
+        block.copy_(torch.where(known, position, len(wanted)))
     return keys
 
 
@@ -120,16 +120,16 @@ def _clipped(where: Tensor, costs: Tensor, prices: Tensor, max_error: float) -> 
 def _total_error(where: Tensor, costs: Tensor, prices: Tensor) -> float:
     """Sum of the errors, without prices, of the candidates that rows choose."""
     total = 0.0
-    for place, cost in zip(
+    for position, cost in zip(
         where.split(_ROWS_AT_ONCE), costs.split(_ROWS_AT_ONCE), strict=True
     ):
-        chosen = (cost + prices[place]).argmin(1, keepdim=True)
+        chosen = (cost + prices[position]).argmin(1, keepdim=True)
         total += float(cost.gather(1, chosen).double().clamp_min(0).sum())
     return total
 
 
 def _raises(where: Tensor, costs: Tensor, prices: Tensor) -> Tensor:
-    """What to add to the price of each ID, given the choices at `prices`."""
+    """Increase of the price of each ID, given the choices at `prices`."""
     losses, chosen = _choices(where, costs, prices)
     n_takers = torch.bincount(chosen, minlength=len(prices))
     n_takers[-1] = 0
@@ -152,15 +152,15 @@ def _raises(where: Tensor, costs: Tensor, prices: Tensor) -> Tensor:
 
 
 def _choices(where: Tensor, costs: Tensor, prices: Tensor) -> tuple[Tensor, Tensor]:
-    """What each row would lose by leaving the ID that it chooses, and this ID."""
+    """Extra cost of the second choice of each row, and its first choice."""
     losses, chosen = [], []
-    for place, cost in zip(
+    for position, cost in zip(
         where.split(_ROWS_AT_ONCE), costs.split(_ROWS_AT_ONCE), strict=True
     ):
-        total = cost + prices[place]
+        total = cost + prices[position]
         best, second = _two_smallest(total)
         losses.append(second - best)
-        chosen.append(place.gather(1, total.argmin(1, keepdim=True)).squeeze(1))
+        chosen.append(position.gather(1, total.argmin(1, keepdim=True)).squeeze(1))
     return torch.cat(losses), torch.cat(chosen)
 
 

@@ -80,7 +80,7 @@ class ResidentRows(Dataset[Tensor]):
 
 
 class StreamedRows(Dataset[Tensor]):
-    """A matrix that stays where it is; parts of it are standardised as they are read.
+    """A matrix that is read and standardised in parts, for instance from a file.
 
     Parameters
     ----------
@@ -231,7 +231,7 @@ class Batches:
         shuffle: bool = False,
     ) -> None:
         self.dataset = dataset
-        self.batch_size = batch_size
+        self.batch_size = min(batch_size, len(dataset))
         self.shuffle = shuffle
 
     def __iter__(self) -> Iterator[Tensor]:

@@ -14,7 +14,7 @@ from sk_rqvae._defaults import ANNEALING_SHARE
 
 
 class EpochTable(PrintLog):
-    """Print one row per epoch; values of the levels stand side by side in a cell."""
+    """Print one row per epoch, with the values of all levels in one cell."""
 
     def format_row(self, row: dict[str, Any], key: str, color: str) -> str:
         """Format one cell, in colour where it is the best so far."""

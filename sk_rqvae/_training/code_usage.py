@@ -1,4 +1,4 @@
-"""How many of a level's codes an epoch used, and how evenly."""
+"""Usage and perplexity of the codes of an epoch."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sk_rqvae.exceptions import CollapseWarning
 
 _ROWS_PER_CODE = 4
-_MIN_ROWS_PER_CODE = 2
+_FEW_ROWS_PER_CODE = 2
 _MIN_USAGE = 0.5
 _MIN_PERPLEXITY = 0.1
 
@@ -57,13 +57,13 @@ def warn_of_few_rows(n_distinct: int, sizes: Sequence[int], *, sampled: bool) ->
     sampled : bool
         Whether these rows are a sample.
     """
-    if n_distinct >= _MIN_ROWS_PER_CODE * max(sizes):
+    if n_distinct >= _FEW_ROWS_PER_CODE * max(sizes):
         return
     if n_distinct >= max(sizes):
         remedy = "Raise init_sample_size" if sampled else "Lower codebook_size"
         warnings.warn(
             f"The {max(sizes)} codes of a level are initialised from {n_distinct} "
-            f"different rows, fewer than {_MIN_ROWS_PER_CODE} per code: IDs will "
+            f"different rows, fewer than {_FEW_ROWS_PER_CODE} per code: IDs will "
             f"overfit these rows. {remedy}.",
             UserWarning,
             stacklevel=2,

@@ -1,4 +1,4 @@
-"""How a transformer is fitted: standardise and plan, initialise, train, separate."""
+"""Fit a transformer: standardise and plan, initialise, train, separate."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ from sk_rqvae._initialization.plan import (
     number_of_epochs,
 )
 from sk_rqvae._initialization.standardization import location_and_scale
-from sk_rqvae._model.behaviour_map import BehaviourMap
+from sk_rqvae._model.behaviour_map import BehaviourMap, with_behaviour
+from sk_rqvae._model.columns import standardized
 from sk_rqvae._model.id_prices import PriceList, no_prices
-from sk_rqvae._model.module import RQVAEModule, standardized, with_behaviour
+from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._model.private_generator import PrivateGenerator
 from sk_rqvae._progress import FitProgress, ProgressCallback
 from sk_rqvae._training.batches import (
@@ -89,7 +90,7 @@ _ADJUSTABLE = (
 
 @dataclass(frozen=True)
 class Task:
-    """What a training is given.
+    """The inputs of a training.
 
     Attributes
     ----------
@@ -100,7 +101,7 @@ class Task:
     settings : Settings
         Checked parameters.
     progress : FitProgress
-        Told how far it is.
+        Receives the progress of each stage.
     is_partial : bool
         Make one pass at a constant learning rate and the lowest temperature, with the
         optimizer's state of the pass before. Otherwise train for all epochs, on the
@@ -332,7 +333,7 @@ def initialize_quantizer(
         Expected norm of the residuals of unseen rows over that of fitted rows.
     generator : torch.Generator
     on_progress : ProgressCallback
-        Told of each level's codebook, 1 for each.
+        Called while the levels are clustered; each level adds up to 1.
 
     Returns
     -------
@@ -517,7 +518,7 @@ def _set_training_parameters(net: RQVAENet, estimator: Any) -> None:
 
 
 def _scheduling_callbacks(estimator: Any, n_epochs: int, n_rows: int) -> list[Callback]:
-    """Learning rate, annealing and early stopping of a whole fit."""
+    """Learning rate, annealing and early stopping of a complete fit."""
     factor = LearningRateFactor(
         estimator.lr_schedule,
         steps_per_epoch=math.ceil(n_rows / estimator.batch_size),
@@ -584,7 +585,7 @@ def _report_collapse(net: RQVAENet, n_distinct: int) -> None:
 
 
 def _count_distinct(rows: Tensor, generator: torch.Generator) -> int:
-    """Number of different rows, told apart by one random projection."""
+    """Number of different rows, counted by one random projection of each."""
     direction = torch.randn(
         rows.shape[1], dtype=torch.float64, device=rows.device, generator=generator
     )

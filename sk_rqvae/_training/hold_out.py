@@ -47,7 +47,7 @@ def hold_out(
     fraction : float
         Share of the rows to hold out, in (0, 1).
     run_length : int
-        Consecutive rows that stay together; a file is read faster in longer runs.
+        Consecutive rows that are held out together. A file is read faster in long runs.
     rng : numpy.random.Generator
 
     Returns

@@ -41,7 +41,7 @@ def price_shared_ids(
     X : ndarray or RowSubset of shape (n, n_features)
         Rows in the user's units.
     on_progress : ProgressCallback
-        Told of the two stages, candidates and auction, 1 for each.
+        Called during the two stages, candidates and auction; each adds up to 1.
     max_error : float, default=inf
         Largest total cost of the chosen candidates, relative to that without prices;
         see `auction`.

@@ -1,4 +1,4 @@
-"""How far apart reconstructions are, in units of the distance of their latents."""
+"""The unit of the latent space: distances of reconstructions over those of latents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SMALLEST_POWER = 1e-30
 
 @torch.no_grad()
 def measured_latent_unit(module: RQVAEModule, x: Tensor) -> Tensor:
-    r"""Measure what a quantisation error in the latent space is in the space of rows.
+    r"""Squared distance of two reconstructions per squared distance of their latents.
 
     With :math:`z_i` the latents, :math:`q_i` the sums of their codes and :math:`D` the
     decoder, this is
@@ -21,7 +21,7 @@ def measured_latent_unit(module: RQVAEModule, x: Tensor) -> Tensor:
     .. math:: \frac{\sum_i \lVert D(z_i) - D(q_i) \rVert^2}
         {\sum_i \lVert z_i - q_i \rVert^2} .
 
-    It is about 1 where the latents are principal components.
+    It is about 1 if the latents are principal components.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A module apart from its tensors, so that the two can be pickled differently."""
+"""Separate a module from its tensors, so that the two are pickled differently."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def split_tensors(module: nn.Module) -> tuple[dict[str, Tensor], nn.Module]:
             module.named_buffers(remove_duplicate=False),
         )
     )
-    # What a deep copy finds here it takes as copied already.
+    # A deep copy treats the objects in its memo as already copied.
     copied: dict[int, Any] = {}
     for tensor in tensors.values():
         on_meta: Tensor = tensor.detach().to("meta")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import reduce
 from typing import Any, NoReturn
 
@@ -13,6 +13,8 @@ from skorch.callbacks import EpochTimer
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
+from sk_rqvae._model.module import RQVAEModule
+from sk_rqvae._model.private_generator import PrivateGenerator
 from sk_rqvae._training.batches import Batches
 from sk_rqvae._training.callbacks import EpochTable
 from sk_rqvae._training.code_usage import usage_and_perplexity
@@ -34,17 +36,17 @@ class StopTraining(Exception):
     """A callback asked for the end of training."""
 
 
-class SumOfParts(nn.Module):
-    """The criterion: the parts of the loss, added up."""
+class SumOfTerms(nn.Module):
+    """The criterion: the terms of the loss, added up."""
 
-    def forward(self, parts: dict[str, Tensor]) -> Tensor:
-        """Add the values of `parts`."""
-        if not isinstance(parts, dict):
+    def forward(self, terms: dict[str, Tensor]) -> Tensor:
+        """Add the values of `terms`."""
+        if not isinstance(terms, dict):
             raise TypeError(
                 "compute_loss must return a dict of names and scalar tensors. "
-                f"Got {type(parts).__name__}."
+                f"Got {type(terms).__name__}."
             )
-        return reduce(torch.add, parts.values())
+        return reduce(torch.add, terms.values())
 
 
 class EpochTotals:
@@ -53,7 +55,7 @@ class EpochTotals:
     Parameters
     ----------
     sizes : sequence of int
-        Codes a level.
+        Codes of each level.
     device : torch.device
     """
 
@@ -62,37 +64,39 @@ class EpochTotals:
         starts = torch.tensor([0, *sizes[:-1]], device=device).cumsum(0)
         self.offsets = starts
         self.counts = torch.zeros(sum(sizes), dtype=torch.int64, device=device)
-        self.parts: Tensor | None = None
+        self.terms: Tensor | None = None
         self.names: list[str] = []
         self.n_rows = 0
 
     @torch.no_grad()
-    def add(self, parts: dict[str, Tensor], codes: Tensor) -> None:
-        """Add the parts of a batch's loss and its codes."""
-        values = torch.stack(list(parts.values()))
-        if self.parts is None:
-            self.parts = torch.zeros_like(values)
-        self.parts.add_(values, alpha=len(codes))
-        self.names = list(parts)
-        places = (codes + self.offsets).flatten()
-        self.counts.index_add_(0, places, torch.ones_like(places))
+    def add(self, terms: dict[str, Tensor], codes: Tensor) -> None:
+        """Add the terms of a batch's loss and its codes."""
+        values = torch.stack(list(terms.values()))
+        if self.terms is None:
+            self.terms = torch.zeros_like(values)
+        self.terms.add_(values, alpha=len(codes))
+        self.names = list(terms)
+        positions = (codes + self.offsets).flatten()
+        self.counts.index_add_(0, positions, torch.ones_like(positions))
         self.n_rows += len(codes)
 
     def means(self) -> dict[str, float]:
-        """Mean of each part over the epoch's rows; waits for the device."""
-        if self.parts is None:
+        """Mean of each term over the epoch's rows; waits for the device."""
+        if self.terms is None:
             return {}
-        means = (self.parts / self.n_rows).tolist()
+        means = (self.terms / self.n_rows).tolist()
         return dict(zip(self.names, means, strict=True))
 
 
 class RQVAENet(NeuralNet):
     """A `skorch.NeuralNet` around a `RQVAEModule`.
 
-    It differs from its base in three ways. Losses are read once an epoch, since reading
-    them waits for the device. Rows of the history also describe the use of codes. And
-    a KeyboardInterrupt ends training gracefully only if it comes out of a callback,
-    which is how skorch's callbacks ask for that; anywhere else it is raised.
+    It differs from its base in three ways:
+
+    1. Losses are read once per epoch, because reading them waits for the device.
+    2. Rows of the history also describe the use of codes.
+    3. A KeyboardInterrupt ends training gracefully only if a callback raised it, as
+       skorch documents. Anywhere else it is raised.
 
     Parameters
     ----------
@@ -116,7 +120,7 @@ class RQVAENet(NeuralNet):
     def __init__(
         self,
         *args: Any,
-        criterion: type[nn.Module] = SumOfParts,
+        criterion: type[nn.Module] = SumOfTerms,
         restart_dead_codes: bool = True,
         n_fitted: int | None = None,
         kmeans_init: bool = True,
@@ -137,10 +141,11 @@ class RQVAENet(NeuralNet):
     def train_step(self, batch: Tensor, **fit_params: Any) -> dict[str, Any]:
         """One step of the optimizer on one batch."""
         self.optimizer_.zero_grad(set_to_none=True)
-        output = self.module_(batch)
-        parts = self.module_.compute_loss(output)
-        loss = self.criterion_(parts)
-        loss.backward()
+        with self._own_random_numbers():
+            output = self.module_(batch)
+            parts = self.module_.compute_loss(output)
+            loss = self.criterion_(parts)
+            loss.backward()
         self.notify(
             "on_grad_computed",
             named_parameters=TeeGenerator(self.get_all_learnable_params()),
@@ -213,8 +218,8 @@ class RQVAENet(NeuralNet):
     def notify(self, method_name: str, **cb_kwargs: Any) -> None:
         """Call the hooks. One that raises KeyboardInterrupt asks to end training.
 
-        A Ctrl-C that arrives while a hook runs cannot be told from that, and ends
-        training in the same way.
+        A Ctrl-C that arrives while a hook runs cannot be distinguished from that, and
+        ends training in the same way.
         """
         try:
             super().notify(method_name, **cb_kwargs)
@@ -222,7 +227,7 @@ class RQVAENet(NeuralNet):
             raise StopTraining from interrupt
 
     def check_finite(self, batch: Tensor) -> None:
-        """Encode and decode `batch`, as no loss has seen the result of the last step.
+        """Encode and decode `batch`: no loss was computed after the last step.
 
         Raises
         ------
@@ -270,6 +275,16 @@ class RQVAENet(NeuralNet):
     def _generator(self) -> torch.Generator | None:
         return None if self.generators_ is None else self.generators_.device
 
+    def _own_random_numbers(self) -> AbstractContextManager[Any]:
+        """Let a user's module, too, draw from the generators of the training.
+
+        Ours is given a generator to draw from, which is faster.
+        """
+        if type(self.module_) is RQVAEModule or self.generators_ is None:
+            return nullcontext()
+        seed = self.generators_.cpu.initial_seed()
+        return PrivateGenerator(seed, self.generators_)
+
     def _module_device(self) -> torch.device:
         return self.module_.input_mean.device
 
@@ -277,7 +292,7 @@ class RQVAENet(NeuralNet):
         means = totals.means()
         loss = math.fsum(means.values())
         if not math.isfinite(loss):
-            self.report_divergence(f"the loss is {loss}, its parts {means}")
+            self.report_divergence(f"the loss is {loss}, its terms {means}")
         self.history.record("train_loss", loss)
         for name, mean in means.items():
             self.history.record(f"train_{name}", mean)

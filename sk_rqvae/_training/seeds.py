@@ -1,4 +1,4 @@
-"""Randomness that is repeatable and never touches the global generators."""
+"""Repeatable random numbers, independent of the global generators."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def new_generators(seed: int, device: torch.device) -> Generators:
 
 
 def numpy_generator(generator: torch.Generator) -> np.random.Generator:
-    """A generator of NumPy's that is seeded by one of torch's, on the CPU."""
+    """A NumPy generator that is seeded from a torch generator on the CPU."""
     return np.random.default_rng(next_seed(generator))
 
 

@@ -1,4 +1,4 @@
-"""The parameters of the transformer, checked and in the form the model takes."""
+"""Check the parameters of the transformer and convert them for the model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _CPU_WITH_BF16 = ("avx512_bf16", "amx_bf16")
 
 @dataclass(frozen=True)
 class Settings:
-    """Checked parameters that are not taken from the transformer as they stand."""
+    """Parameters of the transformer that the checks convert."""
 
     device: torch.device
     codebook_sizes: tuple[int, ...]
@@ -87,7 +87,7 @@ def module_arguments(
         "embed_dim": embed_dim,
         "hidden_dims": settings.hidden_dims,
         "activation": estimator.activation,
-        "dropout": estimator.dropout,
+        "dropout": float(estimator.dropout),
         "linear_path": estimator.linear_path,
         "decoder_hidden_dims": settings.decoder_hidden_dims,
         "codebook_sizes": settings.codebook_sizes,
@@ -96,9 +96,9 @@ def module_arguments(
         "codebook_sim_vq": estimator.codebook_sim_vq,
         "n_beams": estimator.n_beams,
         "rerank": estimator.rerank,
-        "commitment_weight": estimator.commitment_weight,
-        "noise": estimator.noise,
-        "prefix_weight": estimator.prefix_weight,
+        "commitment_weight": float(estimator.commitment_weight),
+        "noise": float(estimator.noise),
+        "prefix_weight": float(estimator.prefix_weight),
     }
 
 

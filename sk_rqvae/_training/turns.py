@@ -12,7 +12,7 @@ _ATTRIBUTE = "_fit_turn"
 
 
 class Turn:
-    """A lock of one estimator, which a forked child has as if it were free."""
+    """A lock of one estimator. In a forked child it is free."""
 
     def __init__(self) -> None:
         self._process = os.getpid()
@@ -37,4 +37,7 @@ def taking_turns(estimator: Any) -> Iterator[None]:
 
 def without_turn(state: dict[str, Any]) -> dict[str, Any]:
     """The attributes of an estimator without its lock, which cannot be pickled."""
-    return {name: value for name, value in state.items() if name != _ATTRIBUTE}
+    # `copy` is atomic. Iterating could fail if another thread sets an attribute.
+    state = state.copy()
+    state.pop(_ATTRIBUTE, None)
+    return state

@@ -20,7 +20,7 @@ class UsageError(ValueError):
 
 
 def is_expected(error: BaseException) -> bool:
-    """Whether an error is told in one line; others are defects and show a traceback."""
+    """Whether an error is printed as one line. Others are defects with a traceback."""
     from sk_rqvae.exceptions import DivergenceError
 
     kinds = (DivergenceError, ImportError, KeyError, MemoryError, OSError, TypeError)
@@ -28,7 +28,7 @@ def is_expected(error: BaseException) -> bool:
 
 
 def described(error: BaseException) -> str:
-    """What went wrong and, where the program knows, what to do about it."""
+    """The message of an error: the cause and, if known, the remedy."""
     if isinstance(error, click.UsageError):
         return _usage(error)
     if _is_out_of_memory(error):
@@ -41,7 +41,7 @@ def described(error: BaseException) -> str:
 
 
 def exit_status(error: BaseException) -> int:
-    """2 where the command line is wrong, else 1."""
+    """2 if the command line is wrong, otherwise 1."""
     return WRONG_USAGE if isinstance(error, click.UsageError | UsageError) else FAILED
 
 
@@ -83,6 +83,6 @@ def _memory(error: BaseException) -> str:
 
 def _system(error: OSError) -> str:
     message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    if error.errno == errno.ENOSPC:
+    if error.errno == errno.ENOSPC and not error.filename:
         return f"{message}. The variable TMPDIR names the folder of temporary files"
     return message

@@ -124,6 +124,7 @@ _READING_OPTIONS = (
         type=OneOf(float),
         cls=GroupedOption,
         group=_READING,
-        help="Largest array of an .npz file.  [20 times the file, at least 100]",
+        help="Most that .npz and .parquet files may unpack to.  [20 times the file, "
+        "at least 100]",
     ),
 )

@@ -1,4 +1,4 @@
-"""What the texts of options stand for."""
+"""Convert the texts of options to values."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class OneOf(_ParamType):
         self.fail(f"must be {self._expected()}. Got {value!r}.", param, ctx)
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        """What stands for the value in the help, where long lists have no room."""
+        """The placeholder for the value in the help; long lists are shortened."""
         return "NAME" if len(self.words) > _MOST_WORDS else self._metavar()
 
     def shell_complete(
@@ -119,7 +119,7 @@ class ListOf(_ParamType):
         return one if self.one_is_no_list else (one,)
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        """What stands for the value in the help."""
+        """The placeholder for the value in the help."""
         return "INT,..." if self.each.number is int else "NAME,..."
 
     def shell_complete(
@@ -150,5 +150,5 @@ class Names(_ParamType):
         return tuple(names)
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        """What stands for the value in the help."""
+        """The placeholder for the value in the help."""
         return "NAME,..."

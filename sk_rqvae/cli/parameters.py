@@ -163,6 +163,21 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
             "Variance of the behaviour in --affinity, relative to that of the rows.",
         ),
     ),
+    "Search": (
+        Parameter("n_beams", _INT, "5", "Beams of the search for codes; 1 is greedy."),
+        Parameter(
+            "rerank",
+            _FLAG,
+            "yes",
+            "Decode several candidates and take the one with the least error.",
+        ),
+        Parameter(
+            "separate_ids",
+            OneOf(None, {"auto": "auto", "yes": True, "no": False}),
+            "auto",
+            "Give rows that share an ID different ones; auto limits the added error.",
+        ),
+    ),
     "Training": (
         Parameter(
             "random_state", _INT_OR_NONE, "none", "Seed that makes a fit repeatable."
@@ -207,21 +222,6 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
             _INT,
             "10",
             "Epochs without improvement before early stopping.",
-        ),
-    ),
-    "Search": (
-        Parameter("n_beams", _INT, "5", "Beams of the search for codes; 1 is greedy."),
-        Parameter(
-            "rerank",
-            _FLAG,
-            "yes",
-            "Decode several candidates and take the one with the least error.",
-        ),
-        Parameter(
-            "separate_ids",
-            OneOf(None, {"auto": "auto", "yes": True, "no": False}),
-            "auto",
-            "Give rows that share an ID different ones; auto limits the added error.",
         ),
     ),
     "Resources": (

@@ -18,14 +18,14 @@ def cleanup_on_signals() -> Iterator[None]:
     """Unwind the stack on SIGINT and SIGTERM, so that temporary files are removed.
 
     The program then exits with the status that shells give to a program that a signal
-    ended. A KeyboardInterrupt would not do: in a training, it is a callback's wish to
-    stop and keep the model. Only the main thread can handle signals; elsewhere nothing
-    changes.
+    ended. A KeyboardInterrupt would not do: during training it means that a callback
+    stops training and keeps the model. Only the main thread can handle signals; in
+    other threads nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    # A signal that is ignored, as in a job that outlives its terminal, stays so.
+    # Signals that are ignored, as in a job that outlives its terminal, still are.
     before = {
         number: signal.signal(number, _exit)
         for number in _HANDLED

@@ -1,4 +1,4 @@
-"""How items join an index, leave it and change. Each function makes a new state."""
+"""Add, remove and change items. Each function makes a new state."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class NewItems(NamedTuple):
 
 
 class UpdateReport(TypedDict):
-    """What `SemanticIDIndex.update` returns; described there."""
+    """The report of `SemanticIDIndex.update`, described there."""
 
     ids: IntArray
     moved: NDArray[np.bool_]

@@ -1,4 +1,4 @@
-"""What the index asks of a fitted transformer."""
+"""The interface of a fitted transformer that the index needs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class CodeModel(Protocol):
     Attributes
     ----------
     codebooks_ : list of ndarray of shape (codebook_size, embed_dim)
-        One a level.
+        One per level.
     """
 
     codebooks_: list[NDArray[Any]]
@@ -98,14 +98,14 @@ def codebook_sizes(model: CodeModel) -> tuple[int, ...]:
 def checked_sizes(
     codebook_size: Any, model: CodeModel | None, n_layers: int
 ) -> tuple[int, ...] | None:
-    """Return the codes a level, as the parameter and the model agree on them."""
+    """The codes of each level, on which the parameter and the model must agree."""
     given = None if codebook_size is None else layer_sizes(codebook_size, n_layers)
     if model is None:
         return given
     sizes = codebook_sizes(model)
     if len(sizes) != n_layers:
         raise ValueError(
-            f"codes must have one column a level of the model. Got {n_layers}, "
+            f"codes must have one column per level of the model. Got {n_layers}, "
             f"expected {len(sizes)}."
         )
     if given not in (None, sizes):

@@ -1,4 +1,4 @@
-"""What changed for users of IDs between two indexes."""
+"""Compare the IDs of two indexes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sk_rqvae.index.state import IndexState
 
 
 class ChurnReport(TypedDict):
-    """What `SemanticIDIndex.churn` returns; described there."""
+    """The report of `SemanticIDIndex.churn`, described there."""
 
     n_common: int
     n_added: int

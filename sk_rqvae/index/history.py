@@ -1,9 +1,9 @@
-"""What changed an index, and when."""
+"""The history of an index: its changes, with their times."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sk_rqvae import __version__
 
@@ -40,6 +40,29 @@ class Event(NamedTuple):
     time: str
     fingerprint: str | None
     version: str
+
+
+def read_history(events: Any) -> tuple[Event, ...]:
+    """The history that a file holds; each event is a dict of its attributes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no list of events, or has none.
+    """
+    if not isinstance(events, list) or not events:
+        raise ValueError(f"its history must be a list of changes. Got {events!r:.80}")
+    history = tuple(Event(**event) for event in events)
+    for event in history:
+        numbers = event.first_revision, event.revision, event.n_changed, event.n_items
+        texts = event.action, event.time, event.version
+        if not (
+            all(type(number) is int for number in numbers)
+            and all(isinstance(text, str) for text in texts)
+            and isinstance(event.fingerprint, str | None)
+        ):
+            raise ValueError(f"its history has the invalid change {event._asdict()}")
+    return history
 
 
 def recorded(

@@ -22,7 +22,7 @@ _INT64 = np.iinfo(np.int64)
 class ItemIds:
     """The items of all rows in order of arrival, and the rows of each.
 
-    An item that was removed and added again has several rows, of which at most the last
+    An item that was removed and added again has several rows. At most the last
     is not removed. Instances never change: every change makes a new one.
 
     Parameters
@@ -109,7 +109,7 @@ class ItemIds:
         )
 
     def with_rows(self, items: NDArray[Any]) -> ItemIds:
-        """Add a row for each of some items, of which some may come twice."""
+        """Add a row for each of some items, which may be repeated."""
         if len(items) == 0:
             return self
         values, runs = self._explicit()
@@ -259,7 +259,7 @@ def _is_integer(item: object) -> bool:
 
 
 def first_occurrences(items: NDArray[Any]) -> NDArray[np.bool_]:
-    """Tell which items of a call did not come before in it."""
+    """Which items of a call are not repetitions of an earlier one."""
     if items.dtype == object:
         seen: set[str] = set()
         first = [not (item in seen or seen.add(item)) for item in items]  # type: ignore[func-returns-value]

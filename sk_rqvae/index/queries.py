@@ -1,4 +1,4 @@
-"""What an index answers. Each function reads one state."""
+"""Queries of an index. Each function reads one state."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def ids_of(state: IndexState, item_ids: Any, default: Any) -> Any:
 
 
 def has_item(state: IndexState, item_id: object) -> bool:
-    """Tell whether an item is in the index."""
+    """Whether an item is in the index."""
     if isinstance(item_id, bool) or not isinstance(item_id, str | int | np.integer):
         return False
     if not isinstance(item_id, str) and not -(2**63) <= item_id < 2**63:

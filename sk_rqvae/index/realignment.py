@@ -1,4 +1,4 @@
-"""Renaming the codes of a retrained model so that most IDs stay as they were."""
+"""Rename the codes of a retrained model so that most IDs are kept."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_SWEEPS = 10
 
 
 class RealignmentReport(TypedDict):
-    """What `SemanticIDIndex.realign` returns; described there."""
+    """The report of `SemanticIDIndex.realign`, described there."""
 
     code_maps: list[IntArray]
     model: Any

@@ -64,7 +64,7 @@ class SemanticIDIndex:
           level under its prefix, or goes up until there is a free ID below, and down
           again to the nearest one. Needs `X` and `model`, or `alternatives`.
     codebook_size : int or sequence of int, default=None
-        Number of codes, one for all levels or one a level. None takes those of the
+        Number of codes, one for all levels or one per level. None takes those of the
         model; without a model any code may come.
     capacity : int, default=None
         How many items may have the same codes; None is no bound. With ``"none"``, one
@@ -333,7 +333,7 @@ default=None
     def realign(
         self, new_codes: ArrayLike, item_ids: Any, *, model: CodeModel | None = None
     ) -> tuple[IntArray, RealignmentReport]:
-        """Rename the codes of a retrained model so that most IDs stay.
+        """Rename the codes of a retrained model so that most IDs are kept.
 
         The codes of two models have nothing in common, even if the models are nearly
         the same. But the codes of a level are names, which can be exchanged without
@@ -555,7 +555,7 @@ default=None
         return summarized(self._fitted())
 
     def tokens(self, ids: ArrayLike) -> list[str]:
-        """Write IDs as text: a token a code, a letter a level.
+        """Write IDs as text: one token per code, with one letter per level.
 
         Parameters
         ----------

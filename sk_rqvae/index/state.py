@@ -1,4 +1,4 @@
-"""What a fitted index holds."""
+"""The state of a fitted index."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OVERFLOWS = ("raise", "reassign")
 
 
 class Rules(NamedTuple):
-    """How items get IDs: the parameters of the index, checked.
+    """The rules by which items get IDs: the parameters of the index, checked.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class IndexState(NamedTuple):
     store : IDStore
     items : ItemIds
     weights : GrowingArray or None
-        What ranks items that share an ID, a number a row. None if no item has one.
+        Rank of items that share an ID, one number per row. None if no item has one.
     fingerprint : str or None
         That of the model.
     fingerprint_version : int
@@ -189,7 +189,7 @@ def state_of_ids(
     n_layers = ids.shape[1] - numbered
     if n_layers == 0:
         raise ValueError(
-            "ids must have a column a level and one for the suffix with "
+            "ids must have one column per level and one for the suffix with "
             "policy='suffix'. Got 1 column."
         )
     state = empty_state(rules, codebook_size, n_layers, route)

@@ -13,7 +13,7 @@ from sk_rqvae.index.state import IndexState
 
 
 class IndexSummary(TypedDict):
-    """What `SemanticIDIndex.summary` returns; described there."""
+    """The report of `SemanticIDIndex.summary`, described there."""
 
     policy: str
     n_items: int

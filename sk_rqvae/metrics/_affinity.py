@@ -1,4 +1,4 @@
-"""Whether items that belong together share ID prefixes."""
+"""Measure whether items that belong together share ID prefixes."""
 
 from __future__ import annotations
 

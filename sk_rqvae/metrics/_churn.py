@@ -1,4 +1,4 @@
-"""How many IDs differ between two versions."""
+"""Churn: the share of IDs that differ between two versions."""
 
 from __future__ import annotations
 

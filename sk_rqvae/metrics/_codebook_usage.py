@@ -1,4 +1,4 @@
-"""How many codes of each level are used, and how evenly."""
+"""Measure how many codes of each level are used, and how evenly."""
 
 from __future__ import annotations
 

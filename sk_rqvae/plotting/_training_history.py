@@ -25,7 +25,7 @@ _COMPARABLE = "reconstruction"
 class TrainingHistoryDisplay:
     """Losses by epoch, relative to the first epoch.
 
-    Each line is one part of the loss, divided by its value in the first epoch, so that
+    Each line is one term of the loss, divided by its value in the first epoch, so that
     all changes are visible on one axis. The legend has the absolute values. The
     reconstruction loss is the thick line. The dashed line is the reconstruction loss of
     held-out rows, divided by the same number: where it rises and the thick line falls,
@@ -39,7 +39,7 @@ class TrainingHistoryDisplay:
         Numbers of the epochs.
     losses : dict of str to ndarray of shape (n_epochs,)
         Mean loss of the training rows: the total under ``"loss"``, and its weighted
-        parts, which add up to the total.
+        terms, which add up to the total.
     valid_loss : ndarray of shape (n_epochs,), default=None
         Mean reconstruction loss of the rows held out by ``early_stopping=True``. NaN
         for epochs without held-out rows, and None if no epoch has them.
@@ -122,7 +122,7 @@ class TrainingHistoryDisplay:
         ----------
         history : sequence of mapping
             One row per epoch, as in ``net_.history``, with the keys ``"epoch"``,
-            ``"train_loss"``, ``"train_<part>"`` for each part of the loss and, if rows
+            ``"train_loss"``, ``"train_<term>"`` for each term of the loss and, if rows
             are held out, ``"valid_loss"``.
         ax : matplotlib.axes.Axes, default=None
             Axes to draw on. None creates a figure.
@@ -215,13 +215,13 @@ class TrainingHistoryDisplay:
         return float(values[np.isfinite(values)][0])
 
     def _styles(self) -> dict[str, dict[str, Any]]:
-        parts = [name for name in self.losses if name != _TOTAL]
+        terms = [name for name in self.losses if name != _TOTAL]
         # Alternating widths keep lines visible that coincide, as those of the codebook
         # loss and the commitment loss may.
         styles: dict[str, dict[str, Any]] = {
             name: {"color": color, "linewidth": 2.6 if number % 2 else 1.2}
             for number, (name, color) in enumerate(
-                zip(parts, colors(len(parts)), strict=True)
+                zip(terms, colors(len(terms)), strict=True)
             )
         }
         if _COMPARABLE in styles:

@@ -22,7 +22,7 @@ def run(*arguments):
 
 
 def failure(capsys, *arguments, status=1):
-    """What the program says when it fails: one line, and nothing on standard output."""
+    """The error of a failed command: one line, and nothing on standard output."""
     capsys.readouterr()
     assert run(*arguments) == status
     said = capsys.readouterr()

@@ -66,7 +66,7 @@ def test_the_model_keeps_the_names_of_the_columns(rows, tmp_path):
     assert fitted.feature_names_in_.tolist() == list("abcdefghijkl")
 
 
-def test_fit_ends_with_one_line_of_what_was_made(items, rows, tmp_path, capsys):
+def test_fit_ends_with_a_summary_of_one_line(items, rows, tmp_path, capsys):
     folder = tmp_path / "model"
     assert run("fit", items, "-o", folder, *QUICK) == 0
     report = RQVAETransformer.from_pretrained(folder).report(rows)
@@ -78,12 +78,12 @@ def test_fit_ends_with_one_line_of_what_was_made(items, rows, tmp_path, capsys):
     assert line.endswith(f" s, written to {folder}")
 
 
-def test_a_quiet_fit_says_nothing(items, tmp_path, capsys):
+def test_a_quiet_fit_prints_nothing(items, tmp_path, capsys):
     assert run("fit", items, "-o", tmp_path / "model", *QUICK, "--quiet") == 0
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_warning_is_one_line(tmp_path, capsys):
+def test_a_warning_is_printed_on_one_line(tmp_path, capsys):
     np.save(tmp_path / "few.npy", np.eye(4))
     assert run("fit", tmp_path / "few.npy", "-o", tmp_path / "model", *QUICK, "-q") == 0
     lines = capsys.readouterr().err.splitlines()
@@ -91,12 +91,12 @@ def test_a_warning_is_one_line(tmp_path, capsys):
     assert all(line.startswith("sk-rqvae: warning: ") for line in lines)
 
 
-# What is refused before any work
+# Errors before any work
 
 
 @pytest.fixture
 def no_training(monkeypatch):
-    """Make a fit that begins fail the test."""
+    """Fail the test if a fit begins."""
 
     def fit(self, X):
         raise AssertionError("the command began to work")
@@ -104,7 +104,7 @@ def no_training(monkeypatch):
     monkeypatch.setattr(RQVAETransformer, "fit", fit)
 
 
-def test_a_model_is_replaced_only_by_force(items, tmp_path, capsys):
+def test_a_model_is_replaced_only_with_the_option_force(items, tmp_path, capsys):
     folder = tmp_path / "model"
     options = (*QUICK, "--quiet")
     assert run("fit", items, "-o", folder, *options) == 0
@@ -118,7 +118,7 @@ def test_a_model_is_replaced_only_by_force(items, tmp_path, capsys):
 
 @pytest.mark.usefixtures("no_training")
 @pytest.mark.parametrize("config", ['{"model_type": "bert"}', "[]", "not JSON"])
-def test_the_folder_of_another_program_is_refused_before_the_work(
+def test_the_folder_of_another_program_is_refused_before_training(
     items, tmp_path, capsys, config
 ):
     path = tmp_path / "config.json"
@@ -129,7 +129,7 @@ def test_the_folder_of_another_program_is_refused_before_the_work(
 
 
 @pytest.mark.usefixtures("no_training")
-def test_a_model_needs_a_folder(items, tmp_path, capsys):
+def test_a_model_is_not_written_where_a_file_is(items, tmp_path, capsys):
     path = tmp_path / "file"
     path.write_text("")
     for output in (path / "model", path):
@@ -139,7 +139,7 @@ def test_a_model_needs_a_folder(items, tmp_path, capsys):
 
 @pytest.mark.usefixtures("no_training")
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a read-only folder")
-def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(items, capsys):
+def test_a_folder_that_cannot_be_written_to_is_refused_before_training(items, capsys):
     said = failure(capsys, "fit", items, "-o", "/proc/model")
     assert "/proc cannot be written to" in said
 
@@ -169,7 +169,7 @@ def test_a_wrong_option_is_an_error_before_anything_is_read(
 
 @pytest.fixture
 def given(monkeypatch):
-    """The parameters that a fit would have; the fit is not made."""
+    """The parameters of a fit, which is not run."""
     given = {}
 
     def only_remember(**parameters):
@@ -248,7 +248,7 @@ def test_a_wrong_settings_file_is_an_error_that_names_the_option(
         ("--no-rerank", {"rerank": False}),
     ],
 )
-def test_an_option_is_read_as_what_the_parameter_takes(
+def test_an_option_is_converted_to_the_type_of_its_parameter(
     given, items, tmp_path, capsys, option, expected
 ):
     failure(capsys, "fit", items, "-o", tmp_path / "model", option)

@@ -79,7 +79,7 @@ def test_add_gives_new_items_the_ids_that_python_gives(
     np.testing.assert_array_equal(SemanticIDIndex.load(catalogue).ids_, before.ids_)
 
 
-def test_add_leaves_out_known_items_only_if_asked(model, table, catalogue, capsys):
+def test_add_skips_known_items_only_if_asked(model, table, catalogue, capsys):
     content = catalogue.read_bytes()
     arguments = (catalogue, model, table(slice(40, 60)), "--item-column", "sku")
     assert "B40" in failure(capsys, "index", "add", *arguments)
@@ -88,7 +88,7 @@ def test_add_leaves_out_known_items_only_if_asked(model, table, catalogue, capsy
     assert "added 10 items to 50" in capsys.readouterr().err
 
 
-def test_removed_items_are_gone(catalogue, capsys, monkeypatch):
+def test_removed_items_are_not_found(catalogue, capsys, monkeypatch):
     assert run("index", "remove", catalogue, "B00", "B01") == 0
     assert "removed 2 items, 48 remain" in capsys.readouterr().err
     monkeypatch.setattr("sys.stdin", io.StringIO("B02\nB03\n"))
@@ -104,7 +104,7 @@ def test_a_removal_that_fails_removes_nothing(catalogue, capsys):
     assert catalogue.read_bytes() == content
 
 
-def test_lookup_leads_from_keys_to_ids_and_back(catalogue, capsys):
+def test_lookup_finds_ids_by_key_and_keys_by_id(catalogue, capsys):
     index = SemanticIDIndex.load(catalogue)
     lines = printed(capsys, "lookup", catalogue, "B07", "B03", "--by", "key")
     assert lines == [
@@ -125,7 +125,7 @@ def test_lookup_finds_all_items_with_a_prefix(catalogue, capsys):
     assert found == index.items_with_prefix([first]).tolist()
 
 
-def test_keys_that_are_integers_can_be_typed(rows, model, tmp_path, capsys):
+def test_integer_keys_can_be_typed_on_the_command_line(rows, model, tmp_path, capsys):
     path = tmp_path / "catalogue.index"
     items = write_rows(tmp_path / "items.npy", rows)
     assert run("index", "build", model, items, "-o", path) == 0
@@ -135,7 +135,7 @@ def test_keys_that_are_integers_can_be_typed(rows, model, tmp_path, capsys):
     assert "items of the index are integers. Got the key 'x'" in said
 
 
-def test_lookup_of_what_is_no_id_is_an_error(catalogue, capsys):
+def test_looking_up_an_invalid_id_is_an_error(catalogue, capsys):
     for wanted, message in [
         ("99,99,99,99", "no item has ID (99, 99, 99, 99)"),
         ("1,2", "An ID of this index has 4 codes. Got 2"),
@@ -145,7 +145,7 @@ def test_lookup_of_what_is_no_id_is_an_error(catalogue, capsys):
 
 
 @pytest.mark.parametrize("kind", [".csv", ".json", ".parquet"])
-def test_an_export_makes_the_same_index_again(catalogue, tmp_path, kind):
+def test_an_export_can_be_read_back_as_the_same_index(catalogue, tmp_path, kind):
     path = tmp_path / f"ids{kind}"
     options = ("--tokens",) if kind == ".json" else ()
     assert run("index", "export", catalogue, "-o", path, *options) == 0
@@ -164,21 +164,23 @@ def test_the_summary_has_the_figures_of_the_index(catalogue, capsys):
     assert "n_items           50\n" in capsys.readouterr().out
 
 
-def test_a_file_that_is_no_index_is_one_line(tmp_path, capsys):
+def test_the_error_of_a_file_that_is_no_index_is_one_line(tmp_path, capsys):
     path = tmp_path / "catalogue.index"
     path.write_bytes(b"not an index")
     assert "catalogue.index" in failure(capsys, "index", "summary", path)
     assert "nothing" in failure(capsys, "index", "summary", tmp_path / "nothing")
 
 
-def test_an_index_is_replaced_only_by_force(model, table, catalogue, capsys):
+def test_an_index_is_replaced_only_with_the_option_force(
+    model, table, catalogue, capsys
+):
     arguments = (model, table(slice(5)), "--item-column", "sku", "-o", catalogue)
     assert "exists. Pass --force" in failure(capsys, "index", "build", *arguments)
     assert run("index", "build", *arguments, "--force") == 0
     assert len(SemanticIDIndex.load(catalogue)) == 5
 
 
-def test_lookups_do_not_wait_for_torch(catalogue, fresh_python):
+def test_lookups_do_not_import_torch(catalogue, fresh_python):
     script = """
 import sys
 from sk_rqvae.cli import main

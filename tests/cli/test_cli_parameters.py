@@ -1,4 +1,4 @@
-"""The list of options that are parameters, which the class must agree with."""
+"""The options that are parameters agree with those of the class."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_every_parameter_is_an_option_but_those_that_need_python():
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_the_help_tells_the_default_of_the_parameter(name):
+def test_the_help_states_the_default_of_a_parameter(name):
     parameter = PARAMETERS[name]
     default = SIGNATURE[name].default
     told = parameter.kind.convert(parameter.default, None, None)

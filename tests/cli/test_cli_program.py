@@ -47,7 +47,7 @@ def test_a_report_in_json_has_the_columns_of_the_table(
 # Help
 
 
-def test_the_help_teaches_a_first_session(capsys):
+def test_the_help_shows_the_commands_of_a_first_session(capsys):
     assert run("--help") == 0
     said = capsys.readouterr().out
     for command in ("demo", "fit items", "report model items", "transform model items"):
@@ -71,7 +71,7 @@ def test_the_help_groups_the_parameters_of_fit(capsys):
         assert title in titles
 
 
-def test_the_help_waits_for_no_import_of_torch_or_numpy(fresh_python):
+def test_the_help_imports_neither_torch_nor_numpy(fresh_python):
     script = """
 import contextlib, io, sys
 from sk_rqvae.cli import main
@@ -150,7 +150,7 @@ def test_out_of_memory_is_one_line_that_names_options(
 # Interruption
 
 
-def test_an_interrupted_program_says_nothing_and_leaves_nothing(
+def test_an_interrupted_program_prints_nothing_and_leaves_no_file(
     items, model, tmp_path, monkeypatch, capsys
 ):
     def interrupt(*args):
@@ -162,7 +162,9 @@ def test_an_interrupted_program_says_nothing_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_termination_leaves_nothing(items, model, tmp_path, monkeypatch, capsys):
+def test_a_terminated_program_leaves_no_file(
+    items, model, tmp_path, monkeypatch, capsys
+):
     before = signal.getsignal(signal.SIGTERM)
 
     def terminate(self, X):
@@ -179,7 +181,7 @@ def test_termination_leaves_nothing(items, model, tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.slow
-def test_a_reader_that_has_enough_is_no_error(model, tmp_path):
+def test_a_pipe_that_is_closed_early_is_no_error(model, tmp_path):
     path = write_rows(tmp_path / "many.npy", np.zeros((9_000, 12), dtype=np.float32))
     script = "import sys; from sk_rqvae.cli import main; sys.exit(main())"
     with subprocess.Popen(
@@ -205,7 +207,7 @@ def test_the_demo_writes_ids_beside_the_items(blobs, tmp_path, capsys, monkeypat
     assert "80 IDs written to" in capsys.readouterr().out
 
 
-def test_the_demo_replaces_ids_only_by_force(blobs, tmp_path, capsys):
+def test_the_demo_replaces_ids_only_with_the_option_force(blobs, tmp_path, capsys):
     path = write_rows(tmp_path / "items.npy", blobs[:80])
     (tmp_path / "items-ids.npy").write_text("precious")
     said = failure(capsys, "demo", path)

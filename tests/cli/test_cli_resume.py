@@ -5,6 +5,7 @@ import signal
 
 import numpy as np
 import pytest
+import torch
 from command_line import QUICK, failure, run
 from conftest import assert_same_model
 from skorch.callbacks import Callback
@@ -28,7 +29,7 @@ def a_checkpoint_every_epoch(monkeypatch):
 
 @pytest.fixture
 def interrupted(monkeypatch):
-    """Run a fit that a signal ends in the middle of an epoch."""
+    """Run a fit and end it by a signal in the middle of an epoch."""
 
     def call(*arguments, in_epoch, number=signal.SIGTERM):
         on_batch_begin = Callback.on_batch_begin
@@ -108,7 +109,7 @@ def test_a_fit_that_ended_with_its_last_epoch_resumes_at_the_end(
     )
 
 
-def test_a_checkpoint_is_neither_ignored_nor_mixed_up(
+def test_a_checkpoint_of_other_rows_or_parameters_is_refused(
     items, tmp_path, interrupted, capsys
 ):
     folder = tmp_path / "model"
@@ -126,6 +127,24 @@ def test_a_checkpoint_is_neither_ignored_nor_mixed_up(
     assert "model.checkpoint is not a checkpoint, or damaged" in said
     assert run("fit", *arguments, *OPTIONS, "--force", "--quiet") == 0
     assert not (tmp_path / "model.checkpoint").exists()
+
+
+def test_a_checkpoint_with_any_part_missing_or_changed_is_refused_by_name(
+    items, tmp_path, interrupted, capsys
+):
+    arguments = (items, "-o", tmp_path / "model", "--resume")
+    path = tmp_path / "model.checkpoint"
+    interrupted(items, "-o", tmp_path / "model", *OPTIONS, in_epoch=3)
+    whole = torch.load(path, weights_only=True)
+    for name in whole:
+        for changed in (
+            {key: value for key, value in whole.items() if key != name},
+            *(whole | {name: value} for value in (None, "x", [1], {"x": 1}, -1)),
+        ):
+            torch.save(changed, path)
+            assert "model.checkpoint" in failure(capsys, "fit", *arguments)
+    torch.save(whole, path)
+    assert run("fit", *arguments) == 0
 
 
 def test_without_a_checkpoint_a_resumed_fit_starts_from_the_beginning(

@@ -55,7 +55,7 @@ def codes_in(path):
     return SemanticIDIndex.from_table(path, policy="none", item_type=int).ids_
 
 
-# What is written
+# Output
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -146,7 +146,7 @@ def test_rows_are_transformed_in_blocks(items, codes, model, tmp_path, monkeypat
     np.testing.assert_array_equal(codes_in(path), codes)
 
 
-def test_transform_ends_with_one_line_of_what_was_made(
+def test_transform_ends_with_a_summary_of_one_line(
     fitted, items, rows, codes, model, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setattr("sk_rqvae.cli.matrix_files.npy_file.ROWS_AT_ONCE", 30)
@@ -160,7 +160,7 @@ def test_transform_ends_with_one_line_of_what_was_made(
     assert line.endswith(f" s, written to {path}")
 
 
-def test_the_last_line_leaves_out_an_explained_variance_that_has_no_value(
+def test_the_summary_omits_an_explained_variance_that_is_undefined(
     fitted, rows, model, tmp_path, capsys
 ):
     path = write_rows(tmp_path / "same.npy", np.repeat(rows[:1], 3, axis=0))
@@ -173,7 +173,7 @@ def test_the_last_line_leaves_out_an_explained_variance_that_has_no_value(
 
 
 @pytest.mark.parametrize("kind", [".csv", ".parquet"])
-def test_columns_in_another_order_are_put_in_that_of_the_model(
+def test_columns_are_reordered_as_the_model_expects(
     rows, codes, named_model, tmp_path, kind
 ):
     if kind == ".parquet":
@@ -216,7 +216,7 @@ def test_a_file_without_names_is_read_in_its_order_with_a_warning(
     assert "items.npy has no column names" in capsys.readouterr().err
 
 
-def test_report_puts_columns_in_order_too(fitted, rows, named_model, tmp_path, capsys):
+def test_report_reorders_columns_too(fitted, rows, named_model, tmp_path, capsys):
     table = frame(rows)[list("lkjihgfedcba")]
     path = write_frame(tmp_path / "items.csv", table)
     assert run("report", named_model, path) == 0
@@ -225,7 +225,9 @@ def test_report_puts_columns_in_order_too(fitted, rows, named_model, tmp_path, c
 
 @pytest.mark.parametrize("source", [".csv", ".parquet"])
 @pytest.mark.parametrize("target", [".csv", ".json", ".parquet"])
-def test_keys_arrive_exactly(rows, model, tmp_path, source, target):
+def test_keys_are_written_exactly_as_they_were_read(
+    rows, model, tmp_path, source, target
+):
     pytest.importorskip("pyarrow")
     keys = [9007199254740993, 9007199254740992, -1]
     path = write_frame(tmp_path / f"items{source}", frame(rows[:3], sku=keys))
@@ -252,10 +254,10 @@ def test_control_sequences_in_keys_do_not_reach_a_terminal(
     assert r"\x1b[31mred" in said
 
 
-# What is refused
+# Errors
 
 
-def test_a_file_is_replaced_only_by_force(items, model, tmp_path, capsys):
+def test_a_file_is_replaced_only_with_the_option_force(items, model, tmp_path, capsys):
     path = tmp_path / "ids.csv"
     path.write_text("precious")
     said = failure(capsys, "transform", model, items, "-o", path)
@@ -279,7 +281,9 @@ def test_an_input_is_never_replaced(rows, model, tmp_path, capsys):
     np.testing.assert_array_equal(np.load(path), rows)
 
 
-def test_a_transform_that_fails_leaves_what_was_there(rows, model, tmp_path, capsys):
+def test_a_failed_transform_does_not_change_an_existing_file(
+    rows, model, tmp_path, capsys
+):
     bad = np.concatenate([rows, np.full((1, 12), np.nan)])
     path = write_rows(tmp_path / "items.csv", bad)
     ids = tmp_path / "ids.csv"

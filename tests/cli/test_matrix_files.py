@@ -1,4 +1,4 @@
-"""Files of rows: what is read from them, and what is refused."""
+"""Files of rows: reading them, and the errors of invalid ones."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def write(path, text):
 @pytest.mark.parametrize(
     "dtype", [np.float16, np.float32, np.float64, np.int64, np.uint8]
 )
-def test_an_array_is_mapped_as_it_is(tmp_path, dtype):
+def test_an_array_is_memory_mapped(tmp_path, dtype):
     rows = ROWS.astype(dtype)
     np.save(tmp_path / "rows.npy", rows)
     with open_source(tmp_path / "rows.npy", ALL) as source:
@@ -99,13 +99,46 @@ def test_the_only_array_of_an_archive_needs_no_name(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "rows.npz")[0], ROWS)
 
 
-def test_an_archive_that_unpacks_to_much_more_than_its_size_needs_permission(tmp_path):
+def test_an_archive_that_unpacks_to_a_multiple_of_its_size_needs_an_option(tmp_path):
     path = tmp_path / "rows.npz"
     np.savez_compressed(path, rows=np.zeros((110_000, 250), dtype=np.float32))
     with pytest.raises(ValueError, match=r"would take 105 MiB.*--unpack-limit 105\."):
         read(path)
     with open_source(path, Reading(unpack_limit=105)) as source:
         assert source.n_rows == 110_000
+
+
+@pytest.mark.parametrize("kind", ["numbers", "lists", "lists of one length"])
+def test_a_table_that_unpacks_to_much_more_than_its_size_needs_permission(
+    tmp_path, kind
+):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path, n_rows = tmp_path / "rows.parquet", 110_000
+    values = arrow.array(np.zeros(250 * n_rows, dtype=np.float32))
+    table = {
+        "numbers": lambda: arrow.table(
+            {f"f{column}": values[:n_rows] for column in range(250)}
+        ),
+        "lists": lambda: arrow.table(
+            {
+                "row": arrow.ListArray.from_arrays(
+                    np.arange(0, 250 * n_rows + 1, 250, dtype=np.int32), values
+                )
+            }
+        ),
+        "lists of one length": lambda: arrow.table(
+            {"row": arrow.FixedSizeListArray.from_arrays(values, 250)}
+        ),
+    }[kind]()
+    parquet.write_table(table, path)
+    with pytest.raises(ValueError, match=r"would take 105 MiB.*--unpack-limit 105\."):
+        read(path)
+    with open_source(path, Reading(unpack_limit=105)) as source:
+        assert source.n_rows == n_rows
+    if kind == "numbers":
+        with open_source(path, Reading(columns=("f0", "f1"))) as source:
+            assert source.n_rows == n_rows
 
 
 NESTED = b"\x93NUMPY\x01\x00\xf0\x03" + b"[" * 1008
@@ -250,7 +283,7 @@ def test_an_unnamed_first_column_has_the_keys(tmp_path, name):
     assert keys == KEYS
 
 
-def test_what_python_alone_takes_for_a_number_is_a_name(tmp_path):
+def test_text_that_only_python_reads_as_a_number_is_a_name(tmp_path):
     path = write(tmp_path / "rows.csv", "2_019,2_020\n1,2\n")
     assert names_of(path) == ("2_019", "2_020")
     with pytest.raises(
@@ -262,7 +295,7 @@ def test_what_python_alone_takes_for_a_number_is_a_name(tmp_path):
 @pytest.mark.parametrize(
     "text", ["0,1\n1,0\n", "2019,2020\n0.5,0.3\n", "1,2\n0.5,0.3\n", "0,1\n"]
 )
-def test_a_first_line_that_can_be_read_both_ways_needs_an_option(tmp_path, text):
+def test_an_ambiguous_first_line_needs_an_option(tmp_path, text):
     path = write(tmp_path / "rows.csv", text)
     with pytest.raises(ValueError, match=r"line 1 can be names or numbers. Pass --hea"):
         read(path)
@@ -324,7 +357,7 @@ def test_keys_are_text_even_if_they_look_like_numbers(tmp_path):
     assert keys[:2] == ["0000", "0001"]
 
 
-def test_the_mark_of_spreadsheets_is_no_part_of_a_name(tmp_path):
+def test_the_byte_order_mark_of_spreadsheets_is_not_part_of_a_name(tmp_path):
     path = tmp_path / "rows.csv"
     frame().to_csv(path, index=False, encoding="utf-8-sig")
     assert names_of(path) == ("a", "b", "c")
@@ -559,7 +592,7 @@ def test_an_empty_key_is_an_error_that_names_the_line(tmp_path):
 
 
 @given(st.lists(st.lists(st.integers(-3, 30), max_size=8), max_size=8), st.booleans())
-def test_keys_are_recognised_when_they_come_again(blocks, as_text):
+def test_repeated_keys_are_found(blocks, as_text):
     seen, before = SeenKeys(), set()
     for block in blocks:
         keys = np.array(block, dtype=np.int64)
@@ -589,7 +622,7 @@ def test_a_column_that_is_not_there_is_an_error_that_names_those_that_are(
 
 
 @pytest.mark.parametrize("reading", [Reading(columns=("a", "a")), Reading("a", ("a",))])
-def test_a_column_is_asked_for_once(tmp_path, reading):
+def test_a_column_can_be_selected_only_once(tmp_path, reading):
     path = tmp_path / "rows.csv"
     frame().to_csv(path, index=False)
     with pytest.raises(ValueError, match=r"must name a column once\. Got 'a' 2 times"):
@@ -624,7 +657,7 @@ def test_a_missing_file_is_an_error_that_names_it(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["npy", "npz", "csv", "parquet"])
-def test_a_pipe_a_device_or_a_folder_is_no_file(tmp_path, kind):
+def test_pipes_devices_and_folders_are_refused_as_input(tmp_path, kind):
     os.mkfifo(tmp_path / f"pipe.{kind}")
     (tmp_path / f"device.{kind}").symlink_to("/dev/zero")
     (tmp_path / f"folder.{kind}").mkdir()

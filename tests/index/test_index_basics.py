@@ -1,4 +1,4 @@
-"""What the index says, and what it says to wrong input."""
+"""Basic calls of the index, and their errors."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_what_a_query_returned_can_be_changed_without_harm(index):
         index.ids_[0, 0] = 1
 
 
-def test_a_wide_prefix_is_answered_the_same_each_time_and_anew_after_adding():
+def test_a_wide_prefix_is_answered_equally_each_time_and_includes_added_items():
     codes = np.stack([np.arange(2000) % 50, np.arange(2000) // 50], axis=1)
     index = SemanticIDIndex(policy="none").fit(codes)
     for _ in range(2):
@@ -97,7 +97,7 @@ def test_a_default_of_the_items_type_keeps_the_type():
     assert SemanticIDIndex().fit(CODES[:0]).lookup([[0, 0, 0]], -1).tolist() == [-1]
 
 
-def test_items_lead_to_their_ids(index):
+def test_ids_of_finds_the_id_of_each_item(index):
     assert index.ids_of(["a", "e"]).tolist() == [[0, 1, 2], [0, 1, 0]]
     with pytest.raises(KeyError, match="no item 'z'"):
         index.ids_of(["a", "z"])
@@ -130,7 +130,7 @@ def test_any_strings_can_be_items(items):
     assert index.ids_of(items)[:, 1].tolist() == list(range(len(items)))
 
 
-def test_strings_with_equal_hashes_are_told_apart(monkeypatch):
+def test_strings_with_equal_hashes_are_different_items(monkeypatch):
     monkeypatch.setattr(
         _items, "text_keys", lambda items: np.zeros(len(items), dtype=np.int64)
     )
@@ -206,7 +206,7 @@ def test_tokens_of_many_levels_parse_back(codes):
     ],
 )
 def test_what_is_not_the_tokens_of_an_id_is_an_error(index, text):
-    with pytest.raises(ValueError, match="must name one code a level"):
+    with pytest.raises(ValueError, match="must name one code per level"):
         index.parse_tokens([text])
 
 
@@ -256,7 +256,7 @@ def test_an_index_is_a_scikit_learn_object():
         clone(index).lookup([[0, 0]])
 
 
-def test_a_pickled_index_goes_on_as_the_original(index):
+def test_a_pickled_index_gives_new_items_the_ids_of_the_original(index):
     other = pickle.loads(pickle.dumps(index))
     assert np.array_equal(
         other.add(CODES, list("vwxyz")), index.add(CODES, list("vwxyz"))
@@ -264,7 +264,7 @@ def test_a_pickled_index_goes_on_as_the_original(index):
     assert other.ids_of(["y"]).tolist() == index.ids_of(["y"]).tolist()
 
 
-def test_adding_to_a_copy_leaves_the_original_as_it_was(index):
+def test_adding_to_a_copy_does_not_change_the_original(index):
     index.add([[1, 1]], ["f"])
     other = copy.copy(index)
     other.add([[2, 2]], ["g"])
@@ -309,7 +309,7 @@ def test_what_cannot_be_added_is_an_error_and_changes_nothing(index, case):
     assert index.add([[0, 1]], ["new"]).tolist() == [[0, 1, 3]]
 
 
-def test_fitting_that_fails_leaves_the_index_as_it_was(index):
+def test_a_failed_fit_does_not_change_the_index(index):
     for arguments in ((CODES, ["a"]), ([[9, 9]], ["a"])):
         with pytest.raises(ValueError, match="Got"):
             index.fit(*arguments)
@@ -338,7 +338,7 @@ def test_numbered_items_cannot_be_named_later():
         ([-1], ValueError, "negative"),
     ],
 )
-def test_a_prefix_that_is_none_is_an_error(index, prefix, error, message):
+def test_an_invalid_prefix_is_an_error(index, prefix, error, message):
     for query in (index.allowed_next, index.items_with_prefix):
         with pytest.raises(error, match=message):
             query(prefix)
@@ -461,7 +461,7 @@ def test_an_index_can_be_bound_to_another_model_on_purpose():
     index.add(model.transform(X), model=model)
     index.rebind(other)
     assert len(index.add(other.transform(X), model=other)) == 6
-    with pytest.raises(ValueError, match="one column a level"):
+    with pytest.raises(ValueError, match="one column per level"):
         index.rebind(ToyQuantizer(3, 4).fit(X))
     assert [event["action"] for event in index.history()] == [
         "fit",
@@ -479,7 +479,7 @@ def test_the_model_says_how_large_codebooks_are():
     assert len(index.vocabulary()) == 8
     with pytest.raises(ValueError, match="codebook_size must be that of the model"):
         SemanticIDIndex(codebook_size=5).fit(model.transform(X), model=model)
-    with pytest.raises(ValueError, match="one column a level of the model"):
+    with pytest.raises(ValueError, match="one column per level of the model"):
         SemanticIDIndex().fit([[0, 0, 0]], model=model)
     with pytest.raises(ValueError, match="below codebook_size"):
         SemanticIDIndex().fit([[0, 4]], model=model)
@@ -504,7 +504,7 @@ def test_an_item_takes_less_than_100_bytes():
 
 
 @pytest.mark.slow
-def test_a_million_items_lead_back_to_themselves():
+def test_the_id_of_each_of_a_million_items_is_looked_up_as_that_item():
     rng = np.random.default_rng(0)
     codes = (256 * rng.random((1_000_000, 4)) ** 2).astype(np.int64)
     index = SemanticIDIndex(codebook_size=256).fit(codes)

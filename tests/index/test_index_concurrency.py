@@ -16,17 +16,8 @@ import pytest
 from sk_rqvae.index import SemanticIDIndex
 
 
-@pytest.fixture
-def eager_switches():
-    """Let threads take turns as often as they can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
 def run_together(*functions):
-    """Run functions in threads that begin together, and raise what one raises."""
+    """Run functions in threads that begin together, and raise the error of any."""
     errors = []
     barrier = threading.Barrier(len(functions))
 
@@ -102,7 +93,7 @@ def test_readers_see_the_index_before_or_after_a_change():
 
 
 @pytest.mark.usefixtures("eager_switches")
-def test_copies_that_share_memory_grow_apart():
+def test_copies_that_share_memory_do_not_share_changes():
     index = SemanticIDIndex(policy="none").fit(np.zeros((5, 1)))
     copies = [copy.copy(index) for _ in range(8)]
 
@@ -192,7 +183,7 @@ def test_processes_that_save_to_one_file_lose_no_item(tmp_path, on_conflict):
 
 
 def diverged(tmp_path, **parameters):
-    """Two indexes of one file, of which the first was saved."""
+    """An index that saved a file, and another that was loaded from it."""
     path = tmp_path / "index"
     first = SemanticIDIndex(**parameters)
     first.fit([[0, 0], [0, 0], [1, 1]], ["a", "b", "c"])
@@ -229,7 +220,7 @@ def test_an_older_copy_of_the_same_index_may_be_replaced(tmp_path):
     assert len(SemanticIDIndex.load(backup)) == 1
 
 
-def test_merging_keeps_every_id_that_either_side_gave_out(tmp_path):
+def test_merging_keeps_every_id_that_either_side_assigned(tmp_path):
     path, first, second = diverged(tmp_path)
     first.add([[2, 2], [0, 0]], ["d", "e"])
     first.remove(["b"])
@@ -250,7 +241,7 @@ def test_merging_keeps_every_id_that_either_side_gave_out(tmp_path):
     first.save(path)
 
 
-def test_what_both_sides_gave_out_cannot_be_merged(tmp_path):
+def test_an_id_or_item_added_on_both_sides_cannot_be_merged(tmp_path):
     path, first, second = diverged(tmp_path)
     first.add([[0, 0]], ["d"])
     first.save(path)
@@ -264,7 +255,7 @@ def test_what_both_sides_gave_out_cannot_be_merged(tmp_path):
     assert SemanticIDIndex.load(path).item_ids_.tolist() == ["a", "b", "c", "d"]
 
 
-def test_indexes_without_a_common_past_cannot_be_merged(tmp_path):
+def test_indexes_without_a_common_history_cannot_be_merged(tmp_path):
     path, _, second = diverged(tmp_path)
     SemanticIDIndex().fit([[9, 9]], ["z"]).save(path)
     with pytest.raises(ValueError, match="must descend from the state"):

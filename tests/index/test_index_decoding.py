@@ -1,4 +1,4 @@
-"""A decoder held to the index says only IDs that exist."""
+"""Constrained decoding generates existing IDs only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def catalogue(n_items=60, *, policy="suffix", n_first=6):
 
 
 def token_ids(index, *, first=10):
-    """Ids as a tokenizer would give them, not in order of the codes."""
+    """Token ids as a tokenizer may assign them, not in the order of the codes."""
     tokens = sorted(index.vocabulary(), reverse=True)
     return {token: first + place for place, token in enumerate(tokens)}
 
@@ -49,7 +49,7 @@ def test_tokens_in_the_prompt_are_not_part_of_the_id(index):
     assert set(allowed(0, beam)) == {ids["<a_0>"], ids["<a_2>"]}
 
 
-def test_a_beam_off_every_id_does_not_end_before_the_others(index):
+def test_a_beam_that_left_all_ids_does_not_end_before_the_others(index):
     ids = token_ids(index)
     allowed = index.prefix_allowed_tokens_fn(ids, eos_token_id=EOS, prompt_length=1)
     for wrong in (PAD, EOS, ids["<a_1>"], ids["<b_1>"]):
@@ -161,7 +161,7 @@ def batch(ids):
 
 
 def held_by(index, ids, length, way):
-    """A decoder's argument that constrains it, and what reads IDs of sequences."""
+    """The argument of `generate` that constrains it, and the reader of its IDs."""
     if way == "prefix function":
         allowed = index.prefix_allowed_tokens_fn(
             ids, eos_token_id=EOS, prompt_length=length

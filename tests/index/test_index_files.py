@@ -1,4 +1,4 @@
-"""Saved, reloaded and exchanged, an index is the same."""
+"""Files of indexes: saved, reloaded and exchanged."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ def same(index, other):
 
 @pytest.mark.parametrize("policy", ["none", "suffix"])
 @pytest.mark.parametrize("kind", ITEMS)
-def test_a_reloaded_index_is_the_same_and_goes_on_the_same(tmp_path, policy, kind):
+def test_a_reloaded_index_is_equal_and_gives_new_items_the_same_ids(
+    tmp_path, policy, kind
+):
     index = SemanticIDIndex(policy=policy).fit(CODES, ITEMS[kind], X=CODES)
     index.save(tmp_path / "index")
     other = SemanticIDIndex.load(str(tmp_path / "index"))
@@ -46,7 +48,7 @@ def test_a_reloaded_index_is_the_same_and_goes_on_the_same(tmp_path, policy, kin
     same(index, other)
 
 
-def test_a_reloaded_index_knows_its_model_and_what_moving_cost(tmp_path):
+def test_a_reloaded_index_knows_its_model_and_the_cost_of_moved_items(tmp_path):
     X = np.round(np.random.default_rng(0).normal(scale=9, size=(40, 2)))
     model = ToyQuantizer(2, 8).fit(X)
     index = SemanticIDIndex(policy="reassign", codebook_size=(8, 8))
@@ -158,6 +160,14 @@ FORGERIES = {
     "no item text": lambda header: header["arrays"].remove(array(header, "item_text")),
     "no digests": lambda header: array(header, "digests").update(shape=[0]),
     "a broken history": lambda header: header.update(history=[{"action": "fit"}]),
+    "no history": lambda header: header.update(history=[]),
+    "a history of another type": lambda header: header.update(history={}),
+    "a change without a revision": lambda header: header["history"][-1].update(
+        revision="x"
+    ),
+    "a change at no time": lambda header: header["history"][-1].update(time=0),
+    "a model of another type": lambda header: header.update(fingerprint=1e300),
+    "an endless version": lambda header: header.update(fingerprint_version=1e999),
 }
 
 
@@ -170,6 +180,34 @@ def test_a_file_whose_parts_do_not_fit_is_refused(saved, tmp_path, name, mmap_mo
     path.write_bytes(rewritten(saved, FORGERIES[name]))
     with pytest.raises(ValueError, match="forged"):
         SemanticIDIndex.load(path, mmap_mode=mmap_mode)
+
+
+def test_a_mapped_file_with_codes_of_no_radix_is_refused(saved, tmp_path):
+    path = tmp_path / "forged"
+    path.write_bytes(rewritten(saved, lambda header: header.update(radices=[0] * 3)))
+    with pytest.raises(ValueError, match=r"forged .*radices"):
+        SemanticIDIndex.load(path, mmap_mode="r")
+
+
+def test_a_file_whose_next_row_is_taken_is_refused(tmp_path):
+    index = SemanticIDIndex().fit(CODES)
+    index.remove([1])
+    path = tmp_path / "forged"
+    for next_number in (0, len(CODES) - 1):
+        index.save(path, on_conflict="overwrite")
+        change = {"next_number": next_number}
+        path.write_bytes(rewritten(path.read_bytes(), lambda h, c=change: h.update(c)))
+        with pytest.raises(ValueError, match=r"forged .*next row"):
+            SemanticIDIndex.load(path)
+
+
+def test_a_broken_history_does_not_get_in_the_way_of_a_conflict(saved, tmp_path):
+    path = tmp_path / "forged"
+    SemanticIDIndex().fit(CODES).save(path)
+    index = SemanticIDIndex.load(path)
+    path.write_bytes(rewritten(saved, FORGERIES["no history"]))
+    with pytest.raises(ValueError, match="forged is not a valid index"):
+        index.save(path)
 
 
 @pytest.mark.parametrize(
@@ -203,13 +241,13 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
         index.save(tmp_path / "index")
 
 
-def test_a_file_that_was_rewritten_as_it_was_loads(saved, tmp_path):
+def test_a_file_rewritten_with_the_same_bytes_loads(saved, tmp_path):
     path = tmp_path / "same"
     path.write_bytes(rewritten(saved, lambda header: None))
     assert len(SemanticIDIndex.load(path).ids_) == 5
 
 
-def test_saving_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     path = tmp_path / "index"
     index = SemanticIDIndex().fit(CODES)
     index.save(path)
@@ -351,11 +389,11 @@ BAD_JSON = {
     "{}": "at least one item",
     '{"x": "<a_1>"}': "a list of tokens",
     '{"x": [1]}': "a list of tokens",
-    '{"x": ["<a_1>", "<c_0>"]}': "must name one code a level",
+    '{"x": ["<a_1>", "<c_0>"]}': "must name one code per level",
     '{"x": ["<a_1>", "<b_0>"], "y": ["<a_1>"]}': "for item 'y', expected 2",
     '{"x": ["<a_1>", "<b_0>"], "x": ["<a_2>", "<b_0>"]}': "must be unique",
     '{"x": ["<a_1>", "<b_1>"]}': "count from 0",
-    '{"x": ["<a_1>"]}': "a column a level and one for the suffix",
+    '{"x": ["<a_1>"]}': "one column per level and one for the suffix",
     '{"x": ["<a_9>", "<b_0>"]}': "below codebook_size",
 }
 
@@ -390,8 +428,8 @@ def test_items_that_are_not_integers_are_an_error_where_integers_are_asked_for(
 
 
 BAD_CSV = {
-    "": "a column of items and one a level",
-    "item\nx\n": "a column of items and one a level",
+    "": "a column of items and one per level",
+    "item\nx\n": "a column of items and one per level",
     "item,a,b\nx,1\n": "line 2 must have 3 fields",
     "item,a,b\nx,1,0\ny,1.5,0\n": "line 3 must have whole numbers",
     "item,a,b\nx,-1,0\n": "must not be negative",
@@ -481,7 +519,7 @@ BAD_TABLES = {
 
 
 @pytest.mark.parametrize("text", BAD_TABLES)
-def test_a_table_that_leaves_something_open_is_an_error_that_names_it(tmp_path, text):
+def test_an_ambiguous_table_is_an_error_that_names_the_ambiguity(tmp_path, text):
     path = tmp_path / "index.csv"
     path.write_text(text)
     with pytest.raises(ValueError, match=BAD_TABLES[text]) as caught:
@@ -574,5 +612,5 @@ def test_parquet_with_missing_codes_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="ids must be finite"):
         SemanticIDIndex.from_table(path)
     pl.DataFrame({"item": ["x", "y"]}).write_parquet(path)
-    with pytest.raises(ValueError, match="a column of items and one a level"):
+    with pytest.raises(ValueError, match="a column of items and one per level"):
         SemanticIDIndex.from_table(path)

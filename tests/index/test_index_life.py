@@ -1,4 +1,4 @@
-"""A catalogue over the years: what is refused, recorded and returned."""
+"""The life of a catalogue: removals, updates, limits and the history."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def index():
     return SemanticIDIndex(codebook_size=4).fit(CODES, ["a", "b", "c", "d"])
 
 
-def test_what_is_removed_is_in_no_lookup_and_its_id_is_not_given_again(index):
+def test_a_removed_item_is_not_found_and_its_id_is_not_reused(index):
     index.remove(["b", "c"])
     assert index.lookup([[0, 1, 1], [3, 2, 0]], default=None).tolist() == [None, None]
     assert index.items_with_prefix([]).tolist() == ["d", "a"]
@@ -31,7 +31,7 @@ def test_what_is_removed_is_in_no_lookup_and_its_id_is_not_given_again(index):
     assert index.ids_of(["b"]).tolist() == [[3, 2, 1]]
 
 
-def test_an_id_is_given_again_if_that_is_asked_for(index):
+def test_ids_of_removed_items_are_reused_if_asked_for(index):
     index.remove(["b", "c"], reuse=True)
     assert index.add([[0, 1], [3, 2]], ["e", "f"]).tolist() == [[0, 1, 1], [3, 2, 0]]
     index.remove(["a"], reuse=True)
@@ -48,7 +48,7 @@ def test_an_id_is_given_again_if_that_is_asked_for(index):
         ("a", TypeError, "sequence of integers or strings"),
     ],
 )
-def test_removing_what_is_not_there_is_an_error_and_removes_nothing(
+def test_removing_an_unknown_item_is_an_error_and_removes_nothing(
     index, items, error, message
 ):
     for change in (index.remove, lambda i: index.update(CODES[: len(i)], i)):
@@ -102,7 +102,7 @@ def test_items_without_an_id_get_the_default(index):
     assert index.ids_of([], default=None).shape == (0, 3)
 
 
-def test_known_items_are_skipped_if_that_is_asked_for(index):
+def test_known_items_are_skipped_if_asked_for(index):
     codes, items = [[2, 2], [3, 3], [1, 1]], ["n", "a", "n"]
     ids = index.add(codes, items, on_duplicate="skip")
     assert ids.tolist() == [[2, 2, 0], [0, 1, 0], [2, 2, 0]]
@@ -114,7 +114,7 @@ def test_known_items_are_skipped_if_that_is_asked_for(index):
         index.add(codes, items, on_duplicate="replace")
 
 
-def test_the_history_tells_what_changed_when_and_with_what(index):
+def test_the_history_records_every_change_with_its_time_and_release(index):
     X = np.zeros((4, 2))
     model = ToyQuantizer(2, 4).fit(X)
     index.add([[1, 1]], ["e"])
@@ -142,7 +142,7 @@ def test_the_history_tells_what_changed_when_and_with_what(index):
     assert index.revision_ == 1
 
 
-def test_additions_of_another_release_are_another_entry(index, monkeypatch):
+def test_additions_by_another_release_are_a_separate_entry(index, monkeypatch):
     index.add([[1, 1]], ["e"])
     monkeypatch.setattr(history, "__version__", "9.9")
     index.add([[1, 1]], ["f"])
@@ -193,12 +193,12 @@ def test_a_bounded_suffix_bounds_the_vocabulary():
         ),
     ],
 )
-def test_rules_that_make_no_sense_are_an_error(parameters, message):
+def test_invalid_combinations_of_rules_are_an_error(parameters, message):
     with pytest.raises((TypeError, ValueError), match=message):
         SemanticIDIndex(**parameters).fit(CODES)
 
 
-def test_weights_that_rank_nothing_are_an_error(index):
+def test_weights_that_cannot_be_used_are_an_error(index):
     with pytest.raises(ValueError, match="weights rank items that share an ID"):
         index.add([[0, 0]], ["e"], weights=[1])
     shared = SemanticIDIndex(policy="none")

@@ -44,7 +44,7 @@ class IndexMachine(RuleBasedStateMachine):
         self.kind = kind
         self.n_added = 0
         self.naive = NaiveIndex(**self.parameters, sizes=(3, 3, 3))
-        # Codes from `shift` on stand for large codebooks, which need other keys.
+        # Codes from `shift` on belong to large codebooks, which need other keys.
         self.shift = 0 if self.naive.reassigns else shift
         self.index = SemanticIDIndex(**self.parameters)
         self.index.fit(*self._arguments(rows), **self._model(rows))
@@ -240,7 +240,7 @@ TestBoundedSuffixesBehaveAsTheNaiveIndex.settings = BRIEF
     size=st.sampled_from([8, 2**32]),
 )
 @settings(max_examples=25, deadline=None)
-def test_queries_do_not_depend_on_how_many_items_came_together(
+def test_queries_do_not_depend_on_the_division_of_items_into_calls(
     seed, batches, policy, size
 ):
     rng = np.random.default_rng(seed)

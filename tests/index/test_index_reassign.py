@@ -1,4 +1,4 @@
-"""Reassigned IDs: near, unique, independent of the call, and paid for."""
+"""Reassigned IDs: near, unique, independent of calls, and with a known cost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sk_rqvae.metrics import reconstruction_error
 
 
 def crowd(n_items, n_features=2, *, seed=0, spread=40):
-    """Whole numbers, many of them alike."""
+    """Whole numbers, many of them equal."""
     rng = np.random.default_rng(seed)
     return np.round(rng.normal(scale=spread, size=(n_items, n_features)))
 
@@ -30,7 +30,7 @@ def crowd(n_items, n_features=2, *, seed=0, spread=40):
     shape=st.sampled_from([(1, 60), (2, 8), (3, 4), (6, 2)]),
 )
 @settings(max_examples=60, deadline=None)
-def test_reassigned_ids_are_those_of_one_item_after_the_other(
+def test_items_reassigned_together_get_the_ids_of_items_reassigned_one_by_one(
     seed, n_items, cuts, spread, shape
 ):
     n_layers, size = shape
@@ -141,7 +141,7 @@ def test_alternatives_that_are_all_taken_are_an_error():
         index.fit([[0, 0], [0, 0]], alternatives=[[[0, 0]], [[0, 0]]])
 
 
-def test_reassigning_without_a_way_to_know_what_is_near_is_an_error():
+def test_reassigning_without_a_model_or_alternatives_is_an_error():
     with pytest.raises(ValueError, match="must have X and model, or alternatives"):
         SemanticIDIndex(policy="reassign").fit([[0, 0]])
 
@@ -173,7 +173,7 @@ def test_distances_of_a_wrong_shape_or_not_finite_are_an_error(wrong):
 
 
 class CandidateQuantizer(ToyQuantizer):
-    """It also knows the best IDs of a row, by the error of the reconstruction."""
+    """A quantizer with candidates, in order of their reconstruction errors."""
 
     def candidates(self, X, k):
         every = np.array(list(product(*(range(len(b)) for b in self.codebooks_))))

@@ -1,4 +1,4 @@
-"""Retrained models: codes renamed to those before, and what changed all the same."""
+"""Retrained models: renamed codes, and the changes that remain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trie against lookups of one prefix at a time."""
+"""The trie, compared with lookups of one prefix at a time."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_tensors_give_the_tensors_that_arrays_give():
 
 def test_what_runs_on_a_device_is_what_runs_on_arrays():
     torch = pytest.importorskip("torch")
-    from places import Places
+    from operation_log import OperationLog
 
     index = catalogue(size=11)
     arrays = TrieArrays.of_sorted(index.ids_[np.lexsort(index.ids_.T[::-1])])
@@ -218,12 +218,12 @@ def test_what_runs_on_a_device_is_what_runs_on_arrays():
     tensors = torch.from_numpy(states), torch.from_numpy(codes)
     alive = on_device.alive(torch.from_numpy(mask))
     assert np.array_equal(alive.numpy(), arrays.alive(mask))
-    with Places() as seen:
+    with OperationLog() as log:
         by_bitmap = allowed_by_bitmap(torch.from_numpy(bitmaps), tensors[0], width)
         by_children = allowed_by_children(on_device, None, tensors[0], width)
         restricted = allowed_by_children(on_device, alive, tensors[0], width)
         stepped = child_of(on_device, alive, *tensors)
-    assert seen.waits == []
+    assert log.waits == []
     expected = allowed_by_children(arrays, None, states, width)
     assert np.array_equal(allowed_by_bitmap(bitmaps, states, width), expected)
     assert np.array_equal(by_bitmap.numpy(), expected)

@@ -34,7 +34,7 @@ def fitted_on_frame(frame):
     return small().fit(frame)
 
 
-# There
+# Transforms
 
 
 def test_the_transform_of_an_array_is_lazy_with_known_chunks_and_dtype(fitted, blobs):
@@ -55,13 +55,13 @@ def test_the_transform_of_an_array_is_lazy_with_known_chunks_and_dtype(fitted, b
 def test_the_codes_do_not_depend_on_the_chunks(fitted, blobs, n_rows, n_columns):
     rows = da.from_array(blobs, chunks=(n_rows, n_columns))
     codes = fitted.transform(rows)
-    whole = fitted.transform(blobs)
-    assert codes.shape == whole.shape
-    np.testing.assert_array_equal(codes.compute(), whole)
+    expected = fitted.transform(blobs)
+    assert codes.shape == expected.shape
+    np.testing.assert_array_equal(codes.compute(), expected)
     back = fitted.inverse_transform(codes)
     assert back.chunks == (rows.chunks[0], (12,))
     assert back.dtype == np.float64
-    np.testing.assert_array_equal(back.compute(), fitted.inverse_transform(whole))
+    np.testing.assert_array_equal(back.compute(), fitted.inverse_transform(expected))
 
 
 def test_threads_of_dask_give_the_same_codes(fitted, blobs):
@@ -103,7 +103,7 @@ def test_columns_of_a_reconstructed_frame_are_numbered_if_they_have_no_names(
 ):
     codes = pd.DataFrame(fitted.transform(blobs))
     back = fitted.inverse_transform(dd.from_pandas(codes, npartitions=2))
-    assert list(back.columns) == [f"x{place}" for place in range(12)]
+    assert list(back.columns) == [f"x{column}" for column in range(12)]
 
 
 def test_chunks_of_unknown_length_or_without_rows_work(fitted, frame, blobs):
@@ -153,7 +153,7 @@ def test_columns_are_checked_before_anything_is_computed(fitted, fitted_on_frame
 
 
 @pytest.mark.parametrize("call", ["transform", "inverse_transform", "fit"])
-def test_other_collections_are_refused(fitted, blobs, call):
+def test_other_dask_collections_are_refused(fitted, blobs, call):
     estimator = small() if call == "fit" else fitted
     with pytest.raises(
         TypeError, match=r"Dask array or a Dask DataFrame. Got .*Delayed"
@@ -163,7 +163,7 @@ def test_other_collections_are_refused(fitted, blobs, call):
         getattr(estimator, call)(da.zeros(5))
 
 
-def test_bad_values_are_refused_when_they_are_computed(fitted, blobs):
+def test_bad_values_are_an_error_of_the_computation(fitted, blobs):
     rows = da.from_array(np.where(blobs > 1, np.nan, blobs), chunks=(200, 12))
     with pytest.raises(ValueError, match="NaN"):
         fitted.transform(rows).compute()
@@ -250,10 +250,9 @@ def test_blocks_of_an_array_beyond_the_memory_budget_are_sampled(watched, read, 
     with caplog.at_level(logging.WARNING, logger="sk_rqvae"):
         estimator.fit(watched)
     (record,) = caplog.records
-    assert (
-        "100 of the 600 rows" in record.getMessage() or "99 of" in record.getMessage()
-    )
-    assert "resident_mb" in record.getMessage()
+    message = record.getMessage()
+    assert "100 of the 600 rows" in message or "99 of" in message
+    assert "resident_mb" in message
     assert 90 <= len(read) <= 200
 
 
@@ -286,10 +285,10 @@ def test_a_collection_of_unknown_length_can_be_fitted(frame, blobs):
 def test_a_missing_value_of_a_nullable_column_is_named(blobs):
     columns = {f"x{i}": pd.array([1, 2, None, 4] * 50, dtype="Int64") for i in range(3)}
     gaps = pd.DataFrame(columns)
-    whole = dd.from_pandas(gaps.fillna(3), npartitions=2)
+    filled = dd.from_pandas(gaps.fillna(3), npartitions=2)
     missing = dd.from_pandas(gaps, npartitions=2)
-    estimator = small(max_epochs=1, codebook_size=2).fit(whole)
-    assert estimator.transform(whole).compute().shape == (200, 3)
+    estimator = small(max_epochs=1, codebook_size=2).fit(filled)
+    assert estimator.transform(filled).compute().shape == (200, 3)
     with pytest.raises(ValueError, match="NaN in row 2, column 0"):
         small(max_epochs=1).fit(missing)
     with pytest.raises(ValueError, match="NaN in row 2, column 0"):
@@ -301,7 +300,7 @@ def test_a_memory_budget_of_zero_still_trains(blobs):
         small(resident_mb=0, max_epochs=1).fit(da.from_array(blobs, chunks=(50, 12)))
 
 
-def test_a_failed_fit_leaves_the_estimator_as_it_was(blobs):
+def test_a_failed_fit_does_not_change_the_estimator(blobs):
     def lost(block):
         raise OSError("the block is lost")
 

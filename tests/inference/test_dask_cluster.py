@@ -51,22 +51,22 @@ def test_training_on_a_clusters_array_gives_the_model_of_its_rows(client, blobs)
 
 
 class Slowly:
-    """Pass blocks on after a while, and leave a file for each that came."""
+    """Delay each block, and create a file for it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def __call__(self, block, block_info=None):
         time.sleep(0.2)
-        place = block_info[0]["chunk-location"][0]
-        (self.folder / f"{place}-{os.getpid()}").touch()
+        position = block_info[0]["chunk-location"][0]
+        (self.folder / f"{position}-{os.getpid()}").touch()
         return block
 
 
 def wait_for(condition, seconds=120):
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
+        assert time.monotonic() < end, "timed out"
         time.sleep(0.05)
 
 
@@ -86,7 +86,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing(client, fitted, blobs, tmp_
 
 
 def where(estimator, X, y=None):
-    """A score that is the process it was computed in."""
+    """A score that is the number of the process that computed it."""
     estimator.transform(X)
     return float(os.getpid())
 
@@ -97,9 +97,9 @@ def test_a_grid_search_runs_on_the_cluster(client, blobs):
     with joblib.parallel_config(backend="dask"):
         search.fit(blobs)
     found = {
-        int(search.cv_results_[f"split{split}_test_score"][place])
+        int(search.cv_results_[f"split{split}_test_score"][candidate])
         for split in range(2)
-        for place in range(3)
+        for candidate in range(3)
     }
     assert found <= worker_pids(client)
 

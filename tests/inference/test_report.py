@@ -61,9 +61,9 @@ def test_identical_rows_are_explained_completely_or_not_at_all():
 def test_the_block_size_does_not_change_the_explained_variance(
     fitted, blobs, monkeypatch
 ):
-    whole = fitted.report(blobs).explained_variance
+    expected = fitted.report(blobs).explained_variance
     monkeypatch.setattr("sk_rqvae._inference.explained_variance._ROWS_AT_ONCE", 7)
-    np.testing.assert_allclose(fitted.report(blobs).explained_variance, whole)
+    np.testing.assert_allclose(fitted.report(blobs).explained_variance, expected)
 
 
 def test_the_text_has_a_line_per_level_and_counts_ids(report):

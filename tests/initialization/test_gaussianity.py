@@ -1,4 +1,4 @@
-"""What k-means tells of points beyond what it would of Gaussian ones."""
+"""How much more k-means explains of points than of Gaussian ones."""
 
 from __future__ import annotations
 
@@ -29,54 +29,38 @@ def clusters(n_points, width, seed=0):
 
 
 @pytest.mark.parametrize("n_codes", [1, 8, 64])
-def test_of_gaussian_points_codes_tell_no_more_than_expected(n_codes):
-    torch.manual_seed(0)
-    assert (
-        abs(
-            explained_beyond_gaussian(
-                gaussian(3000), n_codes, torch.Generator().manual_seed(0)
-            )
-        )
-        < 0.05
-    )
+def test_codes_explain_gaussian_points_as_expected(n_codes):
+    excess = explained_beyond_gaussian(gaussian(3000), n_codes, new_generator())
+    assert excess == pytest.approx(0, abs=0.05)
 
 
-def test_of_clusters_codes_tell_more_the_narrower_they_are():
-    torch.manual_seed(0)
-    wide, narrow, none = (
-        explained_beyond_gaussian(
-            clusters(3000, width), 64, torch.Generator().manual_seed(0)
-        )
+def test_codes_explain_narrower_clusters_better():
+    wide, narrow, points = (
+        explained_beyond_gaussian(clusters(3000, width), 64, new_generator())
         for width in (1, 0.3, 0)
     )
-    assert 0 < wide < narrow < none <= 1
-    assert none > 0.99
+    assert 0 < wide < narrow < points <= 1
+    assert points > 0.99
 
 
-def test_of_sparse_points_codes_tell_more():
-    generator = torch.Generator().manual_seed(0)
-    kept = torch.rand(3000, 12, generator=generator) < 0.05
-    torch.manual_seed(0)
-    assert (
-        explained_beyond_gaussian(
-            gaussian(3000) * kept, 64, torch.Generator().manual_seed(0)
-        )
-        > 0.3
-    )
+def test_codes_explain_sparse_points_better_than_gaussian_ones():
+    is_kept = torch.rand(3000, 12, generator=new_generator()) < 0.05
+    sparse = gaussian(3000) * is_kept
+    assert explained_beyond_gaussian(sparse, 64, new_generator()) > 0.3
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 12), st.integers(1, 3), st.integers(1, 40), st.booleans())
-def test_it_is_finite_for_few_points_and_for_points_without_length(
-    n_points, dim, n_codes, long
+def test_the_excess_is_finite_for_few_points_and_for_zeros(
+    n_points, dim, n_codes, all_zero
 ):
-    points = torch.randn(n_points, dim) * long
-    told = explained_beyond_gaussian(points, n_codes, new_generator())
-    assert np.isfinite(told)
-    assert told <= 1
+    points = torch.zeros(n_points, dim) if all_zero else gaussian(n_points)[:, :dim]
+    excess = explained_beyond_gaussian(points, n_codes, new_generator())
+    assert np.isfinite(excess)
+    assert excess <= 1
 
 
-def test_the_points_are_left_as_they_are():
+def test_the_test_does_not_change_its_points():
     points = gaussian(200)
     before = points.clone()
     explained_beyond_gaussian(points, 8, new_generator())
@@ -89,7 +73,7 @@ def rows_of_falling_variance(share_kept):
     return rng.normal(size=kept.shape) * kept * np.linspace(1, 0.4, 48)
 
 
-def test_components_are_left_out_only_where_codes_tell_little_of_them():
+def test_components_are_dropped_only_if_codes_explain_little_of_them():
     widths = [
         small(embed_dim=None, codebook_size=64, max_epochs=1)
         .fit(rows_of_falling_variance(share_kept))

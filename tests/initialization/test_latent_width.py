@@ -1,4 +1,4 @@
-"""How wide latents are where `embed_dim` is None."""
+"""The width of the latents with ``embed_dim=None``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def falling(n, power):
 
 
 @given(VARIANCES, SIZES, st.integers(1, 10**7))
-def test_a_width_is_at_least_one_and_at_most_that_of_the_rows(values, sizes, n_rows):
+def test_the_width_is_between_one_and_the_number_of_columns(values, sizes, n_rows):
     assert 1 <= gaussian_width(np.array(values), sizes, n_rows) <= len(values)
 
 
@@ -29,11 +29,11 @@ def test_a_width_is_at_least_one_and_at_most_that_of_the_rows(values, sizes, n_r
 def test_the_width_does_not_depend_on_units_or_order(values, sizes, n_rows, unit):
     spectrum = np.array(values)
     width = gaussian_width(spectrum, sizes, n_rows)
-    # Rounding may move one component over the edge.
+    # Rounding may change the decision on one component.
     assert abs(gaussian_width(unit * spectrum[::-1], sizes, n_rows) - width) <= 1
 
 
-def test_fewer_rows_for_the_codes_make_narrower_latents():
+def test_fewer_rows_per_code_make_narrower_latents():
     few, more, many = (
         gaussian_width(falling(384, 1), CODES, n_rows)
         for n_rows in (4_000, 40_000, 4_000_000)
@@ -41,15 +41,15 @@ def test_fewer_rows_for_the_codes_make_narrower_latents():
     assert few < more < many <= 384
 
 
-def test_nothing_is_left_out_where_all_rows_can_be_learned_by_heart():
+def test_no_component_is_dropped_if_codes_can_memorise_all_rows():
     assert gaussian_width(falling(384, 1), CODES, 300) == 384
 
 
-def test_nothing_is_left_out_where_all_directions_are_alike():
+def test_no_component_is_dropped_if_all_have_the_same_variance():
     assert gaussian_width(np.ones(32), CODES, 4000) == 32
 
 
-def test_directions_without_variance_are_left_out():
+def test_components_without_variance_are_dropped():
     assert gaussian_width(np.append(np.ones(10), np.zeros(30)), CODES, 10**6) == 10
 
 
@@ -59,34 +59,36 @@ def test_latents_are_no_wider_than_1024():
 
 
 @given(VARIANCES, st.floats(0, 100))
-def test_the_water_is_no_higher_than_the_largest_component(values, n_bits):
+def test_the_water_level_is_at_most_the_largest_variance(values, n_bits):
     spectrum = np.sort(values)[::-1]
     assert 0 <= water_level(spectrum, n_bits) <= spectrum[0]
 
 
 @given(VARIANCES, st.floats(0, 100), st.floats(0.1, 100))
-def test_more_bits_lower_the_water(values, n_bits, more):
+def test_more_bits_lower_the_water_level(values, n_bits, more):
     spectrum = np.sort(values)[::-1]
     level = water_level(spectrum, n_bits)
     assert water_level(spectrum, n_bits + more) <= level * (1 + 1e-9)
 
 
 @given(VARIANCES, st.floats(0, 100))
-def test_the_bits_are_those_that_lower_components_to_the_water(values, n_bits):
+def test_lowering_the_components_to_the_water_level_takes_exactly_the_bits(
+    values, n_bits
+):
     spectrum = np.sort(values)[::-1]
     spent = np.log2(spectrum / water_level(spectrum, n_bits)).clip(min=0).sum() / 2
     assert spent == pytest.approx(n_bits, rel=1e-6, abs=1e-6)
 
 
-def test_a_bit_for_each_of_equal_components_leaves_a_quarter_of_each():
+def test_one_bit_per_equal_component_leaves_a_quarter_of_the_variance():
     assert water_level(np.ones(8), 8) == pytest.approx(1 / 4)
 
 
-def test_a_component_below_the_water_gets_no_bits():
+def test_a_component_below_the_water_level_gets_no_bits():
     assert water_level(np.array([1.0, 0.01]), 2) == pytest.approx(1 / 16)
 
 
-def test_latents_leave_out_what_varies_little(blobs):
+def test_latents_drop_components_of_low_variance(blobs):
     rng = np.random.default_rng(0)
     noise = 1e-5 * rng.normal(size=(len(blobs), 20)).astype(np.float32)
     rows = np.hstack([blobs, noise])
@@ -98,12 +100,14 @@ def test_latents_leave_out_what_varies_little(blobs):
 @pytest.mark.parametrize(
     "options", [{"linear_path": False}, {"codebook_normalize": True}], ids=str
 )
-def test_latents_that_are_no_principal_components_are_as_wide_as_rows(blobs, options):
+def test_latents_that_are_not_principal_components_are_as_wide_as_the_rows(
+    blobs, options
+):
     rows = np.hstack([blobs, 1e-5 * blobs])
     assert small(**options).fit(rows).codebooks_[0].shape == (16, 24)
 
 
-def test_a_width_found_in_the_data_is_kept_when_training_goes_on(blobs):
+def test_continued_training_keeps_the_width_chosen_from_the_data(blobs):
     rows = np.hstack([blobs, 1e-5 * blobs[:, ::-1]])
     estimator = small(warm_start=True, max_epochs=1).fit(rows)
     width = estimator.codebooks_[0].shape[1]

@@ -1,4 +1,4 @@
-"""The start of a training: plausible beams, the scale of noise and of steps."""
+"""What the data decide at the initialisation: codebooks, noise and learning rate."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from sk_rqvae._training.fit import initialize_quantizer
     st.lists(st.integers(1, 4096), min_size=1, max_size=8),
     st.integers(1, 10**9),
 )
-def test_residuals_are_expected_to_grow_by_one_to_the_root_of_e(sizes, n_rows):
+def test_the_growth_of_unseen_residuals_is_bounded(sizes, n_rows):
     assert 1 <= growth_of_unseen_residuals(sizes, n_rows) <= math.sqrt(math.e)
 
 
-def test_more_rows_leave_less_to_grow():
+def test_residuals_of_unseen_rows_grow_less_if_there_are_more_rows():
     few, many = (
         growth_of_unseen_residuals([256] * 3, n_rows) for n_rows in (3600, 36000)
     )
@@ -43,32 +43,32 @@ def test_more_rows_leave_less_to_grow():
 
 
 @given(st.floats(0, 1), st.integers(1, 10**5))
-def test_the_learning_rate_is_lowered_never_raised(unexplained, embed_dim):
+def test_the_learning_rate_is_never_raised(unexplained, embed_dim):
     assert 0 <= learning_rate_factor(unexplained, embed_dim) <= 1
 
 
-def test_the_learning_rate_falls_with_width_and_with_what_is_left_to_explain():
+def test_the_learning_rate_falls_for_wide_latents_and_accurate_codebooks():
     assert learning_rate_factor(0.57, 384) == 1
     assert learning_rate_factor(0.5, 768) < 0.5
     assert learning_rate_factor(0.02, 192) < learning_rate_factor(0.2, 192)
 
 
-def test_a_row_left_out_is_further_from_the_mean_of_the_others():
+def test_the_leave_one_out_error_is_measured_from_the_mean_of_the_others():
     codes = torch.tensor([[[0], [1]]] * 3)
     errors = torch.tensor([[1.0, 9.0]] * 3)
     expected = torch.full((3, 1), (3 / 2) ** 2)
     torch.testing.assert_close(_leave_one_out_errors(codes, errors), expected)
 
 
-def test_a_row_alone_at_its_centre_would_go_to_its_second_beam():
+def test_a_row_alone_at_its_centre_has_the_leave_one_out_error_of_its_second_beam():
     codes = torch.tensor([[[0], [1]], [[1], [0]]])
     errors = torch.tensor([[0.0, 4.0], [0.0, 6.0]])
-    # The typical error is that of a mean row, if that is larger.
+    # At least the mean of both rows, which is 5.
     expected = torch.tensor([[5.0], [6.0]])
     torch.testing.assert_close(_leave_one_out_errors(codes, errors), expected)
 
 
-def test_noise_is_proportional_to_its_parameter(blobs):
+def test_the_standard_deviation_of_the_noise_is_proportional_to_its_parameter(blobs):
     def power(noise):
         module = (
             small(codebook_size=8, max_epochs=1, noise=noise).fit(blobs).net_.module_
@@ -80,14 +80,14 @@ def test_noise_is_proportional_to_its_parameter(blobs):
     assert power(0) == 0
 
 
-def test_noise_is_more_of_the_residuals_the_more_of_the_variance_they_are():
-    shares = noise_factor(torch.tensor([0.0, 0.005, 0.05, 0.5, 0.6, 0.7, 1.0]))
-    assert shares[0] == 0
-    assert shares[1] < shares[2] < 1
-    assert shares[3] == shares[4] == 1 < shares[5] < shares[6]
+def test_the_noise_factor_grows_with_the_unexplained_share_of_variance():
+    factors = noise_factor(torch.tensor([0.0, 0.005, 0.05, 0.55, 0.7, 1.0]))
+    assert factors[0] == 0
+    assert factors[3] == 1
+    assert (factors.diff() > 0).all()
 
 
-def test_a_prefix_counts_by_the_square_of_what_all_codes_leave_over_what_it_leaves():
+def test_prefixes_are_weighted_by_the_squared_ratio_of_the_complete_error_to_theirs():
     torch.manual_seed(0)
     latents = torch.randn(200, 4)
     quantizer = ResidualQuantizer(
@@ -117,22 +117,21 @@ def noise_of(estimator, blobs):
     return module, module.noise_axes.T @ module.noise_axes
 
 
-def test_noise_has_the_covariance_of_the_residuals_of_the_start(blobs):
-    # One epoch at a rate of next to nothing leaves the start as it was.
+def test_noise_has_the_covariance_of_the_initial_residuals(blobs):
+    # One epoch at a learning rate of almost zero does not change the initialisation.
     estimator = small(max_epochs=1, lr=1e-12, restart_dead_codes=False, prefix_weight=0)
     module, covariance = noise_of(estimator, blobs)
     with torch.no_grad():
         x = module.standardize(torch.from_numpy(blobs).double())
         latents = module.encode(x)
-        left = module.decode(latents) - module.decode(
-            module.quantizer.sum_of(module.quantizer.search(latents).codes[:, 0])
-        )
-    torch.testing.assert_close(
-        covariance, left.T @ left / len(left), rtol=1e-3, atol=1e-5
-    )
+        codes = module.quantizer.search(latents).codes[:, 0]
+        quantized = module.quantizer.sum_of(codes)
+        residuals = module.decode(latents) - module.decode(quantized)
+    expected = residuals.T @ residuals / len(residuals)
+    torch.testing.assert_close(covariance, expected, rtol=1e-3, atol=1e-5)
 
 
-def test_noise_is_alike_in_all_directions_where_codebooks_start_at_random(blobs):
+def test_noise_is_isotropic_with_random_codebooks(blobs):
     estimator = small(codebook_kmeans_init=False, embed_dim=12, max_epochs=1)
     module, covariance = noise_of(estimator, blobs)
     power = covariance.diagonal().mean()
@@ -146,14 +145,14 @@ def test_noise_is_white_without_a_linear_path(blobs):
 
 
 @pytest.mark.parametrize("linear_path", [True, False])
-def test_noise_is_scaled_by_the_share_left_with_and_without_a_linear_path(
+def test_the_noise_scale_follows_the_unexplained_share_with_and_without_a_linear_path(
     blobs, linear_path
 ):
     estimator = small(linear_path=linear_path, codebook_size=64, max_epochs=1)
     module = estimator.fit(blobs).net_.module_
     with torch.no_grad():
         latents = module.encode(module.standardize(torch.from_numpy(blobs).double()))
-        left = initialize_quantizer(
+        unexplained = initialize_quantizer(
             module,
             latents,
             kmeans_init=True,
@@ -161,20 +160,17 @@ def test_noise_is_scaled_by_the_share_left_with_and_without_a_linear_path(
             generator=new_generator(),
             on_progress=no_progress,
         )
-    share = float(noise_factor(torch.tensor(left)))
-    residuals = 1 if linear_path else math.sqrt(left)
-    assert share < 1
-    assert module.noise_scale == pytest.approx(0.7 * share * residuals)
+    factor = float(noise_factor(torch.tensor(unexplained)))
+    residual_norm = 1 if linear_path else math.sqrt(unexplained)
+    assert factor < 1
+    assert module.noise_scale == pytest.approx(0.7 * factor * residual_norm)
 
 
 def test_the_decoder_is_wider_than_the_encoder_only_with_a_linear_path(blobs):
     def widths(**options):
         parameters = {"hidden_dims": (6, 5), "max_epochs": 1} | options
-        estimator = small(**parameters).fit(blobs)
-        decoder = estimator.net_.module_.decoder.mlp
-        return [layer.out_features for layer in decoder if hasattr(layer, "weight")][
-            :-1
-        ]
+        *hidden, _ = small(**parameters).fit(blobs).net_.module_.decoder.mlp
+        return [layer.out_features for layer in hidden if hasattr(layer, "weight")]
 
     for hidden in ((6, 5), (6,)):
         wider = zip(widths(hidden_dims=hidden), reversed(hidden), strict=True)
@@ -183,7 +179,7 @@ def test_the_decoder_is_wider_than_the_encoder_only_with_a_linear_path(blobs):
     assert widths(decoder_hidden_dims=(7,)) == [7]
 
 
-def test_steps_are_smaller_in_wide_latents(blobs):
+def test_the_learning_rate_is_lower_for_wide_latents(blobs):
     once = {"max_epochs": 1, "lr_schedule": "constant", "warmup_epochs": 0}
     narrow, wide = (
         small(embed_dim=width, lr=1e-3, **once).fit(blobs).net_.history[-1, "lr"]
@@ -192,7 +188,7 @@ def test_steps_are_smaller_in_wide_latents(blobs):
     assert wide < 0.5e-3 < narrow <= 1e-3
 
 
-def test_going_on_lowers_the_learning_rate_as_a_first_fit_does(blobs):
+def test_continued_training_lowers_the_learning_rate_as_a_new_fit_does(blobs):
     estimator = small(
         embed_dim=768, max_epochs=1, lr=1e-3, lr_schedule="constant", warmup_epochs=0
     )
@@ -208,11 +204,11 @@ def test_an_exact_initialisation_is_kept(blobs):
     assert estimator.score(rows) > 1 - 1e-4
 
 
-def test_epochs_that_were_asked_for_are_made_from_an_exact_initialisation_too(blobs):
+def test_max_epochs_is_honoured_after_an_exact_initialisation(blobs):
     assert small(codebook_size=16, max_epochs=3).fit(blobs[:8]).n_iter_ == 3
 
 
-def test_all_beams_are_clustered_where_there_are_no_more_rows_than_codes(monkeypatch):
+def test_every_beam_is_clustered_if_there_are_few_rows(monkeypatch):
     n_points = []
 
     def count(points, n_clusters, **options):
@@ -220,34 +216,34 @@ def test_all_beams_are_clustered_where_there_are_no_more_rows_than_codes(monkeyp
         return points[:n_clusters]
 
     monkeypatch.setattr("sk_rqvae._initialization.codebooks.progressive_kmeans", count)
+    quantizer = ResidualQuantizer(
+        [8, 8],
+        4,
+        modes=[QuantizeForwardMode.STE] * 2,
+        n_beams=4,
+        normalize=False,
+        sim_vq=False,
+    )
 
-    def start(n_rows):
-        quantizer = ResidualQuantizer(
-            [8, 8],
-            4,
-            modes=[QuantizeForwardMode.STE] * 2,
-            n_beams=4,
-            normalize=False,
-            sim_vq=False,
-        )
+    def points_per_row(n_rows):
         n_points.clear()
-        rows = torch.randn(n_rows, 4, generator=torch.Generator().manual_seed(0))
+        rows = torch.randn(n_rows, 4, generator=new_generator())
         with torch.no_grad():
             initialize_codebooks(
                 quantizer, rows, kmeans_init=True, generator=new_generator()
             )
         return n_points[1] / n_rows
 
-    assert start(16) == 4
-    assert start(64) < 4
+    assert points_per_row(16) == quantizer.n_beams
+    assert points_per_row(64) < quantizer.n_beams
 
 
 @pytest.mark.parametrize("dim", [2, 64])
-def test_no_other_length_of_random_codes_would_fit_the_points_they_are_nearest_to(dim):
-    points = torch.randn(2000, dim, generator=torch.Generator().manual_seed(0))
+def test_random_codes_have_the_length_of_least_error(dim):
+    points = torch.randn(2000, dim, generator=new_generator())
     codes = random_codes(points, 32, new_generator())
     others = points[32:]
-    # Whose they are was settled at the codes' own length.
+    # Points are assigned to the codes before these are rescaled.
     at_full_length = codes * (points[:32].norm() / codes.norm())
     nearest = torch.cdist(others, at_full_length).argmin(1)
 
@@ -258,7 +254,7 @@ def test_no_other_length_of_random_codes_would_fit_the_points_they_are_nearest_t
     assert error(1.0) < others.square().sum()
 
 
-def test_random_codes_are_the_points_where_there_are_no_others():
+def test_random_codes_are_the_points_if_there_are_no_others():
     points = torch.randn(5, 3)
     codes = random_codes(points, 8, new_generator())
     assert {tuple(row) for row in codes.tolist()} == {
@@ -266,5 +262,5 @@ def test_random_codes_are_the_points_where_there_are_no_others():
     }
 
 
-def test_random_codes_of_nothing_are_nothing():
+def test_random_codes_of_zeros_are_zeros():
     assert not random_codes(torch.zeros(20, 3), 4, new_generator()).any()

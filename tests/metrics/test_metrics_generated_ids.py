@@ -86,7 +86,7 @@ def test_hits_by_id_overstate_hits_by_item_for_shared_ids():
     assert scores.recall == pytest.approx(0.1)
 
 
-def test_padding_and_unknown_ids_take_a_place_among_ids_but_not_among_items():
+def test_padding_and_unknown_ids_take_a_rank_among_ids_but_not_among_items():
     codes = [[0], [1]]
     scores = score_generated_ids([[[9], [-1], [1]]], codes, [1], k=1)
     assert scores.hit_rate == 1.0

@@ -72,7 +72,7 @@ def test_a_single_id_for_all_items_has_the_recall_of_chance(X, k):
 
 @pytest.fixture(scope="module")
 def clusters():
-    """Two levels of clusters, their IDs, and the means that the IDs stand for."""
+    """Two levels of clusters, their IDs, and the means of the IDs."""
     random = np.random.default_rng(0)
     coarse = random.normal(size=(6, 16)) * 10
     fine = random.normal(size=(6, 16))

@@ -97,7 +97,7 @@ def test_beams_are_distinct_and_sorted_and_report_their_true_errors(
 
 @settings(max_examples=40, deadline=None)
 @given(seed=SEEDS, sizes=SIZES, n_beams=st.integers(1, 6))
-def test_no_beam_width_beats_the_exhaustive_one(seed, sizes, n_beams):
+def test_no_beam_width_beats_an_exhaustive_search(seed, sizes, n_beams):
     latents, codebooks = problem(seed, sizes)
     some = beam_search(latents, codebooks, n_beams).errors[:, 0]
     best = beam_search(latents, codebooks, len(every_id(sizes))).errors[:, 0]
@@ -187,7 +187,7 @@ def test_biases_are_computed_from_the_residuals_of_the_best_prefix():
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_a_prefix_is_the_sum_of_its_code_vectors(depth):
+def test_the_latent_of_a_prefix_is_the_sum_of_its_code_vectors(depth):
     _, codebooks = problem(0, [5, 4, 3])
     codes = torch.tensor([[4, 0, 2], [0, 3, 1]])[:, :depth]
     expected = [

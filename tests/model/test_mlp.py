@@ -12,7 +12,7 @@ N_IN, N_OUT = 6, 4
 
 
 def skip_mlp(linear_path=True):
-    """One whose MLP no longer gives zeros."""
+    """A `SkipMLP` whose last layer is not zero."""
     torch.manual_seed(0)
     mlp = SkipMLP(
         N_IN, N_OUT, (8,), activation="relu", dropout=0.0, linear_path=linear_path

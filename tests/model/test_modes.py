@@ -370,21 +370,21 @@ def test_straight_through_levels_together_have_the_identity_as_their_jacobian(
     mode, n_levels
 ):
     quantizer = quantizer_of([mode] * n_levels, dim=3)
-    passed = jacobian(lambda z: quantizer(z[None]).decoder_input[0], draw(0, 3))
-    torch.testing.assert_close(passed, torch.eye(3, dtype=torch.float64))
+    found = jacobian(lambda z: quantizer(z[None]).decoder_input[0], draw(0, 3))
+    torch.testing.assert_close(found, torch.eye(3, dtype=torch.float64))
 
 
 def test_the_rotation_trick_rotates_the_residual_of_each_level_onto_its_code():
-    """``d p / d z = I - (I - J_3) (I - J_2) (I - J_1)``."""
+    """The Jacobian is ``I - (I - J_3) (I - J_2) (I - J_1)``."""
     quantizer = quantizer_of([QuantizeForwardMode.ROTATION_TRICK] * 3, dim=3)
     residual = latent = draw(0, 3)
-    eye = not_passed = torch.eye(3, dtype=torch.float64)
+    eye = product = torch.eye(3, dtype=torch.float64)
     vectors = quantizer(latent[None]).vectors[0].detach()
     for chosen in vectors:
-        not_passed = (eye - rotation_matrix(residual, chosen)) @ not_passed
+        product = (eye - rotation_matrix(residual, chosen)) @ product
         residual = residual - chosen
-    passed = jacobian(lambda z: quantizer(z[None]).decoder_input[0], latent)
-    torch.testing.assert_close(passed, eye - not_passed)
+    found = jacobian(lambda z: quantizer(z[None]).decoder_input[0], latent)
+    torch.testing.assert_close(found, eye - product)
 
 
 @pytest.mark.parametrize("n_rotation_levels", [1, 2])
@@ -394,10 +394,10 @@ def test_a_straight_through_level_makes_the_jacobian_of_the_stack_the_identity(
     modes = [QuantizeForwardMode.ROTATION_TRICK] * n_rotation_levels
     modes.append(QuantizeForwardMode.STE)
     latent = draw(0, 3)
-    passed = jacobian(
+    found = jacobian(
         lambda z: quantizer_of(modes, dim=3)(z[None]).decoder_input[0], latent
     )
-    torch.testing.assert_close(passed, torch.eye(3, dtype=torch.float64))
+    torch.testing.assert_close(found, torch.eye(3, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("mode", MODES)

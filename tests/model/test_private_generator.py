@@ -5,6 +5,7 @@ import threading
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from sk_rqvae._model.private_generator import PrivateGenerator
 
@@ -23,11 +24,21 @@ DRAWS = {
     "exponential_": lambda: torch.empty(4).exponential_(),
     "normal_": lambda: torch.empty(4).normal_(5),
     "random_": lambda: torch.empty(4).random_(),
+    "poisson": lambda: torch.poisson(torch.full((20,), 9.0)),
+    "binomial": lambda: torch.binomial(torch.full((20,), 90.0), torch.tensor(0.5)),
+    "gamma": lambda: torch.distributions.Gamma(2.0, 1.0).sample((5,)),
+    "dirichlet": lambda: torch.distributions.Dirichlet(torch.ones(5)).sample(),
+    "categories": lambda: torch.distributions.Categorical(torch.ones(9)).sample((9,)),
+    "dropout": lambda: F.dropout(torch.ones(50), 0.5),
+    "dropout layer": lambda: nn.Dropout(0.5)(torch.ones(50)),
+    "dropout of torch": lambda: torch.dropout(torch.ones(50), 0.5, train=True),
+    "dropout in place": lambda: F.dropout(torch.ones(50), 0.5, inplace=True),
+    "dropout in place of torch": lambda: torch.dropout_(torch.ones(50), 0.5, True),
+    "gumbel softmax": lambda: F.gumbel_softmax(torch.ones(4, 5), hard=True),
     "linear layer": lambda: nn.Linear(4, 5).weight,
     "embedding": lambda: nn.Embedding(4, 5).weight,
     "convolution": lambda: nn.Conv1d(2, 3, 4).weight,
     "recurrent layer": lambda: nn.GRU(2, 3).weight_hh_l0,
-    "batch norm": lambda: nn.BatchNorm1d(3).weight,
     "xavier": lambda: nn.init.xavier_uniform_(torch.empty(4, 4)),
     "kaiming": lambda: nn.init.kaiming_normal_(torch.empty(4, 4)),
     "truncated": lambda: nn.init.trunc_normal_(torch.empty(4, 4), a=1, b=2),
@@ -36,7 +47,7 @@ DRAWS = {
 
 
 @pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
-def test_numbers_depend_on_the_seed_alone_and_leave_the_global_generator(draw):
+def test_random_numbers_depend_on_the_seed_alone_and_not_on_the_global_generator(draw):
     torch.manual_seed(1)
     before = torch.get_rng_state()
     with PrivateGenerator(seed=0):
@@ -57,7 +68,7 @@ def test_two_seeds_and_two_draws_differ():
     assert not torch.equal(first, other)
 
 
-def test_a_generator_that_is_given_is_used():
+def test_an_explicit_generator_is_used():
     expected = torch.randn(5, generator=torch.Generator().manual_seed(3))
     with PrivateGenerator(seed=0):
         found = torch.randn(5, generator=torch.Generator().manual_seed(3))
@@ -78,8 +89,36 @@ def test_other_threads_draw_from_the_global_generator():
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_numbers_on_cuda_leave_its_global_generator():
+def test_random_numbers_on_cuda_do_not_change_its_global_generator():
     before = torch.cuda.get_rng_state()
     with PrivateGenerator(seed=0), torch.device("cuda"):
         assert nn.Linear(3, 4).weight.is_cuda
     assert torch.equal(torch.cuda.get_rng_state(), before)
+
+
+def test_dropout_and_gumbel_softmax_do_what_those_of_pytorch_do():
+    logits = torch.tensor([1.0, 0.0, -1.0]).log_softmax(0)
+    with PrivateGenerator(seed=0):
+        dropped = F.dropout(torch.ones(100_000), 0.25)
+        hard = F.gumbel_softmax(logits.expand(100_000, 3), hard=True)
+        soft = F.gumbel_softmax(logits.expand(9, 3), tau=0.5)
+        assert F.dropout(dropped, 0.5, training=False) is dropped
+        assert not F.dropout(torch.ones(9), 1.0).any()
+    torch.testing.assert_close(dropped.unique(), torch.tensor([0, 4 / 3]))
+    assert dropped.mean() == pytest.approx(1, abs=0.01)
+    torch.testing.assert_close(hard.mean(0), logits.exp(), atol=0.01, rtol=0)
+    torch.testing.assert_close(soft.sum(1), torch.ones(9))
+
+
+def test_gradients_pass_dropout_and_gumbel_softmax():
+    x = torch.arange(6.0).view(2, 3).requires_grad_()
+    with PrivateGenerator(seed=0):
+        (F.gumbel_softmax(F.dropout(x, 0.1), hard=True) * x.detach()).sum().backward()
+    assert x.grad.abs().sum() > 0
+
+
+def test_generators_that_are_given_draw_on_their_devices():
+    generator = torch.Generator().manual_seed(5)
+    with PrivateGenerator(seed=0, generators=[generator]):
+        found = torch.randn(3)
+    assert torch.equal(found, torch.randn(3, generator=generator.manual_seed(5)))

@@ -52,7 +52,7 @@ def test_a_row_does_not_depend_on_the_other_rows(count):
 
 @settings(max_examples=30, deadline=None)
 @given(seed=SEEDS, n_columns=st.integers(1, 300))
-def test_of_equally_near_codes_the_first_is_nearest(seed, n_columns):
+def test_the_first_of_equal_entries_is_the_nearest(seed, n_columns):
     distances = draw(seed, 5, n_columns).mul(2).round()
     expected = [row.index(min(row)) for row in distances.tolist()]
     assert nearest(distances).tolist() == expected

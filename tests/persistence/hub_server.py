@@ -6,14 +6,15 @@ import base64
 import hashlib
 import json
 import re
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import unquote, urlsplit
+
+from local_server import local_server
 
 
 class Hub:
-    """What is stored, and what was asked for.
+    """The repositories that are stored, and the requests that were made.
 
     `commits` has, for each repository, its commits: a message and the files. The last
     one is ``main``. Files of at least `lfs_bytes` are uploaded by Git LFS.
@@ -44,17 +45,9 @@ class Hub:
 @contextmanager
 def hub_server():
     """Run a server until the block ends."""
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    httpd.daemon_threads = True
-    httpd.hub = Hub(f"http://127.0.0.1:{httpd.server_port}")
-    thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield httpd.hub
-    finally:
-        httpd.shutdown()
-        thread.join()
-        httpd.server_close()
+    with local_server(_Handler) as httpd:
+        httpd.served = Hub(f"http://127.0.0.1:{httpd.server_port}")
+        yield httpd.served
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -73,7 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._route("PUT")
 
     def _route(self, method):
-        hub = self.server.hub
+        hub = self.server.served
         body = self.rfile.read(int(self.headers["Content-Length"] or 0))
         path = unquote(urlsplit(self.path).path)
         hub.requests.append((method, path))

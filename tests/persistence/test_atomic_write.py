@@ -177,7 +177,7 @@ def killed_writer(path):
 
 
 @posix
-def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
+def test_files_of_a_killed_writer_are_removed_by_the_next_one(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"old")
     killed_writer(path)
@@ -211,7 +211,7 @@ def test_temporary_files_of_living_writers_and_of_others_stay(tmp_path):
 
 
 @posix
-def test_a_writer_that_is_taken_for_abandoned_begins_again(tmp_path, monkeypatch):
+def test_a_writer_whose_temporary_file_was_removed_starts_again(tmp_path, monkeypatch):
     from sk_rqvae._persistence import atomic
 
     flock, removed = atomic.fcntl.flock, []

@@ -102,7 +102,7 @@ def rows():
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    """Write a checkpoint with what else those projects put into one."""
+    """Write a checkpoint with all entries that those projects write."""
 
     def write(model, **extras):
         path = tmp_path / "checkpoint_399999.pt"
@@ -143,7 +143,7 @@ def test_a_checkpoint_gives_the_ids_of_its_model(rows, checkpoint, options, para
     )
 
 
-def test_near_ties_fall_as_in_the_model_of_the_checkpoint(checkpoint):
+def test_near_ties_are_broken_as_in_the_model_of_the_checkpoint(checkpoint):
     """A float32 sum of 2**24 and 1/4 is 2**24, so there the first two codes tie."""
     model = reference(hidden_dims=(), sizes=(4, 4))
     codebook = torch.tensor(
@@ -274,7 +274,7 @@ def test_a_net_loads_the_parameters_of_a_net_with_another_price_list(blobs, tmp_
     np.testing.assert_array_equal(other.transform(blobs), expected)
 
 
-def test_a_checkpoint_of_a_training_is_read_and_trained_on(blobs, tmp_path):
+def test_training_continues_from_a_checkpoint_of_skorch(blobs, tmp_path):
     saved = Checkpoint(
         monitor=None, dirname=tmp_path, f_params="{last_epoch[epoch]}.pt"
     )

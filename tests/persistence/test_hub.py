@@ -84,7 +84,7 @@ def test_a_second_push_replaces_the_model_in_one_commit(hub, fitted, other, blob
     np.testing.assert_array_equal(load().transform(blobs), other.transform(blobs))
 
 
-def test_a_revision_is_loaded_though_the_branch_moved_on(hub, fitted, other, blobs):
+def test_a_revision_is_loaded_after_the_branch_has_changed(hub, fitted, other, blobs):
     fitted.push_to_hub(REPO)
     sha = hub.sha(REPO)
     other.push_to_hub(REPO)

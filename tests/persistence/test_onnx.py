@@ -143,7 +143,7 @@ def test_the_file_contains_no_path_of_this_machine(blobs, onnxruntime, tmp_path)
 
 
 @pytest.mark.slow
-def test_export_leaves_the_model_as_it_was(blobs, onnxruntime, tmp_path):
+def test_export_does_not_change_the_model(blobs, onnxruntime, tmp_path):
     model = small(max_epochs=1).fit(blobs)
     codes = model.transform(blobs)
     model.to_onnx(tmp_path / "encoder.onnx")

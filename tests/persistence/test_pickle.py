@@ -137,7 +137,7 @@ def test_an_unfitted_transformer_is_saved_with_its_parameters():
 
 
 def test_a_reloaded_model_continues_training_like_the_original(blobs):
-    """All but the moments of the optimizer, which are not saved, is the same."""
+    """All is the same except the moments of the optimizer, which are not saved."""
     estimator = small(max_epochs=2, warm_start=True).fit(blobs)
     again = pickle.loads(pickle.dumps(estimator))
     for each in (estimator, again):
@@ -152,7 +152,7 @@ from sk_rqvae import RQVAEModule
 
 
 class MyModule(RQVAEModule):
-    """A user's own."""
+    """A module of a user."""
 
     def compute_loss(self, output):
         parts = super().compute_loss(output)
@@ -192,7 +192,7 @@ def test_a_users_own_module_is_reloaded_in_a_fresh_process(
 
 
 class Scaled(RQVAEModule):
-    """A user's module with state of its own."""
+    """A custom module with additional state."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)

@@ -23,7 +23,7 @@ BLOCKS = {"text": 3, "behaviour": 2}
 
 @pytest.fixture
 def views():
-    """Rows of two views on different scales, of which some lack one view."""
+    """Rows of two views on different scales; some rows lack one view."""
     random = np.random.default_rng(0)
     X = random.normal(size=(40, 5)) * [1, 2, 3, 100, 200] + [0, 5, 0, 1000, 0]
     X[:8, 3:] = np.nan

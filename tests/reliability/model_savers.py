@@ -7,7 +7,9 @@ library takes seconds, so the processes are forks of this one.
 
 from __future__ import annotations
 
+import functools
 import json
+import multiprocessing
 import os
 import random
 import shutil
@@ -19,6 +21,8 @@ from pathlib import Path
 from sk_rqvae import RQVAETransformer
 
 load = RQVAETransformer.from_pretrained
+
+_PATIENCE = 120  # seconds; only a process that hangs takes longer
 
 
 def fork(function):
@@ -51,33 +55,55 @@ def leftovers(folder):
 
 
 def save_at_once(folder, models, n):
-    """Two processes save, once each, while a third one reads."""
-    counts = {"failed": 0, "winners": [0, 0], "leftovers": 0}
-    for _ in range(n):
-        shutil.rmtree(folder, ignore_errors=True)
-        models[0].save_pretrained(folder)
-        start, go = os.pipe()
+    """Two processes save, once each, and a third one reads until they have ended.
 
-        def save(model, start=start, go=go):
-            os.close(go)
-            os.read(start, 1)  # returns when the other end is closed
+    A fork takes longer than to save, so the processes are the same in all rounds.
+    """
+    context = multiprocessing.get_context("fork")
+    begin, end = context.Barrier(4), context.Barrier(4)
+    n_saved, n_failed = context.Value("i"), context.Value("i")
+    counts = {"winners": [0, 0], "leftovers": 0}
+
+    def repeat(work):
+        for _ in range(n):
+            begin.wait(_PATIENCE)
+            try:
+                work()
+            except (AssertionError, OSError, ValueError):
+                sys.excepthook(*sys.exc_info())
+                with n_failed:
+                    n_failed.value += 1
+            end.wait(_PATIENCE)
+
+    def save(model):
+        try:
             model.save_pretrained(folder)
+        finally:
+            with n_saved:
+                n_saved.value += 1
 
-        def read(start=start, go=go):
-            os.close(go)
-            os.read(start, 1)
-            until = time.monotonic() + 0.2
-            while time.monotonic() < until:
-                which(load(folder), models)
+    def read():
+        is_over = False
+        while not is_over:
+            is_over = n_saved.value == len(models)
+            which(load(folder), models)
 
-        processes = [fork(lambda model=model: save(model)) for model in models]
-        processes.append(fork(read))
-        os.close(go)
-        os.close(start)
-        counts["failed"] += sum([not ended_well(process) for process in processes])
-        counts["winners"][which(load(folder), models)] += 1
-        counts["leftovers"] += leftovers(folder)
-    return counts
+    tasks = [*(functools.partial(save, model) for model in models), read]
+    processes = [fork(functools.partial(repeat, task)) for task in tasks]
+    try:
+        for _ in range(n):
+            shutil.rmtree(folder, ignore_errors=True)
+            models[0].save_pretrained(folder)
+            n_saved.value = 0
+            begin.wait(_PATIENCE)
+            end.wait(_PATIENCE)
+            counts["winners"][which(load(folder), models)] += 1
+            counts["leftovers"] += leftovers(folder)
+    except BaseException:
+        begin.abort()  # nobody waits for a round that does not come
+        raise
+    n_ended_badly = sum([not ended_well(process) for process in processes])
+    return counts | {"failed": n_failed.value + n_ended_badly}
 
 
 def kill_at_random(folder, models, n):

@@ -40,7 +40,7 @@ def run_savers(models, folder, *tasks):
 
 @pytest.fixture(scope="module")
 def counts(fitted, other, tmp_path_factory):
-    """What few processes did; they are started once for all tests."""
+    """The results of a few processes, which are started once for all tests."""
     if os.name != "posix":
         pytest.skip("forks and kills processes")
     return run_savers(
@@ -64,7 +64,7 @@ def check_killed_at_random(counts, n):
     assert counts["leftovers"] == 0
 
 
-def test_of_two_processes_that_save_at_once_one_wins_and_readers_never_fail(counts):
+def test_one_of_two_processes_that_save_at_once_wins_and_readers_never_fail(counts):
     check_saved_at_once(counts["save_at_once"], n=10)
 
 

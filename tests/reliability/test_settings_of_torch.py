@@ -1,4 +1,4 @@
-"""Settings of PyTorch that belong to the program, and not to this package."""
+"""Global settings of PyTorch, which the package respects and does not change."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def reduced_precision():
     torch.set_float32_matmul_precision("highest")
 
 
-def test_products_are_as_exact_where_pytorch_may_round_more(reduced_precision):
+def test_products_are_exact_if_pytorch_may_round_more(reduced_precision):
     generator = torch.Generator().manual_seed(0)
     left, right = (
         torch.randn(shape, generator=generator) for shape in ((64, 300), (300, 50))
@@ -48,13 +48,13 @@ def test_products_are_as_exact_where_pytorch_may_round_more(reduced_precision):
     assert (products.matmul(left, right) + 0.5 * (exact - summand)).abs().max() < 1e-5
 
 
-def test_codes_do_not_follow_the_precision_that_a_program_asks_for(blobs, request):
+def test_codes_do_not_depend_on_the_precision_that_a_program_sets(blobs, request):
     model = small().fit(blobs)
     codes = model.transform(blobs)
     request.getfixturevalue("reduced_precision")
     np.testing.assert_array_equal(model.transform(blobs), codes)
 
 
-def test_the_precision_that_a_program_asks_for_stays(blobs, reduced_precision):
+def test_the_precision_that_a_program_sets_is_not_changed(blobs, reduced_precision):
     small(max_epochs=1).fit(blobs).transform(blobs)
     assert torch.get_float32_matmul_precision() == "medium"

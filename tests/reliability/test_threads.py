@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import pytest
 from conftest import assert_same_model, small
 from skorch.callbacks import Callback
-
-
-@pytest.fixture
-def eager_switches():
-    """Let threads alternate as often as possible."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 def test_a_transform_uses_one_model_while_another_thread_refits(blobs, eager_switches):
@@ -119,3 +109,24 @@ def test_nothing_but_another_fit_waits_for_a_fit(blobs):
     finally:
         hold_up.may_go_on.set()
         thread.join()
+
+
+def test_a_transformer_can_be_copied_while_attributes_are_set(eager_switches):
+    """During a fit, scikit-learn sets attributes and deletes them again."""
+    estimator = small()
+    is_over = threading.Event()
+
+    def set_and_delete():
+        while not is_over.is_set():
+            estimator.extra_ = 0
+            is_over.is_set()  # threads can take turns at a call
+            del estimator.extra_
+
+    with ThreadPoolExecutor(1) as pool:
+        changing = pool.submit(set_and_delete)
+        try:
+            for _ in range(3000):
+                assert copy.copy(estimator).n_layers == 3
+        finally:
+            is_over.set()
+        changing.result()

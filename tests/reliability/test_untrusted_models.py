@@ -1,18 +1,15 @@
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import os
 import random
 import zipfile
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
 from conftest import small
-from safetensors.torch import load_file, save
+from forged_models import forge_config, forge_weights, weights_file
 
 from sk_rqvae import RQVAETransformer
 
@@ -36,34 +33,6 @@ def load(folder):
 
 def load_checkpoint(path):
     return RQVAETransformer.load_from_checkpoint(path, device="cpu")
-
-
-def weights_file(folder):
-    (path,) = folder.glob("*.safetensors")
-    return path
-
-
-def forge_config(folder, change):
-    """Change the configuration, with a checksum that fits."""
-    path = folder / "config.json"
-    config = json.loads(path.read_text())
-    del config["sha256"]
-    change(config)
-    text = json.dumps(config, sort_keys=True)
-    config["sha256"] = hashlib.sha256(text.encode()).hexdigest()
-    path.write_text(json.dumps(config))
-
-
-def forge_weights(folder, change):
-    """Change the tensors, with a checksum that fits."""
-    path = weights_file(folder)
-    tensors = load_file(path)
-    change(tensors)
-    content = save(tensors)
-    digest = hashlib.sha256(content).hexdigest()
-    path.unlink()
-    (folder / f"model-{digest[:16]}.safetensors").write_bytes(content)
-    forge_config(folder, lambda config: config.update(weights_sha256=digest))
 
 
 # Values and forms of tensors
@@ -151,6 +120,8 @@ def test_a_checkpoint_with_views_of_tensors_is_read(blobs, fitted, state, tmp_pa
     "change",
     [
         lambda config: config["params"].update(n_layers=10**9),
+        lambda config: config["params"].update(n_beams=10**9),
+        lambda config: config["fitted"].update(n_beams=10**9),
         lambda config: config["params"].update(lr=10**400),
         lambda config: config["params"].update(resident_mb=10**400),
         lambda config: config["fitted"].update(codebook_sizes=[10**12] * 3),
@@ -258,7 +229,7 @@ def test_a_damaged_checkpoint_is_refused_by_name_or_still_a_model(state, tmp_pat
 
 
 @posix
-def test_files_that_would_wait_for_ever_are_refused(folder, tmp_path):
+def test_files_that_would_block_for_ever_are_refused(folder, tmp_path):
     os.mkfifo(tmp_path / "fifo.pt")
     with pytest.raises(ValueError, match=r"fifo\.pt is a FIFO"):
         load_checkpoint(tmp_path / "fifo.pt")
@@ -270,40 +241,3 @@ def test_files_that_would_wait_for_ever_are_refused(folder, tmp_path):
         os.mkfifo(path)
         with pytest.raises(ValueError, match=f"{path.name} is a FIFO"):
             load(folder)
-
-
-# Disks
-
-
-@contextmanager
-def largest_file(n_bytes):
-    """No file of this process can become larger, as on a disk that is full."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-@posix
-@pytest.mark.parametrize("n_bytes", [0, 500, 2000, 5000])
-def test_a_full_disk_leaves_the_old_model(blobs, folder, n_bytes):
-    before = contents(folder)
-    other = small(max_epochs=1, random_state=1).fit(blobs[:60])
-    with largest_file(n_bytes), pytest.raises(OSError, match="too large"):
-        other.save_pretrained(folder)
-    assert contents(folder) == before
-
-
-@posix
-def test_a_full_disk_leaves_no_part_of_a_first_model(fitted, tmp_path):
-    with largest_file(2000), pytest.raises(OSError, match="too large"):
-        fitted.save_pretrained(tmp_path)
-    assert sorted(contents(tmp_path)) in ([".sk_rqvae.lock"], [])

@@ -124,7 +124,7 @@ def test_a_clone_is_an_unfitted_copy_with_the_same_parameters(blobs, mode):
         copy.transform(blobs)
 
 
-def test_set_params_is_what_the_next_fit_uses(blobs):
+def test_the_next_fit_uses_parameters_that_were_set(blobs):
     estimator = small(max_epochs=1).fit(blobs)
     estimator.set_params(n_layers=2, codebook_size=5).fit(blobs)
     assert estimator.transform(blobs).shape == (len(blobs), 2)
@@ -174,7 +174,7 @@ def test_it_works_between_other_steps_of_a_pipeline(blobs):
     assert pipeline.fit(blobs, target).score(blobs, target) > 0.7
 
 
-def test_a_pipeline_that_ends_in_it_goes_back_to_the_units_of_its_input(blobs):
+def test_a_pipeline_that_ends_with_it_inverts_to_the_units_of_its_input(blobs):
     rows = 100 + 10 * blobs
     pipeline = make_pipeline(StandardScaler(), small()).fit(rows)
     codes = pipeline.transform(rows)

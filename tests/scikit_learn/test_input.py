@@ -144,7 +144,7 @@ def test_the_error_of_a_bad_code_names_its_row_and_column(fitted):
         fitted.inverse_transform(with_code(-1, int))
 
 
-# Works, with a warning where it matters
+# Unusual rows, some with a warning
 
 
 def fits(rows, **changes):
@@ -287,7 +287,7 @@ def test_values_too_far_apart_for_float64_are_refused():
 
 @pytest.mark.parametrize("X", [np.array(5.0), 5.0, "text", None, []], ids=repr)
 @pytest.mark.parametrize("call", ["fit", "partial_fit", "transform"])
-def test_what_is_no_matrix_is_refused(fitted, X, call):
+def test_input_that_is_not_a_matrix_is_refused(fitted, X, call):
     estimator = quick() if call != "transform" else fitted
     with pytest.raises((TypeError, ValueError), match=r"\w"):
         getattr(estimator, call)(X)
@@ -310,7 +310,7 @@ def test_masked_values_and_dates_are_refused(fitted, rows, call):
         getattr(estimator, call)(rows)
 
 
-def test_codes_in_a_frame_whose_columns_changed_places_are_refused(blobs, fitted):
+def test_codes_in_a_frame_with_reordered_columns_are_refused(blobs, fitted):
     names = fitted.get_feature_names_out()
     codes = pd.DataFrame(fitted.transform(blobs), columns=names)
     fitted.inverse_transform(codes)

@@ -18,7 +18,7 @@ def quick(**changes):
 
 
 BAD_PARAMETERS = [
-    # name, value, error, what the message says is expected
+    # name, value, error, the expectation in the message
     ("n_layers", 0, ValueError, "at least 1"),
     ("n_layers", 2.0, TypeError, "an int"),
     ("n_layers", True, TypeError, "an int"),
@@ -193,6 +193,9 @@ GOOD_PARAMETERS = [
     {"weight_decay": 0},
     {"batch_size": 1_000_000},
     {"batch_size": 7},
+    {"batch_size": 10**30},
+    {"prefix_weight": 10**30},
+    {"n_beams": 10**30, "rerank": False},
     {"n_beams": 40},
     {"init_sample_size": 10**9},
     {"resident_mb": 0},

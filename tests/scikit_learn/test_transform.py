@@ -34,7 +34,7 @@ settings.register_profile(
     "fitted",
     deadline=None,
     max_examples=25,
-    # The fitted estimators that fixtures give are only read.
+    # Fixtures return fitted estimators that tests must not change.
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 FITTED = settings.get_profile("fitted")

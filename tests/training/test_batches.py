@@ -34,7 +34,7 @@ def to_float(rows):
 
 
 def numbered(n_rows, dtype=np.float32):
-    """Rows that say in both columns which they are."""
+    """Rows whose columns are the number of the row and its negative."""
     return np.arange(n_rows, dtype=dtype)[:, None] * np.array([1, -1], dtype=dtype)
 
 
@@ -48,7 +48,7 @@ def drawn(dataset, batch_size, *, shuffle):
 
 @settings(max_examples=40, deadline=None)
 @given(n_rows=N_ROWS, batch_size=BATCH_SIZES, shuffle=st.booleans())
-def test_an_epoch_has_every_row_once_in_full_batches(n_rows, batch_size, shuffle):
+def test_every_row_is_in_one_full_batch_of_an_epoch(n_rows, batch_size, shuffle):
     for dataset in both_kinds(numbered(n_rows)):
         assert len(dataset) == n_rows
         batches = drawn(dataset, batch_size, shuffle=shuffle)
@@ -61,7 +61,7 @@ def test_an_epoch_has_every_row_once_in_full_batches(n_rows, batch_size, shuffle
         assert torch.equal(numbers, torch.arange(n_rows, dtype=torch.float32))
 
 
-def test_an_epoch_of_many_pools_has_every_row_once():
+def test_every_row_is_in_one_batch_of_a_long_epoch():
     n_rows = 40_000
     dataset = StreamedRows(numbered(n_rows), to_float, CPU, generators())
     batches = drawn(dataset, 1000, shuffle=True)
@@ -76,9 +76,7 @@ def test_an_epoch_of_many_pools_has_every_row_once():
     fraction=st.floats(0.01, 0.9),
     run_length=st.integers(1, 16),
 )
-def test_rows_to_train_on_and_rows_held_out_are_all_rows_once(
-    n_rows, fraction, run_length
-):
+def test_every_row_is_either_trained_on_or_held_out(n_rows, fraction, run_length):
     assume(math.ceil(fraction * math.ceil(n_rows / run_length)) * run_length < n_rows)
     parts = hold_out(numbered(n_rows), fraction, run_length, np.random.default_rng(0))
     numbers = [part[:][:, 0] for part in parts]
@@ -87,7 +85,7 @@ def test_rows_to_train_on_and_rows_held_out_are_all_rows_once(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_subset_of_rows_is_read_as_a_matrix_of_them_would_be(kind):
+def test_a_subset_of_rows_gives_the_batches_of_a_copy(kind):
     X, index = numbered(500), np.arange(0, 500, 3)
     of_subset, of_copy = (
         torch.cat(drawn(kind(rows, to_float, CPU, generators()), 32, shuffle=True))
@@ -97,7 +95,7 @@ def test_a_subset_of_rows_is_read_as_a_matrix_of_them_would_be(kind):
 
 
 @pytest.mark.parametrize("kind", [0, 1], ids=["resident", "streamed"])
-def test_every_epoch_has_another_order_and_one_seed_the_same(kind):
+def test_every_epoch_has_another_order_and_a_seed_repeats_it(kind):
     dataset, again = (both_kinds(numbered(500))[kind] for _ in range(2))
     first = torch.cat(drawn(dataset, 100, shuffle=True))
     second = torch.cat(drawn(dataset, 100, shuffle=True))
@@ -106,7 +104,7 @@ def test_every_epoch_has_another_order_and_one_seed_the_same(kind):
 
 
 @pytest.mark.parametrize("kind", [0, 1], ids=["resident", "streamed"])
-def test_shuffled_batches_are_drawn_from_all_over_the_matrix(kind):
+def test_every_shuffled_batch_has_rows_of_all_parts_of_the_matrix(kind):
     dataset = both_kinds(numbered(8000))[kind]
     for batch in drawn(dataset, 1000, shuffle=True):
         quarters = torch.bincount((batch[:, 0] / 2000).long(), minlength=4)
@@ -114,14 +112,14 @@ def test_shuffled_batches_are_drawn_from_all_over_the_matrix(kind):
 
 
 @pytest.mark.parametrize("count", [1, 10, 100, 10_000])
-def test_a_sample_has_different_rows_and_about_as_many_as_asked(count):
+def test_a_sample_has_the_requested_number_of_different_rows(count):
     for dataset in both_kinds(numbered(1000)):
         numbers = dataset.sample(count)[:, 0]
         assert len(torch.unique(numbers)) == len(numbers)
         assert len(numbers) == min(count, 1000)
 
 
-def test_a_sample_is_of_single_rows_from_all_over_the_matrix(tmp_path):
+def test_a_sample_has_single_rows_of_all_parts_of_the_matrix(tmp_path):
     np.save(tmp_path / "rows.npy", numbered(80_000))
     X = np.load(tmp_path / "rows.npy", mmap_mode="r")
     for rows in (X, np.array(X), RowSubset(X, np.arange(len(X)))):
@@ -141,13 +139,11 @@ def test_samples_differ_from_call_to_call():
 
 
 @pytest.mark.parametrize("n_rows", [1, 2, 63, 64, 65, 1000, 10**9])
-def test_runs_are_many_enough_to_shuffle_and_long_enough_to_read(n_rows):
-    length = run_length(n_rows)
-    assert 1 <= length <= 256
-    assert n_rows / length >= min(n_rows, 64)
+def test_there_are_enough_runs_of_rows_to_shuffle(n_rows):
+    assert n_rows / run_length(n_rows) >= min(n_rows, 64)
 
 
-def test_batches_iterate_again_and_again():
+def test_batches_can_be_iterated_more_than_once():
     batches = Batches(both_kinds(numbered(10))[0], 4)
     assert [len(batch) for batch in batches] == [4, 4, 2]
     assert [len(batch) for batch in batches] == [4, 4, 2]

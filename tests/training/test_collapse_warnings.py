@@ -15,8 +15,8 @@ MODES = [mode.value for mode in QuantizeForwardMode]
 REMEDIES = ["lower lr", "restart_dead_codes=True", "codebook_kmeans_init=True"]
 
 
-def ruinous(mode):
-    """Random codebooks, a rate far too high, and nothing that repairs."""
+def collapsing(mode):
+    """Settings under which codebooks collapse."""
     return small(
         codebook_mode=mode,
         codebook_size=64,
@@ -32,10 +32,10 @@ def ruinous(mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_collapse_is_named_with_its_level_its_codes_and_a_remedy(blobs, mode):
+def test_the_warning_of_a_collapse_names_level_used_codes_and_remedies(blobs, mode):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        estimator = ruinous(mode).fit(blobs)
+        estimator = collapsing(mode).fit(blobs)
     messages = [
         str(each.message) for each in caught if each.category is CollapseWarning
     ]
@@ -73,7 +73,7 @@ def test_a_healthy_fit_does_not_warn(blobs, mode):
     ids=str,
 )
 @pytest.mark.filterwarnings("error::sk_rqvae.CollapseWarning")
-def test_no_kind_of_codebook_warns_when_healthy(blobs, options):
+def test_no_healthy_configuration_warns_of_a_collapse(blobs, options):
     small(**options).fit(blobs)
 
 
@@ -89,7 +89,7 @@ def test_duplicates_are_no_collapse(blobs):
         small(max_epochs=1).fit(np.tile(blobs[:5], (100, 1)))
 
 
-def test_a_collapse_that_comes_with_more_training_is_seen(blobs):
+def test_a_collapse_during_a_warm_start_is_warned_of(blobs):
     estimator = small(codebook_size=32, warm_start=True).fit(blobs)
     estimator.set_params(
         lr=10.0,
@@ -127,7 +127,7 @@ def messages_of(usage, perplexity, sizes, n_distinct):
     return [str(each.message) for each in caught]
 
 
-def test_each_collapsed_level_is_warned_of_alone():
+def test_each_collapsed_level_has_its_own_warning():
     messages = messages_of([1.0, 0.25, 0.5], [9.0, 2.0, 1.1], [16, 16, 16], 1000)
     assert len(messages) == 2
     assert "Level 1 collapsed: 4 of 16 codes are used" in messages[0]
@@ -139,7 +139,7 @@ def test_a_codebook_of_one_code_cannot_collapse():
     assert messages_of([1.0], [1.0], [1], 1000) == []
 
 
-def test_too_few_different_rows_cannot_show_a_collapse():
+def test_too_few_different_rows_are_no_evidence_of_a_collapse():
     assert messages_of([0.1], [1.5], [16], 63) == []
     assert len(messages_of([0.1], [1.5], [16], 64)) == 1
 
@@ -148,12 +148,12 @@ def test_too_few_different_rows_cannot_show_a_collapse():
     ("sampled", "remedy"),
     [(False, "Lower codebook_size"), (True, "Raise init_sample_size")],
 )
-def test_hardly_more_rows_than_codes_are_warned_of_with_what_to_change(sampled, remedy):
+def test_the_warning_of_few_rows_per_code_says_what_to_change(sampled, remedy):
     with pytest.warns(UserWarning, match=f"31 different rows.*{remedy}"):
         warn_of_few_rows(31, [4, 16], sampled=sampled)
 
 
-def test_few_rows_are_counted_against_the_largest_codebook():
+def test_the_number_of_rows_is_compared_with_the_largest_codebook():
     with pytest.warns(UserWarning, match="5 different rows, fewer than the 16 codes"):
         warn_of_few_rows(5, [4, 16], sampled=False)
     with warnings.catch_warnings():
@@ -183,11 +183,11 @@ def test_a_collapse_after_the_epoch_that_is_restored_is_not_warned_of(blobs):
 @pytest.mark.filterwarnings(
     "ignore:The 32 codes of a level are initialised from 40 different"
 )
-def test_a_fit_restarts_no_more_codes_than_its_rows_are_enough_for(blobs):
+def test_fit_restarts_fewer_codes_if_there_are_few_rows(blobs):
     few = blobs[:40]
     fitted = small(codebook_size=32, max_epochs=40).fit(few)
     streamed = small(codebook_size=32)
     for _ in range(40):
-        streamed.partial_fit(few)  # others may come
+        streamed.partial_fit(few)  # further calls may bring other rows
     fit, stream = (each.net_.history[:, "restarts"] for each in (fitted, streamed))
     assert 0 < np.sum(fit) < np.sum(stream) / 2

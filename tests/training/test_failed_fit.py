@@ -61,7 +61,7 @@ def names_of(estimator):
 
 
 def state_of(estimator):
-    """Everything a fitted estimator is made of, as bytes and values."""
+    """All parts of a fitted estimator, as bytes and values."""
     weights = estimator.net_.module_.state_dict()
     return {
         "names": names_of(estimator),
@@ -76,9 +76,7 @@ def state_of(estimator):
 
 @pytest.mark.parametrize("error", [Bang, SystemExit, MemoryError])
 @pytest.mark.parametrize("hook", HOOKS)
-def test_a_fit_that_is_cut_short_leaves_an_unfitted_estimator_unfitted(
-    blobs, hook, error
-):
+def test_a_failed_fit_leaves_an_unfitted_estimator_unfitted(blobs, hook, error):
     estimator = small(callbacks=[RaiseIn(hook, error)], batch_size=200)
     before = names_of(estimator)
     with pytest.raises(error):
@@ -90,9 +88,7 @@ def test_a_fit_that_is_cut_short_leaves_an_unfitted_estimator_unfitted(
 
 @pytest.mark.parametrize("warm_start", [False, True])
 @pytest.mark.parametrize("hook", HOOKS)
-def test_a_fit_that_is_cut_short_leaves_a_fitted_estimator_as_it_was(
-    blobs, hook, warm_start
-):
+def test_a_failed_fit_does_not_change_a_fitted_estimator(blobs, hook, warm_start):
     estimator = small(max_epochs=2, batch_size=200, warm_start=warm_start).fit(blobs)
     before, codes = state_of(estimator), estimator.transform(blobs)
     estimator.set_params(callbacks=[RaiseIn(hook, Bang)], lr=0.1)
@@ -104,7 +100,7 @@ def test_a_fit_that_is_cut_short_leaves_a_fitted_estimator_as_it_was(
     assert estimator.n_iter_ == 3
 
 
-def test_a_partial_fit_that_is_cut_short_leaves_the_estimator_as_it_was(blobs):
+def test_a_failed_partial_fit_does_not_change_the_estimator(blobs):
     estimator = small(batch_size=200).partial_fit(blobs)
     before = state_of(estimator)
     estimator.set_params(callbacks=[RaiseIn("on_batch_end", Bang)])
@@ -128,7 +124,7 @@ def test_an_interrupt_inside_a_step_ends_the_fit(blobs, monkeypatch):
 def test_a_callback_that_raises_keyboard_interrupt_ends_training_and_keeps_the_model(
     blobs, hook
 ):
-    """This is how the callbacks of skorch ask for it."""
+    """This is how the callbacks of skorch stop training."""
     estimator = small(callbacks=[RaiseIn(hook, KeyboardInterrupt)], batch_size=200)
     estimator.fit(blobs)
     assert 1 <= estimator.n_iter_ <= 2
@@ -153,7 +149,7 @@ class RaiseInOnceCalled(Callback):
 @pytest.mark.parametrize(
     ("hook", "n_epochs"), [("on_train_begin", 0), ("on_train_end", 5)]
 )
-def test_a_wish_to_stop_before_or_after_the_epochs_keeps_the_model(
+def test_a_callback_that_stops_training_before_or_after_the_epochs_keeps_the_model(
     blobs, hook, n_epochs
 ):
     estimator = small(callbacks=[RaiseInOnceCalled(hook)]).fit(blobs)
@@ -179,7 +175,7 @@ def test_ctrl_c_during_a_step_ends_fit_with_a_keyboard_interrupt(blobs):
 
 
 class InterruptedCall:
-    """Press Ctrl-C when the package's functions are called for the `at`-th time."""
+    """Raise KeyboardInterrupt at the `at`-th call of a function of the package."""
 
     def __init__(self, at):
         self.at = at
@@ -194,9 +190,9 @@ class InterruptedCall:
 
     def __call__(self, frame, event, arg):
         code = frame.f_code
-        # Python ignores errors in a generator that `any` has left before its end. And
-        # PyTorch calls a function mode while it switches gradients on and off, which
-        # it does not do if it is interrupted there.
+        # Python ignores errors in a generator expression that `any` does not exhaust.
+        # PyTorch calls a function mode while it switches gradients on or off, and an
+        # error there would leave them switched.
         ignored = code.co_name in ("<genexpr>", "__torch_function__")
         if event == "call" and PACKAGE in code.co_filename and not ignored:
             self.n_calls += 1
@@ -208,8 +204,8 @@ PACKAGE = str(Path(sk_rqvae.__file__).parent)
 N_POINTS = 40
 
 
-def is_whole(estimator):
-    """Whether what `fit` leaves belongs together."""
+def is_consistent(estimator):
+    """Whether all fitted attributes belong to one model."""
     levels = estimator.net_.module_.quantizer.levels
     for level, codebook in zip(levels, estimator.codebooks_, strict=True):
         np.testing.assert_array_equal(level.codes().detach().numpy(), codebook)
@@ -226,25 +222,25 @@ def test_ctrl_c_in_any_function_leaves_the_old_model_or_the_new(blobs, call):
     def again(estimator):
         return getattr(estimator, method)(rows + 1)
 
-    with InterruptedCall(at=0) as whole:
+    with InterruptedCall(at=0) as both:
         again(small(**options).fit(rows))
     with InterruptedCall(at=0) as first:
         small(**options).fit(rows)
-    n_calls = whole.n_calls - first.n_calls
+    n_calls = both.n_calls - first.n_calls
     for at in np.linspace(1, n_calls, N_POINTS, dtype=int).tolist():
         estimator = small(**options).fit(rows)
         old, codes = state_of(estimator), estimator.transform(rows)
-        # An interrupt inside of a callback only ends training.
+        # An interrupt inside a callback only ends training.
         with contextlib.suppress(KeyboardInterrupt), InterruptedCall(at):
             again(estimator)
         if state_of(estimator) == old:
             np.testing.assert_array_equal(estimator.transform(rows), codes)
         else:
-            assert is_whole(estimator)
+            assert is_consistent(estimator)
         unfitted = small(**options)
         with contextlib.suppress(KeyboardInterrupt), InterruptedCall(at):
             again(unfitted)
-        assert not hasattr(unfitted, "net_") or is_whole(unfitted)
+        assert not hasattr(unfitted, "net_") or is_consistent(unfitted)
         assert hasattr(unfitted, "n_features_in_") is hasattr(unfitted, "net_")
 
 
@@ -256,7 +252,7 @@ def test_early_stopping_of_skorch_ends_training_and_keeps_the_model(blobs):
 
 
 class StopAt(Callback):
-    """End training as skorch's own callbacks do, in or below `on_epoch_end`."""
+    """End training at the end of an epoch, as callbacks of skorch do."""
 
     def __init__(self, epoch):
         self.epoch = epoch
@@ -277,8 +273,10 @@ def test_training_ends_in_the_epoch_in_which_a_callback_asks_for_it(blobs):
     "mode", ["gumbel_softmax", "ste", "rotation_trick", "sinkhorn"]
 )
 @pytest.mark.parametrize("max_epochs", [1, 4])
-def test_training_that_diverges_says_what_to_lower(blobs, mode, max_epochs):
-    # One step an epoch: where that is all, no loss is computed after it.
+def test_the_error_of_a_diverged_training_says_to_lower_the_learning_rate(
+    blobs, mode, max_epochs
+):
+    # One step per epoch: in a fit of one epoch, no loss is computed after the step.
     estimator = small(
         codebook_mode=mode, lr=1e30, max_epochs=max_epochs, batch_size=600
     )
@@ -287,7 +285,7 @@ def test_training_that_diverges_says_what_to_lower(blobs, mode, max_epochs):
     assert not hasattr(estimator, "net_")
 
 
-def test_a_partial_fit_that_diverges_leaves_the_model_as_it_was(blobs):
+def test_a_partial_fit_that_diverges_does_not_change_the_model(blobs):
     estimator = small().fit(blobs)
     before = state_of(estimator)
     with pytest.raises(ArithmeticError, match="Lower lr"):
@@ -296,53 +294,30 @@ def test_a_partial_fit_that_diverges_leaves_the_model_as_it_was(blobs):
 
 
 class NaNLoss(RQVAEModule):
-    """A user's loss with a mistake in it."""
+    """A loss that is not finite."""
 
     def compute_loss(self, output):
         return {"mine": output.latents.sum() * float("nan")}
 
 
-def test_a_loss_that_is_nan_is_named(blobs):
+def test_the_error_names_the_term_of_the_loss_that_is_nan(blobs):
     with pytest.raises(ArithmeticError, match="mine"):
         small(module=NaNLoss).fit(blobs)
 
 
 class NotADict(RQVAEModule):
-    """A user's loss that returns a number instead of named parts."""
+    """A loss that returns a number instead of named terms."""
 
     def compute_loss(self, output):
         return output.latents.square().sum()
 
 
-def test_a_loss_without_names_is_refused(blobs):
+def test_a_loss_that_is_not_a_dict_is_refused(blobs):
     with pytest.raises(TypeError, match="compute_loss must return a dict"):
         small(module=NotADict).fit(blobs)
 
 
-def test_early_stopping_with_one_row_says_which_parameters_are_at_odds(blobs):
+def test_the_error_of_early_stopping_with_one_row_names_its_parameters(blobs):
     estimator = small(early_stopping=True, codebook_size=1)
     with pytest.raises(ValueError, match=r"early_stopping.*validation_fraction"):
         estimator.fit(blobs[:1])
-
-
-def test_going_on_with_another_architecture_names_the_parameter(blobs):
-    estimator = small(warm_start=True, max_epochs=1).fit(blobs)
-    for name, value in {
-        "n_layers": 2,
-        "codebook_size": 8,
-        "embed_dim": 3,
-        "hidden_dims": (16,),
-        "decoder_hidden_dims": (16,),
-        "activation": "gelu",
-        "linear_path": False,
-        "codebook_normalize": True,
-        "codebook_sim_vq": True,
-        "module": NaNLoss,
-    }.items():
-        changed = estimator.get_params()[name]
-        with pytest.raises(ValueError, match=rf"^{name} is .*Got"):
-            estimator.set_params(**{name: value}).fit(blobs)
-        with pytest.raises(ValueError, match=rf"^{name} is .*Got"):
-            estimator.partial_fit(blobs)
-        estimator.set_params(**{name: changed})
-    estimator.fit(blobs)

@@ -8,9 +8,7 @@ import pytest
 import skorch
 import torch
 from conftest import assert_same_model, small
-from skorch.callbacks import (
-    Callback,
-)
+from skorch.callbacks import Callback
 
 from sk_rqvae import QuantizeForwardMode, RQVAEModule
 from sk_rqvae._training import fit as fit_module
@@ -24,14 +22,14 @@ MODES = [mode.value for mode in QuantizeForwardMode]
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_history_has_a_row_an_epoch_with_every_part_of_the_loss(blobs, mode):
+def test_the_history_has_a_row_per_epoch_with_every_term_of_the_loss(blobs, mode):
     estimator = small(codebook_mode=mode, codebook_size=(16, 8, 4)).fit(blobs)
     history = estimator.net_.history
     assert isinstance(estimator.net_, skorch.NeuralNet)
     assert len(history) == estimator.n_iter_ == 5
     assert history[:, "epoch"] == [1, 2, 3, 4, 5]
     for row in history:
-        parts = [
+        terms = [
             value
             for name, value in row.items()
             if name.startswith("train_") and name != "train_loss"
@@ -39,7 +37,7 @@ def test_the_history_has_a_row_an_epoch_with_every_part_of_the_loss(blobs, mode)
         assert {"train_reconstruction", "train_codebook", "train_commitment"} <= set(
             row
         )
-        assert row["train_loss"] == pytest.approx(sum(parts))
+        assert row["train_loss"] == pytest.approx(sum(terms))
         assert np.isfinite(row["train_loss"])
         assert row["dur"] > 0
         for usage, perplexity, restarts, size in zip(
@@ -62,10 +60,10 @@ UNCHANGED = {
 }
 
 
-def test_usage_and_perplexity_are_those_of_the_codes_of_the_epoch(blobs):
-    """One epoch at a rate of nearly zero chooses the codes that transform does.
+def test_usage_and_perplexity_describe_the_codes_of_the_epoch(blobs):
+    """One epoch at a learning rate of almost zero chooses the codes of `transform`.
 
-    With a weight of prefixes beams are charged for these, in training more.
+    `prefix_weight` is zero because training penalises the errors of prefixes more.
     """
     estimator = small(**(UNCHANGED | {"rerank": False, "prefix_weight": 0})).fit(blobs)
     codes = estimator.transform(blobs)
@@ -77,13 +75,13 @@ def test_usage_and_perplexity_are_those_of_the_codes_of_the_epoch(blobs):
         assert row["perplexity"][level] == pytest.approx(np.exp(entropy), rel=1e-3)
 
 
-def test_the_reconstruction_part_is_the_share_of_variance_not_explained(blobs):
+def test_the_reconstruction_loss_is_the_unexplained_share_of_variance(blobs):
     estimator = small(**(UNCHANGED | {"rerank": False, "prefix_weight": 0})).fit(blobs)
     (unexplained,) = estimator.net_.history[:, "train_reconstruction"]
     assert 1 - unexplained == pytest.approx(estimator.score(blobs), abs=1e-4)
 
 
-def test_the_mean_loss_of_an_epoch_weighs_batches_by_their_rows(blobs):
+def test_the_mean_loss_of_an_epoch_weights_batches_by_their_rows(blobs):
     losses = {}
     for batch_size in (600, 599):
         estimator = small(
@@ -106,19 +104,19 @@ def rates(blobs, **changes):
     return estimator.fit(blobs).net_.history[:, "lr"]
 
 
-def test_a_constant_rate_stays(blobs):
+def test_a_constant_learning_rate_does_not_change(blobs):
     found = rates(blobs, lr_schedule="constant", warmup_epochs=0, max_epochs=4)
     assert found == [0.01] * 4
 
 
-def test_a_cosine_falls_from_the_rate_towards_zero(blobs):
+def test_the_cosine_schedule_falls_from_the_learning_rate_towards_zero(blobs):
     found = rates(blobs, lr_schedule="cosine", warmup_epochs=0, max_epochs=8)
     expected = [0.005 * (1 + np.cos(np.pi * epoch / 8)) for epoch in range(8)]
     assert found == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "constant"])
-def test_the_rate_rises_while_it_warms_up(blobs, schedule):
+def test_the_learning_rate_rises_during_the_warm_up(blobs, schedule):
     found = rates(
         blobs,
         lr_schedule=schedule,
@@ -131,13 +129,13 @@ def test_the_rate_rises_while_it_warms_up(blobs, schedule):
     assert later[0] == pytest.approx(0.01, rel=0.05)
 
 
-def test_a_warm_up_longer_than_the_training_takes_half_of_it(blobs):
+def test_a_warm_up_takes_at_most_half_of_the_epochs(blobs):
     found = rates(blobs, lr_schedule="constant", warmup_epochs=50, max_epochs=8)
     assert found == pytest.approx([0.002, 0.004, 0.006, 0.008] + [0.01] * 4)
 
 
 class Rates(Callback):
-    """The rate of every step, as the optimizer has it when gradients are there."""
+    """The learning rate of the optimizer at every step."""
 
     def on_train_begin(self, net, **kwargs):
         self.seen_ = []
@@ -164,7 +162,7 @@ def test_all_parameters_follow_the_schedule_at_every_step(blobs):
 # Early stopping
 
 
-def test_early_stopping_watches_rows_that_are_held_out(blobs):
+def test_early_stopping_records_the_loss_of_held_out_rows(blobs):
     estimator = small(early_stopping=True, validation_fraction=0.25).fit(blobs)
     assert np.isfinite(estimator.net_.history[:, "valid_loss"]).all()
 
@@ -191,7 +189,7 @@ def test_the_validation_fraction_is_held_out_of_training(blobs, resident_mb):
 
 
 @pytest.mark.parametrize("resident_mb", ["auto", 0])
-def test_nothing_but_the_held_out_loss_depends_on_rows_held_out(blobs, resident_mb):
+def test_held_out_rows_change_only_the_held_out_loss(blobs, resident_mb):
     options = {"early_stopping": True, "max_epochs": 1, "resident_mb": resident_mb}
     estimator = small(**options).fit(blobs)
     held_out = held_out_rows(blobs, estimator)
@@ -214,7 +212,7 @@ def held_out_rows(X, estimator):
 
 
 class Ruin(Callback):
-    """From an epoch on, make the model worse and worse."""
+    """From an epoch on, make the model worse at every step."""
 
     def __init__(self, epoch):
         self.epoch = epoch
@@ -227,7 +225,7 @@ class Ruin(Callback):
 
 
 @pytest.mark.parametrize("max_epochs", [6, 30])
-def test_early_stopping_restores_the_weights_that_did_best(blobs, max_epochs):
+def test_early_stopping_restores_the_weights_of_the_best_epoch(blobs, max_epochs):
     options = {"lr_schedule": "constant", "early_stopping": True}
     estimator = small(
         max_epochs=max_epochs, n_iter_no_change=4, callbacks=[Ruin(4)], **options
@@ -237,13 +235,13 @@ def test_early_stopping_restores_the_weights_that_did_best(blobs, max_epochs):
     best = int(np.argmin(losses))
     assert best < 3
     assert estimator.n_iter_ == min(max_epochs, best + 1 + 4)
-    # What is kept reconstructs as the best epoch did, not as the ruined ones.
+    # The model reconstructs as in the best epoch, not as in the later ones.
     unexplained = 1 - estimator.score(blobs)
     assert abs(unexplained - losses[best]) < abs(unexplained - min(losses[3:]))
 
 
-def test_the_held_out_loss_is_that_of_transform(blobs):
-    """With one scale for all columns it is the share of variance left unexplained."""
+def test_the_held_out_loss_is_the_unexplained_variance_of_transform(blobs):
+    """The columns have one scale, so that the unexplained shares are comparable."""
     estimator = small(
         early_stopping=True,
         max_epochs=1,
@@ -262,7 +260,7 @@ def test_partial_fit_does_not_hold_rows_out(blobs):
 # Output
 
 
-def test_verbose_prints_a_table_with_a_row_an_epoch(blobs, capsys):
+def test_verbose_prints_a_table_with_a_row_per_epoch(blobs, capsys):
     small(max_epochs=3, verbose=1, early_stopping=True).fit(blobs)
     header, rule, *rows = capsys.readouterr().out.strip().splitlines()
     for name in (
@@ -282,7 +280,7 @@ def test_verbose_prints_a_table_with_a_row_an_epoch(blobs, capsys):
     assert len([row for row in rows if row.split()[0].isdigit()]) == 3
 
 
-def test_the_table_shows_small_rates_and_a_value_a_level(blobs, capsys):
+def test_the_table_shows_small_learning_rates_and_one_value_per_level(blobs, capsys):
     options = {"max_epochs": 1, "verbose": True, "batch_size": 600}
     small(lr=2e-6, warmup_epochs=0, **options).fit(blobs)
     assert "2e-06" in capsys.readouterr().out
@@ -290,39 +288,39 @@ def test_the_table_shows_small_rates_and_a_value_a_level(blobs, capsys):
     assert "1 1 1" in capsys.readouterr().out
 
 
-def test_nothing_is_printed_otherwise(blobs, capsys):
+def test_nothing_is_printed_by_default(blobs, capsys):
     small(early_stopping=True).fit(blobs).partial_fit(blobs)
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == ""
 
 
-# A user's own module
+# A custom module
 
 
 class Smooth(RQVAEModule):
-    """Adds a penalty on the latents, under a name of its own."""
+    """Adds a penalty on the latents to the loss."""
 
     def compute_loss(self, output):
-        parts = super().compute_loss(output)
-        return parts | {"penalty": 0.5 * output.latents.square().mean()}
+        terms = super().compute_loss(output)
+        return terms | {"penalty": 0.5 * output.latents.square().mean()}
 
 
 class OnlyReconstruction(RQVAEModule):
-    """A loss with one part, under another name."""
+    """A loss with one term."""
 
     def compute_loss(self, output):
         loss = self.reconstruction_loss(output.inputs, output.reconstruction)
         return {"mine": loss}
 
 
-def test_a_users_own_loss_is_minimised_and_logged(blobs):
+def test_the_loss_of_a_custom_module_is_minimised_and_recorded(blobs):
     estimator = small(module=Smooth).fit(blobs)
     assert type(estimator.net_.module_) is Smooth
     last = estimator.net_.history[-1]
     assert last["train_penalty"] > 0
-    parts = [v for k, v in last.items() if k.startswith("train_") and k != "train_loss"]
-    assert last["train_loss"] == pytest.approx(sum(parts))
+    terms = [v for k, v in last.items() if k.startswith("train_") and k != "train_loss"]
+    assert last["train_loss"] == pytest.approx(sum(terms))
     plain = small().fit(blobs)
     with torch.no_grad():
         sizes = [
@@ -332,21 +330,21 @@ def test_a_users_own_loss_is_minimised_and_logged(blobs):
     assert sizes[0] < sizes[1]
 
 
-def test_a_users_own_loss_need_not_have_the_default_parts(blobs):
+def test_a_custom_loss_need_not_have_the_default_terms(blobs):
     history = small(module=OnlyReconstruction).fit(blobs).net_.history
     assert history[-1, "train_loss"] == pytest.approx(history[-1, "train_mine"])
     assert "train_codebook" not in history[-1]
 
 
-def test_a_users_own_module_stops_early(blobs):
+def test_early_stopping_works_with_a_custom_module(blobs):
     estimator = small(module=Smooth, early_stopping=True, max_epochs=3).fit(blobs)
     assert np.isfinite(estimator.net_.history[:, "valid_loss"]).all()
 
 
-# Settings that act
+# Effects of parameters
 
 
-def test_noise_is_drawn_in_training_only(blobs):
+def test_noise_raises_the_training_loss_and_transform_adds_none(blobs):
     quiet, noisy = small(noise=0.0), small(noise=2.0)
     losses = [
         each.fit(blobs).net_.history[-1, "train_reconstruction"]
@@ -362,14 +360,14 @@ def test_callbacks_see_the_model_in_evaluation_after_every_epoch(blobs, restart)
         def on_epoch_end(self, net, **kwargs):
             net.history.record("in_training", net.module_.training)
 
-    # With one code nothing dies, so that nothing is restarted either.
+    # A codebook of one code has no dead codes, so nothing is restarted.
     estimator = small(
         codebook_size=1, restart_dead_codes=restart, callbacks=[Watch()]
     ).fit(blobs)
     assert estimator.net_.history[:, "in_training"] == [False] * 5
 
 
-def test_weight_decay_is_for_the_perceptrons_alone(blobs):
+def test_weight_decay_applies_to_the_mlps_alone(blobs):
     groups = small(weight_decay=0.3).fit(blobs).net_.optimizer_.param_groups
     module = small(weight_decay=0.3).fit(blobs).net_.module_
     decayed = sum(
@@ -378,22 +376,16 @@ def test_weight_decay_is_for_the_perceptrons_alone(blobs):
         if group["weight_decay"] == 0.3
         for parameter in group["params"]
     )
-    perceptrons = [*module.encoder.mlp, *module.decoder.mlp]
+    mlps = [*module.encoder.mlp, *module.decoder.mlp]
     assert decayed == sum(
-        layer.weight.numel() for layer in perceptrons if hasattr(layer, "weight")
+        layer.weight.numel() for layer in mlps if hasattr(layer, "weight")
     )
 
 
-@pytest.mark.parametrize("method", ["fit", "partial_fit"])
-def test_large_gradients_are_forgotten_within_some_hundred_steps(blobs, method):
-    groups = getattr(small(), method)(blobs).net_.optimizer_.param_groups
-    assert {group["betas"] for group in groups} == {(0.9, 0.99)}
-
-
-def test_random_codebooks_differ_from_those_of_kmeans(blobs):
-    random_start = small(codebook_kmeans_init=False, max_epochs=1).fit(blobs)
-    kmeans_start = small(max_epochs=1).fit(blobs)
-    losses = [
-        each.net_.history[0, "train_codebook"] for each in (random_start, kmeans_start)
-    ]
-    assert losses[0] > losses[1]
+def test_kmeans_initialises_better_codebooks_than_random_residuals(blobs):
+    by_kmeans, at_random = (
+        small(codebook_kmeans_init=kmeans_init, max_epochs=1).fit(blobs)
+        for kmeans_init in (True, False)
+    )
+    losses = [each.net_.history[0, "train_codebook"] for each in (by_kmeans, at_random)]
+    assert losses[0] < losses[1]

@@ -14,7 +14,7 @@ from sk_rqvae.metrics import collision_rate, explained_variance
 
 
 def choices(keys, costs, prices):
-    """The ID each row takes at `prices`."""
+    """The ID that each row chooses at `prices`."""
     cheapest = (costs + look_up(prices, keys)).argmin(1, keepdim=True)
     return keys.gather(1, cheapest).squeeze(1)
 
@@ -36,13 +36,13 @@ def test_an_auction_never_leaves_more_rows_sharing_an_id(seed, n_rows):
     assert len(after.unique()) >= len(before.unique())
 
 
-def test_rows_with_room_to_move_get_different_ids():
+def test_rows_get_different_ids_if_there_are_enough_candidates():
     keys, costs = crowd(0, n_rows=500, n_ids=2000, n_candidates=5)
     assert len(choices(keys, costs, no_prices(keys.device)).unique()) < 500
     assert len(choices(keys, costs, auction(keys.clone(), costs)).unique()) == 500
 
 
-def test_the_row_that_would_lose_most_keeps_the_id():
+def test_the_row_with_the_costliest_alternative_keeps_the_id():
     keys = torch.tensor([[7, 1], [7, 2], [7, 3]])
     costs = torch.tensor([[0.0, 0.2], [0.0, 0.9], [0.0, 0.4]], dtype=torch.float64)
     assert choices(keys, costs, auction(keys.clone(), costs)).tolist() == [1, 7, 3]
@@ -62,11 +62,11 @@ def test_different_ids_have_different_keys():
 
 @pytest.fixture(scope="module")
 def dense():
-    """More rows than separate easily into 16 x 16 x 16 IDs."""
+    """Rows of which many share one of 16 x 16 x 16 IDs."""
     return np.random.default_rng(0).normal(size=(1000, 8)).astype(np.float32)
 
 
-def test_fitted_rows_get_more_different_ids_for_little_reconstruction(dense):
+def test_separating_ids_makes_more_ids_unique_at_little_cost(dense):
     shared = small(separate_ids=False).fit(dense)
     apart = small(separate_ids=True).fit(dense)
     assert collision_rate(apart.transform(dense)) < 0.1
@@ -77,7 +77,7 @@ def test_fitted_rows_get_more_different_ids_for_little_reconstruction(dense):
 
 
 def shared(keys, costs, prices):
-    """Rows that choose an ID that another row chooses, and the error of all choices."""
+    """Number of rows that share their ID, and the error of all choices."""
     totals = costs + look_up(prices, keys)
     chosen = totals.argmin(1, keepdim=True)
     _, inverse, counts = torch.unique(
@@ -87,28 +87,28 @@ def shared(keys, costs, prices):
 
 
 @pytest.mark.parametrize("max_error", [1.001, 1.01, 1.05, 1.2])
-def test_a_budget_is_kept_and_used(max_error):
+def test_separation_spends_at_most_its_error_budget(max_error):
     keys, costs = crowd(0, n_rows=90, n_ids=100, n_candidates=5)
     costs += 1
     n_shared, error = shared(keys, costs, no_prices(keys.device))
     prices = auction(keys.clone(), costs, max_error=max_error)
-    n_left, paid = shared(keys, costs, prices)
-    assert paid <= max_error * error
-    assert n_left < n_shared
+    n_still_shared, error_after = shared(keys, costs, prices)
+    assert error_after <= max_error * error
+    assert n_still_shared < n_shared
 
 
-def test_a_larger_budget_leaves_fewer_shared_ids():
+def test_a_larger_error_budget_leaves_fewer_shared_ids():
     keys, costs = crowd(0, n_rows=300, n_ids=400, n_candidates=5)
     costs += 1
-    left = [
+    n_shared = [
         shared(keys, costs, auction(keys.clone(), costs, max_error=limit))[0]
         for limit in (1.0, 1.01, 1.03, 1.1, float("inf"))
     ]
-    assert left == sorted(left, reverse=True)
-    assert left[0] > left[2] > left[4]
+    assert n_shared == sorted(n_shared, reverse=True)
+    assert n_shared[0] > n_shared[2] > n_shared[4]
 
 
-def test_where_ids_abound_prices_stay_within_what_error_is_allowed():
+def test_a_budget_that_is_not_reached_changes_nothing():
     keys, costs = crowd(0, n_rows=500, n_ids=2000, n_candidates=5)
     costs += 10
     assert len(auction(keys.clone(), costs, max_error=1.01).keys) == len(
@@ -116,7 +116,7 @@ def test_where_ids_abound_prices_stay_within_what_error_is_allowed():
     )
 
 
-def test_by_default_scarce_ids_are_separated_as_far_as_a_hundredth_more_error(dense):
+def test_by_default_ids_are_separated_until_the_error_has_grown_by_one_percent(dense):
     together, default, apart = (
         small(separate_ids=option, codebook_size=8).fit(dense)
         for option in (False, "auto", True)
@@ -132,9 +132,9 @@ def test_by_default_scarce_ids_are_separated_as_far_as_a_hundredth_more_error(de
 def test_prices_do_not_make_a_row_depend_on_others(dense):
     model = small(separate_ids=True).fit(dense)
     assert len(model.net_.module_.prices) > 0
-    whole = model.transform(dense)
-    np.testing.assert_array_equal(model.transform(dense[::-1])[::-1], whole)
-    np.testing.assert_array_equal(model.transform(dense[17:18]), whole[17:18])
+    codes = model.transform(dense)
+    np.testing.assert_array_equal(model.transform(dense[::-1])[::-1], codes)
+    np.testing.assert_array_equal(model.transform(dense[17:18]), codes[17:18])
 
 
 def test_exact_duplicates_share_their_id(dense):
@@ -144,7 +144,7 @@ def test_exact_duplicates_share_their_id(dense):
     )
 
 
-def test_one_beam_leaves_nothing_to_choose_and_sets_no_price(dense):
+def test_with_one_beam_no_id_gets_a_price(dense):
     assert len(small(n_beams=1).fit(dense).net_.module_.prices) == 0
 
 
@@ -156,13 +156,13 @@ def test_partial_fit_keeps_the_prices(dense):
     assert torch.equal(model.net_.module_.prices, prices)
 
 
-def test_more_rows_than_can_be_separated_are_warned_of(dense, monkeypatch):
+def test_too_many_rows_to_separate_are_warned_of(dense, monkeypatch):
     monkeypatch.setattr("sk_rqvae._training.id_separation._MAX_ROWS", 999)
     with pytest.warns(UserWarning, match="not separated.*at most 999.*Got 1000"):
         small(separate_ids=True, max_epochs=1).fit(dense)
 
 
-def test_re_ranking_never_reconstructs_fitted_rows_worse(dense):
+def test_re_ranking_improves_the_reconstruction(dense):
     model = small(separate_ids=False, rerank=True, random_state=3).fit(dense)
     reranked = model.inverse_transform(model.transform(dense))
     model.net_.module_.rerank = False
@@ -170,21 +170,24 @@ def test_re_ranking_never_reconstructs_fitted_rows_worse(dense):
     assert explained_variance(dense, reranked) > explained_variance(dense, nearest)
 
 
-@pytest.mark.parametrize(
-    ("options", "n_kept"),
-    [
-        ({"n_beams": 4}, 12),
-        ({"n_beams": 4, "rerank": False}, 4),
-        ({"n_beams": 1}, 1),
-    ],
-    ids=str,
-)
-def test_reranking_chooses_among_three_times_the_beams(dense, options, n_kept):
-    module = small(max_epochs=1, **options).fit(dense).net_.module_
+def n_candidates(model, X):
+    """How many candidates `transform` compares for each row."""
+    module = model.net_.module_
     with torch.no_grad():
-        rows = module.standardize(torch.from_numpy(dense).double())
-        codes, _ = module.candidates(rows)
-    assert codes.shape == (len(dense), n_kept, 3)
+        codes, _ = module.candidates(module.standardize(torch.from_numpy(X).double()))
+    return codes.shape[1]
+
+
+def test_re_ranking_compares_more_candidates_than_beams(dense):
+    options = {"max_epochs": 1, "n_beams": 4}
+    reranked, not_reranked = (
+        small(rerank=rerank, **options).fit(dense) for rerank in (True, False)
+    )
+    assert n_candidates(reranked, dense) > n_candidates(not_reranked, dense) == 4
+
+
+def test_with_one_beam_there_is_nothing_to_re_rank(dense):
+    assert n_candidates(small(max_epochs=1, n_beams=1).fit(dense), dense) == 1
 
 
 def test_next_code_distances_are_those_in_latent_space(blobs, fitted):

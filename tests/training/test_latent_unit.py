@@ -11,12 +11,12 @@ def standardized_rows(model, blobs):
     return model.net_.module_.standardize(torch.from_numpy(blobs).double())
 
 
-def test_principal_components_have_the_unit_of_the_rows(blobs):
+def test_latents_of_principal_components_have_the_unit_of_the_rows(blobs):
     model = small(max_epochs=1, lr=1e-12, restart_dead_codes=False).fit(blobs)
     assert float(model.net_.module_.latent_unit) == pytest.approx(1, abs=0.02)
 
 
-def test_latents_half_as_long_have_a_unit_four_times_as_large(blobs):
+def test_halving_the_latents_multiplies_the_unit_by_four(blobs):
     model = small(linear_path=False, embed_dim=4).fit(blobs)
     module, x = model.net_.module_, standardized_rows(model, blobs)
     before = measured_latent_unit(module, x)
@@ -30,7 +30,7 @@ def test_latents_half_as_long_have_a_unit_four_times_as_large(blobs):
     torch.testing.assert_close(measured_latent_unit(module, x), 4 * before)
 
 
-def test_a_prefix_weighs_the_same_whatever_the_length_of_the_latents(blobs):
+def test_rescaling_the_latents_does_not_change_the_weight_of_prefixes(blobs):
     model = small(linear_path=False, embed_dim=4, prefix_weight=2.0).fit(blobs)
     module, x = model.net_.module_, standardized_rows(model, blobs)
     with torch.no_grad():
@@ -48,7 +48,7 @@ def test_a_prefix_weighs_the_same_whatever_the_length_of_the_latents(blobs):
     torch.testing.assert_close(same_costs, costs)
 
 
-def test_exact_codes_leave_the_unit_at_one():
+def test_the_latent_unit_is_finite_if_codes_are_exact():
     rows = torch.eye(4).numpy()
     model = small(codebook_size=4, embed_dim=4, max_epochs=1, lr=1e-12).fit(rows)
     assert torch.isfinite(model.net_.module_.latent_unit)

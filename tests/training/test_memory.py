@@ -44,8 +44,9 @@ def peak_growth(call):
     return peak - before
 
 model = small(
-    hidden_dims=(16,), embed_dim=8, n_layers=2, n_beams=2, max_epochs=1,
-    batch_size=1024, init_sample_size=2048, resident_mb=0, **eval(sys.argv[2]),
+    hidden_dims=(16,), decoder_hidden_dims=(16,), embed_dim=8, n_layers=2, n_beams=2,
+    max_epochs=1, batch_size=1024, init_sample_size=2048, resident_mb=0,
+    **eval(sys.argv[2]),
 )
 model.fit(np.random.default_rng(0).integers(0, 2, (300, 20)))
 rows = np.load(sys.argv[1], mmap_mode="r")
@@ -76,7 +77,7 @@ def write_rows(path, dtype):
     ],
     ids=["float32", "float16, with everything"],
 )
-def test_no_call_on_a_memory_map_holds_a_copy_of_it(
+def test_no_method_copies_a_memory_mapped_matrix(
     tmp_path, fresh_python, dtype, options
 ):
     path = tmp_path / "rows.npy"

@@ -16,7 +16,7 @@ CPU_FLAGS = ("avx512_bf16", "amx_bf16")
 
 
 class Watched(RQVAEModule):
-    """Remembers the dtypes of the products, and of what quantizer and loss see."""
+    """Records the dtypes of a layer, of the latents and of the reconstruction."""
 
     seen: list
 
@@ -35,7 +35,7 @@ class Watched(RQVAEModule):
 @pytest.mark.parametrize(
     ("mixed_precision", "dtype"), [("bf16", torch.bfloat16), ("no", torch.float32)]
 )
-def test_layers_multiply_in_bfloat16_and_all_else_sees_float32(
+def test_only_the_layers_multiply_in_bfloat16(
     blobs, mixed_precision, dtype, linear_path
 ):
     Watched.seen = []
@@ -52,7 +52,7 @@ def test_layers_multiply_in_bfloat16_and_all_else_sees_float32(
     }
 
 
-def test_encoding_is_in_float32_whatever_training_was_in(blobs):
+def test_encoding_uses_float32_after_mixed_training_too(blobs):
     mixed = small(mixed_precision="bf16").fit(blobs)
     state = mixed.net_.module_.state_dict()
     assert {each.dtype for each in state.values() if each.is_floating_point()} <= {
@@ -76,16 +76,15 @@ def test_one_seed_gives_one_model_in_mixed_precision(blobs):
     assert_same_model(first, second)
 
 
-def test_it_explains_what_float32_explains(blobs):
-    scores = {
-        precision: small(mixed_precision=precision, max_epochs=30).fit(blobs)
+def test_mixed_precision_explains_as_much_variance_as_float32(blobs):
+    mixed, single = (
+        small(mixed_precision=precision, max_epochs=30).fit(blobs).score(blobs)
         for precision in ("bf16", "no")
-    }
-    mixed, single = (scores[name].score(blobs) for name in ("bf16", "no"))
+    )
     assert mixed == pytest.approx(single, abs=0.01)
 
 
-def test_it_lasts_through_clones_pickles_and_folders(blobs, tmp_path):
+def test_mixed_precision_is_kept_by_clones_pickles_and_saved_models(blobs, tmp_path):
     mixed = small(mixed_precision="bf16", max_epochs=1).fit(blobs)
     mixed.save_pretrained(tmp_path / "model")
     for other in (
@@ -98,7 +97,7 @@ def test_it_lasts_through_clones_pickles_and_folders(blobs, tmp_path):
 
 
 @pytest.mark.parametrize("flag", CPU_FLAGS)
-def test_auto_asks_the_processor(monkeypatch, flag):
+def test_auto_uses_bfloat16_if_the_cpu_has_its_instructions(monkeypatch, flag):
     def settings(able):
         monkeypatch.setattr(
             torch.cpu, "get_capabilities", lambda: {flag: able}, raising=False
@@ -109,7 +108,7 @@ def test_auto_asks_the_processor(monkeypatch, flag):
     assert not settings(False).mixed_precision
 
 
-def test_auto_is_float32_where_torch_does_not_tell(monkeypatch):
+def test_auto_uses_float32_if_torch_cannot_name_the_instructions(monkeypatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert not check_settings(small(mixed_precision="auto")).mixed_precision
 
@@ -117,14 +116,16 @@ def test_auto_is_float32_where_torch_does_not_tell(monkeypatch):
 @pytest.mark.parametrize(
     ("capability", "expected"), [((7, 5), False), ((8, 0), True), ((9, 0), True)]
 )
-def test_auto_asks_the_cuda_device(monkeypatch, capability, expected):
+def test_auto_uses_bfloat16_from_compute_capability_8_on(
+    monkeypatch, capability, expected
+):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     device = torch.device("cuda")
     assert settings_module._uses_bf16("auto", device) is expected
     assert not settings_module._uses_bf16("no", device)
 
 
-def test_bf16_is_refused_where_the_cuda_device_has_none(monkeypatch):
+def test_bf16_is_refused_on_cuda_devices_without_it(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     with pytest.raises(ValueError, match=r"mixed_precision must be .* Got 'bf16'"):
         settings_module._uses_bf16("bf16", torch.device("cuda"))

@@ -14,7 +14,9 @@ def without_memory(*args, **kwargs):
     raise torch.cuda.OutOfMemoryError(SAID)
 
 
-def test_training_without_memory_says_which_parameters_to_lower(blobs, monkeypatch):
+def test_the_error_of_training_out_of_memory_names_parameters_to_lower(
+    blobs, monkeypatch
+):
     monkeypatch.setattr(RQVAEModule, "forward", without_memory)
     estimator = small(batch_size=123, resident_mb=7)
     with pytest.raises(torch.cuda.OutOfMemoryError) as raised:
@@ -25,7 +27,7 @@ def test_training_without_memory_says_which_parameters_to_lower(blobs, monkeypat
     assert not hasattr(estimator, "net_")
 
 
-def test_encoding_without_memory_says_which_parameters_to_lower(
+def test_the_error_of_encoding_out_of_memory_names_parameters_to_lower(
     fitted, blobs, monkeypatch
 ):
     monkeypatch.setattr(RQVAEModule, "assign", without_memory)
@@ -44,7 +46,7 @@ def test_encoding_without_memory_says_which_parameters_to_lower(
     ],
     ids=["torch", "numpy"],
 )
-def test_a_cpu_without_memory_names_the_parameters_too(blobs, monkeypatch, error):
+def test_the_error_names_parameters_on_a_cpu_too(blobs, monkeypatch, error):
     def fails(*args):
         raise error
 
@@ -54,7 +56,7 @@ def test_a_cpu_without_memory_names_the_parameters_too(blobs, monkeypatch, error
     assert str(error) in str(raised.value)
 
 
-def test_other_errors_are_left_as_they_are(blobs, monkeypatch):
+def test_other_errors_are_raised_unchanged(blobs, monkeypatch):
     def broken(*args):
         raise RuntimeError("something else")
 

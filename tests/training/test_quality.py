@@ -1,11 +1,11 @@
-"""What a fit on real data is good for, with margins that no seed crosses."""
+"""The quality of fits. Margins are wider than the differences between seeds."""
 
 from __future__ import annotations
 
-from functools import cache
-
+import joblib
 import numpy as np
 import pytest
+from filelock import FileLock
 from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs
 
@@ -13,7 +13,7 @@ from sk_rqvae import QuantizeForwardMode, RQVAETransformer
 from sk_rqvae.datasets import load_wordnet_nouns
 from sk_rqvae.metrics import codebook_usage, collision_rate
 
-# A test can need the models of all modes, each a fit of nearly a minute on one core.
+# A test may need the models of all modes. One fit takes nearly a minute on one core.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 N_FITTED = 3600
@@ -30,6 +30,7 @@ def fit(X, **changes):
     parameters = {
         "codebook_size": N_CODES,
         "hidden_dims": (512,),
+        "decoder_hidden_dims": (2048,),
         "max_epochs": 25,
         "random_state": 0,
         "mixed_precision": "no",
@@ -37,9 +38,28 @@ def fit(X, **changes):
     return RQVAETransformer(**(parameters | changes)).fit(X)
 
 
-@cache
-def on_nouns(mode, kmeans_init=True):
-    return fit(nouns()[0], codebook_mode=mode, codebook_kmeans_init=kmeans_init)
+@pytest.fixture(scope="session")
+def on_nouns(tmp_path_factory, worker_id):
+    """Models of nouns by mode and initialisation, each fitted once in a test run.
+
+    Test processes share them as files: whoever needs a model first fits it, and others
+    that need it wait.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        folder = folder.parent
+
+    def model(mode, kmeans_init=True):
+        path = folder / f"nouns-{mode}-{kmeans_init}.joblib"
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                rq = fit(
+                    nouns()[0], codebook_mode=mode, codebook_kmeans_init=kmeans_init
+                )
+                joblib.dump(rq, path)
+            return joblib.load(path)
+
+    return model
 
 
 class ResidualKMeans:
@@ -54,7 +74,7 @@ class ResidualKMeans:
             self.levels.append(level)
 
     def unexplained(self, X, depth=3):
-        """Share of the variance of `X` that the first `depth` codes leave."""
+        """Share of the variance of `X` that the first `depth` codes do not explain."""
         residual = X - self.mean
         total = np.square(X - X.mean(0)).sum()
         for level in self.levels[:depth]:
@@ -67,49 +87,54 @@ def residual_kmeans():
     return ResidualKMeans(nouns()[0], N_CODES)
 
 
-def test_it_reconstructs_better_than_residual_kmeans(residual_kmeans):
+def test_it_reconstructs_better_than_residual_kmeans(on_nouns, residual_kmeans):
     fitted, unseen = nouns()
     rq = on_nouns("ste")
     assert 1 - rq.score(fitted) < 0.92 * residual_kmeans.unexplained(fitted)
     assert 1 - rq.score(unseen) < 0.97 * residual_kmeans.unexplained(unseen)
 
 
-def test_every_depth_of_an_id_explains_about_what_kmeans_does(residual_kmeans):
+def test_every_prefix_explains_nearly_as_much_as_residual_kmeans(
+    on_nouns, residual_kmeans
+):
     fitted, _ = nouns()
     explained = on_nouns("ste").report(fitted).explained_variance
     for depth, share in enumerate(explained, start=1):
         assert share > 0.9 * (1 - residual_kmeans.unexplained(fitted, depth))
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_no_mode_is_far_behind_the_default(mode):
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "ste"])
+def test_no_mode_is_far_behind_the_default(on_nouns, mode):
     fitted, unseen = nouns()
-    best, rq = on_nouns("ste"), on_nouns(mode)
-    assert rq.score(fitted) > 0.87 * best.score(fitted)
-    assert rq.score(unseen) > 0.88 * best.score(unseen)
+    default, rq = on_nouns("ste"), on_nouns(mode)
+    assert rq.score(fitted) > 0.87 * default.score(fitted)
+    assert rq.score(unseen) > 0.88 * default.score(unseen)
 
 
 @pytest.mark.parametrize("kmeans_init", [True, False])
 @pytest.mark.parametrize("mode", MODES)
-def test_every_mode_uses_its_codes_however_it_starts(mode, kmeans_init):
+def test_every_mode_uses_nearly_all_codes_whatever_the_initialisation(
+    on_nouns, mode, kmeans_init
+):
     codes = on_nouns(mode, kmeans_init).transform(nouns()[0])
     assert min(codebook_usage(codes, N_CODES)) >= 0.98
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_random_codebooks_are_not_far_behind_on_unseen_rows(mode):
+def test_random_codebooks_are_not_far_behind_kmeans_on_unseen_rows(on_nouns, mode):
     _, unseen = nouns()
-    at_random, by_kmeans = (on_nouns(mode, kmeans_init=way) for way in (False, True))
+    at_random, by_kmeans = (
+        on_nouns(mode, kmeans_init) for kmeans_init in (False, True)
+    )
     # Two seeds of the rotation trick gave 0.84 and 0.87.
     assert at_random.score(unseen) > 0.82 * by_kmeans.score(unseen)
 
 
-def test_rows_that_were_fitted_have_ids_of_their_own():
+def test_nearly_all_fitted_rows_have_a_unique_id(on_nouns):
     assert collision_rate(on_nouns("ste").transform(nouns()[0])) < 0.002
 
 
-def test_clusters_far_apart_are_told_apart():
-    """Codes spent on the way from one cluster to another would cost a tenth of this."""
+def test_distant_clusters_are_reconstructed_as_well_as_by_kmeans():
     X, _ = make_blobs(
         2000, 32, centers=16, cluster_std=0.3, center_box=(-1, 1), random_state=0
     )
@@ -117,8 +142,8 @@ def test_clusters_far_apart_are_told_apart():
     assert 1 - fit(X, codebook_size=16).score(X) < 1.05 * kmeans.unexplained(X)
 
 
-def test_rows_far_out_are_reconstructed_too():
-    """A few of them, an eighth of the variance in one, that training could lose."""
+def test_rows_with_outliers_are_reconstructed_better_than_by_kmeans():
+    """The factors have heavy tails: one row has a tenth of all variance."""
     random = np.random.default_rng(5)
     factors = random.standard_t(3, size=(4000, 16)) * np.arange(16, 0, -1) ** 2
     X = factors @ random.normal(size=(16, 64))
@@ -127,7 +152,7 @@ def test_rows_far_out_are_reconstructed_too():
     assert 1 - fit(X).score(X) < 0.95 * kmeans.unexplained(X)
 
 
-def test_hardly_more_rows_than_codes_are_reconstructed_exactly():
+def test_nearly_as_many_codes_as_rows_reconstruct_the_rows_exactly():
     fitted, _ = nouns()
     rq = fit(fitted[:68], max_epochs=None)
     assert rq.score(fitted[:68]) > 1 - 1e-4

@@ -34,7 +34,7 @@ def test_other_seeds_give_other_models(blobs):
     assert not np.array_equal(codes[0], codes[2])
 
 
-def test_no_seed_gives_another_model_each_time_whatever_the_global_seed(blobs):
+def test_without_a_seed_every_fit_differs_whatever_the_global_seed(blobs):
     codes = []
     for _ in range(2):
         np.random.seed(0)  # noqa: NPY002
@@ -43,7 +43,7 @@ def test_no_seed_gives_another_model_each_time_whatever_the_global_seed(blobs):
     assert not np.array_equal(*codes)
 
 
-def test_a_random_state_instance_moves_on_from_fit_to_fit(blobs):
+def test_a_random_state_instance_advances_from_fit_to_fit(blobs):
     state = np.random.RandomState(0)
     codes = [small(random_state=state).fit_transform(blobs) for _ in range(2)]
     assert not np.array_equal(*codes)
@@ -87,7 +87,7 @@ def test_one_seed_gives_the_same_model_in_a_fresh_process(
     ],
     ids=["another order", "one more row", "rounded"],
 )
-def test_a_change_to_the_data_is_a_change_to_the_model(blobs, change):
+def test_any_change_to_the_data_changes_the_model(blobs, change):
     other = small().fit(change(blobs)).transform(blobs)
     share = (other != small().fit_transform(blobs)).any(axis=1).mean()
     assert share > 0.5
@@ -101,7 +101,7 @@ def test_streamed_rows_train_another_model_than_resident_ones(blobs):
     assert not np.array_equal(*codes)
 
 
-def test_fits_in_threads_give_what_they_give_alone(blobs):
+def test_fits_in_threads_give_the_models_of_separate_fits(blobs):
     state = torch.get_rng_state()
     alone = [small(random_state=seed).fit_transform(blobs) for seed in range(3)]
     with ThreadPoolExecutor(3) as pool:
@@ -121,12 +121,37 @@ class WithALayer(RQVAEModule):
         self.mine = torch.nn.Linear(3, 3)
 
 
-def test_the_seed_fixes_the_layers_of_a_users_module_too(blobs):
+def test_the_seed_initialises_the_layers_of_a_custom_module_too(blobs):
     models = []
     for seed in (0, 1):
         torch.manual_seed(seed)
         models.append(small(module=WithALayer).fit(blobs))
     assert_same_model(*models)
+
+
+class DrawsInTraining(RQVAEModule):
+    """A user's model that draws random numbers in every step."""
+
+    def forward(self, x):
+        scale = 1 + 0.1 * torch.rand(1, device=x.device)
+        x = scale * x + 0.1 * torch.randn_like(x)
+        return super().forward(torch.nn.functional.dropout(x, 0.1))
+
+    def compute_loss(self, output):
+        noise = torch.distributions.Normal(0.0, 1.0).sample((2,)).sum()
+        parts = super().compute_loss(output)
+        return parts | {"mine": (1 + 0.1 * noise) * parts["reconstruction"]}
+
+
+def test_the_seed_fixes_what_a_users_module_draws_in_training(blobs):
+    models, states = [], []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        models.append(small(module=DrawsInTraining).fit(blobs))
+        states.append(torch.equal(torch.get_rng_state(), before))
+    assert_same_model(*models)
+    assert states == [True, True]
 
 
 class Draws(threading.Thread):
@@ -142,7 +167,7 @@ class Draws(threading.Thread):
             self.numbers.append(torch.rand(4).tolist())
 
 
-def test_another_thread_can_draw_during_a_fit_and_neither_notices(blobs):
+def test_random_numbers_of_another_thread_and_of_a_fit_are_independent(blobs):
     options = {"codebook_mode": "gumbel_softmax", "dropout": 0.1}
     alone = small(**options).fit(blobs)
     torch.manual_seed(0)
@@ -192,7 +217,7 @@ def test_a_child_forked_during_a_fit_can_use_a_model(fresh_python, monkeypatch):
 
 
 @pytest.mark.parametrize("random_state", [0, None])
-def test_the_global_generators_and_the_threads_stay_as_they_were(blobs, random_state):
+def test_a_fit_changes_neither_global_generators_nor_thread_counts(blobs, random_state):
     def state():
         legacy = np.random.get_state()  # noqa: NPY002
         return (

@@ -17,21 +17,21 @@ def test_streamed_rows_train_as_well_as_resident_ones(blobs, tmp_path, mode):
     assert len(streamed.net_.history) == 5
 
 
-def test_streamed_rows_start_from_the_same_codebooks_as_resident_ones(blobs):
-    as_started = {"lr": 1e-30, "weight_decay": 0, "restart_dead_codes": False}
+def test_streamed_and_resident_rows_give_the_same_initial_codebooks(blobs):
+    unchanged = {"lr": 1e-30, "weight_decay": 0, "restart_dead_codes": False}
     models = [
-        small(max_epochs=1, resident_mb=size, **as_started).fit(blobs)
+        small(max_epochs=1, resident_mb=size, **unchanged).fit(blobs)
         for size in ("auto", 0)
     ]
     for one, other in zip(*[model.codebooks_ for model in models], strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def test_streamed_training_is_as_repeatable(blobs):
+def test_one_seed_gives_one_model_of_streamed_rows(blobs):
     assert_same_model(*(small(resident_mb=0).fit(blobs) for _ in range(2)))
 
 
-def test_streamed_rows_can_be_held_out_and_gone_on_with(blobs):
+def test_streamed_rows_work_with_early_stopping_and_partial_fit(blobs):
     estimator = small(resident_mb=0, early_stopping=True).fit(blobs)
     assert np.isfinite(estimator.net_.history[:, "valid_loss"]).all()
     estimator.partial_fit(blobs)

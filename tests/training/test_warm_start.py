@@ -9,14 +9,14 @@ from skorch.callbacks import Callback, GradientNormClipping
 from sk_rqvae import RQVAEModule
 
 
-def test_fit_starts_anew_unless_warm(blobs):
+def test_fit_trains_a_new_model_unless_warm_start_is_set(blobs):
     estimator = small(max_epochs=2).fit(blobs)
     first = estimator.transform(blobs)
     np.testing.assert_array_equal(estimator.fit(blobs).transform(blobs), first)
     assert estimator.n_iter_ == 2
 
 
-def test_a_warm_start_goes_on_from_the_fitted_model(blobs):
+def test_a_warm_start_continues_from_the_fitted_model(blobs):
     estimator = small(max_epochs=2, lr_schedule="constant", noise=0).fit(blobs)
     before = estimator.net_.history[-1, "train_loss"]
     center = estimator.net_.module_.input_mean.clone()
@@ -31,7 +31,7 @@ def test_a_warm_start_without_a_model_fits_one(blobs):
     assert_same_model(cold.fit(blobs), warm.fit(blobs))
 
 
-def test_a_warm_start_takes_a_new_rate_and_new_weights_of_the_loss(blobs):
+def test_a_warm_start_uses_changed_parameters(blobs):
     estimator = small(max_epochs=1, warm_start=True).fit(blobs)
     estimator.set_params(
         lr=5e-5,
@@ -48,7 +48,7 @@ def test_a_warm_start_takes_a_new_rate_and_new_weights_of_the_loss(blobs):
     assert set(estimator.net_.module_.quantizer.modes) == {"rotation_trick"}
 
 
-def test_partial_fit_is_one_pass_at_a_constant_rate(blobs):
+def test_partial_fit_is_one_epoch_at_a_constant_learning_rate(blobs):
     estimator = small(lr=0.003, max_epochs=50, batch_size=100)
     estimator.partial_fit(blobs[:300])
     assert estimator.n_iter_ == 1
@@ -57,7 +57,7 @@ def test_partial_fit_is_one_pass_at_a_constant_rate(blobs):
     assert estimator.transform(blobs).shape == (600, 3)
 
 
-def test_partial_fit_after_fit_goes_on_with_more_rows(blobs):
+def test_partial_fit_after_fit_keeps_the_standardisation(blobs):
     estimator = small().fit(blobs[:400])
     center = estimator.net_.module_.input_mean.clone()
     estimator.partial_fit(blobs[400:])
@@ -65,7 +65,7 @@ def test_partial_fit_after_fit_goes_on_with_more_rows(blobs):
     assert torch.equal(estimator.net_.module_.input_mean, center)
 
 
-def test_partial_fit_learns_rows_that_it_had_not_seen(blobs):
+def test_partial_fit_improves_the_score_of_new_rows(blobs):
     estimator = small(lr=0.01).fit(blobs)
     moved = blobs[:, ::-1] + 0.5
     before = estimator.score(moved)
@@ -89,14 +89,14 @@ def test_partial_fit_keeps_the_optimizers_state(blobs):
     assert 0.1 in {group["weight_decay"] for group in groups}
 
 
-def test_a_scheduled_fit_begins_with_a_fresh_optimizer(blobs):
+def test_a_warm_start_begins_with_a_new_optimizer(blobs):
     estimator = small(batch_size=100, warm_start=True, max_epochs=1).fit(blobs)
     estimator.fit(blobs)
     states = estimator.net_.optimizer_.state_dict()["state"].values()
     assert {int(state["step"]) for state in states} == {6}
 
 
-def test_passes_of_partial_fit_shuffle_and_draw_anew(blobs):
+def test_every_partial_fit_has_another_order_of_rows(blobs):
     class Order(Callback):
         def on_batch_begin(self, net, batch, training, **kwargs):
             self.first_ = batch[0].clone()
@@ -111,7 +111,7 @@ def test_passes_of_partial_fit_shuffle_and_draw_anew(blobs):
     assert not torch.equal(seen[1], seen[2])
 
 
-def test_a_large_rate_can_be_followed_by_a_small_one(blobs):
+def test_a_warm_start_with_a_low_learning_rate_keeps_the_score(blobs):
     estimator = small(lr=1e-2, warm_start=True).fit(blobs)
     before = estimator.score(blobs)
     estimator.set_params(lr=1e-4, noise=0.0).fit(blobs)
@@ -168,7 +168,7 @@ ELSEWHERE = {
 }
 
 
-def test_every_parameter_is_listed_here():
+def test_every_parameter_is_tested_for_warm_starts():
     names = set(small().get_params())
     assert names == REFUSED.keys() | HONOURED.keys() | ELSEWHERE.keys()
 
@@ -179,7 +179,7 @@ def binary_last(blobs):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_parameter_that_cannot_change_is_named(binary_last, name):
+def test_the_error_names_a_parameter_that_a_warm_start_cannot_change(binary_last, name):
     estimator = small(warm_start=True, max_epochs=1).fit(binary_last)
     estimator.set_params(**{name: REFUSED[name]})
     with pytest.raises(ValueError, match=rf"^{name} is .*Got"):
@@ -189,7 +189,7 @@ def test_a_parameter_that_cannot_change_is_named(binary_last, name):
 
 
 @pytest.mark.parametrize("name", HONOURED)
-def test_a_parameter_that_can_change_changes_what_is_fitted(binary_last, name):
+def test_a_warm_start_honours_every_parameter_that_can_change(binary_last, name):
     unchanged, changed = (
         small(warm_start=True, max_epochs=1, separate_ids=True).fit(binary_last)
         for _ in range(2)

@@ -1,1 +1,1 @@
-"""What can be typed. These modules import nothing that makes the help slow."""
+"""The commands. These modules import nothing that makes the help slow."""

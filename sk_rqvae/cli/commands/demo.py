@@ -42,7 +42,7 @@ _EXAMPLES = ("sk-rqvae demo", "sk-rqvae demo items.npy -o ids.npy")
     type=int,
     default=256,
     metavar="INT",
-    help="Codes a level.  [256]",
+    help="Codes of each level.  [256]",
 )
 @click.option(
     "--seed", type=int, default=0, metavar="INT", help="Seed of the training.  [0]"

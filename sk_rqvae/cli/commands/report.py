@@ -36,7 +36,10 @@ _EXAMPLES = (
 @model_argument
 @items_argument
 @click.option(
-    "--json", "as_json", is_flag=True, help="Write one JSON object, a list a column."
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Write JSON: an object with one list per column.",
 )
 @device_option
 @config_option

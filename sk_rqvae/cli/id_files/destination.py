@@ -1,4 +1,4 @@
-"""Where IDs go: a file that appears when it is complete, or standard output."""
+"""The output of IDs: a file that appears when it is complete, or standard output."""
 
 from __future__ import annotations
 

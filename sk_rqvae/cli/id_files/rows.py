@@ -1,4 +1,4 @@
-"""How rows of IDs are laid out in files."""
+"""The layout of IDs in files."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ AppendIDs = Callable[[NDArray[Any], IntArray], None]
 
 @dataclass(frozen=True)
 class Layout:
-    """What an ID is written as.
+    """The form in which IDs are written.
 
     Attributes
     ----------
     n_layers : int
         Codes that the model gives.
     has_suffix : bool
-        Whether a code that tells items with the same codes apart comes after them.
+        Whether a suffix follows the codes.
     as_tokens : bool
-        Whether an ID is text, such as ``<a_12><b_3>``, rather than a number a column.
+        Whether an ID is text, such as ``<a_12><b_3>``, and not one number per column.
     """
 
     n_layers: int
@@ -49,7 +49,7 @@ class Layout:
         return [ITEM_COLUMN, *levels, *(["suffix"] if self.has_suffix else [])]
 
     def fields(self, ids: IntArray) -> list[tuple[Any, ...]]:
-        """What a table has for each ID: a tuple of codes, or of one text."""
+        """The fields of a table for each ID: its codes, or one text."""
         if self.as_tokens:
             return [(text,) for text in _texts(ids)]
         return [tuple(codes) for codes in ids.tolist()]

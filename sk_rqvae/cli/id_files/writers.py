@@ -55,7 +55,7 @@ def write_csv(file: BinaryIO, layout: Layout) -> Iterator[AppendIDs]:
 
 @contextmanager
 def write_json(file: BinaryIO, layout: Layout) -> Iterator[AppendIDs]:
-    """One object, an item a line: its key and its codes or tokens."""
+    """One object with one item per line: its key and its codes or tokens."""
     with _as_text(file) as text, json_lines(text, layout) as append:
         yield append
 

@@ -1,4 +1,4 @@
-"""What must hold for the rows and keys of every file."""
+"""Checks of the rows and keys of every file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the first line of a CSV file has names or numbers."""
+"""Decide whether the first line of a CSV file has names or numbers."""
 
 from __future__ import annotations
 

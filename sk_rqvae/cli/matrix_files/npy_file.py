@@ -88,7 +88,7 @@ def check_npy_header(
         )
     if len(shape) != 2 or dtype.kind not in "iuf":
         raise ValueError(
-            f"{name} must hold a matrix of numbers, a row an item. Got an array of "
+            f"{name} must hold a matrix of numbers, one row per item. Got an array of "
             f"shape {shape} and dtype {dtype}."
         )
     if min(shape) < 1:

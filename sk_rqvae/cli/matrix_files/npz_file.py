@@ -11,12 +11,9 @@ from pathlib import Path
 
 from sk_rqvae.cli.matrix_files.npy_file import check_npy_header, npy_source
 from sk_rqvae.cli.matrix_files.source import Source
+from sk_rqvae.cli.matrix_files.unpacked_size import check_unpacked_size
 
 _MIB = 2**20
-# Embeddings hardly compress. A file that grows more than this is damaged, or meant to
-# fill the disk.
-_MOST_GROWTH = 20
-_SMALL = 100 * _MIB
 # What reading an archive of arbitrary bytes can raise; RuntimeError is encryption.
 _ARCHIVE_ERRORS = (
     EOFError,
@@ -57,7 +54,7 @@ def npz_source(
             name = f"{path}, array {entry.filename.removesuffix('.npy')!r}"
             with archive.open(entry) as file:
                 check_npy_header(file, name)
-            _check_size(name, entry.file_size, path.stat().st_size, limit_mb)
+            check_unpacked_size(name, entry.file_size, path, limit_mb)
             with archive.open(entry) as packed, unpacked.open("wb") as file:
                 shutil.copyfileobj(packed, file, _MIB)
     except _ARCHIVE_ERRORS as error:
@@ -81,13 +78,3 @@ def _chosen(path: Path, archive: zipfile.ZipFile, array: str | None) -> zipfile.
             f"{got}."
         )
     return entries[array]
-
-
-def _check_size(name: str, n_bytes: int, n_packed: int, limit_mb: float | None) -> None:
-    most = max(_SMALL, _MOST_GROWTH * n_packed) if limit_mb is None else limit_mb * _MIB
-    if n_bytes > most:
-        raise ValueError(
-            f"{name} would take {n_bytes / _MIB:.0f} MiB, from a file of "
-            f"{n_packed / _MIB:.1f} MiB. If you trust the file, allow it with "
-            f"--unpack-limit {-(-n_bytes // _MIB)}."
-        )

@@ -18,6 +18,7 @@ from sk_rqvae.cli.matrix_files.source import Reading, Source
 
 FORMATS = (".npy", ".npz", ".csv", ".parquet")
 _TABLES = (".csv", ".parquet")
+_COMPRESSED = (".npz", ".parquet")
 
 
 @contextmanager
@@ -65,7 +66,7 @@ def check_reading(path: Path, reading: Reading) -> None:
             ("--columns", reading.columns is not None, _TABLES),
             ("--header", reading.has_header is not None, (".csv",)),
             ("--array", reading.array is not None, (".npz",)),
-            ("--unpack-limit", reading.unpack_limit is not None, (".npz",)),
+            ("--unpack-limit", reading.unpack_limit is not None, _COMPRESSED),
         )
         if is_given and kind not in kinds
     ]

@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from sk_rqvae.cli.matrix_files.columns import chosen_columns
 from sk_rqvae.cli.matrix_files.source import ROWS_AT_ONCE, Block, Reading, Source
+from sk_rqvae.cli.matrix_files.unpacked_size import check_unpacked_size
 
 
 def parquet_source(path: Path, reading: Reading) -> Source:
@@ -23,13 +24,15 @@ def parquet_source(path: Path, reading: Reading) -> Source:
     """
     _, parquet = parquet_libraries()
     with _errors_name_the_file(path), parquet.ParquetFile(path) as file:
-        schema, n_rows = file.schema_arrow, file.metadata.num_rows
+        schema, metadata = file.schema_arrow, file.metadata
         index = _row_labels(path, schema)
     columns = chosen_columns(path, schema.names, reading, index)
     fields = [schema.field(name) for name in columns.numbers]
     dtype = _dtype(path, fields)
     if columns.key is not None:
         _check_key_type(path, schema.field(columns.key))
+    n_bytes = _n_values(metadata, columns.numbers) * np.dtype(dtype).itemsize
+    check_unpacked_size(str(path), n_bytes, path, reading.unpack_limit)
     wanted = [*columns.numbers, *([] if columns.key is None else [columns.key])]
 
     def blocks() -> Iterator[Block]:
@@ -47,7 +50,7 @@ def parquet_source(path: Path, reading: Reading) -> Source:
                 )
                 n_before += batch.num_rows
 
-    return Source(path, n_rows, blocks, names=_names(path, fields))
+    return Source(path, metadata.num_rows, blocks, names=_names(path, fields))
 
 
 def parquet_libraries() -> tuple[Any, Any]:
@@ -116,6 +119,18 @@ def _names(path: Path, fields: Sequence[Any]) -> tuple[str, ...] | None:
             else [field.name]
         )
     )
+
+
+def _n_values(metadata: Any, names: Sequence[str]) -> int:
+    """Numbers in some columns; the elements of lists count each."""
+    wanted, total = set(names), 0
+    for group in (metadata.row_group(part) for part in range(metadata.num_row_groups)):
+        for position in range(group.num_columns):
+            column = group.column(position)
+            name = metadata.schema.column(position).path
+            if name in wanted or name.partition(".")[0] in wanted:
+                total += column.num_values
+    return total
 
 
 def _dtype(path: Path, fields: Sequence[Any]) -> DTypeLike:

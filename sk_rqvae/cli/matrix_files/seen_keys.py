@@ -1,4 +1,4 @@
-"""Which keys came before, in eight bytes a key."""
+"""Find repeated keys, with eight bytes of memory per key."""
 
 from __future__ import annotations
 

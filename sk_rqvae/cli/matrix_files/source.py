@@ -1,4 +1,4 @@
-"""What is read from a file of rows, whatever its format."""
+"""The rows of a file, in any format."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class Reading:
-    """How the user wants a file to be read.
+    """The options with which a file is read.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Reading:
     has_header : bool or None
         Whether the first line of a CSV file has names. None decides by what it holds.
     unpack_limit : float or None
-        MiB that an array of an ``.npz`` file may take. None depends on the file.
+        MiB that the numbers of a compressed file may take. None depends on the file.
     """
 
     key_column: str | None = None
@@ -62,13 +62,13 @@ class Source:
     ----------
     path : Path
     n_rows : int or None
-        None where only reading the file can tell.
+        None if it is unknown until the file has been read.
     read : callable
-        Goes through the rows from the beginning.
+        Reads the rows from the beginning.
     names : tuple of str or None
-        Names of the columns of numbers, where the file has them.
+        Names of the columns of numbers, if the file has names.
     matrix : memmap or None
-        All rows, where the file holds them as they are.
+        All rows, if the file can be memory-mapped.
     """
 
     path: Path
@@ -78,12 +78,12 @@ class Source:
     matrix: NDArray[Any] | None = None
 
     def column(self, number: int) -> str:
-        """What a message calls a column."""
+        """The name of a column in messages."""
         return f"column {number if self.names is None else repr(self.names[number])}"
 
 
 def row_name(block: Block, n_before: int, row: int) -> str:
-    """What a message calls a row of a block: its line, or its number from 0."""
+    """The name of a row in messages: its line, or its number from 0."""
     if block.lines is not None:
         return f"line {block.lines[row]}"
     return f"row {n_before + row}"

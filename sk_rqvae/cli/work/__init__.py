@@ -1,1 +1,1 @@
-"""What the commands do, once they are told what to do."""
+"""The work of the commands, after their arguments are parsed."""

@@ -34,7 +34,7 @@ from sk_rqvae.cli.work.training_checkpoint import (
 
 
 class _Beginning(NamedTuple):
-    """Where a training begins: at nothing, or at a checkpoint."""
+    """The beginning of a training: a new model or a checkpoint."""
 
     parameters: dict[str, Any]
     state: dict[str, Any] | None = None
@@ -148,7 +148,7 @@ def _beginning(given: dict[str, Any], checkpoint: Path | None) -> _Beginning:
 
 
 def _unfitted(parameters: dict[str, Any]) -> RQVAETransformer:
-    """A transformer whose parameters are valid, which costs no reading to know."""
+    """A transformer with valid parameters; they are checked before any row is read."""
     model = RQVAETransformer(**parameters)
     try:
         check_settings(model)
@@ -164,7 +164,7 @@ def _train(
     beginning: _Beginning,
     checkpoint: Path,
 ) -> None:
-    """Train with checkpoints, which need a seed to begin from again."""
+    """Train with checkpoints. They contain the seed, so that a fit can be resumed."""
     asked, state = model.random_state, beginning.state
     seed = draw_seed(asked) if state is None else state["seed"]
     # An int stands for itself, so that the model is the one that Python fits.

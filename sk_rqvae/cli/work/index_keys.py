@@ -1,4 +1,4 @@
-"""Keys that were typed or read as text, as an index knows them."""
+"""Convert keys that were typed or read as text to items of an index."""
 
 from __future__ import annotations
 

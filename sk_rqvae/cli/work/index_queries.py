@@ -1,4 +1,4 @@
-"""What is done with an index without a model, and without waiting for torch."""
+"""Work on an index that needs no model and does not import torch."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def summarize(path: Path, *, as_json: bool) -> None:
 
 
 def _words(typed: Sequence[str]) -> list[str]:
-    """What was typed, with the lines of standard input in the place of ``-``."""
+    """The arguments, with the lines of standard input in place of ``-``."""
     words: list[str] = []
     for word in typed:
         if word == _STANDARD_INPUT:

@@ -1,4 +1,4 @@
-"""Whether bars are drawn while a command works."""
+"""Draw progress bars while a command works."""
 
 from __future__ import annotations
 

@@ -10,9 +10,11 @@ arithmetic of its device is repeatable.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import pickle
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from skorch.callbacks import Callback
 
+from sk_rqvae._checks.parameters import check_seed
 from sk_rqvae._persistence.atomic import atomic_write
 from sk_rqvae.cli.matrix_files.regular_file import check_regular_file
 
@@ -41,6 +44,18 @@ _DAMAGED = (
     ValueError,
     pickle.UnpicklingError,
 )
+_TYPES: dict[str, type] = {
+    "parameters": str,
+    "seed": int,
+    "rows": str,
+    "history": str,
+    "tensors": dict,
+    "optimizer": dict,
+    "generators": list,
+    "schedules": list,
+    "stopping": list,
+}
+_SCHEDULE = ("last_epoch", "_step_count", "_last_lr")
 _EARLY_STOPPING = (
     "misses_",
     "dynamic_threshold_",
@@ -50,7 +65,7 @@ _EARLY_STOPPING = (
 
 
 class Origin(NamedTuple):
-    """What a training depends on; it continues only from the same.
+    """The inputs of a training; it can be resumed only with the same ones.
 
     Attributes
     ----------
@@ -101,7 +116,31 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path} is no checkpoint, or one of another version of the program."
         )
+    for name, kind in _TYPES.items():
+        if not isinstance(state.get(name), kind):
+            raise ValueError(f"{path} is damaged: it has no valid {name!r}.")
+    try:
+        parameters = json.loads(state["parameters"])
+        check_seed(state["seed"])
+    except (RecursionError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if not isinstance(parameters, dict):
+        raise ValueError(f"{path} is damaged: it has no valid 'parameters'.")
     return state
+
+
+def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint in one step.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written. `torch.save` to the file itself would hide that.
+    """
+    content = io.BytesIO()
+    torch.save(state, content)
+    with atomic_write(path) as file:
+        file.write(content.getbuffer())
 
 
 class TrainingCheckpoint(Callback):
@@ -126,7 +165,13 @@ class TrainingCheckpoint(Callback):
         """Restore the state; the other callbacks have begun already."""
         self.written_at_ = time.monotonic()
         if self.state is not None:
-            _restore(net, self.state)
+            try:
+                _restore(net, self.state)
+            except (*_DAMAGED, RecursionError) as error:
+                raise ValueError(
+                    f"{self.path} does not fit this training: {error!r}. Pass --force "
+                    "instead of --resume to start anew."
+                ) from error
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """End a training that was interrupted after its last epoch."""
@@ -137,8 +182,13 @@ class TrainingCheckpoint(Callback):
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Write a checkpoint if the last one is old; end after the last epoch."""
         if time.monotonic() - self.written_at_ >= SECONDS_BETWEEN:
-            with atomic_write(self.path) as file:
-                torch.save(_state_of(net, self.origin), file)
+            try:
+                write_checkpoint(self.path, _state_of(net, self.origin))
+            except OSError as error:
+                warnings.warn(
+                    f"no checkpoint was written, and training continues: {error}.",
+                    stacklevel=2,
+                )
             self.written_at_ = time.monotonic()
         if self.state is not None and len(net.history) == net.max_epochs:
             # skorch would make as many epochs again as there are in all.
@@ -173,9 +223,9 @@ def _restore(net: Any, state: dict[str, Any]) -> None:
     for generator, saved in zip(net.generators_, state["generators"], strict=True):
         generator.set_state(saved)
     for schedule, saved in zip(_schedules(net), state["schedules"], strict=True):
-        vars(schedule).update(saved)
+        vars(schedule).update({name: saved[name] for name in _SCHEDULE})
     for stopping, saved in zip(_early_stopping(net), state["stopping"], strict=True):
-        vars(stopping).update(saved)
+        vars(stopping).update({name: saved[name] for name in _EARLY_STOPPING})
     net.history.extend(json.loads(state["history"]))
 
 
@@ -188,8 +238,7 @@ def _schedules(net: Any) -> list[Any]:
 
 
 def _schedule_state(schedule: Any) -> dict[str, Any]:
-    names = ("last_epoch", "_step_count", "_last_lr")
-    return {name: getattr(schedule, name) for name in names}
+    return {name: getattr(schedule, name) for name in _SCHEDULE}
 
 
 def _early_stopping(net: Any) -> list[Any]:

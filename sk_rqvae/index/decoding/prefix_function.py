@@ -1,4 +1,4 @@
-"""A function that tells a text decoder which tokens may come next."""
+"""The function that gives a text decoder the tokens that may come next."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PrefixAllowedTokens:
     next_codes : callable
         Codes that continue a prefix.
     widths : sequence of int
-        Codes a level.
+        Codes of each level.
     token_to_id : mapping of str to int
         The tokenizer's vocabulary.
     eos_token_id : int

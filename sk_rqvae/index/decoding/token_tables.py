@@ -21,7 +21,7 @@ def token_ids_of_levels(
     token_ids : mapping of str to int, or sequence of array-like of int
         The tokenizer's vocabulary, or the token ids of the codes of each level.
     widths : sequence of int
-        Codes a level.
+        Codes of each level.
     name : str
         What error messages call `token_ids`.
 

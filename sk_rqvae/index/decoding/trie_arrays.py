@@ -29,7 +29,7 @@ class TrieArrays(NamedTuple):
         ``leaf_starts[i + 1] - 1``, in order of the IDs.
     level_ends : ndarray of shape (n_levels + 1,), int64
         Where the nodes of each level end. The root is level 0.
-    most_children : int
+    max_children : int
         Of a node.
     n_items : int
     """
@@ -38,7 +38,7 @@ class TrieArrays(NamedTuple):
     codes: Any
     leaf_starts: Any
     level_ends: IntArray
-    most_children: int
+    max_children: int
     n_items: int
 
     @classmethod
@@ -178,7 +178,7 @@ def item_mask(items: Any, all_items: NDArray[Any]) -> Any:
 
 
 def is_tensor(array: Any) -> bool:
-    """Tell PyTorch tensors from NumPy arrays, without importing PyTorch."""
+    """Whether values are PyTorch tensors, without importing PyTorch."""
     return not isinstance(array, np.ndarray | np.generic)
 
 

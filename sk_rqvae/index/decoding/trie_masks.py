@@ -40,7 +40,7 @@ def allowed_by_children(arrays: TrieArrays, alive: Any, states: Any, width: int)
         return _masks_of(arrays, alive, distinct, width)[inverse]
     low, end = _child_range(arrays, states)
     # As many columns as the most children, so that no shape depends on the data.
-    at = low.new_ones(arrays.most_children).cumsum(0) - 1
+    at = low.new_ones(arrays.max_children).cumsum(0) - 1
     children = low[:, None] + at
     valid = children < end[:, None]
     children = children.clamp(max=len(arrays.codes) - 1)
@@ -55,7 +55,7 @@ def child_of(arrays: TrieArrays, alive: Any, states: Any, codes: Any) -> Any:
     """Return the child of each state that a code leads to, or -1."""
     at, end = _child_range(arrays, states)
     last = len(arrays.codes) - 1
-    most = arrays.most_children
+    most = arrays.max_children
     if not is_tensor(states):
         most = int((end - at).max(initial=0))
     # A binary search among children, bit by bit of the position.

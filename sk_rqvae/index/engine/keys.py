@@ -18,12 +18,12 @@ _LARGEST_KEY = np.iinfo(np.int64).max
 
 
 class KeySpace(Protocol):
-    """Keys that are ordered as the codes are, one a row.
+    """Keys in the order of the codes, one per row.
 
     Attributes
     ----------
     radices : tuple of int
-        Exclusive upper bounds of the codes, one a level.
+        Exclusive upper bounds of the codes, one per level.
     dtype : numpy dtype
         That of the keys.
     """
@@ -51,7 +51,7 @@ class KeySpace(Protocol):
 
 
 class IntegerKeys:
-    """Mixed-radix numbers of which the codes are the digits.
+    """Mixed-radix numbers whose digits are the codes.
 
     They are uint32 where all of them fit, else int64.
     """

@@ -131,7 +131,7 @@ class SortedRuns:
         return rows, counts
 
     def has(self, keys: Keys) -> NDArray[np.bool_]:
-        """Tell which keys have a row."""
+        """Which keys have a row."""
         found = np.zeros(len(keys), dtype=bool)
         for run in self.filled():
             at = np.minimum(_searchsorted(run.keys, keys), len(run.keys) - 1)

@@ -147,7 +147,7 @@ class IDStore:
         return self._live_ids
 
     def is_removed(self, rows: IntArray) -> NDArray[np.bool_]:
-        """Tell which rows are retired."""
+        """Which rows are retired."""
         if len(self.removed) == 0:
             return np.zeros(len(rows), dtype=bool)
         return self.removed.has(rows)

@@ -17,7 +17,7 @@ _ROWS_AT_ONCE = 65536
 
 
 def write_json(path: PathLike, ids: IntArray, items: NDArray[Any]) -> None:
-    """Write ``{item: [token, ...]}``, an item a line."""
+    """Write ``{item: [token, ...]}``, one item per line."""
     with atomic_write(path) as file:
         lead = "{\n"
         for start in range(0, len(ids), _ROWS_AT_ONCE):

@@ -25,7 +25,7 @@ from sk_rqvae.index.formats.native import (
     read_header,
     write_file,
 )
-from sk_rqvae.index.history import Event
+from sk_rqvae.index.history import read_history
 from sk_rqvae.index.items import ItemIds, sorted_items
 from sk_rqvae.index.merging import merged_states
 from sk_rqvae.index.policies.moves import Moves
@@ -54,7 +54,7 @@ def save_state(
             if not known and on_conflict == "raise":
                 raise ValueError(
                     f"{path} was changed since this index was loaded from it or saved "
-                    f"to it. Got revision {_revision(header)} in the file and "
+                    f"to it. Got revision {_revision(path, header)} in the file and "
                     f"{state.revision} here. Load it and make the changes again, or "
                     "save with on_conflict='merge' or 'overwrite'."
                 )
@@ -75,6 +75,13 @@ def read_state(path: PathLike, *, mapped: bool = False) -> tuple[IndexState, Any
     try:
         return _state_of(header, arrays, mapped=mapped), header["codebook_size"]
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not a valid index: {error}.") from error
+
+
+def _revision(path: PathLike, header: Mapping[str, Any]) -> int:
+    try:
+        return read_history(header["history"])[-1].revision
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a valid index: {error}.") from error
 
 
@@ -102,10 +109,6 @@ def _name_of(state: IndexState) -> str:
     return digest.hexdigest()[:32]
 
 
-def _revision(header: Mapping[str, Any]) -> Any:
-    return header["history"][-1]["revision"]
-
-
 def _description(state: IndexState) -> dict[str, Any]:
     return {
         **state.rules._asdict(),
@@ -127,7 +130,7 @@ def _header(state: IndexState, codebook_size: Any) -> dict[str, Any]:
 
 
 def _content(state: IndexState) -> dict[str, NDArray[Any]]:
-    """What a state holds as arrays, without those that follow from others."""
+    """The arrays of a state, without those that follow from others."""
     store, items = state.store, state.items
     arrays: dict[str, NDArray[Any]] = {"ids": store.rows.values}
     if store.n_live < len(store):
@@ -150,7 +153,7 @@ def _content(state: IndexState) -> dict[str, NDArray[Any]]:
 
 
 def _arrays(state: IndexState) -> dict[str, NDArray[Any]]:
-    """What a state holds as arrays, with the sorted ones that answer queries."""
+    """The arrays of a state, with the sorted ones that answer queries."""
     arrays = _content(state)
     run = state.store.runs.as_one()
     arrays |= {"id_keys": run.keys, "id_rows": run.rows}
@@ -175,11 +178,11 @@ def _state_of(
         store=store,
         items=_items_of(header, arrays, store, mapped=mapped),
         weights=None if weights is None else GrowingArray(weights),
-        fingerprint=header["fingerprint"],
-        fingerprint_version=int(header["fingerprint_version"]),
+        fingerprint=_text_or_none(header["fingerprint"]),
+        fingerprint_version=_whole(header["fingerprint_version"]),
         moves=moves,
         digests=None if digests is None else GrowingArray(digests),
-        history=tuple(Event(**event) for event in header["history"]),
+        history=read_history(header["history"]),
         saves=saves,
         n_saved=n_rows,
     )
@@ -212,7 +215,7 @@ def _store_of(
         _check_shares(store, rules)
         return store
     space = key_space([_whole(radix) for radix in header["radices"]])
-    if len(space.radices) != ids.shape[1]:
+    if len(space.radices) != ids.shape[1] or 0 in space.radices:
         raise ValueError(f"{len(space.radices)} radices do not fit its ids")
     keys = space.encode(ids[retired].astype(np.int64))
     return IDStore(
@@ -246,7 +249,10 @@ def _items_of(
         if numbers.shape != (n_rows,) or numbers.dtype != np.int64:
             raise ValueError(f"{numbers.shape} items do not fit {n_rows} IDs")
         values = GrowingArray(numbers)
+        if kind == "row":
+            _check_next_number(next_number, 1 + numbers[-1] if n_rows else 0)
     else:
+        _check_next_number(next_number, n_rows)
         return ItemIds("row", n_rows, None, None, next_number)
     if isinstance(values, PackedTexts) or mapped:
         run = _stored_run(arrays, "item", np.dtype("<i8"), n_rows)
@@ -288,6 +294,17 @@ def _row_numbers(rows: NDArray[Any] | None, n_rows: int) -> IntArray:
     if len(numbers) and not 0 <= numbers[0] <= numbers[-1] < n_rows:
         raise ValueError(f"its removed rows do not fit its {n_rows} rows")
     return numbers
+
+
+def _check_next_number(next_number: int, least: int) -> None:
+    if next_number < least:
+        raise ValueError(f"its next row must be at least {least}. Got {next_number}")
+
+
+def _text_or_none(value: Any) -> str | None:
+    if not isinstance(value, str | None):
+        raise ValueError(f"{value!r} is no text")
+    return value
 
 
 def _whole(value: Any) -> int:

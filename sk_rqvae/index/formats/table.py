@@ -30,7 +30,7 @@ _INDEX_COLUMNS = ("", "__index_level_0__")
 
 
 class Layout(NamedTuple):
-    """Which columns of a table have what.
+    """The meaning of the columns of a table.
 
     Attributes
     ----------
@@ -117,7 +117,7 @@ def layout_of(path: PathLike, names: Sequence[str]) -> Layout:
     """
     if len(names) < 2:
         raise ValueError(
-            f"{path} must have a column of items and one a level. Got the columns "
+            f"{path} must have a column of items and one per level. Got the columns "
             f"{list(names)}."
         )
     repeated = sorted({name for name in names if names.count(name) > 1})

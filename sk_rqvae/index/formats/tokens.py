@@ -1,4 +1,4 @@
-"""IDs as text: one token a code, one letter a level."""
+"""IDs as text: one token per code, with one letter per level."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _parsed_one(text: str, pattern: re.Pattern[str], n_columns: int) -> Sequence
     if match is None:
         expected = "".join(token(level, 0) for level in range(n_columns))
         raise ValueError(
-            f"tokens must name one code a level. Got {text!r}, expected the form "
+            f"tokens must name one code per level. Got {text!r}, expected the form "
             f"{expected!r}."
         )
     return [int(code) for code in match.groups()]

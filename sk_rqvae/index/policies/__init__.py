@@ -1,1 +1,1 @@
-"""What happens to an item whose codes are taken."""
+"""Policies for items whose codes are taken."""

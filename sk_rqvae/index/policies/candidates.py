@@ -75,7 +75,7 @@ def reassign_by_candidates(
         )
         at = next(free, None)
         if at is None:
-            nearest.place(row)
+            nearest.assign(row)
         else:
             ids[row] = options[at]
         placed[store.prefix_keys(ids[row : row + 1]).tolist()[0]] += 1

@@ -1,4 +1,4 @@
-"""Items with equal embeddings, which no quantiser can tell apart."""
+"""Items with equal embeddings, which every quantiser gives the same codes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def row_digests(X: NDArray[Any]) -> IntArray:
 
 
 def n_repeated(digests: IntArray) -> int:
-    """How many rows are equal to an earlier one."""
+    """Number of rows that are equal to an earlier one."""
     return len(digests) - len(np.unique(digests))
 
 

@@ -26,14 +26,14 @@ _ROWS_AHEAD = 64
 
 
 class Room(NamedTuple):
-    """Which IDs there are, and how many items each can have.
+    """The possible IDs, and how many items each can have.
 
     Attributes
     ----------
     sizes : tuple of int
-        Codes a level.
+        Codes of each level.
     capacity : int
-        Items an ID.
+        Largest number of items per ID.
     """
 
     sizes: tuple[int, ...]
@@ -110,7 +110,7 @@ def reassign_by_rank(
     alternatives : ndarray of shape (n, n_alternatives, n_layers)
         Other codes for each item, best first.
     capacity : int
-        Items an ID.
+        Largest number of items per ID.
 
     Returns
     -------
@@ -175,7 +175,7 @@ class NearestInTurn:
         self._taken = _FullCodes(store, room)
         self._n_taken = 0
 
-    def place(self, row: int) -> None:
+    def assign(self, row: int) -> None:
         """Fill in the codes of a row, after all rows before it have theirs."""
         for spot in map(tuple, self._ids[self._n_taken : row].tolist()):
             self._taken.take(spot)
@@ -241,14 +241,14 @@ def _placed_in_turn(
     Distances of later rows that probably move too are asked for at once. A wrong guess
     costs a question and changes nothing else.
     """
-    wishes = list(map(tuple, codes[rows].tolist()))
+    preferred = list(map(tuple, codes[rows].tolist()))
     known: Answers = {}
     for position, row in enumerate(rows.tolist()):
-        spot = wishes[position]
+        spot = preferred[position]
         if taken.has(spot):
             while not taken.is_id(found := _nearest_free(row, spot, taken, known)):
                 ahead = range(position, min(position + _ROWS_AHEAD, len(rows)))
-                moving = [(int(rows[i]), wishes[i]) for i in ahead]
+                moving = [(int(rows[i]), preferred[i]) for i in ahead]
                 yield from _asked(moving, taken, known)
             ids[row] = spot = found
         taken.take(spot)
@@ -259,17 +259,19 @@ def _placed_in_turn(
 def _asked(moving: list[tuple[int, Prefix]], taken: _FullCodes, known: Answers) -> Walk:
     """Ask for the distances that each row would need if it were the next."""
     questions = []
-    for row, wish in moving:
-        if taken.has(wish):
-            reached = _nearest_free(row, wish, taken, known)
+    for row, preferred in moving:
+        if taken.has(preferred):
+            reached = _nearest_free(row, preferred, taken, known)
             if not taken.is_id(reached):
                 questions.append((row, reached))
     known.update(zip(questions, (yield questions), strict=True))
 
 
-def _nearest_free(row: int, wish: Prefix, taken: _FullCodes, known: Answers) -> Prefix:
+def _nearest_free(
+    row: int, preferred: Prefix, taken: _FullCodes, known: Answers
+) -> Prefix:
     """Find the nearest ID, or the first prefix whose distances are not known yet."""
-    spot = wish[:-1]
+    spot = preferred[:-1]
     while taken.is_full(spot):
         spot = spot[:-1]
     while not taken.is_id(spot) and (row, spot) in known:

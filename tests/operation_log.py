@@ -1,4 +1,4 @@
-"""Where operations put what they make, for tests of steps on a device."""
+"""A record of the operations of PyTorch, for tests of steps on a device."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
-class Places(TorchDispatchMode):
-    """Remember operations that made a tensor on the CPU, or waited for the device.
+class OperationLog(TorchDispatchMode):
+    """Record operations that made a tensor on the CPU, or waited for the device.
 
     PyTorch documents dispatch modes as the way to see every operation, and keeps the
     class in a module whose name begins with an underscore.

