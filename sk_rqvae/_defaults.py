@@ -135,3 +135,13 @@ MIN_ROWS_PER_CODE = 3
 
 SEPARATION_BUDGET = 0.01
 """Relative increase of the rows' error that `separate_ids="auto"` spends. Nouns."""
+
+# --- Shortlist of candidates -------------------------------------------------------
+
+SHORTLIST_UNITS = 1024
+"""Hidden units of the narrow decoder that estimates the errors of candidates. It is
+used where the decoder is more than twice as wide. 12 000 nouns."""
+
+SHORTLIST_MARGIN = 0.8
+"""Margin above the lowest estimate within which candidates are decoded exactly, in
+standard deviations of the errors of estimates. 12 000 nouns."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +11,9 @@ from torch.nn import functional as F
 
 from sk_rqvae._model.products import addmm, matmul
 from sk_rqvae._model.row_minima import k_smallest, nearest
+
+if TYPE_CHECKING:
+    from sk_rqvae._model.shortlist import PreparedShortlist
 
 _MAX_TABULATED_CODES = 8192
 
@@ -100,6 +103,11 @@ class PreparedBeamSearch:
     prefix_weights : Tensor of shape (n_layers - 1,), optional
         As in `beam_search`.
 
+    Attributes
+    ----------
+    shortlist : PreparedShortlist or None
+        Estimates the reconstruction errors of what the search finds.
+
     Notes
     -----
     Let :math:`z` be a latent, :math:`q` the sum of the code vectors of a prefix and
@@ -116,6 +124,8 @@ class PreparedBeamSearch:
     With one beam, each level computes the product of its codes with the residual
     :math:`z - q`, and no tables are needed.
     """
+
+    shortlist: PreparedShortlist | None = None
 
     def __init__(
         self,
