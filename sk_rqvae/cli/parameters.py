@@ -209,7 +209,7 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
             "rerank",
             _FLAG,
             "yes",
-            "Decode several candidates and take the one with the least error.",
+            "Compare the errors of several candidates and take the one with the least.",
         ),
         Parameter(
             "separate_ids",
