@@ -42,7 +42,7 @@ class CodeTree:
 
 def full_ids(codes: Codes) -> Codes:
     """Append a suffix that makes every ID unique, as in TIGER."""
-    return SemanticIDIndex(policy="suffix").fit(codes).ids_
+    return SemanticIDIndex(policy="suffix").fit(codes).ids_.copy()
 
 
 def code_tree(ids: Codes, candidates: np.ndarray) -> CodeTree:
@@ -87,7 +87,7 @@ def allowed_codes(ids: Codes, tree: CodeTree) -> Tensor:
     """
     nodes = torch.zeros(len(ids), dtype=torch.int64)
     levels = []
-    for codes in torch.from_numpy(ids.T.copy()):
+    for codes in torch.from_numpy(ids).T:
         children = tree.children[nodes]
         levels.append(children >= 0)
         # Below a prefix without candidates, nothing is allowed.

@@ -7,6 +7,7 @@ import io
 import json
 import tokenize
 from collections.abc import Iterable
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ _JUDGES = tuple(
 )
 
 
+@cache
 def codes_fingerprint(is_ours: bool) -> str:
     """Hash the code that makes IDs, and the library's version."""
     files = [BENCHMARKS / name for name in _CODES] + _library_files(_VIEWS)
@@ -65,6 +67,7 @@ def codes_fingerprint(is_ours: bool) -> str:
     return digest(sk_rqvae.__version__, hash_of_code(files))
 
 
+@cache
 def judges_fingerprint() -> str:
     """Hash the code that trains and scores recommenders, and the library's version."""
     files = [BENCHMARKS / name for name in _JUDGES]

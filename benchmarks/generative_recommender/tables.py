@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from _table import NOTHING, markdown_table, mean_and_spread
 from generative_recommender.batches import query_batches
-from generative_recommender.bootstrap import paired_difference
+from generative_recommender.bootstrap import N_DRAWS, paired_differences
 from generative_recommender.data_sets import DataSet
 from generative_recommender.experiment import NO_IDS, TUNING_SEED, Experiment, Run
 from generative_recommender.identifiers import METHODS, TEXT_ONLY
@@ -36,6 +37,7 @@ HEADER = (
     "unique",
 )
 BEST_TEXT = "best of text only"
+QUICK_DRAWS = 250
 # What a table of differences compares.
 PAIRS = (
     ("ours-both", BEST_TEXT),
@@ -84,7 +86,7 @@ def tables(experiment: Experiment, data: DataSet) -> str:
             f"**{data.source.title}, {JUDGE_TITLES[judge]}**",
             results_table(experiment, data, found),
         ]
-        rows = differences(data, found)
+        rows = differences(data, found, QUICK_DRAWS if experiment.quick else N_DRAWS)
         if rows:
             parts.append(rows)
     return "\n\n".join(parts)
@@ -174,28 +176,29 @@ def most_popular(data: DataSet) -> NDArray[np.floating]:
     return score_generated_ids(generated, identity, split.test.targets, k=K).ndcg
 
 
-def differences(data: DataSet, found: dict[str, Scores]) -> str:
-    """Relative differences with p-values, for NDCG@10 and tail and cold recall@10."""
+def differences(data: DataSet, found: dict[str, Scores], n_draws: int) -> str:
+    """Relative differences with p-values, for NDCG@10 and tail and cold recall@10.
+
+    Only seeds that all kinds of IDs have are compared.
+    """
     groups = popularity_groups(data.split.counts)[data.split.test.targets]
+    tail = groups == "tail"
     best = best_text(found)
-    rows = []
-    for ours, theirs in PAIRS:
-        other = best if theirs == BEST_TEXT else theirs
-        if ours not in found or other not in found:
-            continue
-        seeds = sorted(set(found[ours].seeds) & set(found[other].seeds))
-        one, two = found[ours].of(seeds), found[other].of(seeds)
-        tail = groups == "tail"
-        rows.append(
-            [
-                f"{_title(ours)} over {_title(other)}",
-                _difference(one.test, two.test),
-                _difference(one.test[:, tail] > 0, two.test[:, tail] > 0),
-                _difference(one.cold > 0, two.cold > 0),
-            ]
-        )
+    named = [(ours, best if theirs == BEST_TEXT else theirs) for ours, theirs in PAIRS]
+    named = [pair for pair in named if set(pair) <= set(found) and len(set(pair)) == 2]
+    seeds = sorted(set.intersection(*(set(each.seeds) for each in found.values())))
+    if not named or not seeds:
+        return ""
+    pairs = [(found[one].of(seeds), found[two].of(seeds)) for one, two in named]
+    columns = [
+        [(one.test, two.test) for one, two in pairs],
+        [(one.test[:, tail] > 0, two.test[:, tail] > 0) for one, two in pairs],
+        [(one.cold > 0, two.cold > 0) for one, two in pairs],
+    ]
+    cells = [_differences(column, n_draws) for column in columns]
+    titles = [f"{_title(one)} over {_title(two)}" for one, two in named]
     header = ("difference", "NDCG@10", "tail recall@10", "cold recall@10")
-    return markdown_table(header, rows) if rows else ""
+    return markdown_table(header, list(zip(titles, *cells, strict=True)))
 
 
 def best_text(found: dict[str, Scores]) -> str | None:
@@ -212,11 +215,13 @@ def _title(ids: str) -> str:
     return NO_IDS_TITLE if ids == NO_IDS else METHODS[ids].title
 
 
-def _difference(ours: NDArray[np.floating], theirs: NDArray[np.floating]) -> str:
-    if not ours.size:
-        return NOTHING
-    found = paired_difference(ours.astype(float), theirs.astype(float))
-    return f"{found.relative:+.1%} (p {found.p_value:.4f})"
+def _differences(
+    pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]], n_draws: int
+) -> list[str]:
+    if not pairs[0][0].size:
+        return [NOTHING] * len(pairs)
+    found = paired_differences(pairs, n_draws=n_draws)
+    return [f"{each.relative:+.1%} (p {each.p_value:.4f})" for each in found]
 
 
 def tuning_table(experiment: Experiment, data: DataSet) -> str:
