@@ -34,22 +34,25 @@ class Source:
         Codes a level.
     window : int
         Most items of a history that recommenders read.
+    batch_size : int
+        Users a training step.
     """
 
     title: str
     load: Callable[[Path], Interactions]
     codebook_size: int
     window: int
+    batch_size: int
 
 
 SOURCES = {
-    "ml-1m": Source("MovieLens-1M", load_movielens_1m, 64, 50),
-    "book-crossing": Source("Book-Crossing", load_book_crossing, 128, 20),
-    "ml-100k": Source("MovieLens-100K", load_movielens_100k, 32, 50),
-    "beauty": Source("Amazon Beauty", partial(load_amazon, "beauty"), 256, 20),
-    "sports": Source("Amazon Sports", partial(load_amazon, "sports"), 256, 20),
-    "toys": Source("Amazon Toys", partial(load_amazon, "toys"), 256, 20),
-    "made": Source("Made-up", load_made, 8, 10),
+    "ml-1m": Source("MovieLens-1M", load_movielens_1m, 64, 50, 128),
+    "book-crossing": Source("Book-Crossing", load_book_crossing, 128, 20, 128),
+    "ml-100k": Source("MovieLens-100K", load_movielens_100k, 32, 50, 32),
+    "beauty": Source("Amazon Beauty", partial(load_amazon, "beauty"), 256, 20, 128),
+    "sports": Source("Amazon Sports", partial(load_amazon, "sports"), 256, 20, 128),
+    "toys": Source("Amazon Toys", partial(load_amazon, "toys"), 256, 20, 128),
+    "made": Source("Made-up", load_made, 8, 10, 32),
 }
 BY_DEFAULT = ("ml-1m", "book-crossing", "ml-100k")
 

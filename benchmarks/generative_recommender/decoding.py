@@ -21,8 +21,7 @@ NOTHING = -1
 
 def states_of(weights: Weights, item_vectors: Tensor, batch: QueryBatch) -> Tensor:
     """The state after the last item of each history, of shape (n_users, width)."""
-    unused = torch.Generator(batch.items.device)
-    states = user_states(weights, item_vectors, batch.items[None], None, unused)[0]
+    states = user_states(weights, item_vectors, batch.items[None])[0]
     return states[torch.arange(len(states), device=states.device), batch.last]
 
 

@@ -37,7 +37,7 @@ NO_IDS = "none"
 LOSSES = {"transformer": ("generation",), "sasrec": ("softmax",)}
 # SASRec without IDs is also tried with its own loss.
 LOSSES_WITHOUT_IDS = ("softmax", "binary")
-GRID = {"lr": (1e-3, 3e-3), "dropout": (0.2, 0.4)}
+GRID = {"lr": (3e-3, 1e-3), "dropout": (0.2, 0.4)}
 TUNING_SEED = 1000
 
 
@@ -97,8 +97,13 @@ class Experiment:
 
     def execute(self, workers: Workers | NoWorkers) -> None:
         """Do all that has no record yet, and collect `codes` and `results`."""
-        for name in self.data:
-            _Progress(self, load(name, self.cache), workers).start()
+        started = [
+            _Progress(self, load(name, self.cache), workers) for name in self.data
+        ]
+        # Tuning needs the first seed alone.
+        for seed in self.seeds:
+            for progress in started:
+                progress.make_codes(seed)
         workers.run()
 
     def codes_key(self, data: DataSet, ids: str, seed: int, other: Codes | None) -> str:
@@ -120,9 +125,14 @@ class Experiment:
             ids_digest,
             asdict(run.settings),
             asdict(self.plan),
+            [data.source.window, data.source.batch_size],
             run.seed,
             judges_fingerprint(),
         )
+
+    def stack_of(self, loss: str) -> int:
+        """Runs in a stack. A score for every item takes more memory than codes."""
+        return self.stack if loss == "generation" else max(1, self.stack // 2)
 
     def points(self, ids: str, judge: str) -> list[Settings]:
         """Settings to choose from."""
@@ -153,18 +163,20 @@ class _Progress:
         self.digests: dict[tuple[str, int], str] = {}
         self.missing = set(product(experiment.ids, experiment.seeds))
         self.tuning: dict[str, set[Run]] = {}
-
-    def start(self) -> None:
-        identity = np.arange(self.data.n_items)[:, None]
-        for seed in self.experiment.seeds:
+        self.reported: set[str] = set()
+        identity = np.arange(data.n_items)[:, None]
+        for seed in experiment.seeds:
             self.codes[NO_IDS, seed] = identity
             self.digests[NO_IDS, seed] = digest(identity)
-        for ids, seed in sorted(self.missing, key=lambda pair: pair[1]):
+        for ids in experiment.ids:
+            if METHODS[ids].after not in (None, *experiment.ids):
+                self._skip(ids, f"add {METHODS[ids].after} to --ids")
+
+    def make_codes(self, seed: int) -> None:
+        """Start all that needs no other IDs."""
+        for ids in self.experiment.ids:
             if METHODS[ids].after is None:
                 self._make(ids, seed, None)
-        for ids in self.experiment.ids:
-            if METHODS[ids].after not in (None, *self.experiment.ids):
-                self._skip(ids, f"needs the IDs {METHODS[ids].after}")
         self._next()
 
     def _make(self, ids: str, seed: int, other: Codes | None) -> None:
@@ -189,7 +201,9 @@ class _Progress:
 
         arguments = (experiment.cache, self.data.name, ids, other)
         task = experiment.task(self.data, seed)
-        self.workers.submit("ids", keep, make_codes, *arguments, task)
+        if not self.workers.submit("ids", keep, make_codes, *arguments, task):
+            self.missing.discard((ids, seed))
+            self._next()
 
     def _have(self, ids: str, seed: int, codes: Codes) -> None:
         self.codes[ids, seed] = codes
@@ -209,23 +223,26 @@ class _Progress:
         self._next()
 
     def _next(self) -> None:
-        """Start the runs of all judges once there are codes for them."""
-        if self.missing:
+        """Start the tuning and the reported runs for which there are codes."""
+        first = self.experiment.seeds[0]
+        if any(seed == first for _, seed in self.missing):
             return
         for judge in self.experiment.judges:
-            if judge in self.tuning:
-                continue
-            first = self.experiment.seeds[0]
-            runs = [
-                Run(self.data.name, ids, judge, point, first, TUNING_SEED)
-                for ids in self._rows(judge)
-                for point in self.experiment.points(ids, judge)
-                if self.experiment.tunes
-            ]
-            self.tuning[judge] = set(runs)
-            self._train(runs, judge)
-            if not runs:
+            if judge not in self.tuning:
+                self._tune(judge, first)
+            if not (self.tuning[judge] or self.missing or judge in self.reported):
+                self.reported.add(judge)
                 self._report(judge)
+
+    def _tune(self, judge: str, ids_seed: int) -> None:
+        runs = [
+            Run(self.data.name, ids, judge, point, ids_seed, TUNING_SEED)
+            for ids in self._rows(judge)
+            for point in self.experiment.points(ids, judge)
+            if self.experiment.tunes
+        ]
+        self.tuning[judge] = set(runs)
+        self._train(runs)
 
     def _rows(self, judge: str) -> list[str]:
         skipped = self.experiment.skipped
@@ -238,37 +255,40 @@ class _Progress:
             for seed in self.experiment.seeds
             for ids, settings in chosen.items()
         ]
-        self._train(runs, judge)
+        self._train(runs)
 
     def _best(self, ids: str, judge: str) -> Settings:
         points = self.experiment.points(ids, judge)
         if not self.experiment.tunes:
             return points[0]
         first = self.experiment.seeds[0]
-        tried = {
-            point: self.experiment.results[
-                Run(self.data.name, ids, judge, point, first, TUNING_SEED)
-            ].facts["valid_ndcg"]
-            for point in points
-        }
-        return max(tried, key=tried.__getitem__)
+        tried = {}
+        for point in points:
+            run = Run(self.data.name, ids, judge, point, first, TUNING_SEED)
+            if run in self.experiment.results:
+                tried[point] = self.experiment.results[run].facts["valid_ndcg"]
+        return max(tried, key=tried.__getitem__, default=points[0])
 
-    def _train(self, runs: Sequence[Run], judge: str) -> None:
+    def _train(self, runs: Sequence[Run]) -> None:
         experiment = self.experiment
         keys: dict[Run, str] = {}
         alike: dict[tuple[str, bool], list[Run]] = defaultdict(list)
         done: list[tuple[Run, Record]] = []
         for run in runs:
-            ids_digest = self.digests[run.ids, run.ids_seed]
+            ids_digest = self.digests.get((run.ids, run.ids_seed))
+            if ids_digest is None:
+                self.tuning[run.judge].discard(run)
+                continue
             keys[run] = experiment.run_key(self.data, run, ids_digest)
             record = experiment.records.get(run.name, keys[run])
             if record is None:
                 alike[run.settings.loss, run.ids == NO_IDS].append(run)
             else:
                 done.append((run, record))
-        for group in alike.values():
-            for start in range(0, len(group), experiment.stack):
-                self._train_stack(group[start : start + experiment.stack], keys)
+        for (loss, _), group in alike.items():
+            size = experiment.stack_of(loss)
+            for start in range(0, len(group), size):
+                self._train_stack(group[start : start + size], keys)
         for run, record in done:
             self._finish(run, record)
 
@@ -290,21 +310,21 @@ class _Progress:
         codes = [self.codes[run.ids, run.ids_seed] for run in stack]
         settings = [run.settings for run in stack]
         seeds = [run.seed for run in stack]
-        self.workers.submit(
+        accepted = self.workers.submit(
             "runs",
             keep,
             train_stack,
             *(experiment.cache, self.data.name, codes, settings, seeds),
             *(experiment.plan, experiment.device),
         )
+        if not accepted:
+            self.tuning[stack[0].judge] -= set(stack)
+            self._next()
 
     def _finish(self, run: Run, record: Record) -> None:
         self.experiment.results[run] = record
-        waiting = self.tuning[run.judge]
-        if run in waiting:
-            waiting.discard(run)
-            if not waiting:
-                self._report(run.judge)
+        self.tuning[run.judge].discard(run)
+        self._next()
 
 
 def make_codes(

@@ -19,7 +19,7 @@ from generative_recommender.views import Views
 from sk_rqvae import RQVAETransformer
 
 N_LAYERS = 3
-LC_REC_STEPS = 2000
+LC_REC_STEPS = 600
 LC_REC_BATCH = 1024
 
 

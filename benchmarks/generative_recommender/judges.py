@@ -87,6 +87,7 @@ def judge(
         seeds,
         plan,
         data.source.window,
+        data.source.batch_size,
         bench.validate,
     )
     outcomes = []
@@ -128,21 +129,16 @@ class _Bench:
         self.ids = [full_ids(each) if each.shape[1] > 1 else each for each in codes]
         is_cold = data.split.is_cold
         self.warm = torch.from_numpy(~is_cold).to(self.device)
-        self.trees: list[tuple[CodeTree, CodeTree]] = []
+        self.trees: list[CodeTree] = []
         n_codes = 1 + max(int(ids.max()) for ids in self.ids)
         allowed = None
         if generates:
-            pairs = [
-                (code_tree(ids, ~is_cold), code_tree(ids, is_cold)) for ids in self.ids
-            ]
-            n_codes = max(warm.children.shape[1] for warm, _ in pairs)
-            pairs = [(_widened(w, n_codes), _widened(c, n_codes)) for w, c in pairs]
-            masks = [
-                allowed_codes(ids, warm)
-                for ids, (warm, _) in zip(self.ids, pairs, strict=True)
-            ]
-            allowed = torch.stack(masks).to(self.device)
-            self.trees = [(w.to(self.device), c.to(self.device)) for w, c in pairs]
+            trees = [code_tree(ids, ~is_cold) for ids in self.ids]
+            n_codes = max(tree.children.shape[1] for tree in trees)
+            trees = [_widened(tree, n_codes) for tree in trees]
+            masks = map(allowed_codes, self.ids, trees)
+            allowed = torch.stack(list(masks)).to(self.device)
+            self.trees = [tree.to(self.device) for tree in trees]
         stacked = torch.from_numpy(np.stack(self.ids)).to(self.device)
         self.catalogue = Catalogue(stacked, allowed, n_codes)
         self.layout: Layout = layout_of(
@@ -160,6 +156,10 @@ class _Bench:
         listed = self.recommend(flat, run, query, cold=cold)
         return _scores(listed, self.ids[run], query.targets)
 
+    def _cold_tree(self, run: int) -> CodeTree:
+        tree = code_tree(self.ids[run], self.data.split.is_cold)
+        return _widened(tree, self.catalogue.n_codes).to(self.device)
+
     @torch.no_grad()
     def recommend(
         self, flat: Tensor, run: int, query: Query, *, cold: bool = False
@@ -169,7 +169,7 @@ class _Bench:
         catalogue = self.catalogue.of(torch.tensor([run], device=self.device))
         find = partial(best_items, weights, catalogue, k=K)
         if self.generates:
-            tree = self.trees[run][cold]
+            tree = self._cold_tree(run) if cold else self.trees[run]
             beams = self.plan.n_beams
             find = partial(generated_items, weights, catalogue, tree, n_beams=beams)
         candidates = ~self.warm if cold else self.warm

@@ -71,7 +71,9 @@ def normalized(x: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[-1:])
 
 
-def dropped(x: Tensor, rates: Tensor | None, generator: torch.Generator) -> Tensor:
+def dropped(
+    x: Tensor, rates: Tensor | None, generator: torch.Generator | None
+) -> Tensor:
     """Drop elements of ``(n_runs, ...)`` at the rate of each run; None drops none."""
     if rates is None:
         return x

@@ -102,8 +102,8 @@ def user_states(
     weights: Weights,
     item_vectors: Tensor,
     items: Tensor,
-    rates: Tensor | None,
-    generator: torch.Generator,
+    rates: Tensor | None = None,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """Read histories.
 
@@ -112,8 +112,8 @@ def user_states(
     item_vectors : Tensor of shape (n_runs, n_items, width)
     items : Tensor of shape (n_runs, n_users, length), int64
         Oldest first. What is after the end of a history does not matter.
-    rates : Tensor of shape (n_runs,) or None
-        Dropout.
+    rates : Tensor of shape (n_runs,), default=None
+        Dropout, which `generator` draws. None drops nothing.
 
     Returns
     -------

@@ -49,8 +49,6 @@ class Plan:
 
     Attributes
     ----------
-    batch_size : int
-        Users a step.
     max_epochs : int
         An epoch shows one random window of each user's history.
     epochs_a_look : int
@@ -62,7 +60,6 @@ class Plan:
     n_beams : int
     """
 
-    batch_size: int = 128
     max_epochs: int = 80
     epochs_a_look: int = 4
     patience: int = 3
@@ -121,6 +118,7 @@ def train(
     seeds: Sequence[int],
     plan: Plan,
     window: int,
+    batch_size: int,
     validate: Callable[[Tensor, int], float],
 ) -> Trained:
     """Train until no run improves on its validation items any more.
@@ -137,6 +135,9 @@ def train(
         Decide initial weights and batches. Dropout also depends on the other runs.
     plan : Plan
     window : int
+        Most items that are read.
+    batch_size : int
+        Users a step.
     validate : callable
         Takes the weights of one run, (1, n_weights), and its position, and returns
         NDCG@10.
@@ -150,7 +151,7 @@ def train(
     runs = np.arange(len(seeds))
     best = Trained(flat.clone(), np.full(len(seeds), -1.0), np.zeros(len(seeds), int))
     n_users = len(histories.lengths)
-    n_steps = -(-n_users // plan.batch_size)
+    n_steps = -(-n_users // batch_size)
     for epoch in range(1, plan.max_epochs + 1):
         users, draws = _epoch(rngs, runs, n_users, device)
         for step in range(n_steps):

@@ -40,10 +40,11 @@ class Workers:
         then: Callable[[Any], None],
         function: Callable[..., Any],
         *arguments: Any,
-    ) -> None:
+    ) -> bool:
         """Queue a call. `then` gets its result, in this process."""
         future = self._pools[kind].submit(_timed, self._end, function, *arguments)
         self._waiting[future] = then
+        return True
 
     def run(self) -> None:
         """Wait until the queue is empty. The queue may grow in the meantime."""
@@ -67,8 +68,9 @@ class NoWorkers:
     def __init__(self) -> None:
         self.n_skipped = 0
 
-    def submit(self, *call: Any) -> None:
+    def submit(self, *call: Any) -> bool:
         self.n_skipped += 1
+        return False
 
     def run(self) -> None:
         pass

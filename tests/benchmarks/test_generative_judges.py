@@ -149,13 +149,14 @@ class Circle:
 
     class source:  # noqa: N801
         window = 6
+        batch_size = 12
 
     def __init__(self):
         walks = [(start + np.arange(8)) % 12 for start in range(12)] * 3
         self.split = split_histories(walks, self.n_items)
 
 
-PLAN = Plan(batch_size=12, max_epochs=60, epochs_a_look=10, n_beams=12)
+PLAN = Plan(max_epochs=60, epochs_a_look=10, n_beams=12)
 ROUND = np.stack([np.arange(12) // 4, np.arange(12) % 4], axis=1)
 
 
