@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from generative_recommender.interactions import (
     Interactions,
@@ -55,6 +55,8 @@ def from_tables(
     Editions have the same title and author, in any case. A rating counts whatever its
     value; 0 says that a reader has registered the book.
     """
+    import pandas as pd
+
     book = _table(books, escape="\\")
     title, author = book["Book-Title"].str.strip(), book["Book-Author"].str.strip()
     edition = pd.factorize(title.str.lower() + "\n" + author.str.lower())[0]
@@ -74,7 +76,9 @@ def from_tables(
     return renumbered(texts, histories_of(users[kept], items[kept]))
 
 
-def _table(content: bytes, escape: str | None) -> pd.DataFrame:
+def _table(content: bytes, escape: str | None) -> Any:
+    import pandas as pd
+
     return pd.read_csv(
         io.BytesIO(content),
         sep=";",

@@ -37,7 +37,8 @@ NO_IDS = "none"
 LOSSES = {"transformer": ("generation",), "sasrec": ("softmax",)}
 # SASRec without IDs is also tried with its own loss.
 LOSSES_WITHOUT_IDS = ("softmax", "binary")
-GRID = {"lr": (3e-3, 1e-3), "dropout": (0.2, 0.4)}
+# Learning rate and dropout. The first is what untuned runs have.
+POINTS = ((3e-3, 0.2), (1e-3, 0.2), (3e-3, 0.4))
 TUNING_SEED = 1000
 
 
@@ -72,7 +73,7 @@ class Experiment:
     seeds : sequence of int
     plan : Plan
     tunes : bool
-        Whether to try a grid of settings, or to use its first point.
+        Whether to try all `POINTS`, or to use the first.
     quick : bool
         Whether to cut short the training of quantizers too.
     stack : int
@@ -139,7 +140,7 @@ class Experiment:
         losses = LOSSES_WITHOUT_IDS if ids == NO_IDS else LOSSES[judge]
         points = [
             Settings(lr, dropout, loss)
-            for loss, lr, dropout in product(losses, GRID["lr"], GRID["dropout"])
+            for loss, (lr, dropout) in product(losses, POINTS)
         ]
         return points if self.tunes else points[:1]
 

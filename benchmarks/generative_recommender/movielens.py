@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from generative_recommender.interactions import (
     Interactions,
@@ -62,6 +62,8 @@ def from_tables(films: bytes, ratings: bytes) -> Interactions:
     A rating counts as having watched, whatever its value. Many ratings of a user have
     the same time to the second; these stay in the order of the file.
     """
+    import pandas as pd
+
     film, rating = _table(films), _table(ratings)
     row_of = pd.Series(np.arange(len(film)), index=film["item_id"])
     rating["timestamp"] = rating["timestamp"].astype(float)
@@ -73,8 +75,10 @@ def from_tables(films: bytes, ratings: bytes) -> Interactions:
     return renumbered(texts.tolist(), histories_of(users.astype(np.int64), items))
 
 
-def _table(content: bytes) -> pd.DataFrame:
+def _table(content: bytes) -> Any:
     """Read tab-separated values whose header has ``name:type`` in each column."""
+    import pandas as pd
+
     table = pd.read_csv(
         io.BytesIO(content), sep="\t", dtype=str, keep_default_na=False, quoting=3
     )

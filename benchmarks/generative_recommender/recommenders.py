@@ -182,9 +182,12 @@ def softmax_loss(
     states: Tensor, item_vectors: Tensor, targets: Tensor, warm: Tensor
 ) -> Tensor:
     """Negative log-probability of targets among all warm items, (n_runs, n)."""
-    scores = states @ item_vectors.transpose(1, 2)
-    scores = scores.float().masked_fill(~warm, -torch.inf)
-    losses = F.cross_entropy(scores.flatten(0, 1), targets.flatten(), reduction="none")
+    position = warm.cumsum(0) - 1
+    warm_vectors = item_vectors[:, warm.nonzero()[:, 0]]
+    scores = states @ warm_vectors.transpose(1, 2)
+    losses = F.cross_entropy(
+        scores.flatten(0, 1), position[targets].flatten(), reduction="none"
+    )
     return losses.view(targets.shape)
 
 

@@ -60,7 +60,7 @@ class Plan:
     n_beams : int
     """
 
-    max_epochs: int = 80
+    max_epochs: int = 60
     epochs_a_look: int = 4
     patience: int = 3
     n_valid: int = 2000

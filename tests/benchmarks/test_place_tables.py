@@ -14,5 +14,5 @@ def test_tables_replace_what_is_between_the_markers():
 
 
 def test_a_page_without_the_markers_is_an_error():
-    with pytest.raises(ValueError, match="must have <!-- b --> once. Got 0"):
+    with pytest.raises(ValueError, match=r"must have <!-- b --> once\. Got 0"):
         placed(PAGE, "b", "")
