@@ -55,7 +55,7 @@ class Histories:
         """
         known = self.lengths[users]
         room = (known - length).clamp(min=0)
-        first = (draws * (room + 1)).long().clamp(max=room.max()).minimum(room)
+        first = (draws * (room + 1)).long().minimum(room)
         steps = torch.arange(length, device=users.device)
         at = (self.starts[users] + first)[..., None] + steps
         return self.items[at.clamp(max=len(self.items) - 1)], known.clamp(max=length)

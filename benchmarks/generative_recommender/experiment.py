@@ -351,9 +351,22 @@ def train_stack(
     plan: Plan,
     device: str,
 ) -> list[Outcome]:
-    """Train and score a stack in a worker."""
+    """Train and score a stack in a worker, in halves if memory is short."""
     data, _ = _loaded(cache_folder, name)
-    return judges.judge(data, codes, settings, seeds, plan, device)
+    try:
+        return judges.judge(data, codes, settings, seeds, plan, device)
+    except torch.cuda.OutOfMemoryError:
+        if len(codes) == 1:
+            raise
+    finally:
+        # Other processes use the same GPU.
+        torch.cuda.empty_cache()
+    halves = slice(None, len(codes) // 2), slice(len(codes) // 2, None)
+    outcomes = []
+    for half in halves:
+        runs = codes[half], settings[half], seeds[half]
+        outcomes += train_stack(cache_folder, name, *runs, plan, device)
+    return outcomes
 
 
 @cache

@@ -93,10 +93,11 @@ def judge(
     outcomes = []
     for run, run_codes in enumerate(codes):
         flat = trained.flat[run : run + 1]
-        test = bench.score(flat, run, data.split.test)
-        cold = bench.score(flat, run, data.split.cold, cold=True)
         listed = bench.recommend(flat, run, data.split.test)
+        test = _scores(listed, bench.ids[run], data.split.test.targets)
         by_id = _scores(listed, run_codes, data.split.test.targets)
+        listed = bench.recommend(flat, run, data.split.cold, cold=True)
+        cold = _scores(listed, bench.ids[run], data.split.cold.targets)
         outcomes.append(
             Outcome(
                 float(trained.valid_ndcg[run]),
@@ -147,14 +148,8 @@ class _Bench:
 
     def validate(self, flat: Tensor, run: int) -> float:
         """NDCG@10 of validation items."""
-        return float(self.score(flat, run, self.valid).ndcg.mean())
-
-    def score(
-        self, flat: Tensor, run: int, query: Query, *, cold: bool = False
-    ) -> GeneratedIDScores:
-        """Score the lists of one run by item."""
-        listed = self.recommend(flat, run, query, cold=cold)
-        return _scores(listed, self.ids[run], query.targets)
+        listed = self.recommend(flat, run, self.valid)
+        return float(_scores(listed, self.ids[run], self.valid.targets).ndcg.mean())
 
     def _cold_tree(self, run: int) -> CodeTree:
         tree = code_tree(self.ids[run], self.data.split.is_cold)

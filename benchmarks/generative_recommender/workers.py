@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    wait,
-)
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from typing import Any
 
 import torch
 
 
 class Workers:
-    """Processes, or none: then calls run at once in this process.
+    """Processes, or none: then calls run in this one.
 
     Parameters
     ----------
@@ -29,8 +24,9 @@ class Workers:
     """
 
     def __init__(self, n_processes: dict[str, int], seconds: float | None) -> None:
-        self._pools = {kind: _pool(n) for kind, n in n_processes.items()}
+        self._pools = {kind: _pool(n) for kind, n in n_processes.items() if n}
         self._waiting: dict[Future[Any], Callable[[Any], None]] = {}
+        self._here: deque[tuple[Any, ...]] = deque()
         self._end = None if seconds is None else time.monotonic() + seconds
         self.n_skipped = 0
 
@@ -42,24 +38,33 @@ class Workers:
         *arguments: Any,
     ) -> bool:
         """Queue a call. `then` gets its result, in this process."""
-        future = self._pools[kind].submit(_timed, self._end, function, *arguments)
-        self._waiting[future] = then
+        call = (_timed, self._end, function, *arguments)
+        if kind in self._pools:
+            self._waiting[self._pools[kind].submit(*call)] = then
+        else:
+            self._here.append((then, *call))
         return True
 
     def run(self) -> None:
-        """Wait until the queue is empty. The queue may grow in the meantime."""
+        """Work until the queue is empty. Results may queue more calls."""
         try:
-            while self._waiting:
+            while self._here or self._waiting:
+                if self._here:
+                    then, function, *arguments = self._here.popleft()
+                    self._use(then, function(*arguments))
+                    continue
                 done, _ = wait(self._waiting, return_when=FIRST_COMPLETED)
                 for future in done:
-                    then, result = self._waiting.pop(future), future.result()
-                    if isinstance(result, _OutOfTime):
-                        self.n_skipped += 1
-                    else:
-                        then(result)
+                    self._use(self._waiting.pop(future), future.result())
         finally:
             for pool in self._pools.values():
                 pool.shutdown(cancel_futures=True)
+
+    def _use(self, then: Callable[[Any], None], result: Any) -> None:
+        if isinstance(result, _OutOfTime):
+            self.n_skipped += 1
+        else:
+            then(result)
 
 
 class NoWorkers:
@@ -87,16 +92,7 @@ def _timed(end: float | None, function: Callable[..., Any], *arguments: Any) -> 
     return function(*arguments)
 
 
-class _Here(Executor):
-    def submit(self, function: Any, /, *arguments: Any, **options: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_result(function(*arguments, **options))
-        return future
-
-
-def _pool(n_processes: int) -> Executor:
-    if not n_processes:
-        return _Here()
+def _pool(n_processes: int) -> ProcessPoolExecutor:
     # A forked process cannot use a GPU.
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(n_processes, context, torch.set_num_threads, (1,))
