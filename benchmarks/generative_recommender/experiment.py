@@ -113,7 +113,7 @@ class Experiment:
             data.digest,
             ids,
             asdict(self.task(data, seed)),
-            codes_fingerprint(method.is_ours),
+            codes_fingerprint(method.is_ours, method.uses_behaviour),
             None if other is None else digest(other),
         )
 

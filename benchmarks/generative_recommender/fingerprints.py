@@ -32,7 +32,8 @@ _CODES = (
     "_residual_kmeans.py",
     "_scaling.py",
 )
-_VIEWS = ("interactions", "preprocessing")
+# What decides views of behaviour.
+_BEHAVIOUR = ("interactions", "preprocessing")
 # What decides the codes of the library's quantizer.
 _QUANTIZER = (
     "_defaults.py",
@@ -59,9 +60,11 @@ _JUDGES = tuple(
 
 
 @cache
-def codes_fingerprint(is_ours: bool) -> str:
+def codes_fingerprint(is_ours: bool, uses_behaviour: bool) -> str:
     """Hash the code that makes IDs, and the library's version."""
-    files = [BENCHMARKS / name for name in _CODES] + _library_files(_VIEWS)
+    files = [BENCHMARKS / name for name in _CODES]
+    if uses_behaviour:
+        files += _library_files(_BEHAVIOUR)
     if is_ours:
         files += _library_files(_QUANTIZER)
     return digest(sk_rqvae.__version__, hash_of_code(files))

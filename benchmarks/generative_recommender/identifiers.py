@@ -38,6 +38,8 @@ class IDMethod:
         Takes `Views`, a `Task`, and the codes of the method `after`, if there is one.
     is_ours : bool
         Whether the library's quantizer decides the codes.
+    uses_behaviour : bool
+        Whether training histories decide the codes.
     after : str or None
         Another method whose codes this one needs.
     """
@@ -45,6 +47,7 @@ class IDMethod:
     title: str
     make: Callable[..., Codes]
     is_ours: bool = False
+    uses_behaviour: bool = False
     after: str | None = None
 
 
@@ -138,16 +141,26 @@ METHODS = {
     "lc-rec": IDMethod("RQ-VAE as in LC-Rec, text", _lc_rec),
     "ours": IDMethod("ours, text", partial(_ours, "text"), is_ours=True),
     "kmeans-behaviour": IDMethod(
-        "residual k-means, behaviour", partial(_residual_kmeans, "behaviour_or_mean")
+        "residual k-means, behaviour",
+        partial(_residual_kmeans, "behaviour_or_mean"),
+        uses_behaviour=True,
     ),
     "kmeans-both": IDMethod(
-        "residual k-means, text + behaviour", partial(_residual_kmeans, "both")
+        "residual k-means, text + behaviour",
+        partial(_residual_kmeans, "both"),
+        uses_behaviour=True,
     ),
     "ours-both": IDMethod(
-        "ours, text + behaviour", partial(_ours, "both"), is_ours=True
+        "ours, text + behaviour",
+        partial(_ours, "both"),
+        is_ours=True,
+        uses_behaviour=True,
     ),
     "ours-affinity": IDMethod(
-        "ours, text, fitted with affinity", _ours_with_affinity, is_ours=True
+        "ours, text, fitted with affinity",
+        _ours_with_affinity,
+        is_ours=True,
+        uses_behaviour=True,
     ),
 }
 TEXT_ONLY = ("kmeans", "kmeans-separated", "faiss", "opq", "lc-rec", "ours")

@@ -48,7 +48,7 @@ def test_records_of_other_code_are_not_printed_unless_asked_for(
 
 def test_a_change_of_the_quantizer_changes_the_key_of_its_codes_alone(monkeypatch):
     hashed = fingerprints.codes_fingerprint.__wrapped__
-    ours, others = hashed(True), hashed(False)
+    ours, others = hashed(True, False), hashed(False, False)
     quantizer = fingerprints.LIBRARY / "_model" / "module.py"
     bare = fingerprints._bare
 
@@ -57,8 +57,8 @@ def test_a_change_of_the_quantizer_changes_the_key_of_its_codes_alone(monkeypatc
         return bare(source) + "changed" * new
 
     monkeypatch.setattr(fingerprints, "_bare", changed)
-    assert hashed(True) != ours
-    assert hashed(False) == others
+    assert hashed(True, False) != ours
+    assert hashed(False, False) == others
 
 
 def test_a_new_version_of_the_library_changes_all_keys(monkeypatch):
