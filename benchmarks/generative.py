@@ -34,7 +34,7 @@ SEEDS = (0, 1, 2, 3, 4)
 REDUCED_DATA = ("ml-100k",)
 REDUCED_IDS = ("random", "kmeans", "ours", "kmeans-both", "ours-both")
 REDUCED_SEEDS = (0, 1)
-QUICK = Plan(max_epochs=2, epochs_a_look=1, patience=1, n_beams=5)
+QUICK = Plan(max_steps=8, steps_a_look=4, patience=1, n_beams=5)
 # The packed codes of these need packages that the machine of the runs may lack.
 PACKED_IDS = ("faiss", "opq")
 STACKS = {"cpu": 1, "cuda": 20}

@@ -49,10 +49,10 @@ class Plan:
 
     Attributes
     ----------
-    max_epochs : int
-        An epoch shows one random window of each user's history.
-    epochs_a_look : int
-        Epochs between two looks at the validation items.
+    max_steps : int
+        Rounded up to epochs. An epoch shows one random window of each user's history.
+    steps_a_look : int
+        Steps between two looks at the validation items, rounded to epochs.
     patience : int
         Looks without a better NDCG@10 before a run stops.
     n_valid : int
@@ -60,8 +60,8 @@ class Plan:
     n_beams : int
     """
 
-    max_epochs: int = 60
-    epochs_a_look: int = 4
+    max_steps: int = 4000
+    steps_a_look: int = 200
     patience: int = 3
     n_valid: int = 2000
     n_beams: int = 20
@@ -152,7 +152,9 @@ def train(
     best = Trained(flat.clone(), np.full(len(seeds), -1.0), np.zeros(len(seeds), int))
     n_users = len(histories.lengths)
     n_steps = -(-n_users // batch_size)
-    for epoch in range(1, plan.max_epochs + 1):
+    max_epochs = -(-plan.max_steps // n_steps)
+    epochs_a_look = max(1, round(plan.steps_a_look / n_steps))
+    for epoch in range(1, max_epochs + 1):
         users, draws = _epoch(rngs, runs, n_users, device)
         for step in range(n_steps):
             batch = slice(step, None, n_steps)
@@ -175,14 +177,14 @@ def train(
             flat = flat.detach()
             factor = min(1.0, (adam.n_steps + 1) / n_steps)
             adam.step(flat, grad, factor)
-        if epoch % plan.epochs_a_look and epoch < plan.max_epochs:
+        if epoch % epochs_a_look and epoch < max_epochs:
             continue
         for row, run in enumerate(runs):
             found = validate(flat[row : row + 1], run)
             if found > best.valid_ndcg[run]:
                 best.flat[run] = flat[row]
                 best.valid_ndcg[run], best.epochs[run] = found, epoch
-        waits = epoch - best.epochs[runs] < plan.patience * plan.epochs_a_look
+        waits = epoch - best.epochs[runs] < plan.patience * epochs_a_look
         if not waits.any():
             break
         if not waits.all():

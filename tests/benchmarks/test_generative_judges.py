@@ -156,7 +156,7 @@ class Circle:
         self.split = split_histories(walks, self.n_items)
 
 
-PLAN = Plan(max_epochs=60, epochs_a_look=10, n_beams=12)
+PLAN = Plan(max_steps=180, steps_a_look=30, n_beams=12)
 ROUND = np.stack([np.arange(12) // 4, np.arange(12) % 4], axis=1)
 
 
@@ -171,7 +171,7 @@ def test_training_learns_what_follows_what(loss):
 def test_runs_of_a_stack_do_not_influence_each_other():
     settings = [Settings(1e-2, 0.0, "generation"), Settings(1e-3, 0.0, "generation")]
     codes = [ROUND, ROUND[::-1].copy()]
-    plan = replace(PLAN, max_epochs=4, epochs_a_look=2, patience=1)
+    plan = replace(PLAN, max_steps=12, steps_a_look=6, patience=1)
     stack = judge(Circle(), codes, settings, [3, 4], plan, "cpu")
     for run in range(2):
         (alone,) = judge(
@@ -183,7 +183,7 @@ def test_runs_of_a_stack_do_not_influence_each_other():
 
 def test_a_run_repeats_and_leaves_the_global_generator_alone():
     settings = [Settings(1e-2, 0.2, "softmax")]
-    plan = replace(PLAN, max_epochs=2)
+    plan = replace(PLAN, max_steps=6)
     before = torch.get_rng_state()
     one, other = (
         judge(Circle(), [ROUND], settings, [3], plan, "cpu")[0] for _ in range(2)
