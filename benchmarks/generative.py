@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     experiment.execute(workers)
     if workers.n_skipped:
         print(f"{workers.n_skipped} calls have not been run.", file=sys.stderr)
-    if experiment.judges:
+    if experiment.judges and not options.no_tables:
         print(report(experiment, as_recorded=options.as_recorded))
     return 0
 
@@ -135,6 +135,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--prepare", action="store_true", help="get data and pack IDs of faiss")
     add("--ids-only", action="store_true", help="make IDs and train no recommender")
     add("--table", action="store_true", help="run nothing: print what is recorded")
+    add("--no-tables", action="store_true", help="print no tables at the end")
     add(
         "--as-recorded",
         action="store_true",

@@ -98,12 +98,10 @@ class Experiment:
 
     def execute(self, workers: Workers | NoWorkers) -> None:
         """Do all that has no record yet, and collect `codes` and `results`."""
-        started = [
-            _Progress(self, load(name, self.cache), workers) for name in self.data
-        ]
-        # Tuning needs the first seed alone.
-        for seed in self.seeds:
-            for progress in started:
+        for name in self.data:
+            progress = _Progress(self, load(name, self.cache), workers)
+            # Tuning needs the first seed alone.
+            for seed in self.seeds:
                 progress.make_codes(seed)
         workers.run()
 
