@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from _contract import Codes, Matrix, Quantizer, Task
-from _faiss import fit_faiss
+from _faiss import fit_faiss, fit_rotated_product
 from _lc_rec import fit_lc_rec
 from _residual_kmeans import fit_residual_kmeans
 from generative_recommender.separation import separated
@@ -95,28 +95,6 @@ def _with_faiss(fit: Callable[..., Quantizer], views: Views, task: Task) -> Code
         raise Unavailable("faiss is missing: pip install faiss-cpu") from error
 
 
-def _fit_opq(X: Matrix, task: Task) -> Quantizer:
-    """Fit a rotation and a product quantizer, in turns, by faiss."""
-    import faiss
-
-    n_bits = task.n_codes.bit_length() - 1
-    width = X.shape[1] - X.shape[1] % task.n_layers
-    rotation = faiss.OPQMatrix(X.shape[1], task.n_layers, width)
-    product = faiss.ProductQuantizer(width, task.n_layers, n_bits)
-    product.cp.seed = task.seed
-    product.cp.min_points_per_centroid = 1
-    rotation.pq = product
-    rotation.train(X)
-    product.train(rotation.apply(X))
-
-    def encode(rows: Matrix) -> Codes:
-        packed = product.compute_codes(rotation.apply(rows))
-        unpacked = faiss.unpack_bitstrings(packed, task.n_layers, n_bits)
-        return unpacked.astype(np.int64)
-
-    return Quantizer(encode, lambda codes: codes, decodes_prefixes=False)
-
-
 def _lc_rec(views: Views, task: Task) -> Codes:
     steps_an_epoch = -(-len(views.text) // LC_REC_BATCH)
     epochs = -(-LC_REC_STEPS // steps_an_epoch)
@@ -137,7 +115,7 @@ METHODS = {
         "residual k-means, text, separated", _separated_kmeans, after="ours"
     ),
     "faiss": IDMethod("faiss RQ, text", _faiss_rq),
-    "opq": IDMethod("faiss OPQ, text", partial(_with_faiss, _fit_opq)),
+    "opq": IDMethod("faiss OPQ, text", partial(_with_faiss, fit_rotated_product)),
     "lc-rec": IDMethod("RQ-VAE as in LC-Rec, text", _lc_rec),
     "ours": IDMethod("ours, text", partial(_ours, "text"), is_ours=True),
     "kmeans-behaviour": IDMethod(
