@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import gzip
+import json
 import re
 
+import numpy as np
 import pytest
 
 import generative
@@ -44,6 +47,28 @@ def test_records_of_other_code_are_not_printed_unless_asked_for(
     old = call(cache, capsys, "--table", "--as-recorded")
     assert "**Made-up, generating IDs**" in old.out
     assert "may be of older code" in old.out
+
+
+def test_beauty_runs_on_the_files_of_the_amazon_fetcher(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    items = [{"asin": f"B{n:02}", "title": f"Soap scent{n % 7}"} for n in range(40)]
+    reviews = [
+        {"reviewerID": f"A{user}", "asin": f"B{item:02}", "unixReviewTime": 86400 * day}
+        for user in range(30)
+        for day, item in enumerate(rng.choice(40, 8, replace=False))
+    ]
+    folder = tmp_path / "wheels" / "amazon_items"
+    folder.mkdir(parents=True)
+    for name, records, write in (
+        ("meta_Beauty", items, repr),
+        ("reviews_Beauty_5", reviews, json.dumps),
+    ):
+        lines = "".join(write(record) + "\n" for record in records)
+        (folder / f"{name}.json.gz").write_bytes(gzip.compress(lines.encode()))
+    options = ["--data", "beauty", "--ids", "random", "--seeds", "0"]
+    printed = call(tmp_path, capsys, *options)
+    assert "**Amazon Beauty, generating IDs**" in printed.out
+    assert re.search(r"30 users with \d+ interactions", printed.out)
 
 
 def test_a_change_of_the_quantizer_changes_the_key_of_its_codes_alone(monkeypatch):

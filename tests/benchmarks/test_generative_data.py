@@ -91,7 +91,7 @@ def test_a_core_has_enough_interactions_of_each_user_and_item():
     assert core_of(users, items, 2).tolist() == [True, True, True, True, False, False]
 
 
-def test_beauty_runs_on_the_files_of_the_amazon_fetcher(tmp_path):
+def test_reviewed_amazon_items_are_read_in_order_of_time(tmp_path):
     items = [{"asin": name, "title": f"Soap {name}"} for name in "abcd"]
     reviews = [
         {"reviewerID": user, "asin": item, "unixReviewTime": 86400 * day}
