@@ -186,6 +186,7 @@ def differences(data: DataSet, found: dict[str, Scores], n_draws: int) -> str:
     best = best_text(found)
     named = [(ours, best if theirs == BEST_TEXT else theirs) for ours, theirs in PAIRS]
     named = [pair for pair in named if set(pair) <= set(found) and len(set(pair)) == 2]
+    named = list(dict.fromkeys(named))
     seeds = sorted(set.intersection(*(set(each.seeds) for each in found.values())))
     if not named or not seeds:
         return ""
