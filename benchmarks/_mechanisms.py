@@ -230,6 +230,7 @@ MECHANISMS = [
     # The search
     Mechanism("beams", "greedy, without re-ranking", {"n_beams": 1}),
     Mechanism("re-ranking", "nearest latent", {"rerank": False}),
+    Mechanism("shortlist of candidates", "all decoded", {"rerank": "exact"}),
     Mechanism("three candidates per beam", "one", constants={"CANDIDATES_PER_BEAM": 1}),
     Mechanism("separation of IDs", "none", {"separate_ids": False}),
 ]

@@ -164,16 +164,22 @@ def best_maps(new: IntArray, old: IntArray, sizes: tuple[int, ...]) -> list[IntA
     maps = [np.arange(size) for size in sizes]
     total = -1
     for sweep in range(_MOST_SWEEPS):
+        before = total
         for level, size in enumerate(sizes):
             same = renamed(new, maps) == old
             open_ = same[:, :level].all(axis=1)
             after = np.cumprod(same[open_, level + 1 :], axis=1).sum(axis=1)
             gains = 1 + after * (sweep > 0)
-            maps[level] = _assignment(new[open_, level], old[open_, level], gains, size)
-        kept = int(np.cumprod(renamed(new, maps) == old, axis=1).sum())
-        if kept == total:
+            changed = list(maps)
+            changed[level] = _assignment(
+                new[open_, level], old[open_, level], gains, size
+            )
+            kept = int(np.cumprod(renamed(new, changed) == old, axis=1).sum())
+            # Names that keep as many codes could let other levels improve again.
+            if sweep == 0 or kept > total:
+                maps, total = changed, kept
+        if total == before:
             break
-        total = kept
     return maps
 
 

@@ -245,7 +245,8 @@ def test_a_wrong_settings_file_is_an_error_that_names_the_option(
         ("--device=cuda:1", {"device": "cuda:1"}),
         ("--random-state=3", {"random_state": 3}),
         ("--codebook-sim-vq", {"codebook_sim_vq": True}),
-        ("--no-rerank", {"rerank": False}),
+        ("--rerank=no", {"rerank": False}),
+        ("--rerank=exact", {"rerank": "exact"}),
     ],
 )
 def test_an_option_is_converted_to_the_type_of_its_parameter(

@@ -7,7 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from index_toys import ToyQuantizer
 from sklearn.pipeline import make_pipeline
@@ -39,6 +39,7 @@ def test_codes_that_were_only_renamed_get_their_names_back(seed, n_items):
 
 
 @given(seed=st.integers(0, 2**32))
+@example(seed=272)  # equally good names of one level let another improve
 @settings(max_examples=30)
 def test_no_other_names_of_one_level_keep_more_codes(seed):
     rng = np.random.default_rng(seed)
