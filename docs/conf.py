@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
+import warnings
+from pathlib import Path
 
+# Quoting old tables and drawing the landing page need these two folders.
+DOCS = Path(__file__).parent
+sys.path[:0] = [str(DOCS), str(DOCS.parent / "benchmarks")]
+
+import landing_page
+import measured
 import sk_rqvae
 
 project = "sk_rqvae"
@@ -16,12 +25,15 @@ version = ".".join(release.split(".")[:2])
 extensions = [
     "myst_parser",
     "numpydoc",
+    "quoted_table",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
     "sphinx-mathjax-offline",
+    "sphinxext.opengraph",
 ]
 exclude_patterns = ["_build", "auto_examples/*.ipynb", "auto_examples/*.py"]
 templates_path = ["_templates"]
@@ -144,12 +156,18 @@ linkcheck_anchors = False
 # Look
 html_theme = "pydata_sphinx_theme"
 html_title = f"sk_rqvae {version}"
+html_logo = "_static/logo.svg"
+html_favicon = "_static/logo.svg"
 html_show_sourcelink = False
-html_static_path = ["_static"]
+html_copy_source = False
+LANDING = DOCS / "generated" / "landing"
+LANDING.mkdir(parents=True, exist_ok=True)
+html_static_path = ["_static", str(LANDING)]
 html_css_files = ["site.css"]
 html_context = {"default_mode": "auto"}
 html_theme_options = {
-    "header_links_before_dropdown": 5,
+    "logo": {"text": "sk_rqvae", "alt_text": "sk_rqvae"},
+    "header_links_before_dropdown": 6,
     "show_nav_level": 2,
     "show_toc_level": 2,
     "navigation_with_keys": False,
@@ -158,15 +176,35 @@ html_theme_options = {
     "footer_end": [],
     "secondary_sidebar_items": ["page-toc"],
 }
-# These pages have no section beside which to be listed.
-html_sidebars = {
-    page: []
-    for page in (
-        "index",
-        "getting_started",
-        "faq",
-        "coming_from",
-        "changelog",
-        "contributing",
-    )
-}
+html_sidebars = {"index": []}  # it has no section in which to be listed
+
+# Where the workflow that publishes the site says which repository it is of, pages link
+# to it, and cards of links to pages have a picture.
+repository = os.environ.get("GITHUB_REPOSITORY")
+if repository:
+    owner, name = repository.split("/")
+    html_baseurl = f"https://{owner.lower()}.github.io/{name}/"
+    html_theme_options["icon_links"] = [
+        {
+            "name": "Repository",
+            "url": f"https://github.com/{repository}",
+            "icon": "fa-brands fa-github",
+        }
+    ]
+
+# Descriptions for search engines and for cards of links
+ogp_site_url = html_baseurl if repository else ""
+ogp_site_name = "sk_rqvae"
+ogp_social_cards = {"enable": False}
+ogp_enable_meta_description = True
+
+
+def make_landing_page(app):
+    """Draw the picture and the explorer of the landing page."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        landing_page.make(LANDING, measured.recipe("model"))
+
+
+def setup(app):
+    app.connect("builder-inited", make_landing_page)
