@@ -12,9 +12,10 @@ from pathlib import Path
 DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS), str(DOCS.parent / "benchmarks")]
 
-import landing_page
-import measured
-import sk_rqvae
+import landing_page  # noqa: E402
+
+import measured  # noqa: E402
+import sk_rqvae  # noqa: E402
 
 project = "sk_rqvae"
 author = "The sk_rqvae developers"

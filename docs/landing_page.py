@@ -1,10 +1,10 @@
-"""Make what the landing page shows: the picture of an ID, and the explorer of the nouns.
+"""Make what the landing page shows: the picture of an ID, and the explorer of nouns.
 
 The build of the documentation calls `make`, which trains on the embedded nouns for half
 a minute, unless it did so before with the same code. The pictures are two drawings in
 SVG that stand side by side, or one above the other where there is less room. They are
-part of the page, not images of it, so that their text has the page's colour in light and
-in dark. The explorer is a page of its own, which the landing page frames.
+part of the page, not images of it, so that their text has the page's colour in light
+and in dark. The explorer is a page of its own, which the landing page frames.
 """
 
 from __future__ import annotations

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from measured import RECIPES, marks, recipe
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+
+from measured import RECIPES, marks, recipe
 
 Table = list[list[str]]
 OLDER = "*These numbers are of older defaults, at commit {commit}.*"
