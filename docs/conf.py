@@ -25,6 +25,7 @@ version = ".".join(release.split(".")[:2])
 
 extensions = [
     "myst_parser",
+    "executed_page",
     "numpydoc",
     "quoted_table",
     "sphinx.ext.autodoc",
