@@ -37,7 +37,12 @@ extensions = [
     "sphinx-mathjax-offline",
     "sphinxext.opengraph",
 ]
-exclude_patterns = ["_build", "auto_examples/*.ipynb", "auto_examples/*.py"]
+exclude_patterns = [
+    "_build",
+    "auto_examples/**/*.ipynb",
+    "auto_examples/**/*.py",
+    "auto_examples/**/GALLERY_HEADER.rst",
+]
 templates_path = ["_templates"]
 default_role = "literal"
 language = "en"
@@ -64,8 +69,8 @@ if os.environ.get("DOCS_LINK_OTHER_PROJECTS"):
     }
     intersphinx_timeout = 20
 
-# Estimators in the gallery, whose pages are one folder deep, link to their own pages.
-os.environ["SK_RQVAE_DOCS_URL"] = ".."
+# Estimators in the gallery, whose pages are two folders deep, link to their own pages.
+os.environ["SK_RQVAE_DOCS_URL"] = "../.."
 
 # API reference
 autosummary_generate = True
@@ -130,7 +135,10 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"plot_",
-    "within_subsection_order": "FileNameSortKey",
+    "subsection_order": "gallery_order.section",
+    "within_subsection_order": "gallery_order.Position",
+    # What a cell shows, it prints: values as they are in memory say little.
+    "capture_repr": ("_repr_html_",),
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("sk_rqvae",),
     "reference_url": {"sk_rqvae": None},

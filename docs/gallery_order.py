@@ -1,0 +1,33 @@
+"""The order of the gallery: what to read first comes first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SECTIONS = {
+    "first_steps": ("quickstart", "text_pipeline", "displays"),
+    "training": ("losses", "grid_search", "categories", "custom_loss"),
+    "catalogue": ("unique_ids", "new_items", "month_of_a_catalogue"),
+    "recommending": ("behaviour", "constrained_decoding", "classifier"),
+}
+
+
+def section(folder: str) -> int:
+    """The position of a folder of examples."""
+    return [*SECTIONS].index(Path(folder).name)
+
+
+class Position:
+    """The position of an example in its section.
+
+    Parameters
+    ----------
+    folder : str
+        Folder of the section.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.names = SECTIONS[Path(folder).name]
+
+    def __call__(self, filename: str) -> int:
+        return self.names.index(Path(filename).stem.removeprefix("plot_"))
