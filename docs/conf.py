@@ -136,7 +136,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"plot_",
     "subsection_order": "gallery_order.section",
-    "within_subsection_order": "gallery_order.Position",
+    "within_subsection_order": "gallery_order.position",
     # What a cell shows, it prints: values as they are in memory say little.
     "capture_repr": ("_repr_html_",),
     "backreferences_dir": "generated/backreferences",

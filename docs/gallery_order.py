@@ -17,17 +17,7 @@ def section(folder: str) -> int:
     return [*SECTIONS].index(Path(folder).name)
 
 
-class Position:
-    """The position of an example in its section.
-
-    Parameters
-    ----------
-    folder : str
-        Folder of the section.
-    """
-
-    def __init__(self, folder: str) -> None:
-        self.names = SECTIONS[Path(folder).name]
-
-    def __call__(self, filename: str) -> int:
-        return self.names.index(Path(filename).stem.removeprefix("plot_"))
+def position(filename: str) -> int:
+    """The position of an example among all of them."""
+    names = [name for section in SECTIONS.values() for name in section]
+    return names.index(Path(filename).stem.removeprefix("plot_"))
