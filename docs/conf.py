@@ -53,7 +53,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(enum|joblib|matplotlib|numpy|pandas|sklearn|skorch|torch)\..*"),
     # Attributes that are properties are documented with their class, on one page.
-    (r"py:obj", r"[a-z_]+_"),
+    (r"py:obj", r"[a-z_]+_|nbytes"),
 ]
 
 # Links into other projects' documentation need the network at build time, and a build
@@ -127,6 +127,8 @@ numpydoc_validation_exclude = {
     r"\.CoarseOutput$",
     r"\.RQVAEOutput$",
     r"\.SemanticIDReport$",
+    r"\.GeneratedIDScores$",
+    r"\.[gs]et_params$",
     r"\.RQVAEModule\.(?!compute_loss$)",
 }
 
@@ -147,6 +149,7 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "show_memory": False,
     "image_scrapers": ("matplotlib",),
+    "image_srcset": ["2x"],
 }
 
 # Pages in Markdown; the changelog and the contributor's page live at the root
@@ -184,7 +187,8 @@ html_theme_options = {
     "navbar_align": "left",
     "footer_start": ["copyright"],
     "footer_end": [],
-    "secondary_sidebar_items": ["page-toc"],
+    # A table of all methods needs the whole width.
+    "secondary_sidebar_items": {"**": ["page-toc"], "benchmarks": []},
 }
 html_sidebars = {"index": []}  # it has no section in which to be listed
 
