@@ -127,7 +127,9 @@ for depth, axes in enumerate(panels):
     title = ("first code", "first two codes", "all three codes")[depth]
     axes.set(title=title, xlabel="week", xticks=range(1, 5))
 panels[0].set(ylabel="IDs that change, %", ylim=(0, 103))
-figure.legend(loc="outside lower center", ncols=3)
+figure.legend(
+    *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3
+)
 
 # %%
 # Renaming saves first codes at no cost. It cannot save what the new model groups

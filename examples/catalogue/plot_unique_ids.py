@@ -65,8 +65,8 @@ pd.DataFrame({policy: index.summary() for policy, index in indexes.items()})
 #   ID, which is one more step for a model that generates IDs, and this code carries no
 #   information about the item.
 # - ``n_moved`` and ``moved_at_level``: reassigned IDs are no longer than the codes, but
-#   some items no longer have the codes that the model gave them. Most of these differ
-#   only at the last level, which explains the least.
+#   some items no longer have the codes that the model gave them. ``moved_at_level``
+#   counts the level from which on they differ: at the last one an ID changes the least.
 # - ``added_error``: how much the moves increase the mean squared error of the
 #   reconstruction. To judge it, compare it with the error itself:
 

@@ -111,7 +111,7 @@ for times in (4, 16):
 
 figure, axes = plt.subplots(figsize=(6, 3.4), layout="constrained")
 for name, agreement in agreements.items():
-    axes.plot((1, 2, 3), agreement, "o-", label=name)
+    axes.plot((1, 2), agreement[:2], "o-", label=name)
 axes.set(xlabel="codes of the ID", ylabel="agreement with categories")
-axes.set(xticks=(1, 2, 3), ylim=(0, 1))
+axes.set(xticks=(1, 2), ylim=(0, 1))
 axes.legend()

@@ -95,7 +95,7 @@ for axes, score in ((left, "explained"), (right, "usage")):
 left.set(xlabel="explained variance, held out")
 left.invert_yaxis()
 left.margins(y=0.2)
-right.set(xlabel="usage, held out")
+right.set(xlabel="usage, held out", xlim=(0.9, 1.01))
 
 # %%
 # A rule of your own
