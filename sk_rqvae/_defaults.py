@@ -223,6 +223,18 @@ It is relative to the error that the row would have if it had been left out. Cho
 the 17 cases, those of distant clusters. Not measured on its own.
 """
 
+# --- Behaviour --------------------------------------------------------------------
+
+BEHAVIOUR_WIDTH = 64
+"""Eigenvectors of the affinity that items are described by. MovieLens-1M."""
+
+BEHAVIOUR_KERNEL_RIDGE = 0.01
+"""Penalty of the kernel map, in similarities of a row with itself. MovieLens-1M, films
+held out."""
+
+MAX_CENTRES = 4096
+"""Items whose behaviour is remembered one by one. Limits memory and time; not tuned."""
+
 # --- Dead codes and shared IDs ----------------------------------------------------
 
 IDLE_ROWS_PER_CODE = 16

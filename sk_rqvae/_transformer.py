@@ -19,6 +19,7 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from sk_rqvae._checks.affinity import check_affinity
 from sk_rqvae._checks.codes import IntArray, check_codes, check_order_of_columns
 from sk_rqvae._checks.containers import dense_in_memory
 from sk_rqvae._checks.rows import (
@@ -26,6 +27,7 @@ from sk_rqvae._checks.rows import (
     check_finite,
     refuse_other_kinds,
 )
+from sk_rqvae._checks.sample_weight import check_sample_weight
 from sk_rqvae._checks.scalars import check_int
 from sk_rqvae._defaults import LEARNING_RATE, NOISE, PREFIX_WEIGHT, WEIGHT_DECAY
 from sk_rqvae._inference.dask import (
@@ -147,6 +149,9 @@ class RQVAETransformer(
     noise : float, default=0.88
         Standard deviation of the input noise in training, relative to the quantisation
         error of the initial codebooks (see Notes). Raise it against overfitting.
+    affinity_weight : float, default=1.0
+        Variance of behaviour, which `fit` derives from `affinity`, relative to the
+        variance of `X`. Raise it if IDs should follow `affinity` more and `X` less.
     n_beams : int, default=5
         Beams of the search for codes. 1 is greedy residual quantisation.
     rerank : bool, default=True
@@ -286,6 +291,7 @@ class RQVAETransformer(
         commitment_weight: float = 0.25,
         prefix_weight: float = PREFIX_WEIGHT,
         noise: float = NOISE,
+        affinity_weight: float = 1.0,
         n_beams: int = 5,
         rerank: bool = True,
         separate_ids: bool | str = "auto",
@@ -325,6 +331,7 @@ class RQVAETransformer(
         self.commitment_weight = commitment_weight
         self.prefix_weight = prefix_weight
         self.noise = noise
+        self.affinity_weight = affinity_weight
         self.n_beams = n_beams
         self.rerank = rerank
         self.separate_ids = separate_ids
@@ -346,7 +353,14 @@ class RQVAETransformer(
         self.resident_mb = resident_mb
 
     @with_callbacks
-    def fit(self, X: ArrayLike, y: Any = None) -> RQVAETransformer:
+    def fit(
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        *,
+        affinity: Any = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> RQVAETransformer:
         """Train on the rows of `X`.
 
         Parameters
@@ -357,6 +371,17 @@ class RQVAETransformer(
             log says so.
         y : None
             Ignored.
+        affinity : sparse matrix or array of shape (n_samples, n_samples), default=None
+            Non-negative weights of pairs of rows that belong together, such as
+            `sk_rqvae.interactions.cooccurrence` returns. IDs then follow `X` and
+            affinity; new rows get the IDs of similar rows (see Notes). The diagonal is
+            ignored. One that is not symmetric is replaced by the mean of it and its
+            transpose. None uses `X` alone.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights, such as how often each item is bought. Rows are drawn
+            in proportion to them for initialisation and training. If two items want
+            one ID, the heavier keeps it (see Notes). Rows of weight zero are left out.
+            None gives equal weights.
 
         Returns
         -------
@@ -365,7 +390,7 @@ class RQVAETransformer(
         Raises
         ------
         TypeError, ValueError
-            If a parameter or `X` is not as documented.
+            If a parameter or an argument is not as documented.
         DivergenceError
             If the loss is no longer finite.
 
@@ -381,17 +406,57 @@ class RQVAETransformer(
         All or nothing: if `fit` fails, the transformer is as it was before. Threads
         that fit one transformer take turns, and calls of other methods meanwhile use
         the model before or the model after, never parts of both.
+
+        With `affinity`, IDs follow the rows and what the rows say of behaviour:
+
+        1. A spectral embedding of `affinity` [1]_ describes each item by a vector of
+           unit length. It does not depend on the popularity of items.
+        2. Ridge regression predicts these vectors from the rows. A Gaussian kernel adds
+           what it misses of each item, for up to 4096 items of the largest affinity.
+        3. The prediction, with `affinity_weight` times the variance of `X`, is put in
+           front of each row. Both are quantised together.
+
+        A new row gets the behaviour that its own values predict, and that of items with
+        similar rows. Reconstructions and `score` are of `X` alone, and worse than
+        without `affinity`: the codes also describe behaviour. If training continues
+        (`warm_start`, `partial_fit`), the affinity of later rows is added to the map.
+
+        Integer weights act like repeated rows, but not exactly: rows are drawn at
+        random, and an epoch has as many draws as there are rows. The number of epochs
+        and the noise follow the number of rows, since repeated rows are no protection
+        against overfitting. An item keeps its ID against lighter ones if these have a
+        candidate that can be made cheaper for them alone. Otherwise the item stays
+        whose error would grow most.
+
+        References
+        ----------
+        .. [1] Ng, Jordan and Weiss (2001), "On spectral clustering: analysis and an
+           algorithm".
         """
         with taking_turns(self):
             settings = check_settings(self)
-            X = self._gathered(X, settings)
+            X = self._gathered(X, settings, affinity, sample_weight)
             data = {"X": X, "y": y}
             bars = FitBars(self.verbose > 0)
             with fit_task(self, data, adopt, bars) as progress:
-                self._fit(X, settings, progress, continues=self.warm_start)
+                self._fit(
+                    X,
+                    settings,
+                    progress,
+                    continues=self.warm_start,
+                    affinity=affinity,
+                    sample_weight=sample_weight,
+                )
         return self
 
-    def partial_fit(self, X: ArrayLike, y: Any = None) -> RQVAETransformer:
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: Any = None,
+        *,
+        affinity: Any = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> RQVAETransformer:
         """Train for one pass over the rows of `X`, at a constant learning rate.
 
         The first call on an unfitted transformer also initialises it from `X`: location
@@ -404,6 +469,11 @@ class RQVAETransformer(
         X : array-like of shape (n_samples, n_features)
         y : None
             Ignored.
+        affinity : sparse matrix or array of shape (n_samples, n_samples), default=None
+            Which rows of this batch belong together. If a later call has it, the first
+            must have it too.
+        sample_weight : array-like of shape (n_samples,), default=None
+            As in `fit`.
 
         Returns
         -------
@@ -412,15 +482,22 @@ class RQVAETransformer(
         Raises
         ------
         TypeError, ValueError
-            If a parameter or `X` is not as documented.
+            If a parameter or an argument is not as documented.
         DivergenceError
             If the loss is no longer finite.
         """
         with taking_turns(self):
             settings = check_settings(self)
-            X = self._gathered(X, settings)
-            progress = FitBars(self.verbose > 0)
-            self._fit(X, settings, progress, continues=True, is_partial=True)
+            X = self._gathered(X, settings, affinity, sample_weight)
+            self._fit(
+                X,
+                settings,
+                FitBars(self.verbose > 0),
+                continues=True,
+                is_partial=True,
+                affinity=affinity,
+                sample_weight=sample_weight,
+            )
         return self
 
     def transform(self, X: ArrayLike) -> IntArray:
@@ -871,12 +948,24 @@ class RQVAETransformer(
         check_is_fitted(self)
         return copy.copy(self)
 
-    def _gathered(self, X: Any, settings: Settings) -> Any:
-        """`X`, read into memory if it is a Dask collection."""
+    def _gathered(self, X: Any, settings: Settings, *by_row: Any) -> Any:
+        """`X`, read into memory if it is a Dask collection.
+
+        What is given `by_row` needs all rows, where `gather` may read a sample.
+        """
         if not is_dask(X):
             return X
         seed = draw_seed(self.random_state)
-        return gather(self, X, max_bytes=settings.resident_bytes, seed=seed)
+        rows = gather(self, X, max_bytes=settings.resident_bytes, seed=seed)
+        lengths = [np.shape(each)[0] for each in by_row if np.ndim(each)]
+        if any(length > len(rows) for length in lengths):
+            raise ValueError(
+                f"X is a Dask collection of which {len(rows)} rows were read, with "
+                f"resident_mb={self.resident_mb!r}. affinity and sample_weight have "
+                f"{max(lengths)} rows: raise resident_mb, so that all rows of X are "
+                "read, or fit on rows in memory and what belongs to them."
+            )
+        return rows
 
     def _check_rows(self, X: ArrayLike, *, reset: bool) -> NDArray[Any]:
         if is_dask(X):
@@ -959,6 +1048,8 @@ class RQVAETransformer(
         *,
         continues: bool,
         is_partial: bool = False,
+        affinity: Any = None,
+        sample_weight: ArrayLike | None = None,
     ) -> None:
         """Fit a copy, and take over its fitted attributes at the end, all at once."""
         fitted = copy.copy(self)
@@ -968,9 +1059,22 @@ class RQVAETransformer(
                 if name in vars(fitted):
                     delattr(fitted, name)
         rows = fitted._check_rows(X, reset=net is None)
+        weights = None
+        if sample_weight is not None:
+            weights = check_sample_weight(sample_weight, len(rows))
+        pairs = None
+        if affinity is not None:
+            pairs = check_affinity(affinity, len(rows))
         with named_out_of_memory(self, TRAINING):
             net = train(
-                self, rows, settings, progress, fitted=net, is_partial=is_partial
+                self,
+                rows,
+                settings,
+                progress,
+                fitted=net,
+                is_partial=is_partial,
+                weights=weights,
+                affinity=pairs,
             )
         adopt(fitted, net)
         state = vars(self).copy()

@@ -20,13 +20,39 @@ def blocks_of(X: Matrix) -> Iterator[NDArray[np.float64]]:
         yield np.array(X[start : start + n_rows], dtype=np.float64, order="C")
 
 
-def column_means(X: Matrix) -> NDArray[np.float64]:
-    """Mean of each column, without overflow even for the largest floats."""
+def column_means(
+    X: Matrix, weights: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Mean of each column, without overflow even for the largest floats.
+
+    `weights`, one positive weight per row, makes it the weighted mean.
+    """
     # Dividing before summing avoids the overflow.
     first = np.asarray(X[0], dtype=np.float64)
+    if weights is not None:
+        return first + _weighted_sum_of_differences(X, first, shares_of(weights))
     total = np.zeros(X.shape[1])
     for block in blocks_of(X):
         block /= len(X)
         block -= first / len(X)
         total += block.sum(axis=0)
     return first + total
+
+
+def shares_of(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights divided by their sum, which may be too large for a float."""
+    relative = weights / weights.max()
+    return relative / relative.sum()
+
+
+def _weighted_sum_of_differences(
+    X: Matrix, first: NDArray[np.float64], shares: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    total, n_read = np.zeros(X.shape[1]), 0
+    for block in blocks_of(X):
+        share = shares[n_read : n_read + len(block), np.newaxis]
+        n_read += len(block)
+        block *= share
+        block -= share * first
+        total += block.sum(axis=0)
+    return total

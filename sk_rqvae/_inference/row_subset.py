@@ -16,17 +16,17 @@ class RowSubset:
 
     Parameters
     ----------
-    X : ndarray of shape (n, n_features)
+    X : ndarray or RowSubset of shape (n, n_features)
         Often a memory map.
     index : ndarray of shape (m,), int64
         Which rows, in the order in which they are to appear.
     """
 
-    def __init__(self, X: NDArray[Any], index: NDArray[np.int64]) -> None:
+    def __init__(self, X: Matrix, index: NDArray[np.int64]) -> None:
         self.X = X
         self.index = index
-        self.shape = (len(index), X.shape[1])
-        self.size = len(index) * X.shape[1]
+        self.shape: tuple[int, int] = (len(index), X.shape[1])
+        self.size: int = len(index) * X.shape[1]
 
     def __len__(self) -> int:
         return len(self.index)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_rqvae._inference.column_means import blocks_of, column_means
+from sk_rqvae._inference.column_means import blocks_of, column_means, shares_of
 from sk_rqvae._inference.row_subset import Matrix
 
 
 def location_and_scale(
-    X: Matrix, n_cat_features: int
+    X: Matrix, n_cat_features: int, weights: NDArray[np.float64] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Column means, and one scale for the real and one for the binary columns.
 
@@ -22,6 +22,8 @@ def location_and_scale(
     X : ndarray or RowSubset of shape (n, n_features)
     n_cat_features : int
         The number of binary columns, which are the last.
+    weights : ndarray of shape (n,), default=None
+        Positive weights of the rows. None is equal weights.
 
     Returns
     -------
@@ -35,8 +37,8 @@ def location_and_scale(
     ValueError
         If two values of a column lie further apart than the largest float64.
     """
-    mean = column_means(X)
-    largest, squares = _deviations(X, mean)
+    mean = column_means(X, weights)
+    largest, squares = _deviations(X, mean, weights)
     if not np.isfinite(largest):
         raise ValueError(
             "X must have values whose differences are finite in float64, below "
@@ -53,7 +55,7 @@ def location_and_scale(
 
 
 def _deviations(
-    X: Matrix, mean: NDArray[np.float64]
+    X: Matrix, mean: NDArray[np.float64], weights: NDArray[np.float64] | None
 ) -> tuple[float, NDArray[np.float64]]:
     """Largest deviation, and mean squares of the columns in units of it."""
     largest = 0.0
@@ -64,8 +66,15 @@ def _deviations(
     if largest == 0 or not np.isfinite(largest):
         return largest, np.zeros(X.shape[1])
     squares = np.zeros(X.shape[1])
+    shares = None if weights is None else shares_of(weights)
+    n_read = 0
     for block in blocks_of(X):
         block -= mean
         block /= largest
-        squares += np.einsum("ij,ij->j", block, block)
-    return largest, squares / len(X)
+        if shares is None:
+            squares += np.einsum("ij,ij->j", block, block)
+        else:
+            share = shares[n_read : n_read + len(block)]
+            squares += np.einsum("i,ij,ij->j", share, block, block)
+        n_read += len(block)
+    return largest, squares / len(X) if shares is None else squares

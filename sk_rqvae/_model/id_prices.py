@@ -21,7 +21,7 @@ class PriceList(NamedTuple):
     keys : Tensor of shape (m,), int64
         Keys of the IDs that have a price, as `id_keys` computes them, ascending.
     prices : Tensor of shape (m,), float64
-        Positive, in the units of the errors.
+        In the units of the errors. A negative price is a discount.
     """
 
     keys: Tensor

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from sk_rqvae._defaults import CANDIDATES_PER_BEAM, PREFIX_BATCH_SHARE
 from sk_rqvae._model.beam_search import PreparedBeamSearch
+from sk_rqvae._model.behaviour_map import BehaviourMap, with_behaviour
 from sk_rqvae._model.columns import Columns, standardized
 from sk_rqvae._model.distances import squared_distances
 from sk_rqvae._model.id_prices import PriceList, id_keys, look_up
@@ -65,6 +66,9 @@ class RQVAEModule(nn.Module):
         Weight of the prefix loss, and of the errors of prefixes in the score of a beam.
     noise : float
         Factor on the input noise of training, see `noise_scale`.
+    behaviour_shape : tuple of int, default=(0, 0)
+        Number of centres and of outputs of the behaviour map. Without outputs there is
+        none.
 
     Attributes
     ----------
@@ -113,9 +117,15 @@ class RQVAEModule(nn.Module):
         commitment_weight: float,
         prefix_weight: float,
         noise: float,
+        behaviour_shape: tuple[int, int] = (0, 0),
     ) -> None:
         super().__init__()
         self.n_features = n_features
+        self.n_behaviour = behaviour_shape[1]
+        self.width = self.n_behaviour + n_features
+        self.behaviour_map: BehaviourMap | None = None
+        if self.n_behaviour:
+            self.behaviour_map = BehaviourMap(n_features, *behaviour_shape)
         self.n_cat_features = n_cat_features
         self.rerank = rerank
         self.commitment_weight = commitment_weight
@@ -128,8 +138,8 @@ class RQVAEModule(nn.Module):
             dropout=dropout,
             linear_path=linear_path,
         )
-        self.encoder = mlp(n_features, embed_dim, hidden_dims)
-        self.decoder = mlp(embed_dim, n_features, decoder_hidden_dims)
+        self.encoder = mlp(self.width, embed_dim, hidden_dims)
+        self.decoder = mlp(embed_dim, self.width, decoder_hidden_dims)
         self.quantizer = ResidualQuantizer(
             codebook_sizes,
             embed_dim,
@@ -150,7 +160,7 @@ class RQVAEModule(nn.Module):
         self.register_buffer("noise_scale", torch.zeros((), dtype=torch.float32))
         self.register_buffer("latent_unit", torch.ones((), dtype=torch.float32))
         n_axes = embed_dim if linear_path else 0
-        noise_axes = torch.zeros(n_axes, n_features, dtype=torch.float32)
+        noise_axes = torch.zeros(n_axes, self.width, dtype=torch.float32)
         self.register_buffer("noise_axes", noise_axes)
         self._draws_noise = True
         self._generator: torch.Generator | None = None
@@ -214,12 +224,17 @@ class RQVAEModule(nn.Module):
         self.price_keys, self.prices = price_list
 
     def standardize(self, x: Tensor) -> Tensor:
-        """Standardise float64 rows in the user's units; returns float32."""
-        return standardized(x, self.input_mean, self.input_scale)
+        """Standardise float64 rows in the user's units, ``(n, width)``, float32.
+
+        With a behaviour map, the predicted behaviour is put in front of each row. The
+        model then encodes and reconstructs both.
+        """
+        rows = standardized(x, self.input_mean, self.input_scale)
+        return with_behaviour(rows, self.behaviour_map)
 
     def restore(self, reconstruction: Tensor) -> Tensor:
         """Invert `standardize` on reconstructions; logits become probabilities."""
-        return self._columns().restore(reconstruction)
+        return self._columns().restore(reconstruction[..., self.n_behaviour :])
 
     def encode(self, x: Tensor) -> Tensor:
         """Latents of standardised rows, ``(n, embed_dim)``."""
@@ -227,7 +242,7 @@ class RQVAEModule(nn.Module):
         return F.normalize(latents, dim=-1) if self.codebook_normalize else latents
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Standardised reconstruction of latents, ``(n, n_features)``.
+        """Standardised reconstruction of latents, ``(n, width)``.
 
         The decoder predicts standardised values in all columns. Those of binary columns
         are then converted to logits.
@@ -427,7 +442,7 @@ class RQVAEModule(nn.Module):
 
         with
 
-        - :math:`d` the number of features, :math:`x` the standardised row,
+        - :math:`d` the width of the standardised row, :math:`x` the standardised row,
           :math:`\hat x` its reconstruction and :math:`\mathrm{sg}` the stop-gradient,
         - :math:`z` the latent and :math:`q` the sum of its code vectors,
         - :math:`\beta` the commitment weight times the multiplier of the mode: 3 for
@@ -448,8 +463,8 @@ class RQVAEModule(nn.Module):
         nats, instead of a squared error.
         """
         x, latents, quantized = output.inputs, output.latents, output.quantized
-        # Turns a mean over latent dimensions into a sum divided by n_features.
-        scale = latents.shape[1] / self.n_features
+        # Turns a mean over latent dimensions into a sum divided by the width.
+        scale = latents.shape[1] / self.width
         terms = {
             "reconstruction": self.reconstruction_loss(x, output.reconstruction),
             "codebook": scale * F.mse_loss(quantized, latents.detach()),
@@ -460,14 +475,14 @@ class RQVAEModule(nn.Module):
         if output.coarse is not None:
             reconstruction, weights = output.coarse
             losses = self.row_losses(x[: len(weights)], reconstruction)
-            terms["prefix"] = (weights * losses).mean() / self.n_features
+            terms["prefix"] = (weights * losses).mean() / self.width
         return terms
 
     def reconstruction_loss(self, x: Tensor, reconstruction: Tensor) -> Tensor:
         """Mean of `row_losses` over rows, divided by the number of features."""
         if not self.n_cat_features:
             return F.mse_loss(reconstruction, x)
-        return self.row_losses(x, reconstruction).mean() / self.n_features
+        return self.row_losses(x, reconstruction).mean() / self.width
 
     def row_losses(self, x: Tensor, reconstruction: Tensor) -> Tensor:
         """Squared error of real columns plus cross-entropy of binary ones, ``(n,)``."""

@@ -24,6 +24,7 @@ _PARAMETER_NAMES = {
     "codebook_sizes": "codebook_size",
     "codebook_modes": "codebook_mode",
 }
+_BEHAVIOUR = "behaviour_map.coefficients"
 _ANY_SEED = 0
 _MARGIN = 4
 _SMALL_MODEL = 1_000_000
@@ -42,6 +43,7 @@ def fitted_parameters(arguments: Mapping[str, Any]) -> dict[str, Any]:
         _PARAMETER_NAMES.get(name, name): arguments[name] for name in arguments
     }
     del parameters["n_features"]
+    parameters.pop("behaviour_shape", None)  # the tensors have it
     return parameters | {"n_layers": len(arguments["codebook_sizes"])}
 
 
@@ -86,14 +88,21 @@ def assemble(
         parameters describe, or a value is not finite.
     """
     settings = check_settings(estimator)
-    embed_dim = estimator.embed_dim or max_width(n_features)
     for name, tensor in tensors.items():
         check_values(name, tensor)
+    behaviour_shape = behaviour_shape_of(tensors)
+    embed_dim = estimator.embed_dim or max_width(n_features + behaviour_shape[1])
     if estimator.module in (RQVAEModule, CheckpointModule):
         arguments = module_arguments(estimator, settings, n_features, embed_dim)
         _check_sizes(arguments, tensors)
     net = new_net(
-        estimator, settings, n_features, embed_dim, _ANY_SEED, optimizer=_NoOptimizer
+        estimator,
+        settings,
+        n_features,
+        embed_dim,
+        _ANY_SEED,
+        optimizer=_NoOptimizer,
+        behaviour_shape=behaviour_shape,
     )
     _load(net.module_, tensors, required)
     net.module_.eval()
@@ -102,6 +111,19 @@ def assemble(
     net.history = History(history)
     estimator.n_features_in_ = n_features
     adopt(estimator, net)
+
+
+def behaviour_shape_of(tensors: Mapping[str, Tensor]) -> tuple[int, int]:
+    """Number of centres and of outputs of a behaviour map; no outputs without one."""
+    coefficients = tensors.get(_BEHAVIOUR)
+    if coefficients is None:
+        return (0, 0)
+    if coefficients.dim() != 2:
+        raise ValueError(
+            f"its tensor {_BEHAVIOUR!r} must have two axes. Got {coefficients.dim()}"
+        )
+    n_centres, n_outputs = coefficients.shape
+    return n_centres, n_outputs
 
 
 def _to_numpy(tensor: Tensor) -> NDArray[np.float32]:

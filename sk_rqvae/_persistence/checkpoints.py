@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sk_rqvae._persistence.assemble import assemble
+from sk_rqvae._persistence.assemble import assemble, behaviour_shape_of
 from sk_rqvae._persistence.checkpoint_files import State, read_state
 from sk_rqvae._persistence.checkpoint_module import CheckpointModule
 
@@ -131,7 +131,7 @@ def _read_from_shapes(state: State) -> tuple[int, dict[str, Any]]:
     }
     if _has_biases(state):
         parameters["codebook_normalize"] = f"{_LEVEL}0.gain" in state
-    return encoder[0].shape[1], parameters
+    return encoder[0].shape[1] - behaviour_shape_of(state)[1], parameters
 
 
 def _defaults(state: State) -> dict[str, Any]:

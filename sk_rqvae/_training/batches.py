@@ -14,6 +14,9 @@ from torch.utils.data import Dataset
 from sk_rqvae._inference.blocks import narrow
 from sk_rqvae._inference.row_subset import Matrix
 from sk_rqvae._training.seeds import Generators, numpy_generator
+from sk_rqvae._training.weighted_draws import draw_counts, number_of_draws
+
+Weights = NDArray[np.float64]
 
 _MAX_RUN_LENGTH = 256
 _MIN_RUNS = 64
@@ -30,33 +33,50 @@ class ResidentRows(Dataset[Tensor]):
     rows : Tensor of shape (n, n_features)
     generators : Generators
         Draw samples and the order of the rows.
+    weights : ndarray of shape (n,), default=None
+        Positive. Rows are drawn in proportion to them, `n` in each epoch. None is one
+        draw of each row.
     """
 
-    def __init__(self, rows: Tensor, generators: Generators) -> None:
+    def __init__(
+        self, rows: Tensor, generators: Generators, weights: Weights | None = None
+    ) -> None:
         self.rows = rows
         self.generators = generators
+        self.weights = weights
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def sample(self, count: int) -> Tensor:
-        """Draw up to `count` different rows."""
+        """Draw up to `count` rows, different ones unless they have weights."""
         return self.rows[self._order()[:count]]
 
     def batches(self, batch_size: int, *, shuffle: bool) -> Iterator[Tensor]:
         """Yield the rows in batches, in a new random order if `shuffle`."""
-        if not shuffle:
+        if not shuffle and self.weights is None:
             yield from self.rows.split(batch_size)
             return
-        for index in self._order().split(batch_size):
-            yield self.rows.index_select(0, index)
+        index = self._order() if shuffle else self._drawn(None)
+        for part in index.split(batch_size):
+            yield self.rows.index_select(0, part)
 
     def _order(self) -> Tensor:
-        return torch.randperm(
+        order = torch.randperm(
             len(self.rows),
             device=self.rows.device,
             generator=self.generators.device,
         )
+        if self.weights is None:
+            return order
+        return self._drawn(numpy_generator(self.generators.cpu))[order]
+
+    def _drawn(self, rng: np.random.Generator | None) -> Tensor:
+        """Rows of one epoch in ascending order, repeated by their weights."""
+        assert self.weights is not None
+        counts = draw_counts(self.weights, len(self.weights), rng)
+        index = np.repeat(np.arange(len(counts)), counts)
+        return torch.from_numpy(index).to(self.rows.device)
 
 
 class StreamedRows(Dataset[Tensor]):
@@ -72,6 +92,8 @@ class StreamedRows(Dataset[Tensor]):
         Where batches go.
     generators : Generators
         Draw samples and the order of the rows.
+    weights : ndarray of shape (n,), default=None
+        As in `ResidentRows`.
 
     Notes
     -----
@@ -85,11 +107,13 @@ class StreamedRows(Dataset[Tensor]):
         standardize: Callable[[Tensor], Tensor],
         device: torch.device,
         generators: Generators,
+        weights: Weights | None = None,
     ) -> None:
         self.X = X
         self.standardize = standardize
         self.device = device
         self.generators = generators
+        self.weights = weights
         self.run_length = run_length(len(X))
         self.n_runs = -(-len(X) // self.run_length)
 
@@ -97,13 +121,19 @@ class StreamedRows(Dataset[Tensor]):
         return len(self.X)
 
     def sample(self, count: int) -> Tensor:
-        """Draw up to `count` different rows, in ascending order.
+        """Draw up to `count` rows, in ascending order.
 
         They are drawn one by one, since neighbours in a sorted file are of one kind.
-        In ascending order, a disk reads them in at most the time of one pass.
+        In ascending order, a disk reads them in at most the time of one pass. Without
+        weights they are different ones. With weights, heavy rows are repeated, see
+        `number_of_draws`.
         """
         index = np.arange(len(self.X))
-        if count < len(index):
+        if self.weights is not None:
+            n_draws = number_of_draws(self.weights, count)
+            rng = numpy_generator(self.generators.cpu)
+            index = index.repeat(draw_counts(self.weights, n_draws, rng))
+        elif count < len(index):
             rng = numpy_generator(self.generators.cpu)
             index = rng.choice(len(self.X), count, replace=False, shuffle=False)
             index.sort()
@@ -113,37 +143,60 @@ class StreamedRows(Dataset[Tensor]):
     def batches(self, batch_size: int, *, shuffle: bool) -> Iterator[Tensor]:
         """Yield the rows in batches, in a new nearly random order if `shuffle`."""
         runs = self._shuffled_runs() if shuffle else torch.arange(self.n_runs)
-        remainder = torch.empty(0, self.X.shape[1], device=self.device)
+        counts = self._counts_of_epoch(shuffle=shuffle)
+        remainder: Tensor | None = None
         n_rows = min(_ROWS_PER_POOL, _VALUES_PER_POOL // self.X.shape[1])
         for drawn in runs.split(max(1, n_rows // self.run_length)):
-            pool = torch.cat([remainder, self._read(drawn)])
+            pool = self._read(drawn)
+            n_kept = 0 if remainder is None else len(remainder)
+            if remainder is not None:
+                pool = torch.cat([remainder, pool])
+            index = torch.arange(len(pool), device=self.device)
+            if counts is not None:
+                repeats = np.concatenate(
+                    [
+                        np.ones(n_kept, np.int64),
+                        *(counts[part] for part in self._slices(drawn)),
+                    ]
+                )
+                index = index.repeat_interleave(
+                    torch.from_numpy(repeats).to(self.device)
+                )
             if shuffle:
                 order = torch.randperm(
-                    len(pool), device=self.device, generator=self.generators.device
+                    len(index), device=self.device, generator=self.generators.device
                 )
-                pool = pool[order]
-            n_full = len(pool) // batch_size * batch_size
-            if n_full:
-                yield from pool[:n_full].split(batch_size)
-            remainder = pool[n_full:]
-        if len(remainder):
+                index = index[order]
+            n_full = len(index) // batch_size * batch_size
+            for part in index[:n_full].split(batch_size) if n_full else ():
+                yield pool[part]
+            remainder = pool[index[n_full:]]
+        if remainder is not None and len(remainder):
             yield remainder
 
     def _shuffled_runs(self) -> Tensor:
         return torch.randperm(self.n_runs, generator=self.generators.cpu)
 
+    def _counts_of_epoch(self, *, shuffle: bool) -> NDArray[np.int64] | None:
+        if self.weights is None:
+            return None
+        rng = numpy_generator(self.generators.cpu) if shuffle else None
+        return draw_counts(self.weights, len(self.weights), rng)
+
     def _read(self, runs: Tensor) -> Tensor:
         """Standardised rows of some runs."""
+        parts = self._slices(runs)
+        return self._standardized(parts, sum(part.stop - part.start for part in parts))
+
+    def _slices(self, runs: Tensor) -> list[slice]:
         starts = (self.run_length * runs).tolist()
         stops = [min(start + self.run_length, len(self.X)) for start in starts]
-        n_rows = sum(stops) - sum(starts)
-        return self._standardized(list(map(slice, starts, stops)), n_rows)
+        return list(map(slice, starts, stops))
 
     def _standardized(self, parts: list[Any], n_rows: int) -> Tensor:
         """The `n_rows` rows of all parts, each a slice or an array of row numbers."""
-        rows = torch.empty(
-            n_rows, self.X.shape[1], dtype=torch.float32, device=self.device
-        )
+        width = self.standardize(as_tensor(self.X[:1], self.device)).shape[1]
+        rows = torch.empty(n_rows, width, dtype=torch.float32, device=self.device)
         n_read = 0
         for part in parts:
             block = as_tensor(self.X[part], self.device)
@@ -199,10 +252,12 @@ def resident_rows(
     standardize: Callable[[Tensor], Tensor],
     device: torch.device,
     generators: Generators,
+    weights: Weights | None = None,
 ) -> ResidentRows:
     """Rows of `X` in one float32 tensor on `device`."""
-    rows = torch.empty(X.shape, dtype=torch.float32, device=device)
+    width = standardize(as_tensor(X[:1], device)).shape[1]
+    rows = torch.empty(len(X), width, dtype=torch.float32, device=device)
     for start in range(0, len(X), _ROWS_PER_CONVERSION):
         part = slice(start, start + _ROWS_PER_CONVERSION)
         rows[part] = standardize(as_tensor(X[part], device))
-    return ResidentRows(rows, generators)
+    return ResidentRows(rows, generators, weights)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from skorch.callbacks import Callback
 from skorch.helper import predefined_split
 from torch import Tensor
 
 from sk_rqvae._defaults import ADAM_BETAS, SEPARATION_BUDGET
-from sk_rqvae._inference.row_subset import Matrix
+from sk_rqvae._inference.row_subset import Matrix, RowSubset
+from sk_rqvae._initialization.behaviour import (
+    BehaviourData,
+    new_behaviour_map,
+    updated_behaviour_map,
+)
 from sk_rqvae._initialization.codebooks import (
     initialize_codebooks,
     measured_unexplained_share,
@@ -33,6 +39,7 @@ from sk_rqvae._initialization.plan import (
     number_of_epochs,
 )
 from sk_rqvae._initialization.standardization import location_and_scale
+from sk_rqvae._model.behaviour_map import BehaviourMap, with_behaviour
 from sk_rqvae._model.columns import standardized
 from sk_rqvae._model.id_prices import PriceList, no_prices
 from sk_rqvae._model.module import RQVAEModule
@@ -42,6 +49,7 @@ from sk_rqvae._training.batches import (
     Batches,
     Rows,
     StreamedRows,
+    Weights,
     resident_rows,
     run_length,
 )
@@ -52,7 +60,7 @@ from sk_rqvae._training.callbacks import (
     stop_early,
 )
 from sk_rqvae._training.collapse_warnings import warn_of_collapse, warn_of_few_rows
-from sk_rqvae._training.hold_out import hold_out
+from sk_rqvae._training.hold_out import hold_out, without_weightless
 from sk_rqvae._training.id_separation import SEPARATION_STEPS, price_shared_ids
 from sk_rqvae._training.latent_unit import measured_latent_unit
 from sk_rqvae._training.net import RQVAENet
@@ -100,6 +108,12 @@ class Task:
         learning rate schedule, with annealing and early stopping, and separate IDs.
     generators : Generators
         Draw every random number of the training.
+    weights : ndarray of shape (n,) or None
+        Positive weights of the rows of `X`. None is equal weights.
+    held_out_weights : ndarray or None
+        Those of the rows that are held out.
+    affinity : csr_array of shape (n, n) or None
+        Which rows of `X` belong together.
     """
 
     X: Matrix
@@ -108,17 +122,28 @@ class Task:
     progress: FitProgress
     is_partial: bool
     generators: Generators
+    weights: Weights | None = None
+    held_out_weights: Weights | None = None
+    affinity: csr_array | None = None
 
     @property
     def n_features(self) -> int:
         """Columns of the rows."""
         return self.X.shape[1]
 
-    def sample(self, estimator: Any, mean: Tensor, scale: Tensor) -> Tensor:
+    def sample(self, estimator: Any, standardize: Callable[[Tensor], Tensor]) -> Tensor:
         """Up to `init_sample_size` standardised rows, drawn at random."""
-        standardize = partial(standardized, mean=mean, scale=scale)
-        rows = StreamedRows(self.X, standardize, self.settings.device, self.generators)
+        rows = StreamedRows(
+            self.X, standardize, self.settings.device, self.generators, self.weights
+        )
         return rows.sample(estimator.init_sample_size)
+
+    def behaviour(
+        self, affinity: csr_array, mean: Tensor, scale: Tensor
+    ) -> BehaviourData:
+        """What a behaviour map is fitted to."""
+        rng = numpy_generator(self.generators.cpu)
+        return BehaviourData(self.X, affinity, self.weights, mean, scale, rng)
 
 
 def train(
@@ -129,6 +154,8 @@ def train(
     *,
     fitted: RQVAENet | None,
     is_partial: bool,
+    weights: Weights | None = None,
+    affinity: csr_array | None = None,
 ) -> RQVAENet:
     """Train a new net, or a copy of a fitted one.
 
@@ -144,6 +171,10 @@ def train(
         The net to continue training from; it is not changed.
     is_partial : bool
         See `Task`.
+    weights : ndarray of shape (n,), default=None
+        Checked weights of the rows. Rows of weight zero are left out.
+    affinity : csr_array of shape (n, n), default=None
+        Checked.
 
     Returns
     -------
@@ -153,12 +184,30 @@ def train(
     n_epochs_before = 0 if fitted is None else len(fitted.history)
     seed = draw_seed(estimator.random_state) + n_epochs_before
     generators = new_generators(seed, settings.device)
-    rows: Matrix = X
-    held_out: Matrix | None = None
+    rows, weights = without_weightless(X, weights)
+    if affinity is not None and isinstance(rows, RowSubset):
+        affinity = affinity[rows.index][:, rows.index]
+    held_out: RowSubset | None = None
+    held_out_weights: Weights | None = None
     if estimator.early_stopping and not is_partial:
         # Before anything is learnt from data, so that the held-out error is honest.
-        rows, held_out = _held_out_rows(estimator, X, settings, generators)
-    task = Task(rows, held_out, settings, progress, is_partial, generators)
+        rows, held_out = _held_out_rows(estimator, rows, settings, generators)
+        if weights is not None:
+            held_out_weights = weights[held_out.index]
+            weights = weights[rows.index]
+        if affinity is not None:
+            affinity = affinity[rows.index][:, rows.index]
+    task = Task(
+        rows,
+        held_out,
+        settings,
+        progress,
+        is_partial,
+        generators,
+        weights,
+        held_out_weights,
+        affinity,
+    )
     if fitted is None:
         net, n_distinct, unexplained = _initialized(estimator, task)
     else:
@@ -172,8 +221,8 @@ def train(
 
 
 def _held_out_rows(
-    estimator: Any, X: NDArray[Any], settings: Settings, generators: Generators
-) -> tuple[Matrix, Matrix]:
+    estimator: Any, X: Matrix, settings: Settings, generators: Generators
+) -> tuple[RowSubset, RowSubset]:
     """Rows to train on and rows for early stopping."""
     is_streamed = not _fits(X, settings)
     return hold_out(
@@ -205,14 +254,27 @@ def _initialized(estimator: Any, task: Task) -> tuple[RQVAENet, int, float]:
     """
     sizes, device = task.settings.codebook_sizes, task.settings.device
     with task.progress.steps("set-up", 1 + len(sizes)) as on_progress:
-        location = location_and_scale(task.X, estimator.n_cat_features)
+        location = location_and_scale(task.X, estimator.n_cat_features, task.weights)
         mean, scale = (torch.from_numpy(values).to(device) for values in location)
-        sample = task.sample(estimator, mean, scale)
+        behaviour_map = _new_behaviour_map(estimator, task, mean, scale)
+        sample = task.sample(
+            estimator,
+            lambda rows: with_behaviour(standardized(rows, mean, scale), behaviour_map),
+        )
         embed_dim = _planned_width(estimator, task, sample)
         seed = next_seed(task.generators.cpu)
-        net = new_net(estimator, task.settings, task.n_features, embed_dim, seed)
+        shape = (0, 0) if behaviour_map is None else behaviour_map.shape
+        net = new_net(
+            estimator,
+            task.settings,
+            task.n_features,
+            embed_dim,
+            seed,
+            behaviour_shape=shape,
+        )
         net.module_.input_mean.copy_(mean)
         net.module_.input_scale.copy_(scale)
+        net.module_.behaviour_map = behaviour_map
         n_distinct = _count_distinct(sample, task.generators.device)
         warn_of_few_rows(n_distinct, sizes, sampled=len(sample) < len(task.X))
         latents = initialize_linear_paths(net.module_, sample)
@@ -229,12 +291,22 @@ def _initialized(estimator: Any, task: Task) -> tuple[RQVAENet, int, float]:
     return net, n_distinct, unexplained
 
 
+def _new_behaviour_map(
+    estimator: Any, task: Task, mean: Tensor, scale: Tensor
+) -> BehaviourMap | None:
+    """A map fitted to the affinity, if there is one that counts."""
+    if task.affinity is None or estimator.affinity_weight == 0:
+        return None
+    data = task.behaviour(task.affinity, mean, scale)
+    return new_behaviour_map(data, estimator.affinity_weight)
+
+
 def _planned_width(estimator: Any, task: Task, sample: Tensor) -> int:
     """Width of the latents: as given, or as the data decide."""
     if estimator.embed_dim is not None:
         return int(estimator.embed_dim)
     if not estimator.linear_path or estimator.codebook_normalize:
-        return max_width(task.n_features)  # latents are no principal components
+        return max_width(sample.shape[1])  # latents are no principal components
     sizes = task.settings.codebook_sizes
     return latent_width(sample, sizes, len(task.X), task.generators.device)
 
@@ -294,9 +366,12 @@ def new_net(
     seed: int,
     *,
     optimizer: type[torch.optim.Optimizer] = torch.optim.AdamW,
+    behaviour_shape: tuple[int, int] = (0, 0),
 ) -> RQVAENet:
     """An untrained net for rows of `n_features` columns; `seed` gives its weights."""
     arguments = module_arguments(estimator, settings, n_features, embed_dim)
+    if behaviour_shape[1]:  # modules of users need not know of it
+        arguments["behaviour_shape"] = behaviour_shape
     net = RQVAENet(
         module=estimator.module,
         optimizer=optimizer,
@@ -324,7 +399,9 @@ def _continued(
     """A copy of a fitted net, and what `_initialized` returns beside its net."""
     net = _copy_of(fitted, estimator, task)
     module = net.module_
-    sample = task.sample(estimator, module.input_mean, module.input_scale)
+    if task.affinity is not None and estimator.affinity_weight:
+        _update_behaviour(net, task, task.affinity)
+    sample = task.sample(estimator, module.standardize)
     n_distinct = _count_distinct(sample, task.generators.device)
     stride = math.ceil(len(sample) / _ROWS_CHECKED)
     return net, n_distinct, measured_unexplained_share(module, sample[::stride])
@@ -334,6 +411,11 @@ def _copy_of(fitted: RQVAENet, estimator: Any, task: Task) -> RQVAENet:
     """A copy to train, so that an interruption leaves the fitted net as it is."""
     net = copy.deepcopy(fitted)
     embed_dim = estimator.embed_dim or net.module__embed_dim
+    behaviour_map = net.module_.behaviour_map
+    if behaviour_map is not None:
+        _check_unchanged(
+            "affinity_weight", float(behaviour_map.weight), estimator.affinity_weight
+        )
     wanted = module_arguments(estimator, task.settings, task.n_features, embed_dim)
     _check_unchanged("module", net.module, estimator.module)
     _check_unchanged(
@@ -343,7 +425,7 @@ def _copy_of(fitted: RQVAENet, estimator: Any, task: Task) -> RQVAENet:
     _check_unchanged("n_layers", *map(len, sizes))
     _check_unchanged("codebook_size", *sizes)
     for name, value in net.get_params_for("module").items():
-        if name not in _ADJUSTABLE:
+        if name not in _ADJUSTABLE and name != "behaviour_shape":
             _check_unchanged(name, value, wanted[name])
     for name in _ADJUSTABLE:
         setattr(net, f"module__{name}", wanted[name])
@@ -352,6 +434,19 @@ def _copy_of(fitted: RQVAENet, estimator: Any, task: Task) -> RQVAENet:
     net.device = str(task.settings.device)
     _set_training_parameters(net, estimator)
     return net
+
+
+def _update_behaviour(net: RQVAENet, task: Task, affinity: csr_array) -> None:
+    """Let the behaviour map of a net know the affinity of these rows too."""
+    module = net.module_
+    if module.behaviour_map is None:
+        raise ValueError(
+            "affinity must be given in the first fit if later ones have it: the fitted "
+            "model has none. Fit anew with warm_start=False."
+        )
+    data = task.behaviour(affinity, module.input_mean, module.input_scale)
+    module.behaviour_map = updated_behaviour_map(data, module.behaviour_map)
+    net.module__behaviour_shape = module.behaviour_map.shape
 
 
 def _check_unchanged(name: str, fitted: Any, wanted: Any) -> None:
@@ -378,16 +473,18 @@ def _train(
         n_epochs = estimator.max_epochs or number_of_epochs(
             len(task.X), estimator.batch_size
         )
-    full_width = estimator.embed_dim or max_width(task.n_features)
+    full_width = estimator.embed_dim or max_width(net.module_.width)
     net.lr *= learning_rate_factor(unexplained, full_width)
     is_new_fit = fitted is None and not task.is_partial
     if is_new_fit and estimator.max_epochs is None and is_nearly_exact(unexplained):
         # An epoch that changes nothing: the history has a row, the model stays exact.
         n_epochs, net.lr, net.restart_dead_codes = 1, 0.0, False
-    training = _dataset(task.X, task, net)
+    training = _dataset(task.X, task.weights, task, net)
     net.train_split = None
     if task.held_out is not None:
-        net.train_split = predefined_split(_dataset(task.held_out, task, net))
+        net.train_split = predefined_split(
+            _dataset(task.held_out, task.held_out_weights, task, net)
+        )
     net.generators_ = task.generators
     with task.progress.epochs(n_epochs) as epoch_counter:
         net.max_epochs = n_epochs
@@ -443,11 +540,11 @@ def _take_over_state(
     optimizer.load_state_dict(state)
 
 
-def _dataset(rows: Matrix, task: Task, net: RQVAENet) -> Rows:
+def _dataset(rows: Matrix, weights: Weights | None, task: Task, net: RQVAENet) -> Rows:
     """Standardised rows: copied to the device where they fit, otherwise streamed."""
     kind = resident_rows if _fits(task.X, task.settings) else StreamedRows
     device = task.settings.device
-    return kind(rows, net.module_.standardize, device, task.generators)
+    return kind(rows, net.module_.standardize, device, task.generators, weights)
 
 
 # Step four: separate
@@ -465,7 +562,13 @@ def _separated(net: RQVAENet, estimator: Any, task: Task) -> PriceList:
     is_limited = estimator.separate_ids == "auto"
     max_error = 1 + SEPARATION_BUDGET if is_limited else math.inf
     with task.progress.steps("separation", SEPARATION_STEPS) as on_progress:
-        return price_shared_ids(net.module_, task.X, on_progress, max_error=max_error)
+        return price_shared_ids(
+            net.module_,
+            task.X,
+            on_progress,
+            max_error=max_error,
+            weights=task.weights,
+        )
 
 
 def _report_collapse(net: RQVAENet, n_distinct: int) -> None:

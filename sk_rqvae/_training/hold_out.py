@@ -1,4 +1,4 @@
-"""Hold rows out for early stopping, before anything is learnt from the data."""
+"""Leave rows out, before anything is learnt from the data."""
 
 from __future__ import annotations
 
@@ -7,11 +7,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_rqvae._inference.row_subset import RowSubset
+from sk_rqvae._inference.row_subset import Matrix, RowSubset
+
+
+def without_weightless(
+    X: NDArray[Any], weights: NDArray[np.float64] | None
+) -> tuple[Matrix, NDArray[np.float64] | None]:
+    """Rows of positive weight, and their weights; None if these are all equal.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_features)
+    weights : ndarray of shape (n,) or None
+        Not negative, one of them positive.
+
+    Returns
+    -------
+    rows : ndarray or RowSubset of shape (m, n_features), m <= n
+    weights : ndarray of shape (m,) or None
+    """
+    if weights is None:
+        return X, None
+    used = np.flatnonzero(weights)
+    rows: Matrix = X if len(used) == len(X) else RowSubset(X, used)
+    weights = weights[used]
+    return rows, None if weights.min() == weights.max() else weights
 
 
 def hold_out(
-    X: NDArray[Any], fraction: float, run_length: int, rng: np.random.Generator
+    X: Matrix, fraction: float, run_length: int, rng: np.random.Generator
 ) -> tuple[RowSubset, RowSubset]:
     """Divide the rows at random into those to train on and those held out.
 
@@ -19,7 +43,7 @@ def hold_out(
 
     Parameters
     ----------
-    X : ndarray of shape (n, n_features)
+    X : ndarray or RowSubset of shape (n, n_features)
     fraction : float
         Share of the rows to hold out, in (0, 1).
     run_length : int

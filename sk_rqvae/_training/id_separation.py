@@ -7,18 +7,21 @@ import warnings
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sk_rqvae._inference.blocks import equal_blocks
 from sk_rqvae._inference.row_subset import Matrix
-from sk_rqvae._model.id_prices import PriceList, id_keys, no_prices
+from sk_rqvae._model.id_prices import PriceList, id_keys, look_up, no_prices
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._progress import ProgressCallback, no_progress
 from sk_rqvae._training.auction import auction
+from sk_rqvae._training.id_discounts import discounts_for_lighter_rows
 
 SEPARATION_STEPS = 2
 
 _MAX_ROWS = 5_000_000
+_ROWS_AT_ONCE = 65536
 
 
 def price_shared_ids(
@@ -27,6 +30,7 @@ def price_shared_ids(
     on_progress: ProgressCallback = no_progress,
     *,
     max_error: float = math.inf,
+    weights: NDArray[np.float64] | None = None,
 ) -> PriceList:
     """Prices at which the rows of `X` that share an ID choose different ones.
 
@@ -41,6 +45,10 @@ def price_shared_ids(
     max_error : float, default=inf
         Largest total cost of the chosen candidates, relative to that without prices;
         see `auction`.
+    weights : ndarray of shape (n,), default=None
+        Positive. If two rows want one ID, the heavier keeps it where the other has an
+        offer (see `discounts_for_lighter_rows`). The auction moves the other rows, and
+        the rows of equal weights.
 
     Returns
     -------
@@ -67,7 +75,19 @@ def price_shared_ids(
         )
         return no_prices(device)
     keys, costs = _candidates(module, X, n_beams, on_progress)
-    return auction(keys, costs, on_progress, max_error=max_error)
+    if weights is None:
+        return auction(keys, costs, on_progress, max_error=max_error)
+    costs = costs.double()  # as `assign` adds prices
+    relative = torch.from_numpy(weights / weights.max()).to(device)
+    discounts, error = discounts_for_lighter_rows(
+        keys, costs, relative / relative.mean(), max_error=max_error
+    )
+    for part, block in zip(
+        keys.split(_ROWS_AT_ONCE), costs.split(_ROWS_AT_ONCE), strict=True
+    ):
+        block += look_up(discounts, part)
+    max_error = max(1.0, 1 + max_error - error)
+    return _sum(discounts, auction(keys, costs, on_progress, max_error=max_error))
 
 
 @torch.no_grad()
@@ -86,6 +106,15 @@ def _candidates(
         costs[part] = errors[:n_rows]
         on_progress(n_rows / len(X))
     return keys, costs
+
+
+def _sum(one: PriceList, other: PriceList) -> PriceList:
+    """A price list with the sums of the prices of both."""
+    keys, index = torch.unique(torch.cat([one.keys, other.keys]), return_inverse=True)
+    prices = torch.zeros(len(keys), dtype=torch.float64, device=keys.device)
+    return PriceList(
+        keys, prices.index_add_(0, index, torch.cat([one.prices, other.prices]))
+    )
 
 
 @torch.no_grad()

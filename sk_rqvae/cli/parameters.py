@@ -156,6 +156,12 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
             "Standard deviation of the input noise, relative to the initial "
             "quantisation error.",
         ),
+        Parameter(
+            "affinity_weight",
+            _NUMBER,
+            "1",
+            "Variance of the behaviour in --affinity, relative to that of the rows.",
+        ),
     ),
     "Search": (
         Parameter("n_beams", _INT, "5", "Beams of the search for codes; 1 is greedy."),

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sk_rqvae._checks.sample_weight import check_sample_weight
 from sk_rqvae._sklearn.doc_link import DocLink
 from sk_rqvae.preprocessing._block_parameters import check_blocks, check_shares
 
@@ -152,7 +153,9 @@ class BlockScaler(DocLink, TransformerMixin, BaseEstimator):
         matrix = self._validate(X, reset=True)
         names, sizes = check_blocks(self.blocks, matrix.shape[1])
         shares = check_shares(self.shares, names)
-        weights = _check_weights(sample_weight, len(matrix))
+        weights = np.ones(len(matrix))
+        if sample_weight is not None:
+            weights = check_sample_weight(sample_weight, len(matrix))
         missing = _missing_blocks(matrix, names, sizes)
         mean, variance = _moments(matrix, weights, missing, names, sizes)
         scale = np.sqrt(variance / (shares * matrix.shape[1]))
@@ -291,23 +294,6 @@ class BlockScaler(DocLink, TransformerMixin, BaseEstimator):
         )
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _check_weights(sample_weight: Any, n_rows: int) -> FloatArray:
-    if sample_weight is None:
-        return np.ones(n_rows)
-    weights: Any = check_array(
-        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
-    )
-    if weights.shape != (n_rows,):
-        raise ValueError(
-            f"sample_weight must have shape ({n_rows},). Got {weights.shape}."
-        )
-    if weights.min() < 0:
-        raise ValueError(f"sample_weight must not be negative. Got {weights.min()}.")
-    if not weights.any():
-        raise ValueError("sample_weight must have a positive entry. Got zero weights.")
-    return np.asarray(weights)
 
 
 def _missing_blocks(

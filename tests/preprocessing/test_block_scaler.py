@@ -218,7 +218,10 @@ def test_a_block_that_no_row_has_is_an_error(views):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        (np.ones(3), r"sample_weight must have shape \(40,\). Got \(3,\)"),
+        (
+            np.ones(3),
+            r"sample_weight must have shape \(40,\), one weight per row of X. Got",
+        ),
         (-np.ones(40), "sample_weight must not be negative"),
         (np.full(40, np.nan), "sample_weight contains NaN"),
         (np.zeros(40), "sample_weight must have a positive entry"),

@@ -60,17 +60,29 @@ MORE_CHECKS = [
 ]
 
 
+def known_to_fail(estimator):
+    """Checks that hold in distribution only, as rows are drawn at random."""
+    return {
+        "check_sample_weight_equivalence_on_dense_data": (
+            "Weights decide how often rows are drawn, so that a fit with weights and "
+            "one with repeated rows agree only on average."
+        )
+    }
+
+
 def name_of(check):
     return check.__name__
 
 
-@parametrize_with_checks([tiny(codebook_mode=mode) for mode in MODES])
+@parametrize_with_checks(
+    [tiny(codebook_mode=mode) for mode in MODES], expected_failed_checks=known_to_fail
+)
 def test_every_mode_passes_every_check_of_scikit_learn(estimator, check):
     check(estimator)
 
 
 @pytest.mark.slow
-@parametrize_with_checks(VARIANTS)
+@parametrize_with_checks(VARIANTS, expected_failed_checks=known_to_fail)
 def test_every_variant_passes_every_check_of_scikit_learn(estimator, check):
     check(estimator)
 

@@ -71,6 +71,8 @@ BAD_PARAMETERS = [
     ("separate_ids", "yes", TypeError, "True or False"),
     ("separate_ids", np.array([True, False]), TypeError, "True or False"),
     ("prefix_weight", -0.5, ValueError, "[0, inf)"),
+    ("affinity_weight", -1, ValueError, "[0, inf)"),
+    ("affinity_weight", None, TypeError, "a number"),
     ("noise", -1, ValueError, "[0, inf)"),
     ("noise", float("inf"), ValueError, "[0, inf)"),
     ("n_cat_features", -1, ValueError, "at least 0"),

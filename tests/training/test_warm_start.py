@@ -158,6 +158,7 @@ HONOURED = {
     "random_state": 1,
 }
 ELSEWHERE = {
+    "affinity_weight": "where there is affinity, see test_affinity.py",
     "warm_start": "it decides whether training continues at all",
     "validation_fraction": "with early_stopping",
     "n_iter_no_change": "with early_stopping",

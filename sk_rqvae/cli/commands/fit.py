@@ -27,6 +27,7 @@ _EXAMPLES = (
     "sk-rqvae fit items.parquet --item-column asin -o model",
     "sk-rqvae fit items.npy -o model --n-layers 4 --codebook-size 512",
     "sk-rqvae fit items.npy -o model --max-epochs 10 --hidden-dims 512",
+    "sk-rqvae fit items.parquet --item-column asin --affinity pairs.csv -o model",
 )
 
 
@@ -45,6 +46,20 @@ _EXAMPLES = (
 @click.option(
     "--resume", is_flag=True, help="Continue an interrupted fit, if there is one."
 )
+@click.option(
+    "--affinity",
+    metavar="FILE",
+    type=PATH,
+    help="Pairs that belong together: .csv, .tsv or .parquet with item_a, item_b and "
+    "perhaps weight.",
+)
+@click.option(
+    "--sample-weight",
+    metavar="FILE",
+    type=PATH,
+    help="Weights of items: .csv, .tsv or .parquet with item and weight; 0 if not "
+    "listed.",
+)
 @config_option
 @quiet_option
 @reading_options
@@ -52,6 +67,8 @@ _EXAMPLES = (
 def fit(
     items: Path,
     output: Path,
+    affinity: Path | None,
+    sample_weight: Path | None,
     reading: Reading,
     force: bool,
     resume: bool,
@@ -64,14 +81,27 @@ def fit(
     folder from Python. A long fit writes FOLDER.checkpoint once a minute, from which
     --resume continues after an interruption.
     """
+    from sk_rqvae.cli.matrix_files.item_tables import check_item_table
     from sk_rqvae.cli.matrix_files.opening import check_reading
 
     parameters = given_parameters(click.get_current_context())
     check_reading(items, reading)
+    check_item_table("--affinity", affinity)
+    check_item_table("--sample-weight", sample_weight)
     check_output_folder(output, force=force)
     checkpoint = output.absolute().with_name(f"{output.name}.checkpoint")
     if not (resume or force):
         check_no_checkpoint(checkpoint)
     from sk_rqvae.cli.work.fit import fit as run
 
-    run(items, output, reading, parameters, checkpoint, resume=resume, quiet=quiet)
+    run(
+        items,
+        output,
+        reading,
+        parameters,
+        checkpoint,
+        resume=resume,
+        quiet=quiet,
+        affinity=affinity,
+        sample_weight=sample_weight,
+    )

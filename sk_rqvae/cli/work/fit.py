@@ -15,6 +15,7 @@ from sk_rqvae import RQVAETransformer
 from sk_rqvae._training.seeds import draw_seed
 from sk_rqvae._training.settings import check_settings
 from sk_rqvae.cli.failures import UsageError
+from sk_rqvae.cli.matrix_files.item_tables import Items, read_affinity, read_weights
 from sk_rqvae.cli.matrix_files.mapped import mapped
 from sk_rqvae.cli.matrix_files.opening import open_source
 from sk_rqvae.cli.matrix_files.source import Reading
@@ -48,6 +49,8 @@ def fit(
     *,
     resume: bool,
     quiet: bool,
+    affinity: Path | None = None,
+    sample_weight: Path | None = None,
 ) -> None:
     """Learn a model and write it.
 
@@ -67,20 +70,27 @@ def fit(
         Whether to continue, if the file exists.
     quiet : bool
         Whether to show no progress and no last line.
+    affinity, sample_weight : Path or None
+        Tables about the items.
     """
     started = time.monotonic()
     beginning = _beginning(parameters, checkpoint if resume else None)
     model = _unfitted(beginning.parameters)
+    has_tables = affinity is not None or sample_weight is not None
     with (
         bars_unless(quiet),
         open_source(items, reading) as source,
-        mapped(source) as (rows, _),
+        mapped(source, keep_keys=has_tables) as (rows, keys),
     ):
+        tables: dict[str, Any] = {}
+        if has_tables:
+            tables = _tables(affinity, sample_weight, Items(keys, len(rows)))
         try:
-            _train(model, rows, beginning, checkpoint)
+            _train(model, rows, tables, beginning, checkpoint)
         except (KeyboardInterrupt, SystemExit):
             if checkpoint.exists():
                 command = ["sk-rqvae", "fit", str(items), "-o", str(output), "--resume"]
+                command += _options_again(affinity, sample_weight)
                 say(f"to continue: {shlex.join(command)}")
             raise
         if source.names is not None:
@@ -90,6 +100,29 @@ def fit(
         if not quiet:
             quality = measured(without_names(model), rows)
             say_result("fitted", quality, time.monotonic() - started, output)
+
+
+def _tables(
+    affinity: Path | None, sample_weight: Path | None, items: Items
+) -> dict[str, Any]:
+    """What `fit` is given beside the rows."""
+    tables: dict[str, Any] = {}
+    if affinity is not None:
+        tables["affinity"] = read_affinity(affinity, items)
+    if sample_weight is not None:
+        tables["sample_weight"] = read_weights(sample_weight, items)
+    return tables
+
+
+def _options_again(affinity: Path | None, sample_weight: Path | None) -> list[str]:
+    """Options that an interrupted fit needs again."""
+    given = {"--affinity": affinity, "--sample-weight": sample_weight}
+    return [
+        part
+        for option, path in given.items()
+        if path is not None
+        for part in (option, str(path))
+    ]
 
 
 def _beginning(given: dict[str, Any], checkpoint: Path | None) -> _Beginning:
@@ -127,6 +160,7 @@ def _unfitted(parameters: dict[str, Any]) -> RQVAETransformer:
 def _train(
     model: RQVAETransformer,
     rows: NDArray[Any],
+    tables: dict[str, Any],
     beginning: _Beginning,
     checkpoint: Path,
 ) -> None:
@@ -135,13 +169,13 @@ def _train(
     seed = draw_seed(asked) if state is None else state["seed"]
     # An int stands for itself, so that the model is the one that Python fits.
     seed = asked if isinstance(asked, int) else seed
-    origin = Origin(json.dumps(beginning.parameters), seed, digest_of(rows))
+    origin = Origin(json.dumps(beginning.parameters), seed, digest_of(rows, tables))
     if state is not None and state["rows"] != origin.rows:
         raise ValueError(
-            f"{checkpoint} is of a training on other rows. Pass --force instead of "
-            "--resume to start anew."
+            f"{checkpoint} is of a training on other rows or tables. Pass --force "
+            "instead of --resume to start anew."
         )
     callback = TrainingCheckpoint(checkpoint, origin, state)
     model.set_params(random_state=seed, callbacks=[callback])
-    model.fit(rows)
+    model.fit(rows, **tables)
     model.set_params(random_state=asked, callbacks=None)

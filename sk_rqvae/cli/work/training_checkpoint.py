@@ -15,12 +15,14 @@ import json
 import pickle
 import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from skorch.callbacks import Callback
 
 from sk_rqvae._checks.parameters import check_seed
@@ -80,11 +82,20 @@ class Origin(NamedTuple):
     rows: str
 
 
-def digest_of(rows: NDArray[Any]) -> str:
-    """A digest of the shape, the type, and the first and last rows of a matrix."""
+def digest_of(rows: NDArray[Any], tables: Mapping[str, Any]) -> str:
+    """A digest of the shape, the type, and the first and last rows of a matrix.
+
+    Affinity and weights in `tables` are part of it as a whole.
+    """
     digest = hashlib.sha256(f"{rows.shape} {rows.dtype.str}".encode())
     for part in (rows[:_ROWS_HASHED], rows[-_ROWS_HASHED:]):
         digest.update(np.ascontiguousarray(part).tobytes())
+    for name in sorted(tables):
+        digest.update(name.encode())
+        table = tables[name]
+        arrays = (table.row, table.col, table.data) if issparse(table) else (table,)
+        for values in arrays:
+            digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()
 
 

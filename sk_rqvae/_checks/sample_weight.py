@@ -1,0 +1,33 @@
+"""Validation of `sample_weight`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import check_array
+
+
+def check_sample_weight(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
+    """One finite, non-negative weight per row, not all of them zero.
+
+    Raises
+    ------
+    ValueError
+        If the shape is not ``(n_rows,)``, a weight is negative or not finite, or no
+        weight is positive.
+    """
+    weights: Any = check_array(
+        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
+    )
+    if weights.shape != (n_rows,):
+        raise ValueError(
+            f"sample_weight must have shape ({n_rows},), one weight per row of X. Got "
+            f"{weights.shape}."
+        )
+    if weights.min() < 0:
+        raise ValueError(f"sample_weight must not be negative. Got {weights.min()}.")
+    if not weights.any():
+        raise ValueError("sample_weight must have a positive entry. Got zero weights.")
+    return np.asarray(weights)

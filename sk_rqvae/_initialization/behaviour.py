@@ -1,0 +1,206 @@
+"""Learn to predict behaviour from rows, so that IDs can follow both."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+from scipy.sparse import csr_array
+from torch import Tensor
+
+from sk_rqvae._defaults import BEHAVIOUR_KERNEL_RIDGE, MAX_CENTRES
+from sk_rqvae._inference.column_means import shares_of
+from sk_rqvae._inference.row_subset import Matrix
+from sk_rqvae._initialization.behaviour_vectors import behaviour_vectors
+from sk_rqvae._model.behaviour_map import BehaviourMap, kernel
+from sk_rqvae._model.columns import standardized
+
+Array = NDArray[np.float64]
+
+_ROWS_AT_ONCE = 8192
+_RIDGE_GRID = np.logspace(-4, 3, 29)
+
+
+class BehaviourData:
+    """What a behaviour map is fitted to: rows with affinity, and their vectors.
+
+    Parameters
+    ----------
+    X : ndarray or RowSubset of shape (n, n_features)
+    affinity : csr_array of shape (n, n)
+    weights : ndarray of shape (n,) or None
+        Positive weights of the rows.
+    mean, scale : Tensor of shape (n_features,)
+        Standardise the rows.
+    rng : numpy.random.Generator
+    """
+
+    def __init__(
+        self,
+        X: Matrix,
+        affinity: csr_array,
+        weights: Array | None,
+        mean: Tensor,
+        scale: Tensor,
+        rng: np.random.Generator,
+    ) -> None:
+        vectors = behaviour_vectors(affinity, rng)
+        degree = np.asarray(affinity.sum(axis=1))
+        self.known = np.flatnonzero(degree)
+        self.degree = degree[self.known]
+        self.vectors = vectors[self.known]
+        self.weights = np.ones(len(self.known))
+        if weights is not None:
+            self.weights = shares_of(weights[self.known]) * len(self.known)
+        self.X, self.mean, self.scale = X, mean, scale
+
+    def rows(self, chosen: NDArray[np.int64]) -> Tensor:
+        """Standardised rows, by their number among those with affinity."""
+        block = np.array(self.X[self.known[chosen]], dtype=np.float64)
+        block_on_device = torch.from_numpy(block).to(self.mean.device)
+        return standardized(block_on_device, self.mean, self.scale)
+
+    def centres(self) -> NDArray[np.int64]:
+        """The rows to remember: all, or those of the largest affinity and weight."""
+        rank = np.argsort(-self.degree * self.weights, kind="stable")
+        return np.sort(rank[:MAX_CENTRES])
+
+
+@torch.no_grad()
+def new_behaviour_map(data: BehaviourData, weight: float) -> BehaviourMap | None:
+    """Fit a map to the behaviour of items.
+
+    1. Vectors of behaviour are centred and scaled, so that their variance is `weight`
+       times that of the rows.
+    2. Ridge regression on the rows gives the linear part, see `ridge_by_gcv`.
+    3. Kernel ridge regression on the residuals of the centres gives the rest.
+
+    Returns
+    -------
+    BehaviourMap or None
+        None if all vectors are equal, so that there is nothing to predict.
+    """
+    targets = _scaled(data, weight)
+    if targets is None:
+        return None
+    linear = _ridge(data, targets)
+    centres = data.centres()
+    rows = data.rows(centres)
+    residuals = targets[centres] - rows.double().cpu().numpy() @ linear
+    fitted = BehaviourMap(rows.shape[1], len(centres), targets.shape[1])
+    fitted.linear.copy_(torch.from_numpy(linear))
+    _set_kernel(fitted, rows, _kernel_ridge(rows, residuals, data.weights[centres]))
+    fitted.weight.fill_(weight)
+    return fitted.to(rows.device)
+
+
+@torch.no_grad()
+def updated_behaviour_map(data: BehaviourData, earlier: BehaviourMap) -> BehaviourMap:
+    """A map that also knows the items of `data`.
+
+    Vectors of another affinity have other axes. They are rotated to agree with what
+    `earlier` predicts. The residuals of these predictions are learnt by new centres,
+    which replace the oldest if there are more than `MAX_CENTRES`.
+
+    References
+    ----------
+    Schönemann (1966), "A generalized solution of the orthogonal Procrustes problem".
+    """
+    targets = _scaled(data, float(earlier.weight))
+    if targets is None:
+        return earlier
+    centres = data.centres()
+    rows = data.rows(centres)
+    predicted = earlier(rows).double().cpu().numpy()
+    left, _, right = np.linalg.svd(targets[centres].T @ predicted, full_matrices=False)
+    residuals = targets[centres] @ (left @ right) - predicted
+    coefficients = _kernel_ridge(rows, residuals, data.weights[centres])
+    all_rows = torch.cat([earlier.centres, rows])[-MAX_CENTRES:]
+    kept = torch.cat([earlier.coefficients, coefficients.to(rows)])[-MAX_CENTRES:]
+    fitted = BehaviourMap(rows.shape[1], *kept.shape).to(rows.device)
+    fitted.linear.copy_(earlier.linear)
+    fitted.weight.copy_(earlier.weight)
+    _set_kernel(fitted, all_rows, kept)
+    return fitted
+
+
+def _set_kernel(fitted: BehaviourMap, rows: Tensor, coefficients: Tensor) -> None:
+    fitted.centres = rows.clone()
+    fitted.coefficients = coefficients.to(rows).contiguous()
+
+
+def _scaled(data: BehaviourData, weight: float) -> Array | None:
+    """Centred vectors with `weight` times the variance of standardised rows."""
+    if data.vectors.shape[1] == 0:
+        return None
+    centred = data.vectors - np.average(data.vectors, axis=0, weights=data.weights)
+    power = np.average(np.square(centred).sum(axis=1), weights=data.weights)
+    if power < np.finfo(np.float64).eps:
+        return None
+    scaled: Array = centred * np.sqrt(weight * data.X.shape[1] / power)
+    return scaled
+
+
+def _ridge(data: BehaviourData, targets: Array) -> Array:
+    """Weights of a linear regression on the rows, ``(n_features, n_outputs)``."""
+    n_features = data.X.shape[1]
+    squares = np.zeros((n_features, n_features))
+    products = np.zeros((n_features, targets.shape[1]))
+    for start in range(0, len(targets), _ROWS_AT_ONCE):
+        part = np.arange(start, min(start + _ROWS_AT_ONCE, len(targets)))
+        rows = data.rows(part).double().cpu().numpy()
+        weighted = rows * data.weights[part, np.newaxis]
+        squares += weighted.T @ rows
+        products += weighted.T @ targets[part]
+    power = float((data.weights[:, np.newaxis] * np.square(targets)).sum())
+    return ridge_by_gcv(squares, products, power, len(targets))
+
+
+def ridge_by_gcv(squares: Array, products: Array, power: float, n_rows: int) -> Array:
+    """Ridge regression with the penalty of least generalised cross-validation error.
+
+    Parameters
+    ----------
+    squares : ndarray of shape (n_features, n_features)
+        ``X.T @ X``.
+    products : ndarray of shape (n_features, n_outputs)
+        ``X.T @ Y``.
+    power : float
+        ``(Y ** 2).sum()``.
+    n_rows : int
+        Rows of `X` and `Y`.
+
+    Returns
+    -------
+    ndarray of shape (n_features, n_outputs)
+
+    References
+    ----------
+    Golub, Heath and Wahba (1979), "Generalized cross-validation as a method for
+    choosing a good ridge parameter".
+    """
+    variances, axes = np.linalg.eigh(squares)
+    variances = variances.clip(min=0)
+    mean_variance = variances.mean() or 1.0  # rows can all be zero
+    rotated = axes.T @ products
+    explained = np.square(rotated).sum(axis=1)
+    penalties = mean_variance * _RIDGE_GRID[:, np.newaxis]
+    shrunk = variances + penalties
+    errors = power - (explained * (shrunk + penalties) / np.square(shrunk)).sum(axis=1)
+    n_fitted = (variances / shrunk).sum(axis=1)
+    best = np.argmin(errors / np.square(1 - n_fitted / (n_rows + 1)))
+    solution: Array = axes @ (rotated / shrunk[best, :, np.newaxis])
+    return solution
+
+
+def _kernel_ridge(rows: Tensor, targets: Array, weights: Array) -> Tensor:
+    """Coefficients of the centres `rows`, which are fitted to `targets`."""
+    similarity = kernel(rows, rows).double().cpu().numpy()
+    similarity[np.diag_indices(len(similarity))] += BEHAVIOUR_KERNEL_RIDGE / weights
+    return torch.from_numpy(_solved(similarity, targets))
+
+
+def _solved(matrix: Array, right: Array) -> Array:
+    solution: Array = cho_solve(cho_factor(matrix, overwrite_a=True), right)
+    return solution

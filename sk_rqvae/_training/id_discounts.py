@@ -1,0 +1,142 @@
+"""Discounts on free IDs, which lighter rows then choose instead of a shared one."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sk_rqvae._model.id_prices import PriceList
+
+_ROWS_AT_ONCE = 65536
+_MARGIN = 1e-3
+
+
+class _Offers(NamedTuple):
+    """IDs that one row alone would choose at a discount.
+
+    `loss` is what the row loses by the move, and `limit` the discount at which a second
+    row would move too.
+    """
+
+    key: Tensor
+    row: Tensor
+    loss: Tensor
+    limit: Tensor
+
+
+@torch.no_grad()
+def discounts_for_lighter_rows(
+    keys: Tensor, costs: Tensor, weights: Tensor, *, max_error: float = math.inf
+) -> tuple[PriceList, float]:
+    """Find discounts at which the heaviest row of each shared ID keeps it.
+
+    A price on the shared ID would move the rows that lose least by leaving it. Which of
+    them are heavy it cannot know, as `assign` sees a row and not its weight. A discount
+    on another ID can move a certain row.
+
+    Parameters
+    ----------
+    keys : Tensor of shape (n, n_candidates), int64
+        Candidate IDs of each row.
+    costs : Tensor of shape (n, n_candidates), float64
+        Error of the row under each candidate.
+    weights : Tensor of shape (n,), float64
+        Positive, with a mean of 1.
+    max_error : float, default=inf
+        Largest weighted error of the chosen candidates, relative to that without
+        discounts. The cheapest moves are kept until this limit.
+
+    Returns
+    -------
+    discounts : PriceList
+        Negative prices.
+    error : float
+        The weighted error with these discounts, relative to that without.
+
+    Notes
+    -----
+    1. Every row chooses the candidate of least cost. If several choose one ID, the
+       heaviest keeps it; of equally heavy ones that which would lose most by leaving.
+    2. An ID that no row chooses can be offered to the row that would lose least by
+       choosing it: with a discount between its loss and that of the second row, this
+       row chooses the ID and no other row does.
+    3. Each row that shall leave takes the offer at which it loses least. Discounts
+       do not interact, since none exceeds the loss of a row that shall stay.
+
+    A row that shall leave and has no offer stays where it is.
+    """
+    best, chosen = costs.min(1)
+    base = best.clamp_min(0)
+    leaving = _leaving(keys.gather(1, chosen.unsqueeze(1)).squeeze(1), costs, weights)
+    offers = _offers(keys, costs - best.unsqueeze(1), leaving)
+    offers = _best_for_each_row(offers)
+    total = (weights * base).sum()
+    extra = weights[offers.row] * offers.loss
+    order = extra.argsort(stable=True)
+    is_paid_for = extra[order].cumsum(0) <= (max_error - 1) * total
+    if max_error == math.inf:
+        is_paid_for = torch.ones_like(order, dtype=torch.bool)
+    taken = order[is_paid_for]
+    loss = offers.loss[taken]
+    enough = loss + _MARGIN * (loss + base[offers.row[taken]])
+    discount = enough.minimum((loss + offers.limit[taken]) / 2)
+    sorted_keys, by_key = offers.key[taken].sort()
+    error = 1 + float(extra[taken].sum() / total) if total > 0 else 1.0
+    return PriceList(sorted_keys, -discount[by_key]), error
+
+
+def _leaving(chosen: Tensor, costs: Tensor, weights: Tensor) -> Tensor:
+    """Rows that share their ID with a heavier one, as a mask."""
+    _, group, n_takers = torch.unique(chosen, return_inverse=True, return_counts=True)
+    smallest = costs.topk(min(2, costs.shape[1]), dim=1, largest=False).values
+    loss = smallest[:, -1] - smallest[:, 0]
+    order = loss.argsort(descending=True, stable=True)
+    order = order[weights[order].argsort(descending=True, stable=True)]
+    order = order[group[order].argsort(stable=True)]
+    is_first = torch.ones_like(order, dtype=torch.bool)
+    is_first[1:] = group[order[1:]] != group[order[:-1]]
+    keeps = torch.zeros_like(is_first)
+    keeps[order] = is_first
+    return (n_takers[group] > 1) & ~keeps
+
+
+def _offers(keys: Tensor, losses: Tensor, leaving: Tensor) -> _Offers:
+    """What can be offered to the rows that shall leave, in ascending order of loss."""
+    wanted = torch.unique(keys[leaving])
+    places, rows, found = [], [], []
+    for start in range(0, len(keys) if len(wanted) else 0, _ROWS_AT_ONCE):
+        block = keys[start : start + _ROWS_AT_ONCE]
+        place = torch.searchsorted(wanted, block).clamp_max(len(wanted) - 1)
+        row, column = (wanted[place] == block).nonzero(as_tuple=True)
+        places.append(place[row, column])
+        rows.append(row + start)
+        found.append(losses[row + start, column])
+    if not places:
+        none = torch.zeros(0, dtype=torch.int64, device=keys.device)
+        return _Offers(none, none, none.double(), none.double())
+    place, row, loss = torch.cat(places), torch.cat(rows), torch.cat(found)
+    order = loss.argsort(stable=True)
+    order = order[place[order].argsort(stable=True)]
+    place, row, loss = place[order], row[order], loss[order]
+    is_first = torch.ones_like(place, dtype=torch.bool)
+    is_first[1:] = place[1:] != place[:-1]
+    limit = torch.full_like(loss, torch.inf)
+    limit[:-1] = torch.where(is_first[1:], torch.inf, loss[1:])
+    usable = is_first & leaving[row] & (loss < limit) & loss.isfinite()
+    order = loss[usable].argsort(stable=True)
+    return _Offers(
+        *(values[usable][order] for values in (wanted[place], row, loss, limit))
+    )
+
+
+def _best_for_each_row(offers: _Offers) -> _Offers:
+    """The first offer of each row."""
+    order = offers.row.argsort(stable=True)
+    row = offers.row[order]
+    is_first = torch.ones_like(row, dtype=torch.bool)
+    is_first[1:] = row[1:] != row[:-1]
+    kept = order[is_first]
+    return _Offers(*(values[kept] for values in offers))

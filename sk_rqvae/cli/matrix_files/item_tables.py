@@ -1,0 +1,135 @@
+"""Tables about the items of a matrix: which belong together, and their weights."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+
+from sk_rqvae.cli.failures import UsageError
+from sk_rqvae.cli.matrix_files.parquet_file import parquet_libraries
+from sk_rqvae.cli.matrix_files.regular_file import check_regular_file
+
+FORMATS = (".csv", ".parquet", ".tsv")
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+
+
+class Items:
+    """The rows of a matrix by the keys of their items.
+
+    Parameters
+    ----------
+    keys : ndarray of shape (n_rows,) or None
+        None numbers the rows from 0.
+    n_rows : int
+    """
+
+    def __init__(self, keys: NDArray[Any] | None, n_rows: int) -> None:
+        self.n_rows = n_rows
+        every: Iterable[Any] = range(n_rows) if keys is None else keys.tolist()
+        self.row_of = {str(key): row for row, key in enumerate(every)}
+
+    def rows(self, path: Path, name: str, keys: Sequence[Any]) -> NDArray[np.int64]:
+        """Rows of the items in a column of a table."""
+        for number, key in enumerate(keys):
+            if str(key) not in self.row_of:
+                raise ValueError(
+                    f"{path}, row {number}, column {name!r} must have the key of an "
+                    f"item. Got {key!r}; without --item-column, keys are the numbers "
+                    "of the rows from 0."
+                )
+        return np.array([self.row_of[str(key)] for key in keys], dtype=np.int64)
+
+
+class _Table(NamedTuple):
+    path: Path
+    columns: dict[str, list[Any]]
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        values = []
+        for number, value in enumerate(self.columns[name]):
+            try:
+                values.append(float(value))
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    f"{self.path}, row {number}, column {name!r} must have a number. "
+                    f"Got {value!r}."
+                ) from error
+        return np.array(values, dtype=np.float64)
+
+
+def check_item_table(option: str, path: Path | None) -> None:
+    """Raise a UsageError if the name of the file has another ending."""
+    if path is not None and path.suffix.lower() not in FORMATS:
+        raise UsageError(f"{option} must end in {', '.join(FORMATS)}. Got {path}.")
+
+
+def read_affinity(path: Path, items: Items) -> coo_array:
+    """The matrix of a table of pairs: ``item_a``, ``item_b`` and perhaps ``weight``.
+
+    A pair that is listed several times has the sum of its weights.
+    """
+    table = _read(path, ("item_a", "item_b"), ("weight",))
+    left, right = (
+        items.rows(path, name, table.columns[name]) for name in ("item_a", "item_b")
+    )
+    weights = np.ones(len(left))
+    if "weight" in table.columns:
+        weights = table.numbers("weight")
+    return coo_array((weights, (left, right)), shape=(items.n_rows, items.n_rows))
+
+
+def read_weights(path: Path, items: Items) -> NDArray[np.float64]:
+    """The weights of a table of ``item`` and ``weight``; 0 for items not in it."""
+    table = _read(path, ("item", "weight"), ())
+    rows = items.rows(path, "item", table.columns["item"])
+    if len(np.unique(rows)) < len(rows):
+        raise ValueError(f"{path} must list each item once. Got an item twice.")
+    weights = np.zeros(items.n_rows)
+    weights[rows] = table.numbers("weight")
+    return weights
+
+
+def _read(path: Path, required: Sequence[str], optional: Sequence[str]) -> _Table:
+    check_regular_file(path)
+    kind = path.suffix.lower()
+    columns = _parquet(path) if kind == ".parquet" else _text(path, _SEPARATORS[kind])
+    missing = [name for name in required if name not in columns]
+    if missing:
+        raise ValueError(
+            f"{path} must have the columns {', '.join(required)}. Got "
+            f"{', '.join(columns) or 'none'}."
+        )
+    return _Table(
+        path,
+        {name: columns[name] for name in (*required, *optional) if name in columns},
+    )
+
+
+def _text(path: Path, separator: str) -> dict[str, list[Any]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter=separator, strict=True)
+        names = next(reader, [])
+        rows = []
+        for row in reader:
+            if len(row) not in (0, len(names)):
+                raise ValueError(
+                    f"{path}, line {reader.line_num} must have {len(names)} fields. "
+                    f"Got {len(row)}."
+                )
+            if row:
+                rows.append(row)
+    return {name: [row[place] for row in rows] for place, name in enumerate(names)}
+
+
+def _parquet(path: Path) -> dict[str, list[Any]]:
+    arrow, parquet = parquet_libraries()
+    try:
+        return dict(parquet.read_table(path).to_pydict())
+    except arrow.ArrowException as error:
+        raise ValueError(f"{path} is not a valid Parquet file: {error}.") from error
