@@ -107,5 +107,5 @@ for row in (0, 4, 9, 12):
         print(f"    {name}, {same:.0%} {kind}: {', '.join(words[similar[:5]])}")
 
 # %%
-# If a new item comes with behaviour of its own, there is another way: put both kinds of
+# If every item has behaviour of its own, there is another way: put both kinds of
 # vectors side by side with :class:`~sk_rqvae.BlockScaler`.
