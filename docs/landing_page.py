@@ -177,8 +177,8 @@ def nested(catalogue: Catalogue) -> str:
     parts += [text(24, y + 42 + LINE * k, line) for k, line in enumerate(inner)]
     y += 32 + LINE * len(inner)
     parts.append(box(25, y, narrow - 24, 28, COLOURS[2]))
-    text = ", ".join(map(str, codes))
-    parts.append(_label(36, y + 19, text))
+    full_id = ", ".join(map(str, codes))
+    parts.append(_label(36, y + 19, full_id))
     parts.append(text(WIDTH - 36, y + 19, ITEM, font_weight="600", text_anchor="end"))
     y = 34 + outer_height + 10
     for word in OTHERS:
