@@ -66,7 +66,12 @@ def mlp(widths: Sequence[int]) -> nn.Sequential:
 
 
 def fit_autoencoder(
-    X: Matrix, task: Task, quantizer: LatentQuantizer, *, scaled: bool
+    X: Matrix,
+    task: Task,
+    quantizer: LatentQuantizer,
+    *,
+    scaled: bool,
+    epochs: int = EPOCHS,
 ) -> Quantizer:
     """Train an autoencoder around `quantizer`; seed torch before making that.
 
@@ -75,7 +80,7 @@ def fit_autoencoder(
     """
     scaling = Scaling.of(X) if scaled else Scaling.none(X)
     model = Autoencoder(X.shape[1], quantizer)
-    _train(model, torch.from_numpy(scaling.apply(X)), task)
+    _train(model, torch.from_numpy(scaling.apply(X)), task.epochs(epochs), task)
 
     @torch.no_grad()
     def encode(rows: Matrix) -> Codes:
@@ -91,12 +96,12 @@ def fit_autoencoder(
     return Quantizer(encode, decode, quantizer.decodes_prefixes)
 
 
-def _train(model: Autoencoder, rows: Tensor, task: Task) -> None:
+def _train(model: Autoencoder, rows: Tensor, epochs: int, task: Task) -> None:
     # Codebooks start from clusters of the first batch: it must have a row a code.
     batch_size = max(BATCH_SIZE, task.n_codes)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
     model.train()
-    for _ in range(task.epochs(EPOCHS)):
+    for _ in range(epochs):
         for batch in rows[torch.randperm(len(rows))].split(batch_size):
             optimizer.zero_grad()
             model.loss(batch).backward()

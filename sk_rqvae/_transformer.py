@@ -154,10 +154,13 @@ class RQVAETransformer(
         variance of `X`. Raise it if IDs should follow `affinity` more and `X` less.
     n_beams : int, default=5
         Beams of the search for codes. 1 is greedy residual quantisation.
-    rerank : bool, default=True
-        Let `transform` decode 3 times `n_beams` candidates per row, and choose the one
+    rerank : bool or "exact", default=True
+        Let `transform` search 3 times `n_beams` candidates per row, and choose the one
         with the lowest reconstruction error instead of the one nearest to the latent.
-        False is much faster and reconstructs less.
+        True estimates the errors with a narrow decoder, if `decoder_hidden_dims` is one
+        layer of more than 2048 units, and decodes only candidates whose estimates are
+        close to the best. "exact" decodes all, which is several times slower. False
+        decodes none, which is fastest and reconstructs less.
     separate_ids : bool or "auto", default="auto"
         After training, give prices to IDs that several rows of `X` share, so that the
         rows choose different candidates (see Notes). "auto" makes the cheapest
@@ -293,7 +296,7 @@ class RQVAETransformer(
         noise: float = NOISE,
         affinity_weight: float = 1.0,
         n_beams: int = 5,
-        rerank: bool = True,
+        rerank: bool | str = True,
         separate_ids: bool | str = "auto",
         random_state: int | np.random.RandomState | None = None,
         max_epochs: int | None = None,
@@ -540,7 +543,8 @@ class RQVAETransformer(
         -------
         codes : ndarray of shape (n_samples, k, n_layers), dtype int64
             In ascending order of their errors. The first is what `transform` returns,
-            unless `k` exceeds the number of candidates that `transform` compares.
+            unless `transform` estimates errors (see `rerank`) or `k` exceeds the number
+            of candidates that it compares.
         errors : ndarray of shape (n_samples, k), dtype float64
             What `transform` minimises: the squared error of the standardised
             reconstruction with `rerank`, otherwise of the latent, plus the penalty of

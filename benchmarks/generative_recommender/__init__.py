@@ -1,1 +1,1 @@
-"""A small generative recommender on semantic IDs, end to end."""
+"""Which IDs recommend better: data, IDs, recommenders, records and tables."""

@@ -1,67 +1,97 @@
-"""Beam search for many users at once, held to the IDs that exist."""
+"""Recommend items to many users at once."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from generative_recommender.model import CodeTransformer
-from generative_recommender.trie import Trie
+from generative_recommender.batches import QueryBatch
+from generative_recommender.code_tree import CodeTree
+from generative_recommender.layers import Weights
+from generative_recommender.recommenders import (
+    Catalogue,
+    code_logits,
+    code_sums,
+    user_states,
+)
+
+NOTHING = -1
 
 
-@torch.no_grad()
-def beam_search(
-    model: CodeTransformer, trie: Trie, states: Tensor, allowed: Tensor, n_beams: int
-) -> tuple[Tensor, Tensor]:
-    """Find the most probable items of each user.
+def states_of(weights: Weights, item_vectors: Tensor, batch: QueryBatch) -> Tensor:
+    """The state after the last item of each history, of shape (n_users, width)."""
+    states = user_states(weights, item_vectors, batch.items[None])[0]
+    return states[torch.arange(len(states), device=states.device), batch.last]
 
-    Parameters
-    ----------
-    model : CodeTransformer
-    trie : Trie
-        The one that `model` was made with.
-    states : Tensor of shape (n_users, width)
-        Of `CodeTransformer.user_states`, after the last item of each history.
-    allowed : Tensor of shape (n_users, n_items), bool
-        Which items may be found. A prefix with none under it is not followed.
-    n_beams : int
+
+def best_items(
+    weights: Weights, catalogue: Catalogue, batch: QueryBatch, k: int
+) -> Tensor:
+    """Rank candidates by the product of vectors, for the weights of one run.
 
     Returns
     -------
-    items : Tensor of shape (n_users, n_beams), int64
-        The best first; -1 where a user has fewer items that are allowed.
-    log_probs : Tensor of shape (n_users, n_beams)
+    Tensor of shape (n_users, k), int64
+        Best first; -1 where there are fewer candidates.
     """
-    n_users, n_levels = len(states), trie.codes.shape[1]
-    alive = trie.alive(allowed)
-    users = torch.arange(n_users)[:, None]
-    scores = torch.zeros(n_users, 1)
-    codes = torch.empty(n_users, 1, 0, dtype=torch.int64)
-    nodes = torch.zeros(n_users, 1, 1, dtype=torch.int64)
-    for _ in range(n_levels):
-        n_now = scores.shape[1]
-        log_probs = model.next_code_log_probs(
-            states.repeat_interleave(n_now, dim=0),
-            codes.flatten(0, 1),
-            nodes.flatten(0, 1),
-        )[:, -1]
-        following = trie.children[nodes[..., -1]].flatten(1)
-        dead = (following < 0) | ~alive[users, following]
-        scores = (scores[..., None] + log_probs.unflatten(0, (n_users, n_now))).flatten(
-            1
+    vectors = code_sums(weights, catalogue.ids)[:, :, -1]
+    scores = (states_of(weights, vectors, batch) @ vectors[0].T).float()
+    scores = scores.masked_fill(~batch.candidates, -torch.inf)
+    best, items = scores.topk(min(k, scores.shape[1]), dim=1)
+    return _padded(items.masked_fill(best.isinf(), NOTHING), k)
+
+
+def generated_items(
+    weights: Weights,
+    catalogue: Catalogue,
+    tree: CodeTree,
+    batch: QueryBatch,
+    n_beams: int,
+) -> Tensor:
+    """Generate IDs by a beam search in the tree, for the weights of one run.
+
+    A prefix with no candidate of a user under it is not followed.
+
+    Returns
+    -------
+    Tensor of shape (n_users, n_beams), int64
+        Items of the IDs, the most probable first; -1 where there are fewer candidates.
+    """
+    vectors = code_sums(weights, catalogue.ids)[:, :, -1]
+    states = states_of(weights, vectors, batch)
+    n_users, n_levels = len(states), catalogue.ids.shape[2]
+    n_codes, width = tree.children.shape[1], states.shape[1]
+    # The number of candidates before each item, in order of IDs.
+    before = F.pad(batch.candidates[:, tree.items].cumsum(1), (1, 0))
+    nodes = batch.last.new_zeros(n_users, 1)
+    scores = states.new_zeros(n_users, 1, dtype=torch.float32)
+    sums = states.new_zeros(n_users, 1, width)
+    for level in range(n_levels):
+        n_now = nodes.shape[1]
+        logits = code_logits(
+            weights,
+            states.repeat_interleave(n_now, dim=0)[None],
+            sums.view(1, n_users * n_now, 1, width),
+            level,
         )
-        scores = scores.masked_fill(dead, -torch.inf)
+        children = tree.children[nodes].flatten(1)
+        logits = logits.float().view(n_users, n_now, n_codes)
+        logits = logits.masked_fill(children.view(logits.shape) < 0, -torch.inf)
+        # A dead beam has no children: its probabilities are not numbers.
+        log_probs = logits.log_softmax(2).nan_to_num(nan=-torch.inf)
+        known = children.clamp(min=0)
+        alive = before.gather(1, tree.end[known]) > before.gather(1, tree.begin[known])
+        scores = (scores[:, :, None] + log_probs).flatten(1)
+        scores = scores.masked_fill((children < 0) | ~alive, -torch.inf)
         scores, best = scores.topk(min(n_beams, scores.shape[1]), dim=1)
-        beams, code = best // trie.children.shape[1], best % trie.children.shape[1]
-        codes = torch.cat([codes[users, beams], code[..., None]], dim=2)
-        # A beam of probability zero is on no ID: it stays at the root.
-        reached = following.gather(1, best).masked_fill(scores.isinf(), 0)
-        nodes = torch.cat([nodes[users, beams], reached[..., None]], dim=2)
-    return _padded(trie.items[nodes[..., -1]], n_beams, -1), _padded(
-        scores, n_beams, -torch.inf
-    )
+        beams, codes = best // n_codes, best % n_codes
+        nodes = known.gather(1, best)
+        sums = sums.gather(1, beams[..., None].expand(-1, -1, width))
+        sums = sums + weights["codes"][0, level][codes]
+    items = tree.items[tree.begin[nodes]].masked_fill(scores.isinf(), NOTHING)
+    return _padded(items, n_beams)
 
 
-def _padded(found: Tensor, n_beams: int, value: float) -> Tensor:
-    missing = n_beams - found.shape[1]
-    return torch.nn.functional.pad(found, (0, missing), value=value)
+def _padded(items: Tensor, k: int) -> Tensor:
+    return F.pad(items, (0, k - items.shape[1]), value=NOTHING)

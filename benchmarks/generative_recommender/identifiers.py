@@ -1,49 +1,144 @@
-"""Ways to give items IDs, all of the same form: as many levels, codes and a suffix."""
+"""Ways to give items IDs, all of the same size: as many levels and codes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from inspect import signature
+from typing import Any
 
 import numpy as np
 
-from _contract import Codes, Matrix, Task
+from _contract import Codes, Matrix, Quantizer, Task
+from _faiss import fit_faiss, fit_rotated_product
+from _lc_rec import fit_lc_rec
 from _residual_kmeans import fit_residual_kmeans
-from sk_rqvae import RQVAETransformer, SemanticIDIndex
+from generative_recommender.separation import separated
+from generative_recommender.views import Views
+from sk_rqvae import RQVAETransformer
 
 N_LAYERS = 3
-CODEBOOK_SIZE = 32
+LC_REC_STEPS = 600
+LC_REC_BATCH = 1024
 
 
-def rqvae_codes(X: Matrix, seed: int) -> Codes:
-    """Codes of our transformer, at its defaults but for the sizes."""
-    rqvae = RQVAETransformer(
-        n_layers=N_LAYERS,
-        codebook_size=CODEBOOK_SIZE,
-        hidden_dims=(512,),
+class Unavailable(Exception):
+    """A method cannot run here; the message says why."""
+
+
+@dataclass(frozen=True)
+class IDMethod:
+    """A way to make IDs.
+
+    Attributes
+    ----------
+    title : str
+    make : callable
+        Takes `Views`, a `Task`, and the codes of the method `after`, if there is one.
+    is_ours : bool
+        Whether the library's quantizer decides the codes.
+    uses_behaviour : bool
+        Whether training histories decide the codes.
+    after : str or None
+        Another method whose codes this one needs.
+    """
+
+    title: str
+    make: Callable[..., Codes]
+    is_ours: bool = False
+    uses_behaviour: bool = False
+    after: str | None = None
+
+
+def _ours(view: str, views: Views, task: Task) -> Codes:
+    X: Matrix = getattr(views, view)
+    return _transformer(task).fit(X).transform(X)
+
+
+def _ours_with_affinity(views: Views, task: Task) -> Codes:
+    if "affinity" not in signature(RQVAETransformer.fit).parameters:
+        raise Unavailable("RQVAETransformer.fit has no parameter affinity.")
+    fitted: Any = _transformer(task)
+    fitted.fit(views.text, affinity=views.affinity)
+    return fitted.transform(views.text)
+
+
+def _transformer(task: Task) -> RQVAETransformer:
+    return RQVAETransformer(
+        n_layers=task.n_layers,
+        codebook_size=task.n_codes,
+        random_state=task.seed,
         device="cpu",
-        random_state=seed,
+        **({"max_epochs": task.epochs(2)} if task.quick else {}),
     )
-    return rqvae.fit_transform(X)
 
 
-def kmeans_codes(X: Matrix, seed: int) -> Codes:
-    """Codes of k-means on rows, then on what is left of them, and so on."""
-    return fit_residual_kmeans(X, Task(N_LAYERS, CODEBOOK_SIZE, seed)).encode(X)
+def _residual_kmeans(view: str, views: Views, task: Task) -> Codes:
+    X = getattr(views, view)
+    return fit_residual_kmeans(X, task).encode(X)
 
 
-def random_codes(X: Matrix, seed: int) -> Codes:
-    """Codes that say nothing about the items."""
-    rng = np.random.default_rng(seed)
-    return rng.integers(CODEBOOK_SIZE, size=(len(X), N_LAYERS))
+def _separated_kmeans(views: Views, task: Task, other: Codes) -> Codes:
+    """Residual k-means with as many distinct IDs as `other` has."""
+    quantizer = fit_residual_kmeans(views.text, task)
+    share = len(np.unique(other, axis=0)) / len(other)
+    return separated(quantizer, views.text, task.n_codes, share)
 
 
-def index_of(codes: Codes) -> SemanticIDIndex:
-    """Give each item an ID of its own, with a suffix as in TIGER."""
-    return SemanticIDIndex(policy="suffix").fit(codes)
+def _with_faiss(fit: Callable[..., Quantizer], views: Views, task: Task) -> Codes:
+    try:
+        return fit(views.text, task).encode(views.text)
+    except ModuleNotFoundError as error:
+        if error.name != "faiss":
+            raise
+        raise Unavailable("faiss is missing: pip install faiss-cpu") from error
 
 
-IDENTIFIERS: dict[str, Callable[[Matrix, int], Codes]] = {
-    "rqvae": rqvae_codes,
-    "kmeans": kmeans_codes,
-    "random": random_codes,
+def _lc_rec(views: Views, task: Task) -> Codes:
+    steps_an_epoch = -(-len(views.text) // LC_REC_BATCH)
+    epochs = -(-LC_REC_STEPS // steps_an_epoch)
+    return fit_lc_rec(views.text, task, epochs=epochs).encode(views.text)
+
+
+def _random(views: Views, task: Task) -> Codes:
+    rng = np.random.default_rng(task.seed)
+    return rng.integers(task.n_codes, size=(len(views.text), task.n_layers))
+
+
+_faiss_rq = partial(_with_faiss, partial(fit_faiss, n_beams=5))
+
+METHODS = {
+    "random": IDMethod("random", _random),
+    "kmeans": IDMethod("residual k-means, text", partial(_residual_kmeans, "text")),
+    "kmeans-separated": IDMethod(
+        "residual k-means, text, separated", _separated_kmeans, after="ours"
+    ),
+    "faiss": IDMethod("faiss RQ, text", _faiss_rq),
+    "opq": IDMethod("faiss OPQ, text", partial(_with_faiss, fit_rotated_product)),
+    "lc-rec": IDMethod("RQ-VAE as in LC-Rec, text", _lc_rec),
+    "ours": IDMethod("ours, text", partial(_ours, "text"), is_ours=True),
+    "kmeans-behaviour": IDMethod(
+        "residual k-means, behaviour",
+        partial(_residual_kmeans, "behaviour_or_mean"),
+        uses_behaviour=True,
+    ),
+    "kmeans-both": IDMethod(
+        "residual k-means, text + behaviour",
+        partial(_residual_kmeans, "both"),
+        uses_behaviour=True,
+    ),
+    "ours-both": IDMethod(
+        "ours, text + behaviour",
+        partial(_ours, "both"),
+        is_ours=True,
+        uses_behaviour=True,
+    ),
+    "ours-affinity": IDMethod(
+        "ours, text, fitted with affinity",
+        _ours_with_affinity,
+        is_ours=True,
+        uses_behaviour=True,
+    ),
 }
+TEXT_ONLY = ("kmeans", "kmeans-separated", "faiss", "opq", "lc-rec", "ours")

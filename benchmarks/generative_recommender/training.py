@@ -1,165 +1,240 @@
-"""Train the recommender, and stop where the validation item says so."""
+"""Train a stack of recommenders, each with its own IDs, settings and seed."""
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from generative_recommender.decoding import beam_search
-from generative_recommender.model import CodeTransformer
-from generative_recommender.ranking import gains
-from generative_recommender.split import Query, Split
-from generative_recommender.trie import Trie
+from generative_recommender.batches import Histories
+from generative_recommender.layers import Layout, Weights, initial_weights, unpack
+from generative_recommender.recommenders import (
+    Catalogue,
+    binary_loss,
+    code_sums,
+    generation_loss,
+    softmax_loss,
+    user_states,
+)
 
-K = 10
 WEIGHT_DECAY = 0.01
 LARGEST_NORM = 1.0
-USERS_AT_ONCE = 256
+BETAS = (0.9, 0.98)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a recommender is trained.
+    """What is tuned.
 
     Attributes
     ----------
     lr : float
         Learning rate of AdamW, after a warm-up over the first epoch.
     dropout : float
-    width : int
-    n_layers : int
-    batch_size : int
-        Users a step.
-    max_epochs : int
-        An epoch shows one random window of each user's history.
-    epochs_a_look : int
-        Epochs between looks at the validation items.
+    loss : {"generation", "softmax", "binary"}
+    """
+
+    lr: float
+    dropout: float
+    loss: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all runs share.
+
+    Attributes
+    ----------
+    max_steps : int
+        Rounded up to epochs. An epoch shows one random window of each user's history.
+    steps_a_look : int
+        Steps between two looks at the validation items, rounded to epochs.
     patience : int
-        Epochs without a better NDCG@10 of the validation items before training stops.
+        Looks without a better NDCG@10 before a run stops.
+    n_valid : int
+        Users whose validation item is looked at.
     n_beams : int
     """
 
-    lr: float = 2e-3
-    dropout: float = 0.2
-    width: int = 64
-    n_layers: int = 2
-    batch_size: int = 16
-    max_epochs: int = 120
-    epochs_a_look: int = 3
-    patience: int = 24
+    max_steps: int = 4000
+    steps_a_look: int = 200
+    patience: int = 3
+    n_valid: int = 2000
     n_beams: int = 20
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A recommender with the weights of its best epoch.
+    """The best weights of each run.
 
     Attributes
     ----------
-    model : CodeTransformer
-    epoch : int
+    flat : Tensor of shape (n_runs, n_weights)
+    valid_ndcg : ndarray of shape (n_runs,)
+    epochs : ndarray of shape (n_runs,)
         The best epoch, counted from 1.
-    valid_ndcg : float
-        NDCG@10 of the validation items at that epoch.
     """
 
-    model: CodeTransformer
-    epoch: int
-    valid_ndcg: float
+    flat: Tensor
+    valid_ndcg: np.ndarray
+    epochs: np.ndarray
 
 
-def train(trie: Trie, split: Split, settings: Settings, seed: int) -> Trained:
-    """Train a recommender on the IDs in `trie`."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return _train(trie, split, settings, np.random.default_rng(seed))
+class _Adam:
+    """AdamW with a learning rate for each row of a matrix, and gradients clipped."""
+
+    def __init__(self, flat: Tensor, lr: Tensor) -> None:
+        self.lr = lr[:, None]
+        self.mean, self.square = torch.zeros_like(flat), torch.zeros_like(flat)
+        self.n_steps = 0
+
+    @torch.no_grad()
+    def step(self, flat: Tensor, grad: Tensor, factor: float) -> None:
+        self.n_steps += 1
+        norm = grad.norm(dim=1, keepdim=True)
+        grad = grad * (LARGEST_NORM / norm.clamp(min=LARGEST_NORM))
+        first, second = BETAS
+        self.mean.lerp_(grad, 1 - first)
+        self.square.lerp_(grad.square(), 1 - second)
+        mean = self.mean / (1 - first**self.n_steps)
+        root = (self.square / (1 - second**self.n_steps)).sqrt_().add_(1e-8)
+        flat -= factor * self.lr * (mean / root + WEIGHT_DECAY * flat)
+
+    def keep(self, runs: Tensor) -> None:
+        self.lr = self.lr[runs]
+        self.mean, self.square = self.mean[runs], self.square[runs]
 
 
-def _train(
-    trie: Trie, split: Split, settings: Settings, rng: np.random.Generator
+def train(
+    layout: Layout,
+    catalogue: Catalogue,
+    histories: Histories,
+    warm: Tensor,
+    settings: Sequence[Settings],
+    seeds: Sequence[int],
+    plan: Plan,
+    window: int,
+    batch_size: int,
+    validate: Callable[[Tensor, int], float],
 ) -> Trained:
-    model = CodeTransformer(
-        trie,
-        width=settings.width,
-        n_layers=settings.n_layers,
-        dropout=settings.dropout,
-    )
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.lr, weight_decay=WEIGHT_DECAY
-    )
-    n_steps = -(-len(split.train) // settings.batch_size)
-    warmup = torch.optim.lr_scheduler.LinearLR(optimizer, 1 / n_steps, 1.0, n_steps)
-    best = Trained(model, 0, -1.0)
-    for epoch in range(1, settings.max_epochs + 1):
-        model.train()
-        for users in np.array_split(rng.permutation(len(split.train)), n_steps):
-            windows = [
-                random_window(split.train[user], model.max_length + 1, rng)
-                for user in users
-            ]
-            optimizer.zero_grad()
-            loss(model, windows).backward()
-            nn.utils.clip_grad_norm_(model.parameters(), LARGEST_NORM)
-            optimizer.step()
-            warmup.step()
-        if epoch % settings.epochs_a_look and epoch < settings.max_epochs:
+    """Train until no run improves on its validation items any more.
+
+    Parameters
+    ----------
+    layout : mapping
+    catalogue : Catalogue
+    histories : Histories
+    warm : Tensor of shape (n_items,), bool
+    settings : sequence of Settings, one for each run
+        All with the same loss.
+    seeds : sequence of int, one for each run
+        Decide initial weights and batches. Dropout also depends on the other runs.
+    plan : Plan
+    window : int
+        Most items that are read.
+    batch_size : int
+        Users a step.
+    validate : callable
+        Takes the weights of one run, (1, n_weights), and its position, and returns
+        NDCG@10.
+    """
+    device = histories.items.device
+    flat = initial_weights(layout, seeds).to(device)
+    adam = _Adam(flat, torch.tensor([each.lr for each in settings], device=device))
+    rates = torch.tensor([each.dropout for each in settings], device=device)
+    generator = torch.Generator(device).manual_seed(seeds[0])
+    rngs = [np.random.default_rng(seed) for seed in seeds]
+    runs = np.arange(len(seeds))
+    best = Trained(flat.clone(), np.full(len(seeds), -1.0), np.zeros(len(seeds), int))
+    n_users = len(histories.lengths)
+    n_steps = -(-n_users // batch_size)
+    max_epochs = -(-plan.max_steps // n_steps)
+    epochs_a_look = max(1, round(plan.steps_a_look / n_steps))
+    for epoch in range(1, max_epochs + 1):
+        users, draws = _epoch(rngs, runs, n_users, device)
+        for step in range(n_steps):
+            batch = slice(step, None, n_steps)
+            flat.requires_grad_()
+            with precision(device):
+                items, lengths = histories.windows(
+                    users[:, batch], window + 1, draws[:, batch]
+                )
+                loss = _loss(
+                    unpack(flat, layout),
+                    catalogue,
+                    items,
+                    lengths,
+                    warm,
+                    rates,
+                    settings[0].loss,
+                    generator,
+                )
+            (grad,) = torch.autograd.grad(loss.sum(), flat)
+            flat = flat.detach()
+            factor = min(1.0, (adam.n_steps + 1) / n_steps)
+            adam.step(flat, grad, factor)
+        if epoch % epochs_a_look and epoch < max_epochs:
             continue
-        ranked = recommend(model, trie, split.valid, settings.n_beams)
-        found = gains(ranked[:, :K], split.valid.targets).mean()
-        if found > best.valid_ndcg:
-            best = Trained(copy.deepcopy(model), epoch, found)
-        elif epoch - best.epoch >= settings.patience:
+        for row, run in enumerate(runs):
+            found = validate(flat[row : row + 1], run)
+            if found > best.valid_ndcg[run]:
+                best.flat[run] = flat[row]
+                best.valid_ndcg[run], best.epochs[run] = found, epoch
+        waits = epoch - best.epochs[runs] < plan.patience * epochs_a_look
+        if not waits.any():
             break
+        if not waits.all():
+            runs, kept = runs[waits], torch.from_numpy(np.flatnonzero(waits)).to(device)
+            flat, rates, catalogue = flat[kept], rates[kept], catalogue.of(kept)
+            adam.keep(kept)
     return best
 
 
-def loss(model: CodeTransformer, windows: list[NDArray[np.int64]]) -> Tensor:
-    """Mean negative log-probability of each item after those before it."""
-    items, lengths = padded(windows)
-    states = model.user_states(items[:, :-1])
-    real = torch.arange(items.shape[1] - 1) < lengths[:, None] - 1
-    return -model.item_log_probs(states[real], items[:, 1:][real]).mean()
+def precision(device: torch.device) -> AbstractContextManager[None]:
+    """Multiply in bfloat16 on a GPU."""
+    return torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda")
 
 
-@torch.no_grad()
-def recommend(
-    model: CodeTransformer, trie: Trie, query: Query, n_beams: int
-) -> NDArray[np.int64]:
-    """The most probable items that each user has not watched, the best first."""
-    model.eval()
-    found = []
-    for start in range(0, len(query.histories), USERS_AT_ONCE):
-        histories = query.histories[start : start + USERS_AT_ONCE]
-        items, lengths = padded([history[-model.max_length :] for history in histories])
-        states = model.user_states(items)[torch.arange(len(items)), lengths - 1]
-        allowed = torch.from_numpy(unseen(histories, len(trie.codes)))
-        found.append(beam_search(model, trie, states, allowed, n_beams)[0])
-    return torch.cat(found).numpy()
+def _epoch(
+    rngs: Sequence[np.random.Generator],
+    runs: np.ndarray,
+    n_users: int,
+    device: torch.device,
+) -> tuple[Tensor, Tensor]:
+    """Shuffle users and draw windows, for each run by its own generator."""
+    users = np.stack([rngs[run].permutation(n_users) for run in runs])
+    draws = np.stack([rngs[run].random(n_users) for run in runs])
+    return torch.from_numpy(users).to(device), torch.from_numpy(draws).to(device)
 
 
-def unseen(histories: list[NDArray[np.int64]], n_items: int) -> NDArray[np.bool_]:
-    """Which items are not in each history, of shape (n_users, n_items)."""
-    allowed = np.ones((len(histories), n_items), dtype=bool)
-    for row, history in zip(allowed, histories, strict=True):
-        row[history] = False
-    return allowed
-
-
-def random_window(
-    history: NDArray[np.int64], length: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """At most `length` consecutive items."""
-    start = rng.integers(max(len(history) - length, 0) + 1)
-    return history[start : start + length]
-
-
-def padded(rows: list[NDArray[np.int64]]) -> tuple[Tensor, Tensor]:
-    """Rows of different lengths as one tensor with zeros behind, and the lengths."""
-    tensors = [torch.tensor(row) for row in rows]
-    lengths = torch.tensor([len(row) for row in rows])
-    return nn.utils.rnn.pad_sequence(tensors, batch_first=True), lengths
+def _loss(
+    weights: Weights,
+    catalogue: Catalogue,
+    items: Tensor,
+    lengths: Tensor,
+    warm: Tensor,
+    rates: Tensor,
+    loss: str,
+    generator: torch.Generator,
+) -> Tensor:
+    """Mean loss of each run, of shape (n_runs,)."""
+    sums = code_sums(weights, catalogue.ids)
+    vectors = sums[:, :, -1]
+    states = user_states(weights, vectors, items[:, :, :-1], rates, generator)
+    steps = torch.arange(items.shape[2] - 1, device=items.device)
+    real = (steps < lengths[..., None] - 1).flatten(1).float()
+    targets = items[:, :, 1:].flatten(1)
+    states = states.flatten(1, 2)
+    # The item after the end of a history may be cold: its loss would be infinite.
+    targets = torch.where(real > 0, targets, warm.int().argmax())
+    if loss == "generation":
+        losses = generation_loss(weights, states, sums, targets, catalogue)
+    elif loss == "softmax":
+        losses = softmax_loss(states, vectors, targets, warm)
+    else:
+        losses = binary_loss(states, vectors, targets, warm, generator)
+    return (losses * real).sum(1) / real.sum(1)

@@ -27,7 +27,7 @@ def assign_rows(
     on_progress: ProgressCallback = no_progress,
 ) -> IntArray:
     """Codes of checked rows, ``(n, n_layers)``."""
-    prepared = module.prepare_search()
+    prepared = module.prepare_assignment()
     return map_rows(
         lambda block: module.assign(module.standardize(block), prepared),
         rows,
@@ -81,7 +81,8 @@ def best_candidates(
     codes = np.empty((len(rows), k, len(module.quantizer.sizes)), dtype=np.int64)
     costs = np.empty((len(rows), k))
     for part, block in equal_blocks(rows, module.input_mean.device):
-        found, cost = module.priced_candidates(module.standardize(block), prepared)
+        found, cost = module.candidates(module.standardize(block), prepared)
+        cost = module.priced(found, cost)
         cost, order = cost.sort(dim=1, stable=True)
         order = order[:, :k].unsqueeze(2).expand(-1, -1, found.shape[2])
         n_rows = part.stop - part.start

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +11,9 @@ from torch.nn import functional as F
 
 from sk_rqvae._model.products import addmm, matmul
 from sk_rqvae._model.row_minima import k_smallest, nearest
+
+if TYPE_CHECKING:
+    from sk_rqvae._model.shortlist import PreparedShortlist
 
 _MAX_TABULATED_CODES = 8192
 
@@ -99,6 +102,14 @@ class PreparedBeamSearch:
         As in `beam_search`.
     prefix_weights : Tensor of shape (n_layers - 1,), optional
         As in `beam_search`.
+    n_rows : int, optional
+        How many latents will be searched in all. None means many. For few, tables would
+        take longer to compute than the products that they replace.
+
+    Attributes
+    ----------
+    shortlist : PreparedShortlist or None
+        Estimates the reconstruction errors of what the search finds.
 
     Notes
     -----
@@ -117,12 +128,15 @@ class PreparedBeamSearch:
     :math:`z - q`, and no tables are needed.
     """
 
+    shortlist: PreparedShortlist | None = None
+
     def __init__(
         self,
         all_vectors: Tensor,
         sizes: Sequence[int],
         n_beams: int,
         prefix_weights: Tensor | None = None,
+        n_rows: int | None = None,
     ) -> None:
         # no_grad blocks instead of decorators: torch's exporter cannot trace decorated
         # methods of an object that is created inside the graph.
@@ -134,6 +148,8 @@ class PreparedBeamSearch:
             self.n_beams = n_beams
             self._prefix_weights = prefix_weights
             tabulated = n_beams > 1 and sum(sizes) <= _MAX_TABULATED_CODES
+            if n_rows is not None:
+                tabulated = tabulated and _tables_pay(self._sizes, n_rows * n_beams)
             self._tables = self._product_tables() if tabulated else None
 
     def search(
@@ -226,6 +242,13 @@ class PreparedBeamSearch:
         for earlier, table in enumerate(others, start=1):
             total += F.embedding(codes[:, :, earlier], table)
         return total
+
+
+def _tables_pay(sizes: Sequence[int], n_prefixes: int) -> bool:
+    """Whether tables take fewer products than `n_prefixes` prefixes at each level."""
+    later = sum(sizes[1:])
+    n_tabulated = (sum(sizes) ** 2 - sum(size**2 for size in sizes)) // 2
+    return n_tabulated <= n_prefixes * later
 
 
 def _extend(codes: Tensor, kept: Tensor, size: int) -> Tensor:

@@ -85,12 +85,15 @@ class SkipMLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.linear is None:
             return self._apply_mlp(x)
-        norms = x.norm(dim=-1, keepdim=True)
-        clipped = x * (self.clipping_radius / norms.clamp_min(self.clipping_radius))
-        correction = self._apply_mlp(clipped)
+        correction = self._apply_mlp(x * self.clipping(x))
         with self._precision(x.device):
             linear = self.linear(x)
         return correction + linear.to(x.dtype)
+
+    def clipping(self, x: Tensor) -> Tensor:
+        """Factor that shortens each row to at most `clipping_radius`, ``(n, 1)``."""
+        norms = x.norm(dim=-1, keepdim=True)
+        return self.clipping_radius / norms.clamp_min(self.clipping_radius)
 
     def _apply_mlp(self, x: Tensor) -> Tensor:
         with self._precision(x.device):

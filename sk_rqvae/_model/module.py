@@ -21,6 +21,15 @@ from sk_rqvae._model.mlp import Dropout, SkipMLP
 from sk_rqvae._model.modes import QuantizeForwardMode
 from sk_rqvae._model.output import CoarseOutput, RQVAEOutput
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
+from sk_rqvae._model.shortlist import (
+    PreparedShortlist,
+    ShortlistDecoder,
+    no_shortlist,
+    refined_costs,
+)
+
+SHORTLIST_BUFFERS = tuple(f"shortlist_{name}" for name in ShortlistDecoder._fields)
+"""Buffers of `RQVAEModule` that are empty without a narrow decoder."""
 
 
 class RQVAEModule(nn.Module):
@@ -57,9 +66,10 @@ class RQVAEModule(nn.Module):
         As in `RQVAETransformer`.
     n_beams : int
         Beams of the search for codes while training.
-    rerank : bool
+    rerank : bool or "exact"
         Whether `assign` chooses among the candidates by the errors of their
-        reconstructions. It then searches three times as many beams.
+        reconstructions. "exact" decodes all candidates; True estimates their errors
+        first, if the model has a narrow decoder for that (see `fitted_shortlist`).
     commitment_weight : float
         Weight of the commitment loss.
     prefix_weight : float
@@ -96,6 +106,10 @@ class RQVAEModule(nn.Module):
     latent_unit: Tensor
     price_keys: Tensor
     prices: Tensor
+    shortlist_units: Tensor
+    shortlist_readout: Tensor
+    shortlist_axes: Tensor
+    shortlist_margin: Tensor
 
     def __init__(
         self,
@@ -113,7 +127,7 @@ class RQVAEModule(nn.Module):
         codebook_normalize: bool,
         codebook_sim_vq: bool,
         n_beams: int,
-        rerank: bool,
+        rerank: bool | str,
         commitment_weight: float,
         prefix_weight: float,
         noise: float,
@@ -166,12 +180,15 @@ class RQVAEModule(nn.Module):
         self._generator: torch.Generator | None = None
         self.register_buffer("price_keys", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("prices", torch.zeros(0, dtype=torch.float64))
+        empty = no_shortlist(self.prices.device)
+        for name, tensor in zip(SHORTLIST_BUFFERS, empty, strict=True):
+            self.register_buffer(name, tensor)
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
-        """Accept a price list of any length; a new module has an empty one."""
-        for name in ("price_keys", "prices"):
+        """Accept prices and a narrow decoder of any length; new modules have none."""
+        for name in ("price_keys", "prices", *SHORTLIST_BUFFERS):
             loaded = state_dict.get(prefix + name)
             if loaded is not None and loaded.dim() == 1:
                 setattr(self, name, getattr(self, name).new_zeros(len(loaded)))
@@ -186,7 +203,7 @@ class RQVAEModule(nn.Module):
         n_beams: int,
         noise: float,
         prefix_weight: float,
-        rerank: bool,
+        rerank: bool | str,
     ) -> None:
         """Change the settings that can change when training continues."""
         self.quantizer.modes = tuple(codebook_modes)
@@ -222,6 +239,28 @@ class RQVAEModule(nn.Module):
     def set_price_list(self, price_list: PriceList) -> None:
         """Set the prices that `assign` adds to the errors of IDs."""
         self.price_keys, self.prices = price_list
+
+    def set_shortlist(self, narrow: ShortlistDecoder) -> None:
+        """Set the narrow decoder with which `assign` shortlists candidates."""
+        for name, tensor in zip(SHORTLIST_BUFFERS, narrow, strict=True):
+            setattr(self, name, tensor)
+
+    def can_shortlist(self) -> bool:
+        """Whether `assign` may estimate errors with a narrow decoder.
+
+        It estimates squared errors of this class's reconstructions, so not for binary
+        columns and not for subclasses that compute their own.
+        """
+        own = type(self)
+        return (
+            self.rerank is True
+            and self.quantizer.n_beams > 1
+            and self.n_cat_features == 0
+            and own.candidates is RQVAEModule.candidates
+            and own.reconstruct is RQVAEModule.reconstruct
+            and own.decode is RQVAEModule.decode
+            and own.row_losses is RQVAEModule.row_losses
+        )
 
     def standardize(self, x: Tensor) -> Tensor:
         """Standardise float64 rows in the user's units, ``(n, width)``, float32.
@@ -270,6 +309,22 @@ class RQVAEModule(nn.Module):
             n_beams *= CANDIDATES_PER_BEAM
         return self.quantizer.prepare_search(max(n_beams, min_candidates))
 
+    def prepare_assignment(self) -> PreparedBeamSearch:
+        """Prepare the search of `assign`, to be used for many batches.
+
+        It is that of `prepare_search`, unless the model has a narrow decoder.
+        """
+        if not (len(self.shortlist_units) and self.can_shortlist()):
+            return self.prepare_search()
+        prepared = self.prepare_search()
+        prepared.shortlist = PreparedShortlist(
+            ShortlistDecoder(*(getattr(self, name) for name in SHORTLIST_BUFFERS)),
+            self.decoder,
+            torch.cat(self.quantizer.codebooks()),
+            self.quantizer.offsets,
+        )
+        return prepared
+
     def candidates(
         self, x: Tensor, prepared: PreparedBeamSearch | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -302,14 +357,46 @@ class RQVAEModule(nn.Module):
             penalties = self.latent_unit * penalties
         return codes, (errors + penalties).double()
 
-    def priced_candidates(
+    def assignment_costs(
         self, x: Tensor, prepared: PreparedBeamSearch | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Candidate IDs and their costs, with the prices of IDs added to the costs."""
-        codes, costs = self.candidates(x, prepared)
+        """Candidate IDs of standardised rows, and the costs that `assign` compares.
+
+        Without a narrow decoder they are those of `candidates`. With one, costs are
+        estimated, and only the lowest ones are computed exactly.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+        prepared : PreparedBeamSearch, optional
+            Result of `prepare_assignment`, to prepare once for many batches.
+
+        Returns
+        -------
+        codes : Tensor of shape (n, n_candidates, n_layers), int64
+        costs : Tensor of shape (n, n_candidates), float64
+            Without prices.
+        """
+        prepared = prepared or self.prepare_assignment()
+        if prepared.shortlist is None:
+            return self.candidates(x, prepared)
+        shortlist = prepared.shortlist
+        codes, _, penalties = prepared.search(self.encode(x))
+        penalties = self.latent_unit * penalties
+
+        def exact_costs(rows: Tensor, which: Tensor) -> Tensor:
+            errors = self.row_losses(x[rows], shortlist.decode(codes[rows, which]))
+            return errors + penalties[rows, which]
+
+        costs = shortlist.errors(x, codes) + penalties
+        costs = refined_costs(costs, shortlist.margin, exact_costs)
+        return codes, costs.double()
+
+    def priced(self, codes: Tensor, costs: Tensor) -> Tensor:
+        """Costs of candidate IDs with the prices of the IDs added."""
         if len(self.price_keys):
-            costs = costs + look_up(self.price_list(), id_keys(codes))
-        return codes, costs
+            return costs + look_up(self.price_list(), id_keys(codes))
+        return costs
 
     def assign(self, x: Tensor, prepared: PreparedBeamSearch | None = None) -> Tensor:
         """Assign an ID to each standardised row: the candidate of lowest cost.
@@ -320,17 +407,18 @@ class RQVAEModule(nn.Module):
         ----------
         x : Tensor of shape (n, n_features)
         prepared : PreparedBeamSearch, optional
-            Result of `prepare_search`, to prepare once for many batches.
+            Result of `prepare_assignment`, to prepare once for many batches.
 
         Returns
         -------
         Tensor of shape (n, n_layers), int64
         """
-        prepared = prepared or self.prepare_search()
+        prepared = prepared or self.prepare_assignment()
         if prepared.n_beams == 1:
             return prepared.best_codes(self.encode(x))
-        codes, costs = self.priced_candidates(x, prepared)
-        best = costs.argmin(1).view(-1, 1, 1).expand(-1, 1, codes.shape[2])
+        codes, costs = self.assignment_costs(x, prepared)
+        best = self.priced(codes, costs).argmin(1)
+        best = best.view(-1, 1, 1).expand(-1, 1, codes.shape[2])
         return codes.gather(1, best).squeeze(1)
 
     def next_code_distances(self, x: Tensor, prefix: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import NamedTuple, cast
+from typing import NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -107,6 +107,7 @@ class ResidualQuantizer(nn.Module):
     offsets: Tensor
     prefix_shares: Tensor
     idle_rows: Tensor
+    _is_biased = True
 
     def __init__(
         self,
@@ -136,6 +137,16 @@ class ResidualQuantizer(nn.Module):
         # Index of the first code of each level in the concatenated codebooks.
         offsets = torch.tensor([0, *accumulate(self.sizes[:-1])])
         self.register_buffer("offsets", offsets, persistent=False)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch between training and evaluation.
+
+        At temperature zero there are no biases to compute. It is read here, because
+        reading it in every step would make the CPU wait for the GPU.
+        """
+        if mode:
+            self._is_biased = bool(self.temperature > 0)
+        return super().train(mode)
 
     def commitment(self, latents: Tensor, total: Tensor, weight: float) -> Tensor:
         """The weighted commitment loss, averaged over the levels.
@@ -233,16 +244,25 @@ class ResidualQuantizer(nn.Module):
 
     def _choose_codes(self, latents: Tensor, all_vectors: Tensor) -> Tensor:
         biases = [
-            _tempered(mode.behaviour.code_bias, self.temperature) for mode in self.modes
+            _tempered(mode.behaviour.code_bias, self.temperature)
+            if self._is_biased
+            else None
+            for mode in self.modes
         ]
-        prepared = self._prepare(all_vectors, self.n_beams, TRAINING_PREFIX_PENALTY)
+        prepared = self._prepare(
+            all_vectors, self.n_beams, TRAINING_PREFIX_PENALTY, len(latents)
+        )
         return prepared.best_codes(latents, biases)
 
     def _prepare(
-        self, all_vectors: Tensor, n_beams: int, multiplier: float = 1.0
+        self,
+        all_vectors: Tensor,
+        n_beams: int,
+        multiplier: float = 1.0,
+        n_rows: int | None = None,
     ) -> PreparedBeamSearch:
         weights = multiplier * self.prefix_weights() if self.prefix_weight else None
-        return PreparedBeamSearch(all_vectors, self.sizes, n_beams, weights)
+        return PreparedBeamSearch(all_vectors, self.sizes, n_beams, weights, n_rows)
 
 
 def _tempered(bias: CodeBias | None, temperature: Tensor) -> CodeBias | None:

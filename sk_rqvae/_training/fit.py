@@ -44,6 +44,7 @@ from sk_rqvae._model.columns import standardized
 from sk_rqvae._model.id_prices import PriceList, no_prices
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._model.private_generator import PrivateGenerator
+from sk_rqvae._model.shortlist import no_shortlist
 from sk_rqvae._progress import FitProgress, ProgressCallback
 from sk_rqvae._training.batches import (
     Batches,
@@ -72,11 +73,13 @@ from sk_rqvae._training.seeds import (
     numpy_generator,
 )
 from sk_rqvae._training.settings import Settings, module_arguments
+from sk_rqvae._training.shortlist import fitted_shortlist
 
 _BYTES_PER_FLOAT = 4
 _ROWS_CHECKED = 256
 _ROWS_MEASURED = 2048
 _ROWS_PROJECTED = 1024
+_ROWS_SHORTLISTED = 1024
 _ADJUSTABLE = (
     "codebook_modes",
     "commitment_weight",
@@ -486,6 +489,7 @@ def _train(
             _dataset(task.held_out, task.held_out_weights, task, net)
         )
     net.generators_ = task.generators
+    net.module_.set_shortlist(no_shortlist(task.settings.device))
     with task.progress.epochs(n_epochs) as epoch_counter:
         net.max_epochs = n_epochs
         net.n_fitted = None if task.is_partial else len(training)
@@ -504,6 +508,9 @@ def _train(
     sample = training.sample(_ROWS_MEASURED)
     net.check_finite(sample[:_ROWS_CHECKED])
     net.module_.latent_unit.copy_(measured_latent_unit(net.module_, sample))
+    if not task.is_partial:
+        narrow = fitted_shortlist(net.module_, sample[:_ROWS_SHORTLISTED])
+        net.module_.set_shortlist(narrow)
 
 
 def _set_training_parameters(net: RQVAENet, estimator: Any) -> None:

@@ -63,7 +63,8 @@ def price_shared_ids(
         in memory, about 270 bytes per row.
     """
     device = module.input_mean.device
-    n_beams = module.candidates(module.standardize(_first_row(X, device)))[1].shape[1]
+    first_row = module.standardize(_first_row(X, device))
+    n_beams = module.assignment_costs(first_row)[1].shape[1]
     if n_beams == 1:
         return no_prices(device)
     if len(X) > _MAX_ROWS:
@@ -99,8 +100,10 @@ def _candidates(
     keys = torch.empty(len(X), n_beams, dtype=torch.int64, device=device)
     # The model computes errors in float32, so float64 would only take memory.
     costs = torch.empty(len(X), n_beams, dtype=torch.float32, device=device)
+    prepared = module.prepare_assignment()
     for part, block in equal_blocks(X, device):
-        codes, errors = module.candidates(module.standardize(block.double()))
+        x = module.standardize(block.double())
+        codes, errors = module.assignment_costs(x, prepared)
         n_rows = part.stop - part.start
         keys[part] = id_keys(codes[:n_rows])
         costs[part] = errors[:n_rows]

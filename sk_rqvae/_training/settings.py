@@ -122,7 +122,8 @@ def _check_model(estimator: Any) -> None:
     check_bool("codebook_normalize", estimator.codebook_normalize)
     check_bool("codebook_sim_vq", estimator.codebook_sim_vq)
     check_int("n_beams", estimator.n_beams, minimum=1)
-    check_bool("rerank", estimator.rerank)
+    if not (isinstance(estimator.rerank, str) and estimator.rerank == "exact"):
+        check_bool("rerank", estimator.rerank, others=' or "exact"')
     separate_ids = estimator.separate_ids
     if not (isinstance(separate_ids, str) and separate_ids == "auto"):
         check_bool("separate_ids", separate_ids, others=' or "auto"')

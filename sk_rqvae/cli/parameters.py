@@ -167,9 +167,9 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
         Parameter("n_beams", _INT, "5", "Beams of the search for codes; 1 is greedy."),
         Parameter(
             "rerank",
-            _FLAG,
+            OneOf(None, {"yes": True, "no": False, "exact": "exact"}),
             "yes",
-            "Decode several candidates and take the one with the least error.",
+            "Compare the errors of several candidates; exact decodes all of them.",
         ),
         Parameter(
             "separate_ids",

@@ -6,9 +6,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
 from sk_rqvae._model import beam_search as beam_search_module
-from sk_rqvae._model.beam_search import beam_search, sum_of_codes
+from sk_rqvae._model.beam_search import (
+    PreparedBeamSearch,
+    beam_search,
+    sum_of_codes,
+)
 
 SEEDS = st.integers(0, 2**16)
 SIZES = st.lists(st.integers(1, 5), min_size=1, max_size=3)
@@ -145,6 +150,27 @@ def test_lookup_tables_change_no_result(monkeypatch, n_beams):
     direct = beam_search(latents, codebooks, n_beams)
     assert torch.equal(tabulated.codes, direct.codes)
     torch.testing.assert_close(tabulated.errors, direct.errors)
+
+
+def multiplications(latents, codebooks, **options):
+    """Of all matrix products of a search that is prepared and used once."""
+    with FlopCounterMode(display=False) as counter:
+        sizes = [len(codebook) for codebook in codebooks]
+        prepared = PreparedBeamSearch(torch.cat(codebooks), sizes, 5, **options)
+        beams = prepared.search(latents)
+    return counter.get_total_flops(), beams
+
+
+@pytest.mark.parametrize(("n_rows", "size"), [(4, 64), (400, 64)])
+def test_a_search_for_few_rows_takes_no_more_products_than_without_tables(n_rows, size):
+    generator = torch.Generator().manual_seed(0)
+    codebooks = [torch.randn(size, 8, generator=generator) for _ in range(4)]
+    latents = torch.randn(n_rows, 8, generator=generator)
+    hinted, found = multiplications(latents, codebooks, n_rows=n_rows)
+    with_tables, expected = multiplications(latents, codebooks)
+    assert hinted <= with_tables
+    assert (hinted == with_tables) == (n_rows == 400)
+    assert torch.equal(found.codes, expected.codes)
 
 
 def test_equal_biases_change_nothing():

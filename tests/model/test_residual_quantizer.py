@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sk_rqvae import QuantizeForwardMode
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
@@ -57,6 +58,30 @@ def test_at_temperature_zero_training_chooses_the_codes_of_inference():
         quantizer.temperature.zero_()
         found = quantizer.search(latents()).codes[:, 0]
         assert torch.equal(quantizer(latents()).codes, found), mode
+
+
+class CountOperations(TorchDispatchMode):
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += 1
+        return function(*args, **(kwargs or {}))
+
+
+def operations_of_a_step(quantizer):
+    quantizer.train()
+    with torch.no_grad(), CountOperations() as counter:
+        quantizer(latents())
+    return counter.count
+
+
+def test_at_temperature_zero_no_biases_are_computed():
+    balanced = quantizer_of(mode=SINKHORN)
+    plain = quantizer_of(mode=QuantizeForwardMode.STE)
+    assert operations_of_a_step(balanced) > operations_of_a_step(plain)
+    for quantizer in (balanced, plain):
+        quantizer.temperature.zero_()
+    assert operations_of_a_step(balanced) == operations_of_a_step(plain)
 
 
 def mean_error(quantizer, rows, codes):

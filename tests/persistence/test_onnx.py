@@ -125,6 +125,7 @@ def test_the_decoder_gives_the_rows_of_inverse_transform(blobs, session, tmp_pat
         {"rerank": False, "codebook_sim_vq": True, "codebook_size": [4, 8, 16]},
         {"n_layers": 1, "linear_path": False, "hidden_dims": ()},
         {"module": CheckpointModule, "linear_path": False} | {"n_beams": 1},
+        {"decoder_hidden_dims": (2560,)},
     ],
 )
 def test_every_kind_of_model_is_exported(blobs, session, tmp_path, changes):

@@ -1,0 +1,251 @@
+"""Tables of what an experiment gave, in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from _table import NOTHING, markdown_table, mean_and_spread
+from generative_recommender.batches import query_batches
+from generative_recommender.bootstrap import N_DRAWS, paired_differences
+from generative_recommender.data_sets import DataSet
+from generative_recommender.experiment import NO_IDS, TUNING_SEED, Experiment, Run
+from generative_recommender.identifiers import METHODS, TEXT_ONLY
+from generative_recommender.judges import K
+from generative_recommender.records import Record
+from sk_rqvae.metrics import popularity_groups, score_generated_ids
+
+JUDGE_TITLES = {
+    "transformer": "generating IDs",
+    "sasrec": "SASRec on sums of code vectors",
+}
+NO_IDS_TITLE = "no IDs: SASRec, a vector an item"
+HEADER = (
+    "IDs",
+    "recall@10",
+    "NDCG@10",
+    "head",
+    "torso",
+    "tail",
+    "cold items",
+    "unique",
+)
+BEST_TEXT = "best of text only"
+QUICK_DRAWS = 250
+# What a table of differences compares.
+PAIRS = (
+    ("ours-both", BEST_TEXT),
+    ("ours-affinity", BEST_TEXT),
+    ("ours-both", "kmeans-both"),
+    ("ours-affinity", "kmeans-both"),
+    ("ours-affinity", "ours"),
+    ("ours", "kmeans"),
+    ("ours", "kmeans-separated"),
+    ("ours", "random"),
+    ("ours-both", NO_IDS),
+)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of a kind of IDs, as rows for seeds.
+
+    Attributes
+    ----------
+    seeds : list of int
+    test, cold : ndarray of shape (n_seeds, n_users)
+        NDCG@10.
+    records : list of Record
+    """
+
+    seeds: list[int]
+    test: NDArray[np.floating]
+    cold: NDArray[np.floating]
+    records: list[Record]
+
+    def of(self, seeds: Sequence[int]) -> Scores:
+        rows = [self.seeds.index(seed) for seed in seeds]
+        records = [self.records[row] for row in rows]
+        return Scores(list(seeds), self.test[rows], self.cold[rows], records)
+
+
+def tables(experiment: Experiment, data: DataSet) -> str:
+    """All tables of a data set."""
+    parts = [f"### {data.source.title}", description(data)]
+    for judge in experiment.judges:
+        found = collected(experiment, data.name, judge)
+        if not found:
+            continue
+        parts += [
+            f"**{data.source.title}, {JUDGE_TITLES[judge]}**",
+            results_table(experiment, data, found),
+        ]
+        rows = differences(data, found, QUICK_DRAWS if experiment.quick else N_DRAWS)
+        if rows:
+            parts.append(rows)
+    return "\n\n".join(parts)
+
+
+def description(data: DataSet) -> str:
+    split = data.split
+    return (
+        f"{data.n_items} items, {split.is_cold.sum()} of them cold; "
+        f"{len(split.train)} users with {sum(map(len, split.train))} interactions in "
+        f"training, {split.counts.sum() / (~split.is_cold).sum():.0f} a warm item; "
+        f"{len(split.cold.targets)} users with a cold item; IDs of 3 x "
+        f"{data.source.codebook_size} codes and a suffix."
+    )
+
+
+def collected(experiment: Experiment, data: str, judge: str) -> dict[str, Scores]:
+    """Group reported runs by kind of IDs."""
+    by_ids: dict[str, dict[int, Record]] = {}
+    for run, record in experiment.results.items():
+        if (run.data, run.judge) == (data, judge) and run.seed != TUNING_SEED:
+            by_ids.setdefault(run.ids, {})[run.seed] = record
+    return {
+        ids: _scores(by_ids[ids]) for ids in experiment.rows(judge) if ids in by_ids
+    }
+
+
+def _scores(by_seed: dict[int, Record]) -> Scores:
+    seeds = sorted(by_seed)
+    records = [by_seed[seed] for seed in seeds]
+    test = np.stack([record.arrays["test_ndcg"] for record in records])
+    cold = np.stack([record.arrays["cold_ndcg"] for record in records])
+    return Scores(seeds, test, cold, records)
+
+
+def results_table(
+    experiment: Experiment, data: DataSet, found: dict[str, Scores]
+) -> str:
+    """A row for each kind of IDs: means over seeds, with standard deviations."""
+    groups = popularity_groups(data.split.counts)[data.split.test.targets]
+    popular = most_popular(data)[None]
+    chance = min(K / data.split.is_cold.sum(), 1.0)
+    rows = [
+        ["no IDs: popularity", *_cells(popular, groups), f"{chance:.3f}", NOTHING],
+    ]
+    for ids in (NO_IDS, *METHODS):
+        if ids not in found:
+            continue
+        scores = found[ids]
+        title = NO_IDS_TITLE if ids == NO_IDS else METHODS[ids].title
+        cold = f"{(scores.cold > 0).mean():.3f}"
+        unique = [
+            len(np.unique(codes, axis=0)) / data.n_items
+            for (name, kind, _), codes in experiment.codes.items()
+            if (name, kind) == (data.name, ids)
+        ]
+        share = f"{fmean(unique):.3f}" if unique else NOTHING
+        rows.append([title, *_cells(scores.test, groups), cold, share])
+    return markdown_table(HEADER, rows)
+
+
+def _cells(ndcg: NDArray[np.floating], groups: NDArray[np.str_]) -> list[str]:
+    hits = ndcg > 0
+    return [
+        mean_and_spread(hits.mean(axis=1).tolist(), digits=4),
+        mean_and_spread(ndcg.mean(axis=1).tolist(), digits=4),
+        *(_mean(hits[:, groups == group]) for group in ("head", "torso", "tail")),
+    ]
+
+
+def _mean(hits: NDArray[np.bool_]) -> str:
+    return f"{hits.mean():.3f}" if hits.size else NOTHING
+
+
+def most_popular(data: DataSet) -> NDArray[np.floating]:
+    """NDCG@10 of each user if all are recommended the most frequent unseen items."""
+    split = data.split
+    counts = torch.from_numpy(split.counts).double()
+    warm = torch.from_numpy(~split.is_cold)
+    lists = [
+        counts.masked_fill(~row, -1).topk(K).indices
+        for batch in query_batches(split.test, warm, 1, 256)
+        for row in batch.candidates
+    ]
+    identity = np.arange(data.n_items)[:, None]
+    generated = torch.stack(lists).numpy()[..., None]
+    return score_generated_ids(generated, identity, split.test.targets, k=K).ndcg
+
+
+def differences(data: DataSet, found: dict[str, Scores], n_draws: int) -> str:
+    """Relative differences with p-values, for NDCG@10 and tail and cold recall@10.
+
+    Only seeds that all kinds of IDs have are compared.
+    """
+    groups = popularity_groups(data.split.counts)[data.split.test.targets]
+    tail = groups == "tail"
+    best = best_text(found)
+    named = [(ours, best if theirs == BEST_TEXT else theirs) for ours, theirs in PAIRS]
+    named = [pair for pair in named if set(pair) <= set(found) and len(set(pair)) == 2]
+    named = list(dict.fromkeys(named))
+    seeds = sorted(set.intersection(*(set(each.seeds) for each in found.values())))
+    if not named or not seeds:
+        return ""
+    pairs = [(found[one].of(seeds), found[two].of(seeds)) for one, two in named]
+    columns = [
+        [(one.test, two.test) for one, two in pairs],
+        [(one.test[:, tail] > 0, two.test[:, tail] > 0) for one, two in pairs],
+        [(one.cold > 0, two.cold > 0) for one, two in pairs],
+    ]
+    cells = [_differences(column, n_draws) for column in columns]
+    titles = [f"{_title(one)} over {_title(two)}" for one, two in named]
+    header = ("difference", "NDCG@10", "tail recall@10", "cold recall@10")
+    return markdown_table(header, list(zip(titles, *cells, strict=True)))
+
+
+def best_text(found: dict[str, Scores]) -> str | None:
+    """The text-only IDs with the best mean NDCG@10 of validation items."""
+    valid = {
+        ids: fmean(record.facts["valid_ndcg"] for record in found[ids].records)
+        for ids in TEXT_ONLY
+        if ids in found
+    }
+    return max(valid, key=valid.__getitem__, default=None)
+
+
+def _title(ids: str) -> str:
+    return NO_IDS_TITLE if ids == NO_IDS else METHODS[ids].title
+
+
+def _differences(
+    pairs: Sequence[tuple[NDArray[Any], NDArray[Any]]], n_draws: int
+) -> list[str]:
+    if not pairs[0][0].size:
+        return [NOTHING] * len(pairs)
+    found = paired_differences(pairs, n_draws=n_draws)
+    return [f"{each.relative:+.1%} (p {each.p_value:.4f})" for each in found]
+
+
+def tuning_table(experiment: Experiment, data: DataSet) -> str:
+    """The settings that were chosen, and validation NDCG@10."""
+    tried = [
+        (run, record.facts["valid_ndcg"])
+        for run, record in experiment.results.items()
+        if run.data == data.name and run.seed == TUNING_SEED
+    ]
+    best: dict[tuple[str, str], tuple[Run, float]] = {}
+    for run, valid in tried:
+        kind = (run.judge, run.ids)
+        if kind not in best or valid > best[kind][1]:
+            best[kind] = run, valid
+    rows = [
+        [
+            f"{judge}, {_title(ids)}",
+            f"{run.settings.lr:g}",
+            f"{run.settings.dropout:g}",
+            run.settings.loss,
+            f"{valid:.4f}",
+        ]
+        for (judge, ids), (run, valid) in best.items()
+    ]
+    header = ("chosen for", "learning rate", "dropout", "loss", "validation NDCG@10")
+    return markdown_table(header, rows) if rows else ""
