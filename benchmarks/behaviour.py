@@ -26,6 +26,7 @@ from scipy.sparse import csr_array
 from _arguments import conditions, new_parser
 from _contract import Codes, Matrix
 from _table import markdown_table, mean_and_spread
+from measured import mark_of_this_run
 from sk_rqvae import BlockScaler, RQVAETransformer
 from sk_rqvae._initialization.behaviour_vectors import behaviour_vectors
 from sk_rqvae.interactions import cooccurrence
@@ -210,6 +211,7 @@ def main() -> int:
         series = list(zip(*found, strict=True))
         rows.append([name, *(mean_and_spread(values, 2) for values in series)])
         print(markdown_table(HEADER, rows[-1:]), file=sys.stderr, flush=True)
+    print(mark_of_this_run(), end="\n\n")
     print(markdown_table(HEADER, rows))
     return 0
 

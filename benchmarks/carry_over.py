@@ -25,6 +25,7 @@ from _data import sample_rows, split_rows
 from _measures import Measures, error_ratios, measure
 from _methods import FAISS, OURS, choose_methods, obstacle
 from _table import markdown_table, mean_and_spread
+from measured import mark_of_this_run
 
 ALLOWED = 1.01
 QUICK_ROWS = 300
@@ -77,6 +78,7 @@ def main() -> None:
             continue
         rows.append(_table_row(case, arguments))
     print(f"Defaults away from text embeddings: {conditions(arguments)}", end="\n\n")
+    print(mark_of_this_run(), end="\n\n")
     print(markdown_table(HEADER, rows), end="\n\n")
     print(CAPTION)
 

@@ -25,6 +25,7 @@ from _arguments import conditions, new_parser
 from _autoencoder import BATCH_SIZE, HIDDEN_DIMS
 from _stopwatch import seconds
 from _table import NOTHING, markdown_table
+from measured import mark_of_this_run
 from sk_rqvae import RQVAETransformer
 from sk_rqvae.exceptions import CollapseWarning
 
@@ -73,6 +74,7 @@ def main() -> None:
         f"batch {BATCH_SIZE}; {conditions(arguments)}",
         end="\n\n",
     )
+    print(mark_of_this_run(), end="\n\n")
     print(markdown_table(HEADER, rows))
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from measured import mark_of_this_run
 from sk_rqvae import RQVAETransformer
 
 ROWS_AT_ONCE = 50_000
@@ -59,6 +60,7 @@ def main() -> int:
         print("needs a CUDA device", file=sys.stderr)
         return 1
     warnings.simplefilter("ignore")
+    print(mark_of_this_run(), end="\n\n")
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
     RQVAETransformer(max_epochs=1, random_state=0).fit(made_rows(2000, 64))  # warm up
     for n_rows, n_features in options.sizes:

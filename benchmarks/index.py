@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from measured import mark_of_this_run
 from sk_rqvae.index import SemanticIDIndex
 
 N_USERS, N_BEAMS = 64, 50
@@ -182,6 +183,7 @@ def main() -> None:
     prefixes = [tuple(i[: rng.integers(1, len(i))]) for i in asked[:2000].tolist()]
     beams = ids[rng.integers(0, n_items, N_USERS * N_BEAMS)]
 
+    print(mark_of_this_run("index"), end="\n\n")
     print(f"{n_items} items, {options.layers} x {size} codes and a suffix")
     print(f"{'':45} {'index':>14} {'dict':>14} {'plain trie':>14} {'marisa-trie':>14}")
     builds = {"index": build} | {

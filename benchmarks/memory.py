@@ -25,6 +25,8 @@ from typing import Any
 
 import numpy as np
 
+from measured import mark_of_this_run
+
 MB = 2**20
 BOUNDS = {"fit": 700, "partial_fit": 700, "transform": 400}
 RATIO_BOUND = 1.5
@@ -184,6 +186,7 @@ def main() -> None:
         path = Path(folder) / "rows.npy"
         n_rows = options.mb * MB // (4 * options.columns)
         write_rows(path, n_rows, options.columns)
+        print(mark_of_this_run(), end="\n\n")
         print(f"{n_rows} x {options.columns} float32, {options.mb} MiB; {parameters}")
         in_child(report_memory, path, parameters)
         path.unlink()

@@ -15,6 +15,7 @@ import torch
 from _arguments import conditions, new_parser
 from _data import split_rows
 from _table import markdown_table, mean_and_spread
+from measured import mark_of_this_run
 from sk_rqvae import RQVAETransformer
 from sk_rqvae.datasets import load_wordnet_nouns
 
@@ -46,6 +47,7 @@ def main() -> None:
         [name, *(mean_and_spread(column) for column in zip(*found, strict=True))]
         for name, found in figures.items()
     ]
+    print(mark_of_this_run(), end="\n\n")
     print(markdown_table(HEADER, rows))
 
 

@@ -30,6 +30,7 @@ from _measures import prefix_variances
 from _ours import fit_transformer, variance_of
 from _residual_kmeans import fit_residual_kmeans
 from _table import markdown_table
+from measured import mark_of_this_run
 from sk_rqvae import QuantizeForwardMode
 from sk_rqvae.datasets import load_wordnet_nouns
 from sk_rqvae.metrics import explained_variance
@@ -246,6 +247,7 @@ def main() -> None:
         Split(*split_rows(X, seed), seed, arguments.quick) for seed in arguments.seeds
     ]
     arguments.out.mkdir(parents=True, exist_ok=True)
+    print(mark_of_this_run(), end="\n\n")
     print(conditions(arguments), end="\n\n")
     for name in arguments.only or PICTURES:
         start = perf_counter()

@@ -35,6 +35,7 @@ from _measures import Measures, error_ratios, measure
 from _methods import FAISS, choose_methods, obstacle
 from _records import Records, Result, code_version
 from _table import NOTHING, markdown_table, mean_and_spread, means
+from measured import mark_of_this_run
 from sk_rqvae.metrics import explained_variance
 
 OUR_NAMES = ("ours", "random")
@@ -89,6 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
         kmeans = [split.kmeans() for split in splits]
         print(heading(data.name, data.read(), options), end="\n\n")
         print(f"It is {data.origin}. Ours ran on {options.device!r}.", end="\n\n")
+        print(mark_of_this_run(), end="\n\n")
         print(markdown_table(HEADER, _table_rows(runs, kmeans)), end="\n\n")
     if options.no_table:
         return

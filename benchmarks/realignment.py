@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from measured import mark_of_this_run
 from sk_rqvae import RQVAETransformer, SemanticIDIndex
 from sk_rqvae.datasets import load_wordnet_nouns
 
@@ -46,6 +47,7 @@ def main() -> None:
     warm = RQVAETransformer(**parameters, warm_start=True).fit(before).fit(X)
 
     levels = " | ".join(("first code", "first two", "all three"))
+    print(mark_of_this_run(), end="\n\n")
     print(f"| retrained | {levels} | explained variance |")
     print("|---|---:|---:|---:|---:|")
     for name, model in {"from the beginning": scratch, "warm_start": warm}.items():

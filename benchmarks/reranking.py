@@ -24,6 +24,7 @@ from _contract import Codes, Matrix, Task
 from _data import load_matrices, split_rows
 from _faiss import fit_faiss
 from _table import markdown_table, mean_and_spread
+from measured import mark_of_this_run
 from sk_rqvae import RQVAETransformer
 from sk_rqvae.metrics import explained_variance
 
@@ -122,6 +123,7 @@ def main() -> None:
             )
         print(heading(name, X, arguments))
         print()
+        print(mark_of_this_run(), end="\n\n")
         print(markdown_table(HEADER, lines))
         print(flush=True)
 

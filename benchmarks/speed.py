@@ -37,6 +37,7 @@ from _contract import Matrix
 from _stopwatch import CountSteps, InTurnWith, best_of_turns
 from _table import markdown_table
 from _vector_quantize import VectorQuantizeStack
+from measured import mark_of_this_run
 from sk_rqvae import QuantizeForwardMode, RQVAETransformer
 from sk_rqvae.exceptions import CollapseWarning
 
@@ -99,6 +100,7 @@ def main() -> None:
         f"{N_LAYERS} x {N_CODES} codes, batch {BATCH_SIZE}; {conditions(arguments)}",
         end="\n\n",
     )
+    print(mark_of_this_run(), end="\n\n")
     print(markdown_table(HEADER, rows))
 
 

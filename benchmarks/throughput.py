@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from measured import mark_of_this_run
 from sk_rqvae import RQVAETransformer
 from sk_rqvae.datasets import load_wordnet_nouns
 
@@ -54,6 +55,7 @@ def main() -> None:
         {name: seconds(model, X) for name, model in models.items()}
         for _ in range(options.rounds)
     ]
+    print(mark_of_this_run(), end="\n\n")
     print(f"{X.shape[1]} columns, {X.dtype}, 3 x 256 codes; best of {options.rounds}")
     print(f"{'a billion rows:':29} {'core-hours':>10} {'dollars':>8}")
     for name in models:

@@ -27,6 +27,7 @@ from _measures import Measures, measure
 from _methods import OURS, choose_methods
 from _ours import variance_of
 from _table import markdown_table
+from measured import mark_of_this_run
 from sk_rqvae import RQVAETransformer
 
 WARM_UP_ROWS = 300
@@ -136,6 +137,7 @@ def main() -> None:
         races = {seed: _race(X, seed, arguments) for seed in arguments.seeds}
         print(heading(name, X, arguments), end="\n\n")
         rows = [_table_row(seed, race) for seed, race in races.items()]
+        print(mark_of_this_run(), end="\n\n")
         print(markdown_table(HEADER, rows), end="\n\n")
         middle = median(race.ratio for race in races.values())
         print(f"Median of ours / LC-Rec: {middle:.3f}.", end="\n\n")

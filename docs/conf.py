@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
+import warnings
+from pathlib import Path
 
-import sk_rqvae
+# Quoting old tables and drawing the landing page need these two folders.
+DOCS = Path(__file__).parent
+sys.path[:0] = [str(DOCS), str(DOCS.parent / "benchmarks")]
+
+import landing_page  # noqa: E402
+
+import measured  # noqa: E402
+import sk_rqvae  # noqa: E402
 
 project = "sk_rqvae"
 author = "The sk_rqvae developers"
@@ -15,15 +25,24 @@ version = ".".join(release.split(".")[:2])
 
 extensions = [
     "myst_parser",
+    "executed_page",
     "numpydoc",
+    "quoted_table",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
     "sphinx-mathjax-offline",
+    "sphinxext.opengraph",
 ]
-exclude_patterns = ["_build", "auto_examples/*.ipynb", "auto_examples/*.py"]
+exclude_patterns = [
+    "_build",
+    "auto_examples/**/*.ipynb",
+    "auto_examples/**/*.py",
+    "auto_examples/**/GALLERY_HEADER.rst",
+]
 templates_path = ["_templates"]
 default_role = "literal"
 language = "en"
@@ -34,7 +53,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(enum|joblib|matplotlib|numpy|pandas|sklearn|skorch|torch)\..*"),
     # Attributes that are properties are documented with their class, on one page.
-    (r"py:obj", r"[a-z_]+_"),
+    (r"py:obj", r"[a-z_]+_|nbytes"),
 ]
 
 # Links into other projects' documentation need the network at build time, and a build
@@ -50,8 +69,8 @@ if os.environ.get("DOCS_LINK_OTHER_PROJECTS"):
     }
     intersphinx_timeout = 20
 
-# Estimators in the gallery, whose pages are one folder deep, link to their own pages.
-os.environ["SK_RQVAE_DOCS_URL"] = ".."
+# Estimators in the gallery, whose pages are two folders deep, link to their own pages.
+os.environ["SK_RQVAE_DOCS_URL"] = "../.."
 
 # API reference
 autosummary_generate = True
@@ -108,6 +127,8 @@ numpydoc_validation_exclude = {
     r"\.CoarseOutput$",
     r"\.RQVAEOutput$",
     r"\.SemanticIDReport$",
+    r"\.GeneratedIDScores$",
+    r"\.[gs]et_params$",
     r"\.RQVAEModule\.(?!compute_loss$)",
 }
 
@@ -116,7 +137,10 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"plot_",
-    "within_subsection_order": "FileNameSortKey",
+    "subsection_order": "gallery_order.section",
+    "within_subsection_order": "gallery_order.position",
+    # What a cell shows, it prints: values as they are in memory say little.
+    "capture_repr": ("_repr_html_",),
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("sk_rqvae",),
     "reference_url": {"sk_rqvae": None},
@@ -125,6 +149,7 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "show_memory": False,
     "image_scrapers": ("matplotlib",),
+    "image_srcset": ["2x"],
 }
 
 # Pages in Markdown; the changelog and the contributor's page live at the root
@@ -144,29 +169,56 @@ linkcheck_anchors = False
 # Look
 html_theme = "pydata_sphinx_theme"
 html_title = f"sk_rqvae {version}"
+html_logo = "_static/logo.svg"
+html_favicon = "_static/logo.svg"
 html_show_sourcelink = False
-html_static_path = ["_static"]
+html_copy_source = False
+LANDING = DOCS / "generated" / "landing"
+LANDING.mkdir(parents=True, exist_ok=True)
+html_static_path = ["_static", str(LANDING)]
 html_css_files = ["site.css"]
 html_context = {"default_mode": "auto"}
 html_theme_options = {
-    "header_links_before_dropdown": 5,
+    "logo": {"text": "sk_rqvae", "alt_text": "sk_rqvae"},
+    "header_links_before_dropdown": 6,
     "show_nav_level": 2,
     "show_toc_level": 2,
     "navigation_with_keys": False,
     "navbar_align": "left",
     "footer_start": ["copyright"],
     "footer_end": [],
-    "secondary_sidebar_items": ["page-toc"],
+    # A table of all methods needs the whole width.
+    "secondary_sidebar_items": {"**": ["page-toc"], "benchmarks": []},
 }
-# These pages have no section beside which to be listed.
-html_sidebars = {
-    page: []
-    for page in (
-        "index",
-        "getting_started",
-        "faq",
-        "coming_from",
-        "changelog",
-        "contributing",
-    )
-}
+html_sidebars = {"index": []}  # it has no section in which to be listed
+
+# Where the workflow that publishes the site says which repository it is of, pages link
+# to it, and cards of links to pages have a picture.
+repository = os.environ.get("GITHUB_REPOSITORY")
+if repository:
+    owner, name = repository.split("/")
+    html_baseurl = f"https://{owner.lower()}.github.io/{name}/"
+    html_theme_options["icon_links"] = [
+        {
+            "name": "Repository",
+            "url": f"https://github.com/{repository}",
+            "icon": "fa-brands fa-github",
+        }
+    ]
+
+# Descriptions for search engines and for cards of links
+ogp_site_url = html_baseurl if repository else ""
+ogp_site_name = "sk_rqvae"
+ogp_social_cards = {"enable": False}
+ogp_enable_meta_description = True
+
+
+def make_landing_page(app):
+    """Draw the picture and the explorer of the landing page."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        landing_page.make(LANDING, measured.recipe("model"))
+
+
+def setup(app):
+    app.connect("builder-inited", make_landing_page)

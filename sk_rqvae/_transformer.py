@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from sk_rqvae._checks.affinity import check_affinity
 from sk_rqvae._checks.codes import IntArray, check_codes, check_order_of_columns
+from sk_rqvae._checks.containers import dense_in_memory
 from sk_rqvae._checks.rows import (
     check_binary_columns,
     check_finite,
@@ -976,6 +977,7 @@ class RQVAETransformer(
                 "A Dask collection can only be fitted and transformed. For all else, "
                 "pass rows that are computed."
             )
+        X = dense_in_memory(X)
         refuse_other_kinds(X)
         rows = validate_data(
             self, X, reset=reset, dtype="numeric", ensure_all_finite=False

@@ -12,6 +12,7 @@ from click.shell_completion import shell_complete
 from sk_rqvae import __version__
 from sk_rqvae.cli.commands.completion import COMPLETE_VARIABLE, completion
 from sk_rqvae.cli.commands.demo import demo
+from sk_rqvae.cli.commands.explore import explore
 from sk_rqvae.cli.commands.fit import fit
 from sk_rqvae.cli.commands.index import index
 from sk_rqvae.cli.commands.report import report
@@ -45,7 +46,7 @@ def program() -> None:
     """
 
 
-for _command in (fit, transform, report, index, demo, completion):
+for _command in (fit, transform, report, explore, index, demo, completion):
     program.add_command(_command)
 
 

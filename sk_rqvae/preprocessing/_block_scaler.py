@@ -50,7 +50,7 @@ class BlockScaler(DocLink, TransformerMixin, BaseEstimator):
 
     Attributes
     ----------
-    mean_ : ndarray of shape (n_features_in_,)
+    mean_ : ndarray of shape (n_features,)
         Mean of each column over the rows that have its block.
     scale_ : ndarray of shape (n_blocks,)
         The number by which each block is divided. 1 for a block of constant columns.
@@ -60,7 +60,7 @@ class BlockScaler(DocLink, TransformerMixin, BaseEstimator):
         Number of columns of each block.
     n_features_in_ : int
         Number of columns of `X`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Column names of `X`, if it had any in `fit`.
 
     See Also
@@ -204,7 +204,7 @@ class BlockScaler(DocLink, TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features_in_)
+        ndarray of shape (n_samples, n_features)
             Rows without NaN. A missing block is the mean of the block, or whatever
             values a reconstruction has for it.
 

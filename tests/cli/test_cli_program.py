@@ -12,7 +12,7 @@ from command_line import failure, frame, run, write_frame, write_rows
 
 from sk_rqvae import RQVAETransformer, __version__
 
-COMMANDS = ["fit", "transform", "report", "demo", "completion"]
+COMMANDS = ["fit", "transform", "report", "explore", "demo", "completion"]
 
 
 @pytest.fixture(scope="module")

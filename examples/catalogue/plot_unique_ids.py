@@ -26,6 +26,7 @@ codes into such IDs. Its *policy* decides what happens to an item whose codes ar
 import tempfile
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
@@ -64,14 +65,29 @@ pd.DataFrame({policy: index.summary() for policy, index in indexes.items()})
 #   ID, which is one more step for a model that generates IDs, and this code carries no
 #   information about the item.
 # - ``n_moved`` and ``moved_at_level``: reassigned IDs are no longer than the codes, but
-#   some items no longer have the codes that the model gave them. Most of these differ
-#   only at the last level, which explains the least.
+#   some items no longer have the codes that the model gave them. ``moved_at_level``
+#   counts the level from which on they differ: at the last one an ID changes the least.
 # - ``added_error``: how much the moves increase the mean squared error of the
 #   reconstruction. To judge it, compare it with the error itself:
 
 error = np.mean((X - rq.inverse_transform(codes)) ** 2)
 added = indexes["reassign"].summary()["added_error"]
 print(f"mean squared error {error:.2e}, moved items add {added / error:.2%} of it")
+
+# %%
+# Where do the policies change an ID? Most items keep their codes with each of them.
+
+moved = indexes["reassign"].summary()["moved_at_level"]
+numbered = int((indexes["suffix"].ids_[:, 3] > 0).sum())
+changes = {f"reassign, at level {level + 1}": n for level, n in enumerate(moved)}
+changes["suffix above 0"] = numbered
+
+figure, axes = plt.subplots(figsize=(7, 2.4), layout="constrained")
+bars = axes.barh(list(changes), list(changes.values()))
+axes.bar_label(bars, padding=3)
+axes.set(xlabel=f"items of {len(X)}")
+axes.margins(x=0.1)
+axes.invert_yaxis()
 
 # %%
 # The largest group of items with the same codes, and the IDs that these items get:

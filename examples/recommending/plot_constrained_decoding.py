@@ -22,6 +22,7 @@ codes that may follow a prefix.
 
 import importlib.util
 
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.naive_bayes import MultinomialNB
@@ -42,10 +43,22 @@ print(f"{len(index.ids_) / 64**3:.1%} of the possible IDs exist")
 # The number of allowed codes falls quickly: every first code is allowed, few second
 # codes can follow it, and hardly any third.
 
-prefix = index.ids_[0].tolist()
-for depth in range(3):
-    allowed = index.allowed_next(prefix[:depth])
-    print(f"after {tuple(prefix[:depth])}: {len(allowed)} of 64")
+counts = [
+    [len(index.allowed_next(code[:depth])) for code in index.ids_[:500].tolist()]
+    for depth in range(3)
+]
+figure, axes = plt.subplots(figsize=(6.5, 2.6), layout="constrained")
+axes.boxplot(counts, orientation="horizontal", whis=(0, 100), widths=0.5)
+axes.set(
+    xscale="log",
+    xlabel="codes that may come next, of 64",
+    yticks=(1, 2, 3),
+    yticklabels=("first code", "second code", "third code"),
+    xticks=(1, 2, 4, 8, 16, 32, 64),
+    xticklabels=(1, 2, 4, 8, 16, 32, 64),
+)
+axes.minorticks_off()
+axes.invert_yaxis()
 
 # %%
 # A decoder

@@ -1,11 +1,10 @@
-"""Draw the picture of the landing page: what a semantic ID is.
+"""Make what the landing page shows: the picture of an ID, and the explorer of nouns.
 
-    python docs/draw_semantic_ids.py
-
-trains on the embedded nouns for half a minute and writes `_static/semantic_ids.html`,
-two drawings in SVG that stand side by side, or one above the other where there is less
-room. They are part of the page, not images of it, so that their text has the page's
-colour in light and in dark.
+The build of the documentation calls `make`, which trains on the embedded nouns for half
+a minute, unless it did so before with the same code. The pictures are two drawings in
+SVG that stand side by side, or one above the other where there is less room. They are
+part of the page, not images of it, so that their text has the page's colour in light
+and in dark. The explorer is a page of its own, which the landing page frames.
 """
 
 from __future__ import annotations
@@ -20,8 +19,9 @@ from numpy.typing import NDArray
 
 from sk_rqvae import RQVAETransformer
 from sk_rqvae.datasets import load_wordnet_nouns
+from sk_rqvae.plotting import IDTreeDisplay
 
-OUT = Path(__file__).parent / "_static" / "semantic_ids.html"
+PICTURE, EXPLORER = "semantic_ids.html", "explorer.html"
 ITEM = "honey cake"
 OTHERS = ("canoe", "rainbow trout")
 WIDTH = 440
@@ -32,9 +32,10 @@ CELLS = 32
 
 
 class Catalogue(NamedTuple):
-    """Nouns, their texts, embeddings and codes."""
+    """Nouns, their categories, texts, embeddings and codes."""
 
     words: NDArray[np.str_]
+    kinds: NDArray[np.str_]
     texts: NDArray[np.object_]
     rows: NDArray[np.float32]
     codes: NDArray[np.int64]
@@ -53,7 +54,9 @@ def learn() -> Catalogue:
     nouns = load_wordnet_nouns()
     words = np.array([text.split(":")[0].split(",")[0] for text in nouns.text])
     rq = RQVAETransformer(hidden_dims=(512,), max_epochs=10, random_state=0)
-    return Catalogue(words, nouns.text, nouns.data, rq.fit_transform(nouns.data))
+    names = np.array([name.removeprefix("noun.") for name in nouns.target_names])
+    kinds = names[nouns.target]
+    return Catalogue(words, kinds, nouns.text, nouns.data, rq.fit_transform(nouns.data))
 
 
 def text(x: float, y: float, content: str, **attributes: str) -> str:
@@ -174,8 +177,8 @@ def nested(catalogue: Catalogue) -> str:
     parts += [text(24, y + 42 + LINE * k, line) for k, line in enumerate(inner)]
     y += 32 + LINE * len(inner)
     parts.append(box(25, y, narrow - 24, 28, COLOURS[2]))
-    text = ", ".join(map(str, codes))
-    parts.append(_label(36, y + 19, text))
+    full_id = ", ".join(map(str, codes))
+    parts.append(_label(36, y + 19, full_id))
     parts.append(text(WIDTH - 36, y + 19, ITEM, font_weight="600", text_anchor="end"))
     y = 34 + outer_height + 10
     for word in OTHERS:
@@ -193,17 +196,30 @@ def _label(x: float, y: float, content: str) -> str:
     return text(x, y, content, font_weight="700")
 
 
-def main() -> None:
+def picture(catalogue: Catalogue) -> str:
+    drawings = [becoming(catalogue), nested(catalogue)]
+    return "\n".join(['<div class="semantic-ids">', *drawings, "</div>", ""])
+
+
+def explorer(catalogue: Catalogue) -> str:
+    names = [text.split(":")[0] for text in catalogue.texts]
+    display = IDTreeDisplay(codes=catalogue.codes, labels=catalogue.kinds, names=names)
+    return display.to_html(title="4000 English nouns")
+
+
+def make(folder: Path, recipe: str) -> None:
+    """Write both files, unless they were made with this recipe.
+
+    Parameters
+    ----------
+    folder : Path
+    recipe : str
+        Names the code that decides the codes.
+    """
+    made_with = folder / "recipe.txt"
+    if made_with.exists() and made_with.read_text(encoding="utf-8") == recipe:
+        return
     catalogue = learn()
-    lines = [
-        "<!-- Drawn by docs/draw_semantic_ids.py -->",
-        '<div class="semantic-ids">',
-        becoming(catalogue),
-        nested(catalogue),
-        "</div>",
-    ]
-    OUT.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+    for name, content in {PICTURE: picture, EXPLORER: explorer}.items():
+        (folder / name).write_text(content(catalogue), encoding="utf-8")
+    made_with.write_text(recipe, encoding="utf-8")

@@ -25,22 +25,27 @@ from sklearn.model_selection import train_test_split
 from sk_rqvae import RQVAETransformer
 from sk_rqvae.datasets import load_wordnet_nouns
 from sk_rqvae.metrics import collision_rate
+from sk_rqvae.plotting import IDTreeDisplay
 
 nouns = load_wordnet_nouns()
 words = np.array([text.split(":")[0].split(",")[0] for text in nouns.text])
 X_train, X_test, words_train, words_test = train_test_split(
     nouns.data, words, test_size=0.1, random_state=0
 )
-X_train.shape
+print(f"{len(X_train)} nouns to train on, {X_train.shape[1]} numbers each")
 
 # %%
 # Training
 # --------
-# The defaults give IDs of three codes out of 256. Twenty epochs keep the example fast.
+# By default IDs have three codes out of 256. A smaller network and few epochs keep the
+# example fast.
 
-rq = RQVAETransformer(codebook_size=256, n_layers=3, max_epochs=20, random_state=0)
+rq = RQVAETransformer(
+    codebook_size=256, n_layers=3, hidden_dims=(256,), max_epochs=10, random_state=0
+)
 codes = rq.fit_transform(X_train)
-codes[:5]
+for word, code in zip(words_train[:5], codes, strict=False):
+    print(word, code)
 
 # %%
 # Nearly every noun has its own ID:
@@ -55,8 +60,14 @@ print(f"{collision_rate(codes):.1%} of the IDs are taken by an earlier noun")
 
 for row in (0, 1, 2):
     unseen = rq.transform(X_test[row : row + 1])[0]
-    alike = words_train[(codes[:, :1] == unseen[:1]).all(axis=1)][:6]
-    print(f"{words_test[row]} -> {tuple(unseen.tolist())}; first code: {list(alike)}")
+    alike = words_train[codes[:, 0] == unseen[0]][:6]
+    print(f"{words_test[row]} {unseen}")
+    print("    first code:", ", ".join(alike))
+
+# %%
+# IDs are a tree. Here are its largest branches, with the words in them:
+
+display = IDTreeDisplay.from_codes(codes, names=words_train, breadth=(6, 3))
 
 # %%
 # How much an ID explains
@@ -70,4 +81,4 @@ unseen_codes = rq.transform(X_test)
 for depth in (1, 2, 3):
     gap = X_test - rq.inverse_transform(unseen_codes[:, :depth])
     print(f"{depth} codes: {1 - (gap**2).sum() / (centred**2).sum():.3f}")
-rq.score(X_test)
+print(f"score: {rq.score(X_test):.3f}")

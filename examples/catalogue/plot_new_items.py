@@ -23,6 +23,7 @@ without changing existing IDs.
 import tempfile
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
@@ -105,14 +106,19 @@ def guess(codes):
 
 guesses, depths = np.transpose([guess(codes) for codes in rq.transform(X_new)])
 right = guesses == nouns.target[3600:]
-for depth in (3, 2, 1):
-    which = depths == depth
-    if which.any():
-        share = right[which].mean()
-        print(f"{which.sum()} share {depth} codes, the guess is right for {share:.0%}")
 always = np.bincount(nouns.target[:3600]).argmax()
-print(f"all: {right.mean():.0%}")
-print(f"the most frequent category: {(nouns.target[3600:] == always).mean():.0%}")
+shares = {"most frequent category": (nouns.target[3600:] == always).mean()}
+for depth in np.unique(depths):
+    which = depths == depth
+    name = f"{depth} codes shared, {which.sum()} nouns"
+    shares[name] = right[which].mean()
+shares["all new nouns"] = right.mean()
+
+figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
+bars = axes.barh(list(shares), list(shares.values()))
+axes.bar_label(bars, fmt="{:.0%}", padding=3)
+axes.set(xlabel="category guessed right", xlim=(0, 1))
+axes.invert_yaxis()
 
 # %%
 # What to watch
@@ -164,5 +170,5 @@ with tempfile.TemporaryDirectory() as folder:
 
 print(loaded.fingerprint_ == named.fingerprint_)
 loaded.add(rq_loaded.transform(X_new[:1]), ["dog"], model=rq_loaded)
-print(loaded.item_ids_)
-loaded.ids_
+for item, code in zip(loaded.item_ids_, loaded.ids_, strict=True):
+    print(item, code)

@@ -17,6 +17,9 @@ history records every term under its name.
 # Retrieval often compares embeddings by their angles. The added term compares the
 # cosines between the rows of a batch with those between their reconstructions.
 
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.metrics.pairwise import cosine_similarity
 from torch.nn.functional import normalize
 
 from sk_rqvae import RQVAEModule, RQVAETransformer
@@ -43,7 +46,8 @@ X = load_wordnet_nouns().data
 settings = {"hidden_dims": (512,), "max_epochs": 10, "random_state": 0}
 plain = RQVAETransformer(**settings).fit(X)
 angular = RQVAETransformer(module=AnglePreservingModule, **settings).fit(X)
-[round(row["train_angles"], 5) for row in angular.net_.history]
+first, *_, last = angular.net_.history[:, "train_angles"]
+print(f"the new term fell from {first:.5f} to {last:.5f}")
 
 # %%
 # The effect
@@ -51,7 +55,26 @@ angular = RQVAETransformer(module=AnglePreservingModule, **settings).fit(X)
 # Explained variance, and the share of an item's ten nearest neighbours that are still
 # among its ten nearest after reconstruction.
 
-for name, model in {"built-in loss": plain, "with angles": angular}.items():
+models = {"built-in loss": plain, "with angles": angular}
+for name, model in models.items():
     decoded = model.inverse_transform(model.transform(X))
     recall = decoded_neighbor_recall(X, decoded, k=10, random_state=0)
     print(f"{name}: {explained_variance(X, decoded):.3f} and {recall:.3f}")
+
+# %%
+# Cosines of pairs of nouns, before and after. A point on the line keeps its angle.
+
+some = np.random.default_rng(0).permutation(len(X))[:400]
+pairs = np.triu_indices(len(some), k=1)
+before = cosine_similarity(X[some])[pairs]
+figure, panels = plt.subplots(
+    1, 2, figsize=(8, 3.8), layout="constrained", sharex=True, sharey=True
+)
+for axes, (name, model) in zip(panels, models.items(), strict=True):
+    decoded = model.inverse_transform(model.transform(X[some]))
+    after = cosine_similarity(decoded)[pairs]
+    axes.hexbin(before, after, gridsize=50, bins="log", cmap="viridis")
+    axes.axline((0, 0), slope=1, color="C1")
+    gap = np.sqrt(np.mean((before - after) ** 2))
+    axes.set(title=f"{name}: {gap:.3f} apart", xlabel="cosine of embeddings")
+panels[0].set(ylabel="cosine of reconstructions")

@@ -18,6 +18,7 @@ are reconstructed as probabilities, and IDs learn them.
 # The embeddings of 3000 nouns, followed by 26 columns for the categories of WordNet.
 # The binary columns must be the last ones.
 
+import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import OneHotEncoder
@@ -33,7 +34,7 @@ onehot = encoder.fit_transform(categories[:, None])
 X = np.hstack([embeddings, onehot])
 n_real, n_cat = embeddings.shape[1], onehot.shape[1]
 train, test = train_test_split(np.arange(len(X)), test_size=0.2, random_state=0)
-X.shape
+print(X.shape)
 
 # %%
 # With and without
@@ -58,11 +59,13 @@ results = {
     "without": (without.transform(embeddings[test]), without),
     "beside": (beside.transform(X[test]), beside),
 }
+agreements = {}
 for name, (codes, model) in results.items():
     agreement = prefix_label_agreement(codes, categories[test])
     decoded = model.inverse_transform(codes)[:, :n_real]
     kept = explained_variance(embeddings[test], decoded)
     print(f"{name}: agreement {agreement.round(3)}, embedding kept {kept:.3f}")
+    agreements[f"{name} categories"] = agreement
 
 # %%
 # An ID has as many bits as before. Bits that encode categories do not encode
@@ -104,3 +107,11 @@ for times in (4, 16):
     decoded = model.inverse_transform(codes)[:, :n_real]
     kept = explained_variance(embeddings[test], decoded)
     print(f"{times} times: agreement {agreement.round(3)}, embedding kept {kept:.3f}")
+    agreements[f"categories {times} times"] = agreement
+
+figure, axes = plt.subplots(figsize=(6, 3.4), layout="constrained")
+for name, agreement in agreements.items():
+    axes.plot((1, 2), agreement[:2], "o-", label=name)
+axes.set(xlabel="codes of the ID", ylabel="agreement with categories")
+axes.set(xticks=(1, 2), ylim=(0, 1))
+axes.legend()
