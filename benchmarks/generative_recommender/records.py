@@ -44,7 +44,7 @@ class Records:
         path = self._path(name, key)
         if not self.any_key:
             return _read(path) if path.exists() else None
-        found = [_read(path) for path in self.folder.glob(f"{name}@*.npz")]
+        found = [_read(path) for path in self.folder.glob(f"{name}.*.npz")]
         return max(found, key=lambda record: record.facts["written"], default=None)
 
     def add(self, name: str, key: str, record: Record) -> None:
@@ -56,7 +56,7 @@ class Records:
             np.savez_compressed(file, facts=facts, **record.arrays)
 
     def _path(self, name: str, key: str) -> Path:
-        return self.folder / f"{name}@{key}.npz"
+        return self.folder / f"{name}.{key}.npz"
 
 
 def _read(path: Path) -> Record:
