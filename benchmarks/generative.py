@@ -8,8 +8,7 @@ Prepare the data where there is a network, then run where there is not::
     python benchmarks/generative.py --table
 
 Data and records are in ``benchmarks/.cache``. Each run is recorded as it ends, so a
-second call goes on where the first was cut off. ``--reduced`` takes about twenty
-minutes and shows the order.
+second call goes on where the first was cut off. ``--reduced`` does much less, untuned.
 """
 
 from __future__ import annotations
