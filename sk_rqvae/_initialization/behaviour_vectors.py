@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
@@ -68,6 +70,12 @@ def _largest_eigenpairs(
         values, vectors = eigsh(
             matrix, BEHAVIOUR_WIDTH, which="LA", v0=first, tol=_TOLERANCE
         )
-    except ArpackNoConvergence as error:  # those that converged are of use
+    except ArpackNoConvergence as error:
         values, vectors = error.eigenvalues, error.eigenvectors
+        warnings.warn(
+            f"Only {len(values)} of {BEHAVIOUR_WIDTH} eigenvectors of affinity "
+            "converged. IDs follow these alone.",
+            UserWarning,
+            stacklevel=2,
+        )
     return np.asarray(values), np.asarray(vectors)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from sk_rqvae._model.products import matmul
+
 
 class BehaviourMap(nn.Module):
     r"""A fixed function from standardised rows to vectors of behaviour.
@@ -12,9 +14,9 @@ class BehaviourMap(nn.Module):
     .. math:: f(x) = W^\top x
         + \sum_j a_j \exp\left(- \frac{\lVert x - c_j \rVert^2}{2 d}\right)
 
-    The linear part says what rows tell of behaviour. The kernel adds what is known of
-    single items and hands it on to items with similar rows. :math:`d`, the number of
-    columns, is the mean squared norm of standardised rows.
+    The linear part is a regression on the rows. The kernel adds what single items
+    :math:`c_j` differ from it by, and items with similar rows get a similar addition.
+    :math:`d`, the number of columns, is the mean squared norm of standardised rows.
 
     Parameters
     ----------
@@ -49,7 +51,7 @@ class BehaviourMap(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Predicted behaviour of standardised rows, ``(n, n_outputs)``."""
         similarity = kernel(x, self.centres)
-        return x @ self.linear + similarity @ self.coefficients
+        return matmul(x, self.linear) + matmul(similarity, self.coefficients)
 
 
 def with_behaviour(rows: Tensor, behaviour_map: BehaviourMap | None) -> Tensor:
@@ -62,5 +64,5 @@ def with_behaviour(rows: Tensor, behaviour_map: BehaviourMap | None) -> Tensor:
 def kernel(x: Tensor, centres: Tensor) -> Tensor:
     """Gaussian kernel whose squared bandwidth is the number of columns."""
     squares = x.square().sum(1, keepdim=True) + centres.square().sum(1)
-    distances = (squares - 2 * x @ centres.T).clamp_min(0)
+    distances = (squares - matmul(2 * x, centres.T)).clamp_min(0)
     return torch.exp(distances / (-2 * x.shape[1]))

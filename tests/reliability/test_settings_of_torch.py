@@ -8,6 +8,7 @@ import torch
 from conftest import assert_same_model, small
 
 from sk_rqvae._model import products
+from sk_rqvae._model.behaviour_map import BehaviourMap
 
 
 @pytest.fixture
@@ -53,6 +54,19 @@ def test_codes_do_not_depend_on_the_precision_that_a_program_sets(blobs, request
     codes = model.transform(blobs)
     request.getfixturevalue("reduced_precision")
     np.testing.assert_array_equal(model.transform(blobs), codes)
+
+
+def test_predicted_behaviour_does_not_depend_on_the_precision_that_a_program_sets(
+    reduced_precision,
+):
+    generator = torch.Generator().manual_seed(0)
+    behaviour = BehaviourMap(n_features=300, n_centres=40, n_outputs=20)
+    for name in ("linear", "centres", "coefficients"):
+        getattr(behaviour, name).normal_(generator=generator)
+    rows = torch.randn(64, 300, generator=generator)
+    found = behaviour(rows)
+    exact = behaviour.double()(rows.double())
+    assert (found - exact).abs().max() < 1e-3
 
 
 def test_the_precision_that_a_program_sets_is_not_changed(blobs, reduced_precision):
