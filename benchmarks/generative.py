@@ -121,7 +121,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--data", nargs="+", choices=SOURCES, help=f"default: {', '.join(BY_DEFAULT)}")
     add("--ids", nargs="+", choices=METHODS, help="default: all")
-    add("--judges", nargs="+", choices=LOSSES, default=list(LOSSES))
+    add("--judges", nargs="+", choices=LOSSES, default=["transformer"])
     add("--seeds", nargs="+", type=int, help=f"default: {SEEDS}")
     add("--embedder", choices=EMBEDDERS, default="minilm", help="for --prepare")
     add("--cache", type=Path, default=CACHE, help="folder; default: %(default)s")

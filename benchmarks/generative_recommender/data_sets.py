@@ -46,12 +46,12 @@ class Source:
 
 
 SOURCES = {
-    "ml-1m": Source("MovieLens-1M", load_movielens_1m, 64, 50, 128),
-    "book-crossing": Source("Book-Crossing", load_book_crossing, 128, 20, 128),
-    "ml-100k": Source("MovieLens-100K", load_movielens_100k, 32, 50, 32),
-    "beauty": Source("Amazon Beauty", partial(load_amazon, "beauty"), 256, 20, 128),
-    "sports": Source("Amazon Sports", partial(load_amazon, "sports"), 256, 20, 128),
-    "toys": Source("Amazon Toys", partial(load_amazon, "toys"), 256, 20, 128),
+    "ml-1m": Source("MovieLens-1M", load_movielens_1m, 64, 25, 32),
+    "book-crossing": Source("Book-Crossing", load_book_crossing, 128, 10, 32),
+    "ml-100k": Source("MovieLens-100K", load_movielens_100k, 32, 25, 32),
+    "beauty": Source("Amazon Beauty", partial(load_amazon, "beauty"), 256, 10, 32),
+    "sports": Source("Amazon Sports", partial(load_amazon, "sports"), 256, 10, 32),
+    "toys": Source("Amazon Toys", partial(load_amazon, "toys"), 256, 10, 32),
     "made": Source("Made-up", load_made, 8, 10, 32),
 }
 BY_DEFAULT = ("ml-1m", "book-crossing", "ml-100k")

@@ -13,8 +13,8 @@ from generative_recommender.judges import judge
 from generative_recommender.layers import initial_weights, unpack
 from generative_recommender.recommenders import (
     Catalogue,
-    code_sums,
     generation_loss,
+    item_vectors,
     layout_of,
 )
 from generative_recommender.split import Query, split_histories
@@ -52,14 +52,11 @@ class Toy:
 
     def log_probs(self):
         """The log-probability of every item for every user, one item at a time."""
-        sums = code_sums(self.weights, self.catalogue.ids)
-        states = states_of(self.weights, sums[:, :, -1], self.batch)[None]
+        states = states_of(self.weights, self.catalogue, self.batch)[None]
         columns = []
         for item in range(N_ITEMS):
             targets = torch.full((1, states.shape[1]), item)
-            losses = generation_loss(
-                self.weights, states, sums, targets, self.catalogue
-            )
+            losses = generation_loss(self.weights, states, targets, self.catalogue)
             columns.append(-losses[0])
         return torch.stack(columns, dim=1)
 
@@ -120,8 +117,8 @@ def test_a_beam_is_not_spent_on_a_prefix_without_a_candidate(toy):
 
 
 def test_the_best_items_are_candidates_in_order_of_their_scores(toy):
-    vectors = code_sums(toy.weights, toy.catalogue.ids)[0, :, -1]
-    states = states_of(toy.weights, vectors[None], toy.batch)
+    vectors = item_vectors(toy.weights, toy.catalogue.ids)[0]
+    states = states_of(toy.weights, toy.catalogue, toy.batch)
     scores = states @ vectors.T
     items = best_items(toy.weights, toy.catalogue, toy.batch, N_ITEMS)
     for user, row in enumerate(items.tolist()):
