@@ -69,7 +69,7 @@ class Plan:
     max_steps: int = 2000
     steps_a_look: int = 500
     patience: int = 2
-    n_valid: int = 2000
+    n_valid: int = 1000
     stride: int = 2
     n_beams: int = 20
     tests: bool = True
