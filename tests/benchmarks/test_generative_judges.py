@@ -16,6 +16,7 @@ from generative_recommender.recommenders import (
     generation_loss,
     item_vectors,
     layout_of,
+    user_states,
 )
 from generative_recommender.split import Query, split_histories
 from generative_recommender.training import Plan, Settings
@@ -127,6 +128,25 @@ def test_the_best_items_are_candidates_in_order_of_their_scores(toy):
         assert [item for item in row if item >= 0] == expected
 
 
+def test_states_of_some_positions_are_those_of_all(toy):
+    def states(at):
+        items = toy.batch.items[None]
+        return user_states(toy.weights, toy.catalogue.ids, items, torch.tensor(at))
+
+    torch.testing.assert_close(states([0, 2]), states([0, 1, 2])[:, :, [0, 2]])
+
+
+def test_a_state_does_not_depend_on_later_items(toy):
+    at = torch.tensor([0, 1])
+    items = toy.batch.items[None]
+    later = items.clone()
+    later[..., 2] = 6
+    one, other = (
+        user_states(toy.weights, toy.catalogue.ids, each, at) for each in (items, later)
+    )
+    torch.testing.assert_close(one, other)
+
+
 def test_windows_are_consecutive_and_may_start_anywhere():
     histories = Histories.of([np.arange(7), np.array([9])], torch.device("cpu"))
     draws = torch.linspace(0, 1, 50, dtype=torch.float64)
@@ -163,6 +183,14 @@ def test_training_learns_what_follows_what(loss):
     (outcome,) = judge(Circle(), [ROUND], settings, [0], PLAN, "cpu")
     assert outcome.test_ndcg.mean() > 0.8
     assert outcome.valid_ndcg > 0.8
+
+
+def test_a_run_that_chooses_settings_scores_validation_items_alone():
+    settings = [Settings(1e-2, 0.0, "softmax")]
+    plan = replace(PLAN, max_steps=30).shortened()
+    (outcome,) = judge(Circle(), [ROUND], settings, [0], plan, "cpu")
+    assert outcome.valid_ndcg > 0
+    assert outcome.test_ndcg.size == outcome.cold_ndcg.size == 0
 
 
 def test_runs_of_a_stack_do_not_influence_each_other():
