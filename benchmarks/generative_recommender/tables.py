@@ -39,7 +39,7 @@ HEADER = (
 )
 BEST_TEXT = "best of text only"
 QUICK_DRAWS = 250
-SUMMARY = ("random", "kmeans", "ours", "ours-affinity", "kmeans-both", "ours-both")
+SUMMARY = ("kmeans", "ours", "ours-affinity", "kmeans-both", "ours-both")
 # What a table of differences compares.
 PAIRS = (
     ("ours-both", BEST_TEXT),
