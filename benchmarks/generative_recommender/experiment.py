@@ -7,7 +7,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -44,6 +44,7 @@ POINTS = {
     "binary": ((3e-3, 0.0), (1e-3, 0.0)),
 }
 TUNING_SEED = 1000
+N_LOOKS = 4
 
 
 class Run(NamedTuple):
@@ -76,6 +77,7 @@ class Experiment:
     data, ids, judges : sequence of str
     seeds : sequence of int
     plan : Plan
+        Its steps are replaced by those of the data set, unless it is a quick run.
     tunes : bool
         Whether to try all `POINTS`, or to use the first.
     quick : bool
@@ -127,14 +129,18 @@ class Experiment:
             data.digest,
             ids_digest,
             asdict(run.settings),
-            asdict(self.plan_of(run.seed)),
+            asdict(self.plan_of(data, run.seed)),
             [data.source.window, data.source.batch_size],
             run.seed,
             judges_fingerprint(),
         )
 
-    def plan_of(self, seed: int) -> Plan:
-        return self.plan.shortened() if seed == TUNING_SEED else self.plan
+    def plan_of(self, data: DataSet, seed: int) -> Plan:
+        plan = self.plan
+        if not self.quick:
+            steps = data.source.n_steps
+            plan = replace(plan, max_steps=steps, steps_a_look=steps // N_LOOKS)
+        return plan.shortened() if seed == TUNING_SEED else plan
 
     def stack_of(self, loss: str) -> int:
         """Runs in a stack. A score for every item takes more memory than codes."""
@@ -322,7 +328,7 @@ class _Progress:
             keep,
             train_stack,
             *(experiment.cache, self.data.name, codes, settings, seeds),
-            *(experiment.plan_of(stack[0].seed), experiment.device),
+            *(experiment.plan_of(self.data, stack[0].seed), experiment.device),
         )
         if not accepted:
             self.tuning[stack[0].judge] -= set(stack)
