@@ -42,7 +42,8 @@ def test_a_summary_has_the_figures_of_the_table(cache, capsys):
     full = call(cache, capsys).out
     short = call(cache, capsys, "--summary")
     assert "runs from" not in short.err
-    cells = re.search(r"\| ours, text +\| (\S+ ± \S+) \| +(\S+) \|", short.out).groups()
+    row_of_ours = r"\| ours, text +\| +(\S+ ± \S+) \| +(\S+) \|"
+    cells = re.search(row_of_ours, short.out).groups()
     (row,) = re.findall(r"\| ours, text  .*", full)
     assert all(cell in row for cell in cells)
 
