@@ -215,7 +215,8 @@ class _Progress:
         arguments = (experiment.cache, self.data.name, ids, other)
         task = experiment.task(self.data, seed)
         if not self.workers.submit("ids", keep, make_codes, *arguments, task):
-            self.missing.discard((ids, seed))
+            depending = [each for each in METHODS if METHODS[each].after == ids]
+            self.missing -= {(each, seed) for each in (ids, *depending)}
             self._next()
 
     def _have(self, ids: str, seed: int, codes: Codes) -> None:

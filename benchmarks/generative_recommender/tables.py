@@ -265,7 +265,7 @@ def tuning_table(experiment: Experiment, data: DataSet) -> str:
             best[kind] = run, valid
     rows = [
         [
-            f"{judge}, {_title(ids)}",
+            _title(ids) if ids == NO_IDS else f"{judge}, {_title(ids)}",
             f"{run.settings.lr:g}",
             f"{run.settings.dropout:g}",
             run.settings.loss,
