@@ -24,7 +24,12 @@ from sk_rqvae.index.items import checked_item_ids, first_occurrences
 from sk_rqvae.index.policies.candidates import reassign_by_candidates
 from sk_rqvae.index.policies.duplicates import row_digests
 from sk_rqvae.index.policies.moves import MovedRows
-from sk_rqvae.index.policies.reassign import Room, reassign, reassign_by_rank
+from sk_rqvae.index.policies.reassign import (
+    Room,
+    ranks_of_equals,
+    reassign,
+    reassign_by_rank,
+)
 from sk_rqvae.index.policies.suffix import with_suffix
 from sk_rqvae.index.state import IndexState, Rules, empty_state
 
@@ -142,7 +147,8 @@ def updated(
 ) -> tuple[IndexState, UpdateReport]:
     """Give known items new codes, and say which ones moved.
 
-    Without `move` they keep their IDs.
+    Without `move` they keep their IDs. With it, an item whose ID has other codes gets a
+    new ID.
     """
     route = _checked_route(state, new.model)
     rows = state.known_rows(new.item_ids)
@@ -153,7 +159,9 @@ def updated(
     checked = _checked(state, new, route, items=items)
     ids = state.store.ids_of(rows)[:, : state.store.n_layers]
     changed = (checked.codes != state.moves.given(rows, ids)).any(axis=1)
-    leaving = changed & move
+    leaving = np.zeros(len(rows), dtype=bool)
+    if move:
+        leaving = _leaving(state, checked.codes, ids, changed)
     if leaving.any():
         state = _moved(state, checked.some(leaving), rows[leaving])
         rows[leaving] = np.arange(len(state.store) - leaving.sum(), len(state.store))
@@ -182,6 +190,22 @@ def rebound(state: IndexState, model: Any) -> IndexState:
     return state._replace(
         fingerprint=fingerprint(route), fingerprint_version=FINGERPRINT_VERSION
     ).after("rebind", 0)
+
+
+def _leaving(
+    state: IndexState, codes: IntArray, ids: IntArray, changed: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Which items of an update get a new ID.
+
+    The policy may have reassigned an item because its codes were taken. If they did not
+    change, it stays until they have room.
+    """
+    leaving: NDArray[np.bool_] = (codes != ids).any(axis=1)
+    if state.rules.reassigns:
+        wanted = codes[leaving]
+        taken = state.store.counts(wanted) + ranks_of_equals(wanted)
+        leaving[leaving] = changed[leaving] | (taken < (state.rules.capacity or 1))
+    return leaving
 
 
 def _moved(state: IndexState, new: _Checked, rows: IntArray) -> IndexState:

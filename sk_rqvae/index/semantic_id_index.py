@@ -287,9 +287,11 @@ default=None
         model : fitted transformer or Pipeline, default=None
         alternatives : array-like of shape (n, n_alternatives, n_layers), default=None
         on_change : {"keep", "move"}, default="keep"
-            What happens to an item whose codes changed. ``"keep"`` keeps its ID and
-            records the difference for `summary`. ``"move"`` gives it a new ID by the
-            policy and retires the old one; the item then comes last in `ids_`.
+            What happens to an item whose ID has other codes than the new ones.
+            ``"keep"`` keeps its ID and records the difference for `summary`.
+            ``"move"`` gives it a new ID by the policy and retires the old one; the item
+            then comes last in `ids_`. An item that the policy reassigned, and whose
+            codes did not change, moves only if its codes have room now.
 
         Returns
         -------
