@@ -112,7 +112,7 @@ class SemanticIDLogitsProcessor(_LogitsProcessor):
         for level in range(min(self.trie.n_levels, generated.shape[1])):
             codes = _codes_of(codes_at[level], generated[:, level])
             states = trie.step(states, codes).where(lengths > level, states)
-        depths = lengths.clamp(max=self.trie.n_levels)
+        depths = lengths.clamp(0, self.trie.n_levels)
         allowed = trie.allowed(states)
         # One token stays where none is allowed, because sampling needs one.
         allowed[:, 0] |= ~allowed.any(1)
