@@ -772,9 +772,9 @@ default=None
         path : str or path-like
         mmap_mode : {None, "r"}, default=None
             None reads the file and checks all of it. ``"r"`` maps it into memory: it is
-            read when it is used, and processes share it. Only its header and the sizes
-            of its arrays are checked then. The index can be changed; changes are in
-            memory until `save`.
+            read when it is used, and processes share it. Only its header, the sizes of
+            its arrays and some of its keys are checked then. The index can be changed;
+            changes are in memory until `save`.
 
         Returns
         -------

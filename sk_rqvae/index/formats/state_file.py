@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sk_rqvae._checks.codes import IntArray, check_codes, layer_sizes
 from sk_rqvae._persistence.regular_files import writable_target
 from sk_rqvae.index.engine.growing import GrowingArray, small_unsigned
-from sk_rqvae.index.engine.keys import key_space
+from sk_rqvae.index.engine.keys import Keys, KeySpace, key_space
 from sk_rqvae.index.engine.runs import Run, SortedRuns
 from sk_rqvae.index.engine.store import IDStore
 from sk_rqvae.index.engine.texts import PackedTexts, packed
@@ -26,13 +26,14 @@ from sk_rqvae.index.formats.native import (
     write_file,
 )
 from sk_rqvae.index.history import read_history
-from sk_rqvae.index.items import ItemIds, sorted_items
+from sk_rqvae.index.items import ItemIds, item_keys, sorted_items
 from sk_rqvae.index.merging import merged_states
 from sk_rqvae.index.policies.moves import Moves
 from sk_rqvae.index.state import IndexState, Rules, checked_rules
 
 CONFLICTS = ("raise", "merge", "overwrite")
 _REMEMBERED_SAVES = 1000
+_CHECKED_KEYS = 64
 
 
 def save_state(
@@ -214,14 +215,14 @@ def _store_of(
         store = store.with_retired(forgotten, reuse=True)
         _check_shares(store, rules)
         return store
-    space = key_space([_whole(radix) for radix in header["radices"]])
-    if len(space.radices) != ids.shape[1] or 0 in space.radices:
-        raise ValueError(f"{len(space.radices)} radices do not fit its ids")
+    space = _key_space_of(header["radices"], ids.shape[1], sizes)
     keys = space.encode(ids[retired].astype(np.int64))
+    run = _stored_run(arrays, "id", space.dtype, len(ids))
+    _check_some_keys("id", run, len(ids), lambda rows: _encoded(space, ids[rows]))
     return IDStore(
         GrowingArray(ids),
         space,
-        SortedRuns((_stored_run(arrays, "id", space.dtype, len(ids)),)),
+        SortedRuns((run,)),
         SortedRuns((Run.sorted(keys, retired),)),
         SortedRuns((Run(removed, removed),)),
         sizes=sizes,
@@ -254,12 +255,13 @@ def _items_of(
     else:
         _check_next_number(next_number, n_rows)
         return ItemIds("row", n_rows, None, None, next_number)
-    if isinstance(values, PackedTexts) or mapped:
-        run = _stored_run(arrays, "item", np.dtype("<i8"), n_rows)
-        runs = SortedRuns((run,))
-    else:
+    if isinstance(values, GrowingArray) and not mapped:
         runs = sorted_items(values.values, store.live_rows())
-    return ItemIds(kind, n_rows, values, runs, next_number)
+        return ItemIds(kind, n_rows, values, runs, next_number)
+    run = _stored_run(arrays, "item", np.dtype("<i8"), n_rows)
+    items = ItemIds(kind, n_rows, values, SortedRuns((run,)), next_number)
+    _check_some_keys("item", run, n_rows, lambda rows: item_keys(items.take(rows)))
+    return items
 
 
 def _checked_texts(
@@ -283,6 +285,39 @@ def _stored_run(
     if keys.dtype != dtype or keys.shape != rows.shape or len(rows) > n_rows:
         raise ValueError(f"its sorted {name}s do not fit its {n_rows} rows")
     return Run(keys, rows)
+
+
+def _key_space_of(
+    radices: Any, n_columns: int, sizes: tuple[int, ...] | None
+) -> KeySpace:
+    space = key_space([_whole(radix) for radix in radices])
+    if len(space.radices) != n_columns or 0 in space.radices:
+        raise ValueError(f"{len(space.radices)} radices do not fit its ids")
+    if sizes is not None and space.radices[: len(sizes)] != sizes:
+        raise ValueError(f"radices {space.radices} do not fit codebooks of {sizes}")
+    return space
+
+
+def _encoded(space: KeySpace, ids: NDArray[Any]) -> Keys:
+    if (ids >= np.array(space.radices)).any():
+        raise ValueError(f"radices {space.radices} do not fit its ids")
+    return space.encode(ids.astype(np.int64))
+
+
+def _check_some_keys(
+    name: str, run: Run, n_rows: int, keys_of: Callable[[IntArray], Keys]
+) -> None:
+    """Compare keys of a mapped file with the rows that they are the keys of.
+
+    Checking all of them would read the file.
+    """
+    at = np.linspace(0, max(len(run.rows) - 1, 0), min(len(run.rows), _CHECKED_KEYS))
+    some = Run(run.keys[at.astype(np.int64)], run.rows[at.astype(np.int64)])
+    if (some.rows >= n_rows).any():
+        raise ValueError(f"its sorted {name}s are of more than its {n_rows} rows")
+    expected = keys_of(some.rows.astype(np.int64))
+    if (some.keys[1:] < some.keys[:-1]).any() or (some.keys != expected).any():
+        raise ValueError(f"the keys of its sorted {name}s are of other rows")
 
 
 def _row_numbers(rows: NDArray[Any] | None, n_rows: int) -> IntArray:
