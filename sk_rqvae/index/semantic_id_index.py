@@ -247,6 +247,8 @@ default=None
     def remove(self, item_ids: Any, *, reuse: bool = False) -> None:
         """Remove items from lookups, prefixes and decoding.
 
+        An item that is added again gets a new ID.
+
         Parameters
         ----------
         item_ids : array-like of shape (n,)
@@ -254,7 +256,7 @@ default=None
         reuse : bool, default=False
             Whether their IDs may be given to other items. Logs and caches that still
             have such an ID would then mean another item. With ``policy="suffix"`` only
-            the last suffixes of some codes are given again.
+            the last suffixes of some codes are given again. Takes ``O(n)``.
 
         Raises
         ------
