@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from sk_rqvae._checks.codes import IntArray
 from sk_rqvae._checks.scalars import check_choice
 from sk_rqvae.index import changes, queries
-from sk_rqvae.index.changes import NewItems
 from sk_rqvae.index.code_model import CodeModel
 from sk_rqvae.index.comparison import ChurnReport, churn
 from sk_rqvae.index.decoding.build import trie_of
@@ -25,6 +24,7 @@ from sk_rqvae.index.formats.state_file import read_state, save_state
 from sk_rqvae.index.formats.table import read_table, write_table
 from sk_rqvae.index.formats.tokens import level_tokens, parsed, token_rows
 from sk_rqvae.index.locks import WriterLock
+from sk_rqvae.index.new_items import NewItems
 from sk_rqvae.index.parameters import (
     default_tags,
     described,
