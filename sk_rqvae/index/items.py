@@ -156,18 +156,18 @@ class ItemIds:
         keys = item_keys(items)
         rows = self.runs.row_of_rank(keys, np.zeros(len(keys), dtype=np.int64))
         # Another string can have the same hash, and an item a row that was removed.
-        open_ = np.flatnonzero(rows >= 0)
+        unfound = np.flatnonzero(rows >= 0)
         rank = 0
-        while len(open_):
-            wrong = is_removed(rows[open_])
+        while len(unfound):
+            wrong = is_removed(rows[unfound])
             if self.kind == "str":
-                other = self.take(rows[open_]) != items[open_]
+                other = self.take(rows[unfound]) != items[unfound]
                 wrong |= other.astype(bool)
-            open_ = open_[wrong]
+            unfound = unfound[wrong]
             rank += 1
-            ranks = np.full(len(open_), rank)
-            rows[open_] = self.runs.row_of_rank(keys[open_], ranks)
-            open_ = open_[rows[open_] >= 0]
+            ranks = np.full(len(unfound), rank)
+            rows[unfound] = self.runs.row_of_rank(keys[unfound], ranks)
+            unfound = unfound[rows[unfound] >= 0]
         return rows
 
     def _explicit(self) -> tuple[GrowingArray, SortedRuns]:

@@ -180,7 +180,7 @@ def _state_of(
         items=_items_of(header, arrays, store, mapped=mapped),
         weights=None if weights is None else GrowingArray(weights),
         fingerprint=_text_or_none(header["fingerprint"]),
-        fingerprint_version=_whole(header["fingerprint_version"]),
+        fingerprint_version=_count(header["fingerprint_version"]),
         moves=moves,
         digests=None if digests is None else GrowingArray(digests),
         history=read_history(header["history"]),
@@ -240,7 +240,7 @@ def _items_of(
     kind, n_rows = header["items"], len(store)
     if kind not in ("row", "int", "str"):
         raise ValueError(f"its items are of the unknown kind {kind!r}")
-    next_number = _whole(header["next_number"])
+    next_number = _count(header["next_number"])
     values: GrowingArray | PackedTexts
     if kind == "str":
         texts = _checked_texts(arrays["item_text"], arrays["item_ends"], n_rows, mapped)
@@ -290,7 +290,7 @@ def _stored_run(
 def _key_space_of(
     radices: Any, n_columns: int, sizes: tuple[int, ...] | None
 ) -> KeySpace:
-    space = key_space([_whole(radix) for radix in radices])
+    space = key_space([_count(radix) for radix in radices])
     if len(space.radices) != n_columns or 0 in space.radices:
         raise ValueError(f"{len(space.radices)} radices do not fit its ids")
     if sizes is not None and space.radices[: len(sizes)] != sizes:
@@ -342,7 +342,7 @@ def _text_or_none(value: Any) -> str | None:
     return value
 
 
-def _whole(value: Any) -> int:
+def _count(value: Any) -> int:
     if type(value) is not int or value < 0:
         raise ValueError(f"{value!r} is no count")
     return value
@@ -353,9 +353,9 @@ def _check_shares(store: IDStore, rules: Rules) -> None:
     if rules.policy == "none" and rules.capacity is None:
         return
     keys = store.runs.as_one().keys
-    most = 1 if rules.policy == "suffix" else rules.capacity
-    if most is not None and (keys[most:] == keys[: len(keys) - most]).any():
-        raise ValueError(f"more than {most} of its items have the same ID")
+    limit = 1 if rules.policy == "suffix" else rules.capacity
+    if limit is not None and (keys[limit:] == keys[: len(keys) - limit]).any():
+        raise ValueError(f"more than {limit} of its items have the same ID")
 
 
 def _check_records(
