@@ -14,8 +14,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sk_rqvae import RQVAETransformer
 from sk_rqvae._initialization import behaviour_vectors as module_of_vectors
-from sk_rqvae._initialization.behaviour import ridge_by_gcv
 from sk_rqvae._initialization.behaviour_vectors import behaviour_vectors
+from sk_rqvae._initialization.ridge import ridge_by_gcv
 from sk_rqvae.metrics import affinity_lift
 
 N_ITEMS, N_KNOWN = 600, 500
