@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -80,9 +82,15 @@ def new_behaviour_map(data: BehaviourData, weight: float) -> BehaviourMap | None
     -------
     BehaviourMap or None
         None if all vectors are equal, so that there is nothing to predict.
+
+    Warns
+    -----
+    UserWarning
+        If all vectors are equal.
     """
     targets = _scaled(data, weight)
     if targets is None:
+        _warn_of_equal_vectors()
         return None
     linear = _ridge(data, targets)
     centres = data.centres()
@@ -103,12 +111,18 @@ def updated_behaviour_map(data: BehaviourData, earlier: BehaviourMap) -> Behavio
     `earlier` predicts. The residuals of these predictions are learnt by new centres,
     which replace the oldest if there are more than `MAX_CENTRES`.
 
+    Warns
+    -----
+    UserWarning
+        If all vectors of `data` are equal. The map then stays as it is.
+
     References
     ----------
     Schönemann (1966), "A generalized solution of the orthogonal Procrustes problem".
     """
     targets = _scaled(data, float(earlier.weight))
     if targets is None:
+        _warn_of_equal_vectors()
         return earlier
     centres = data.centres()
     rows = data.rows(centres)
@@ -140,6 +154,15 @@ def _scaled(data: BehaviourData, weight: float) -> Array | None:
         return None
     scaled: Array = centred * np.sqrt(weight * data.X.shape[1] / power)
     return scaled
+
+
+def _warn_of_equal_vectors() -> None:
+    warnings.warn(
+        "affinity has no effect: no items in it belong together more than others do, "
+        "so that all have the same vector of behaviour.",
+        UserWarning,
+        stacklevel=3,
+    )
 
 
 def _ridge(data: BehaviourData, targets: Array) -> Array:
