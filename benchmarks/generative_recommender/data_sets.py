@@ -36,6 +36,8 @@ class Source:
         Most items of a history that recommenders read.
     batch_size : int
         Users a training step.
+    n_steps : int
+        Steps of a training.
     """
 
     title: str
@@ -43,16 +45,21 @@ class Source:
     codebook_size: int
     window: int
     batch_size: int
+    n_steps: int
 
 
 SOURCES = {
-    "ml-1m": Source("MovieLens-1M", load_movielens_1m, 64, 50, 128),
-    "book-crossing": Source("Book-Crossing", load_book_crossing, 128, 20, 128),
-    "ml-100k": Source("MovieLens-100K", load_movielens_100k, 32, 50, 32),
-    "beauty": Source("Amazon Beauty", partial(load_amazon, "beauty"), 256, 20, 128),
-    "sports": Source("Amazon Sports", partial(load_amazon, "sports"), 256, 20, 128),
-    "toys": Source("Amazon Toys", partial(load_amazon, "toys"), 256, 20, 128),
-    "made": Source("Made-up", load_made, 8, 10, 32),
+    "ml-1m": Source("MovieLens-1M", load_movielens_1m, 64, 25, 32, 2000),
+    "book-crossing": Source("Book-Crossing", load_book_crossing, 128, 10, 128, 1200),
+    "ml-100k": Source("MovieLens-100K", load_movielens_100k, 32, 25, 32, 1000),
+    "beauty": Source(
+        "Amazon Beauty", partial(load_amazon, "beauty"), 256, 10, 128, 1200
+    ),
+    "sports": Source(
+        "Amazon Sports", partial(load_amazon, "sports"), 256, 10, 128, 1200
+    ),
+    "toys": Source("Amazon Toys", partial(load_amazon, "toys"), 256, 10, 128, 1200),
+    "made": Source("Made-up", load_made, 8, 10, 32, 8),
 }
 BY_DEFAULT = ("ml-1m", "book-crossing", "ml-100k")
 

@@ -12,16 +12,17 @@ from generative_recommender.layers import Weights
 from generative_recommender.recommenders import (
     Catalogue,
     code_logits,
-    code_sums,
+    item_vectors,
     user_states,
 )
 
 NOTHING = -1
 
 
-def states_of(weights: Weights, item_vectors: Tensor, batch: QueryBatch) -> Tensor:
+def states_of(weights: Weights, catalogue: Catalogue, batch: QueryBatch) -> Tensor:
     """The state after the last item of each history, of shape (n_users, width)."""
-    states = user_states(weights, item_vectors, batch.items[None])[0]
+    everywhere = torch.arange(batch.items.shape[1], device=batch.items.device)
+    states = user_states(weights, catalogue.ids, batch.items[None], everywhere)[0]
     return states[torch.arange(len(states), device=states.device), batch.last]
 
 
@@ -35,8 +36,8 @@ def best_items(
     Tensor of shape (n_users, k), int64
         Best first; -1 where there are fewer candidates.
     """
-    vectors = code_sums(weights, catalogue.ids)[:, :, -1]
-    scores = (states_of(weights, vectors, batch) @ vectors[0].T).float()
+    vectors = item_vectors(weights, catalogue.ids)[0]
+    scores = (states_of(weights, catalogue, batch) @ vectors.T).float()
     scores = scores.masked_fill(~batch.candidates, -torch.inf)
     best, items = scores.topk(min(k, scores.shape[1]), dim=1)
     return _padded(items.masked_fill(best.isinf(), NOTHING), k)
@@ -58,8 +59,7 @@ def generated_items(
     Tensor of shape (n_users, n_beams), int64
         Items of the IDs, the most probable first; -1 where there are fewer candidates.
     """
-    vectors = code_sums(weights, catalogue.ids)[:, :, -1]
-    states = states_of(weights, vectors, batch)
+    states = states_of(weights, catalogue, batch)
     n_users, n_levels = len(states), catalogue.ids.shape[2]
     n_codes, width = tree.children.shape[1], states.shape[1]
     # The number of candidates before each item, in order of IDs.

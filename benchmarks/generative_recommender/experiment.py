@@ -7,7 +7,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -37,9 +37,14 @@ NO_IDS = "none"
 LOSSES = {"transformer": ("generation",), "sasrec": ("softmax",)}
 # SASRec without IDs is also tried with its own loss.
 LOSSES_WITHOUT_IDS = ("softmax", "binary")
-# Learning rate and dropout. The first is what untuned runs have.
-POINTS = ((3e-3, 0.2), (1e-3, 0.2), (3e-3, 0.4))
+# Learning rate and dropout for each loss. The first is what untuned runs have.
+POINTS = {
+    "generation": ((1e-2, 0.0), (5e-3, 0.0)),
+    "softmax": ((3e-3, 0.0), (1e-3, 0.0)),
+    "binary": ((3e-3, 0.0), (1e-3, 0.0)),
+}
 TUNING_SEED = 1000
+N_LOOKS = 4
 
 
 class Run(NamedTuple):
@@ -72,6 +77,7 @@ class Experiment:
     data, ids, judges : sequence of str
     seeds : sequence of int
     plan : Plan
+        Its steps are replaced by those of the data set, unless it is a quick run.
     tunes : bool
         Whether to try all `POINTS`, or to use the first.
     quick : bool
@@ -123,11 +129,18 @@ class Experiment:
             data.digest,
             ids_digest,
             asdict(run.settings),
-            asdict(self.plan),
+            asdict(self.plan_of(data, run.seed)),
             [data.source.window, data.source.batch_size],
             run.seed,
             judges_fingerprint(),
         )
+
+    def plan_of(self, data: DataSet, seed: int) -> Plan:
+        plan = self.plan
+        if not self.quick:
+            steps = data.source.n_steps
+            plan = replace(plan, max_steps=steps, steps_a_look=steps // N_LOOKS)
+        return plan.shortened() if seed == TUNING_SEED else plan
 
     def stack_of(self, loss: str) -> int:
         """Runs in a stack. A score for every item takes more memory than codes."""
@@ -138,13 +151,14 @@ class Experiment:
         losses = LOSSES_WITHOUT_IDS if ids == NO_IDS else LOSSES[judge]
         points = [
             Settings(lr, dropout, loss)
-            for loss, (lr, dropout) in product(losses, POINTS)
+            for loss in losses
+            for lr, dropout in POINTS[loss]
         ]
         return points if self.tunes else points[:1]
 
     def rows(self, judge: str) -> list[str]:
-        """The kinds of IDs that a judge sees, and none if it needs none."""
-        return [*self.ids, *([NO_IDS] if judge == "sasrec" else [])]
+        """The kinds of IDs that a judge sees. Runs without IDs are done once."""
+        return [*self.ids, *([NO_IDS] if judge == self.judges[0] else [])]
 
 
 def codes_name(data: str, ids: str, seed: int) -> str:
@@ -314,7 +328,7 @@ class _Progress:
             keep,
             train_stack,
             *(experiment.cache, self.data.name, codes, settings, seeds),
-            *(experiment.plan, experiment.device),
+            *(experiment.plan_of(self.data, stack[0].seed), experiment.device),
         )
         if not accepted:
             self.tuning[stack[0].judge] -= set(stack)

@@ -28,6 +28,8 @@ from generative_recommender.training import Plan, Settings, train
 from sk_rqvae.metrics import GeneratedIDScores, score_generated_ids
 
 K = 10
+NOTHING_SCORED = np.empty(0, dtype=np.float32)
+NOT_TESTED = (NOTHING_SCORED, NOTHING_SCORED, float("nan"))
 USERS_AT_ONCE = {"cpu": 256, "cuda": 1024}
 
 
@@ -42,7 +44,8 @@ class Outcome:
     seconds : float
         Of the stack, divided by its runs.
     test_ndcg : ndarray of shape (n_users,), float32
-        NDCG@10. Above 0 if the item is among the first ten.
+        NDCG@10. Above 0 if the item is among the first ten. Empty if the plan does not
+        test.
     cold_ndcg : ndarray of shape (n_cold_users,), float32
     test_id_recall : float
         Recall@10 that counting IDs without their suffix would have claimed.
@@ -91,23 +94,12 @@ def judge(
         bench.validate,
     )
     outcomes = []
-    for run, run_codes in enumerate(codes):
-        flat = trained.flat[run : run + 1]
-        listed = bench.recommend(flat, run, data.split.test)
-        test = _scores(listed, bench.ids[run], data.split.test.targets)
-        by_id = _scores(listed, run_codes, data.split.test.targets)
-        listed = bench.recommend(flat, run, data.split.cold, cold=True)
-        cold = _scores(listed, bench.ids[run], data.split.cold.targets)
-        outcomes.append(
-            Outcome(
-                float(trained.valid_ndcg[run]),
-                int(trained.epochs[run]),
-                0.0,
-                test.ndcg.astype(np.float32),
-                cold.ndcg.astype(np.float32),
-                float(by_id.id_recall.mean()),
-            )
+    for run in range(len(codes)):
+        tested = (
+            bench.test(trained.flat[run : run + 1], run) if plan.tests else NOT_TESTED
         )
+        valid = float(trained.valid_ndcg[run])
+        outcomes.append(Outcome(valid, int(trained.epochs[run]), 0.0, *tested))
     seconds = (time.perf_counter() - start) / len(outcomes)
     return [Outcome(**{**vars(outcome), "seconds": seconds}) for outcome in outcomes]
 
@@ -123,7 +115,7 @@ class _Bench:
         plan: Plan,
         device: str,
     ) -> None:
-        self.data, self.plan = data, plan
+        self.data, self.codes, self.plan = data, codes, plan
         self.device = torch.device(device)
         self.generates = generates
         self.valid = data.split.valid.first(plan.n_valid)
@@ -150,6 +142,20 @@ class _Bench:
         """NDCG@10 of validation items."""
         listed = self.recommend(flat, run, self.valid)
         return float(_scores(listed, self.ids[run], self.valid.targets).ndcg.mean())
+
+    def test(self, flat: Tensor, run: int) -> tuple[np.ndarray, np.ndarray, float]:
+        """NDCG@10 of test and of cold items, and recall@10 by IDs without suffix."""
+        test, cold = self.data.split.test, self.data.split.cold
+        listed = self.recommend(flat, run, test)
+        by_id = _scores(listed, self.codes[run], test.targets)
+        by_item = _scores(listed, self.ids[run], test.targets)
+        listed = self.recommend(flat, run, cold, cold=True)
+        cold_scores = _scores(listed, self.ids[run], cold.targets)
+        return (
+            by_item.ndcg.astype(np.float32),
+            cold_scores.ndcg.astype(np.float32),
+            float(by_id.id_recall.mean()),
+        )
 
     def _cold_tree(self, run: int) -> CodeTree:
         tree = code_tree(self.ids[run], self.data.split.is_cold)

@@ -74,12 +74,19 @@ def normalized(x: Tensor) -> Tensor:
 def dropped(
     x: Tensor, rates: Tensor | None, generator: torch.Generator | None
 ) -> Tensor:
-    """Drop elements of ``(n_runs, ...)`` at the rate of each run; None drops none."""
+    """Drop columns of ``(n_runs, n_users, length, width)`` at the rate of each run.
+
+    A user loses the same columns at all positions, as in Gal and Ghahramani (NeurIPS
+    2016): drawing for each position anew would take longer than multiplying. None
+    drops none.
+    """
     if rates is None:
         return x
-    rate = rates.view(-1, *[1] * (x.ndim - 1))
-    drawn = torch.rand(x.shape, generator=generator, device=x.device)
-    return torch.where(drawn >= rate, x / (1 - rate), 0.0)
+    rate = rates.view(-1, 1, 1, 1)
+    n_runs, n_users, _, width = x.shape
+    shape = (n_runs, n_users, 1, width)
+    drawn = torch.rand(shape, generator=generator, device=x.device)
+    return x * ((drawn >= rate) / (1 - rate))
 
 
 def mlp(x: Tensor, weights: Weights, name: str) -> Tensor:
@@ -94,19 +101,36 @@ def mlp_layout(name: str, width: int) -> Layout:
     }
 
 
-def causal_attention(x: Tensor, weights: Weights, name: str) -> Tensor:
-    """Self-attention over ``(n_runs, n_users, length, width)``."""
+def causal_attention(x: Tensor, weights: Weights, name: str, at: Tensor) -> Tensor:
+    """Self-attention over ``(n_runs, n_users, length, width)``.
+
+    Parameters
+    ----------
+    at : Tensor of shape (n_positions,), int64
+        The positions that attend, each to those up to itself.
+
+    Returns
+    -------
+    Tensor of shape (n_runs, n_users, n_positions, width)
+    """
     n_runs, n_users, length, width = x.shape
-    mixed = linear(normalized(x), weights, f"{name}.in")
-    heads = mixed.reshape(n_runs * n_users, length, 3, N_HEADS, width // N_HEADS)
-    queries, keys, values = heads.permute(2, 0, 3, 1, 4)
-    attended = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
-    rows = attended.transpose(1, 2).reshape(n_runs, n_users, length, width)
+    x = normalized(x)
+    known = linear(x, weights, f"{name}.known")
+    heads = known.reshape(n_runs * n_users, length, 2, N_HEADS, width // N_HEADS)
+    keys, values = heads.permute(2, 0, 3, 1, 4)
+    asked = linear(x[:, :, at], weights, f"{name}.asked")
+    queries = asked.reshape(n_runs * n_users, len(at), N_HEADS, width // N_HEADS)
+    seen = torch.arange(length, device=x.device) <= at[:, None]
+    attended = F.scaled_dot_product_attention(
+        queries.transpose(1, 2), keys, values, attn_mask=seen
+    )
+    rows = attended.transpose(1, 2).reshape(n_runs, n_users, len(at), width)
     return linear(rows, weights, f"{name}.out")
 
 
 def attention_layout(name: str, width: int) -> Layout:
     return {
-        **linear_layout(f"{name}.in", width, 3 * width),
+        **linear_layout(f"{name}.known", width, 2 * width),
+        **linear_layout(f"{name}.asked", width, width),
         **linear_layout(f"{name}.out", width, width),
     }

@@ -12,6 +12,7 @@ they predict:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -72,8 +73,8 @@ def layout_of(n_levels: int, n_codes: int, window: int, generates: bool) -> Layo
     return layout
 
 
-def code_sums(weights: Weights, ids: Tensor) -> Tensor:
-    """Sum the vectors of the first codes of each item.
+def item_vectors(weights: Weights, ids: Tensor) -> Tensor:
+    """Sum the vectors of the codes of each item.
 
     Parameters
     ----------
@@ -81,15 +82,17 @@ def code_sums(weights: Weights, ids: Tensor) -> Tensor:
 
     Returns
     -------
-    Tensor of shape (n_runs, n_items, n_levels, width)
-        Entry ``l`` is the sum over the codes up to level ``l``.
+    Tensor of shape (n_runs, n_items, width)
     """
+    return _code_vectors(weights, ids).sum(dim=2)
+
+
+def _code_vectors(weights: Weights, ids: Tensor) -> Tensor:
     codes = weights["codes"]
     n_runs, n_levels, n_codes, width = codes.shape
     offsets = torch.arange(n_runs, device=ids.device)[:, None] * n_levels
     offsets = (offsets + torch.arange(n_levels, device=ids.device)) * n_codes
-    vectors = F.embedding(ids + offsets[:, None], codes.reshape(-1, width))
-    return vectors.cumsum(dim=2)
+    return F.embedding(ids + offsets[:, None], codes.reshape(-1, width))
 
 
 def rows_of(table: Tensor, items: Tensor) -> Tensor:
@@ -100,8 +103,9 @@ def rows_of(table: Tensor, items: Tensor) -> Tensor:
 
 def user_states(
     weights: Weights,
-    item_vectors: Tensor,
+    ids: Tensor,
     items: Tensor,
+    at: Tensor,
     rates: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -109,21 +113,28 @@ def user_states(
 
     Parameters
     ----------
-    item_vectors : Tensor of shape (n_runs, n_items, width)
+    ids : Tensor of shape (n_runs, n_items, n_levels), int64
     items : Tensor of shape (n_runs, n_users, length), int64
         Oldest first. What is after the end of a history does not matter.
+    at : Tensor of shape (n_positions,), int64
+        Positions whose states are wanted.
     rates : Tensor of shape (n_runs,), default=None
         Dropout, which `generator` draws. None drops nothing.
 
     Returns
     -------
-    Tensor of shape (n_runs, n_users, length, width)
+    Tensor of shape (n_runs, n_users, n_positions, width)
     """
-    positions = weights["positions"][:, None, : items.shape[2]]
-    x = dropped(rows_of(item_vectors, items) + positions, rates, generator)
+    n_users, length = items.shape[1:]
+    read = item_vectors(weights, rows_of(ids, items.flatten(1)))
+    positions = weights["positions"][:, None, :length]
+    x = math.sqrt(WIDTH) * (read.unflatten(1, (n_users, length)) + positions)
+    x = dropped(x, rates, generator)
+    everywhere = torch.arange(length, device=items.device)
     for block in range(N_BLOCKS):
-        attended = causal_attention(x, weights, f"attention{block}")
-        x = x + dropped(attended, rates, generator)
+        asked = at if block == N_BLOCKS - 1 else everywhere
+        attended = causal_attention(x, weights, f"attention{block}", asked)
+        x = x[:, :, asked] + dropped(attended, rates, generator)
         x = x + dropped(mlp(x, weights, f"mlp{block}"), rates, generator)
     return normalized(x)
 
@@ -154,37 +165,35 @@ def code_logits(weights: Weights, states: Tensor, sums: Tensor, first: int) -> T
 
 
 def generation_loss(
-    weights: Weights, states: Tensor, sums: Tensor, targets: Tensor, ids: Catalogue
+    weights: Weights, states: Tensor, targets: Tensor, catalogue: Catalogue
 ) -> Tensor:
     """Negative log-probability of the IDs of targets.
 
     Parameters
     ----------
     states : Tensor of shape (n_runs, n, width)
-    sums : Tensor of shape (n_runs, n_items, n_levels, width)
-        From `code_sums`.
     targets : Tensor of shape (n_runs, n), int64
 
     Returns
     -------
     Tensor of shape (n_runs, n)
     """
-    known = F.pad(rows_of(sums[:, :, :-1], targets), (0, 0, 1, 0))
-    logits = code_logits(weights, states, known, 0)
-    mask = rows_of(ids.allowed, targets)
+    codes = rows_of(catalogue.ids, targets)
+    sums = _code_vectors(weights, codes)[:, :, :-1].cumsum(dim=2)
+    logits = code_logits(weights, states, F.pad(sums, (0, 0, 1, 0)), 0)
+    mask = rows_of(catalogue.allowed, targets)
     logits = logits.float().masked_fill(~mask, -torch.inf)
-    codes = rows_of(ids.ids, targets)
     losses = F.cross_entropy(logits.flatten(0, 2), codes.flatten(), reduction="none")
     return losses.view(codes.shape).sum(2)
 
 
 def softmax_loss(
-    states: Tensor, item_vectors: Tensor, targets: Tensor, warm: Tensor
+    weights: Weights, states: Tensor, targets: Tensor, ids: Tensor, warm: Tensor
 ) -> Tensor:
     """Negative log-probability of targets among all warm items, (n_runs, n)."""
     position = warm.cumsum(0) - 1
-    warm_vectors = item_vectors[:, warm.nonzero()[:, 0]]
-    scores = states @ warm_vectors.transpose(1, 2)
+    vectors = item_vectors(weights, ids[:, warm.nonzero()[:, 0]])
+    scores = states @ vectors.transpose(1, 2)
     losses = F.cross_entropy(
         scores.flatten(0, 1), position[targets].flatten(), reduction="none"
     )
@@ -192,9 +201,10 @@ def softmax_loss(
 
 
 def binary_loss(
+    weights: Weights,
     states: Tensor,
-    item_vectors: Tensor,
     targets: Tensor,
+    ids: Tensor,
     warm: Tensor,
     generator: torch.Generator,
 ) -> Tensor:
@@ -202,6 +212,6 @@ def binary_loss(
     candidates = warm.nonzero()[:, 0]
     drawn = torch.rand(targets.shape, generator=generator, device=targets.device)
     negatives = candidates[(drawn * len(candidates)).long()]
-    right = (states * rows_of(item_vectors, targets)).sum(-1).float()
-    wrong = (states * rows_of(item_vectors, negatives)).sum(-1).float()
+    right = (states * item_vectors(weights, rows_of(ids, targets))).sum(-1).float()
+    wrong = (states * item_vectors(weights, rows_of(ids, negatives))).sum(-1).float()
     return -F.logsigmoid(right) - F.logsigmoid(-wrong)

@@ -19,6 +19,7 @@ from generative_recommender.experiment import NO_IDS, TUNING_SEED, Experiment, R
 from generative_recommender.identifiers import METHODS, TEXT_ONLY
 from generative_recommender.judges import K
 from generative_recommender.records import Record
+from measured import mark_of_this_run
 from sk_rqvae.metrics import popularity_groups, score_generated_ids
 
 JUDGE_TITLES = {
@@ -38,6 +39,7 @@ HEADER = (
 )
 BEST_TEXT = "best of text only"
 QUICK_DRAWS = 250
+SUMMARY = ("kmeans", "ours", "ours-affinity", "kmeans-both", "ours-both")
 # What a table of differences compares.
 PAIRS = (
     ("ours-both", BEST_TEXT),
@@ -48,6 +50,8 @@ PAIRS = (
     ("ours", "kmeans"),
     ("ours", "kmeans-separated"),
     ("ours", "random"),
+    ("kmeans-both", "kmeans"),
+    ("kmeans-behaviour", "kmeans"),
     ("ours-both", NO_IDS),
 )
 
@@ -77,19 +81,41 @@ class Scores:
 
 def tables(experiment: Experiment, data: DataSet) -> str:
     """All tables of a data set."""
-    parts = [f"### {data.source.title}", description(data)]
+    parts = [f"### {data.source.title}", mark_of_this_run(), description(data)]
     for judge in experiment.judges:
         found = collected(experiment, data.name, judge)
         if not found:
             continue
         parts += [
-            f"**{data.source.title}, {JUDGE_TITLES[judge]}**",
+            f"**{data.source.title}, {JUDGE_TITLES[judge]}** ({_n_seeds(found)})",
             results_table(experiment, data, found),
         ]
         rows = differences(data, found, QUICK_DRAWS if experiment.quick else N_DRAWS)
         if rows:
             parts.append(rows)
     return "\n\n".join(parts)
+
+
+def summary(experiment: Experiment, data_sets: Sequence[DataSet]) -> str:
+    """One small table of the first judge: NDCG@10, and recall@10 of cold items."""
+    header, rows = ["IDs"], {ids: [METHODS[ids].title] for ids in SUMMARY}
+    for data in data_sets:
+        found = collected(experiment, data.name, experiment.judges[0])
+        header += [f"{data.source.title}: NDCG@10", "cold items"]
+        for ids, row in rows.items():
+            row += _summary_cells(found[ids]) if ids in found else [NOTHING, NOTHING]
+    return f"{mark_of_this_run()}\n\n{markdown_table(header, rows.values())}"
+
+
+def _summary_cells(scores: Scores) -> list[str]:
+    ndcg = scores.test.mean(axis=1).tolist()
+    return [mean_and_spread(ndcg, digits=4), f"{(scores.cold > 0).mean():.3f}"]
+
+
+def _n_seeds(found: dict[str, Scores]) -> str:
+    counts = {len(scores.seeds) for scores in found.values()}
+    fewest, most = min(counts), max(counts)
+    return f"{most} seeds" if fewest == most else f"{fewest} to {most} seeds"
 
 
 def description(data: DataSet) -> str:

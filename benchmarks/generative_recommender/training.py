@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,6 @@ from generative_recommender.layers import Layout, Weights, initial_weights, unpa
 from generative_recommender.recommenders import (
     Catalogue,
     binary_loss,
-    code_sums,
     generation_loss,
     softmax_loss,
     user_states,
@@ -33,7 +32,8 @@ class Settings:
     Attributes
     ----------
     lr : float
-        Learning rate of AdamW, after a warm-up over the first epoch.
+        Largest learning rate of AdamW. It rises over a tenth of the steps, then
+        falls.
     dropout : float
     loss : {"generation", "softmax", "binary"}
     """
@@ -51,20 +51,33 @@ class Plan:
     ----------
     max_steps : int
         Rounded up to epochs. An epoch shows one random window of each user's history.
+        The learning rate falls to zero over them.
     steps_a_look : int
         Steps between two looks at the validation items, rounded to epochs.
     patience : int
         Looks without a better NDCG@10 before a run stops.
     n_valid : int
         Users whose validation item is looked at.
+    stride : int
+        A step predicts the item after every so many positions of a window. The first
+        of them is another one at each step.
     n_beams : int
+    tests : bool
+        Whether the test and cold items are scored, or validation items alone.
     """
 
-    max_steps: int = 4000
-    steps_a_look: int = 200
-    patience: int = 3
-    n_valid: int = 2000
+    max_steps: int = 2000
+    steps_a_look: int = 500
+    patience: int = 2
+    n_valid: int = 1000
+    stride: int = 2
     n_beams: int = 20
+    tests: bool = True
+
+    def shortened(self) -> Plan:
+        """The plan of runs that choose settings: a third of the steps, one look."""
+        steps = -(-self.max_steps // 3)
+        return replace(self, max_steps=steps, steps_a_look=steps, tests=False)
 
 
 @dataclass(frozen=True)
@@ -171,12 +184,13 @@ def train(
                     warm,
                     rates,
                     settings[0].loss,
+                    adam.n_steps % plan.stride,
+                    plan.stride,
                     generator,
                 )
             (grad,) = torch.autograd.grad(loss.sum(), flat)
             flat = flat.detach()
-            factor = min(1.0, (adam.n_steps + 1) / n_steps)
-            adam.step(flat, grad, factor)
+            adam.step(flat, grad, _factor(adam.n_steps, n_steps * max_epochs))
         if epoch % epochs_a_look and epoch < max_epochs:
             continue
         for row, run in enumerate(runs):
@@ -192,6 +206,11 @@ def train(
             flat, rates, catalogue = flat[kept], rates[kept], catalogue.of(kept)
             adam.keep(kept)
     return best
+
+
+def _factor(step: int, n_steps: int) -> float:
+    """Rise over the first tenth of the steps, then fall to zero."""
+    return min(10 * (step + 1) / n_steps, (1 - step / n_steps) / 0.9, 1.0)
 
 
 def precision(device: torch.device) -> AbstractContextManager[None]:
@@ -219,22 +238,23 @@ def _loss(
     warm: Tensor,
     rates: Tensor,
     loss: str,
+    first: int,
+    stride: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """Mean loss of each run, of shape (n_runs,)."""
-    sums = code_sums(weights, catalogue.ids)
-    vectors = sums[:, :, -1]
-    states = user_states(weights, vectors, items[:, :, :-1], rates, generator)
-    steps = torch.arange(items.shape[2] - 1, device=items.device)
-    real = (steps < lengths[..., None] - 1).flatten(1).float()
-    targets = items[:, :, 1:].flatten(1)
+    """Mean loss of each run at every `stride`-th position, of shape (n_runs,)."""
+    ids = catalogue.ids
+    at = torch.arange(first, items.shape[2] - 1, stride, device=items.device)
+    states = user_states(weights, ids, items[:, :, :-1], at, rates, generator)
+    real = (at < lengths[..., None] - 1).flatten(1).float()
+    targets = items[:, :, at + 1].flatten(1)
     states = states.flatten(1, 2)
     # The item after the end of a history may be cold: its loss would be infinite.
     targets = torch.where(real > 0, targets, warm.int().argmax())
     if loss == "generation":
-        losses = generation_loss(weights, states, sums, targets, catalogue)
+        losses = generation_loss(weights, states, targets, catalogue)
     elif loss == "softmax":
-        losses = softmax_loss(states, vectors, targets, warm)
+        losses = softmax_loss(weights, states, targets, ids, warm)
     else:
-        losses = binary_loss(states, vectors, targets, warm, generator)
-    return (losses * real).sum(1) / real.sum(1)
+        losses = binary_loss(weights, states, targets, ids, warm, generator)
+    return (losses * real).sum(1) / real.sum(1).clamp(min=1)

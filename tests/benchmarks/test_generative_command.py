@@ -37,6 +37,17 @@ def test_a_quick_run_prints_tables_and_is_not_run_again(cache, capsys):
     assert again.out == first.out
 
 
+@pytest.mark.filterwarnings("ignore::sk_rqvae.exceptions.CollapseWarning")
+def test_a_summary_has_the_figures_of_the_table(cache, capsys):
+    full = call(cache, capsys).out
+    short = call(cache, capsys, "--summary")
+    assert "runs from" not in short.err
+    row_of_ours = r"\| ours, text +\| +(\S+ ± \S+) \| +(\S+) \|"
+    cells = re.search(row_of_ours, short.out).groups()
+    (row,) = re.findall(r"\| ours, text  .*", full)
+    assert all(cell in row for cell in cells)
+
+
 def test_records_of_other_code_are_not_printed_unless_asked_for(
     cache, capsys, monkeypatch
 ):

@@ -13,9 +13,10 @@ from generative_recommender.judges import judge
 from generative_recommender.layers import initial_weights, unpack
 from generative_recommender.recommenders import (
     Catalogue,
-    code_sums,
     generation_loss,
+    item_vectors,
     layout_of,
+    user_states,
 )
 from generative_recommender.split import Query, split_histories
 from generative_recommender.training import Plan, Settings
@@ -52,14 +53,11 @@ class Toy:
 
     def log_probs(self):
         """The log-probability of every item for every user, one item at a time."""
-        sums = code_sums(self.weights, self.catalogue.ids)
-        states = states_of(self.weights, sums[:, :, -1], self.batch)[None]
+        states = states_of(self.weights, self.catalogue, self.batch)[None]
         columns = []
         for item in range(N_ITEMS):
             targets = torch.full((1, states.shape[1]), item)
-            losses = generation_loss(
-                self.weights, states, sums, targets, self.catalogue
-            )
+            losses = generation_loss(self.weights, states, targets, self.catalogue)
             columns.append(-losses[0])
         return torch.stack(columns, dim=1)
 
@@ -120,14 +118,33 @@ def test_a_beam_is_not_spent_on_a_prefix_without_a_candidate(toy):
 
 
 def test_the_best_items_are_candidates_in_order_of_their_scores(toy):
-    vectors = code_sums(toy.weights, toy.catalogue.ids)[0, :, -1]
-    states = states_of(toy.weights, vectors[None], toy.batch)
+    vectors = item_vectors(toy.weights, toy.catalogue.ids)[0]
+    states = states_of(toy.weights, toy.catalogue, toy.batch)
     scores = states @ vectors.T
     items = best_items(toy.weights, toy.catalogue, toy.batch, N_ITEMS)
     for user, row in enumerate(items.tolist()):
         allowed = toy.batch.candidates[user].nonzero()[:, 0].tolist()
         expected = sorted(allowed, key=lambda item: -scores[user, item])
         assert [item for item in row if item >= 0] == expected
+
+
+def test_states_of_some_positions_are_those_of_all(toy):
+    def states(at):
+        items = toy.batch.items[None]
+        return user_states(toy.weights, toy.catalogue.ids, items, torch.tensor(at))
+
+    torch.testing.assert_close(states([0, 2]), states([0, 1, 2])[:, :, [0, 2]])
+
+
+def test_a_state_does_not_depend_on_later_items(toy):
+    at = torch.tensor([0, 1])
+    items = toy.batch.items[None]
+    later = items.clone()
+    later[..., 2] = 6
+    one, other = (
+        user_states(toy.weights, toy.catalogue.ids, each, at) for each in (items, later)
+    )
+    torch.testing.assert_close(one, other)
 
 
 def test_windows_are_consecutive_and_may_start_anywhere():
@@ -166,6 +183,14 @@ def test_training_learns_what_follows_what(loss):
     (outcome,) = judge(Circle(), [ROUND], settings, [0], PLAN, "cpu")
     assert outcome.test_ndcg.mean() > 0.8
     assert outcome.valid_ndcg > 0.8
+
+
+def test_a_run_that_chooses_settings_scores_validation_items_alone():
+    settings = [Settings(1e-2, 0.0, "softmax")]
+    plan = replace(PLAN, max_steps=30).shortened()
+    (outcome,) = judge(Circle(), [ROUND], settings, [0], plan, "cpu")
+    assert outcome.valid_ndcg > 0
+    assert outcome.test_ndcg.size == outcome.cold_ndcg.size == 0
 
 
 def test_runs_of_a_stack_do_not_influence_each_other():
