@@ -143,7 +143,7 @@ MECHANISMS = [
     Mechanism(
         "narrower latents",
         "all components",
-        functions={"_training.fit:latent_width": _full_width},
+        functions={"_training.initialize:latent_width": _full_width},
     ),
     Mechanism(
         "k-means test for narrower latents",
@@ -185,12 +185,12 @@ MECHANISMS = [
     Mechanism(
         "noise by unexplained share",
         "a factor of 1",
-        functions={"_training.fit:noise_factor": _no_noise_factor},
+        functions={"_training.initialize:noise_factor": _no_noise_factor},
     ),
     Mechanism(
         "noise by rows per code",
         "a factor of 1",
-        functions={"_training.fit:growth_of_unseen_residuals": _no_factor},
+        functions={"_training.initialize:growth_of_unseen_residuals": _no_factor},
     ),
     Mechanism(
         "learning rate by unexplained share",

@@ -6,8 +6,9 @@ Reads a data set as ``benchmarks/generative.py --prepare`` writes it::
 
 A tenth of the items is new: nothing is known of them but their text. Affinity and views
 are made of the first four fifths of each history, without new items. Figures are of the
-last fifth: `affinity_lift` among known items, and between new and known ones. The last
-two columns are the explained variance of the text, of known and of new items.
+last fifth: `affinity_lift` among known items, and between new and known ones, with
+standard errors over items, or the spread over several seeds. The last columns are the
+explained variance of the text, of known and of new items, and the time of `fit`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,12 +26,14 @@ from scipy.sparse import csr_array
 
 from _arguments import conditions, new_parser
 from _contract import Codes, Matrix
+from _dropped_views import with_dropped_views
+from _lift import Lift, lift_among, lift_between
 from _table import markdown_table, mean_and_spread
 from measured import mark_of_this_run
 from sk_rqvae import BlockScaler, RQVAETransformer
 from sk_rqvae._initialization.behaviour_vectors import behaviour_vectors
 from sk_rqvae.interactions import cooccurrence
-from sk_rqvae.metrics import affinity_lift, explained_variance
+from sk_rqvae.metrics import explained_variance
 
 NEW_SHARE = 0.1
 TRAIN_SHARE = 0.8
@@ -86,7 +89,7 @@ def load(path: Path, seed: int) -> Data:
     earlier = [h[:cut] for h, cut in zip(histories, cuts, strict=True)]
     affinity = cooccurrence([h[~is_new[h]] for h in earlier], len(text))
     rest = [h[cut:] for h, cut in zip(histories, cuts, strict=True)]
-    later = cooccurrence(rest, len(text), min_count=2)
+    later = cooccurrence(rest, len(text))
     behaviour = behaviour_vectors(csr_array(affinity, dtype=np.float64), rng)
     behaviour[affinity.sum(axis=1) == 0] = np.nan
     return Data(text, is_new, affinity, later, np.hstack([text, behaviour]))
@@ -106,23 +109,24 @@ def concatenated(data: Data, model: RQVAETransformer) -> Fitted:
     return _fitted(data, model, np.nan_to_num(data.views), {})
 
 
-def scaled(data: Data, model: RQVAETransformer) -> Fitted:
-    return _fitted(data, model, _scaler(data).transform(data.views), {})
+def filled_with_mean(data: Data, model: RQVAETransformer) -> Fitted:
+    return _fitted(data, model, _scaled(data, "mean"), {})
 
 
-def scaled_and_dropped(data: Data, model: RQVAETransformer) -> Fitted:
-    """Every known item is fitted twice, with its behaviour and without."""
-    without = data.views.copy()
-    without[:, data.text.shape[1] :] = np.nan
-    scaler = _scaler(data)
-    more = scaler.transform(without[~data.is_new])
-    return _fitted(data, model, scaler.transform(data.views), {}, more)
+def dropped(data: Data, model: RQVAETransformer) -> Fitted:
+    model = with_dropped_views(model, data.text.shape[1])
+    return _fitted(data, model, _scaled(data, "mean"), {})
 
 
-def _scaler(data: Data) -> BlockScaler:
+def predicted(data: Data, model: RQVAETransformer) -> Fitted:
+    return _fitted(data, model, _scaled(data, "prediction"), {})
+
+
+def _scaled(data: Data, fill: str) -> Matrix:
     n_text = data.text.shape[1]
     blocks = {"text": n_text, "behaviour": data.views.shape[1] - n_text}
-    return BlockScaler(blocks).fit(data.views[~data.is_new])
+    scaler = BlockScaler(blocks, fill=fill).fit(data.views[~data.is_new])
+    return np.asarray(scaler.transform(data.views))
 
 
 def _fitted(
@@ -130,12 +134,10 @@ def _fitted(
     model: RQVAETransformer,
     rows: Matrix,
     given: dict[str, Any],
-    more: Matrix | None = None,
 ) -> Fitted:
-    """Fit to the known rows and `more`, and encode all rows."""
-    known = rows[~data.is_new]
+    """Fit to the known rows, and encode all rows."""
     started = time.perf_counter()
-    model.fit(known if more is None else np.vstack([known, more]), **given)
+    model.fit(rows[~data.is_new], **given)
     seconds = time.perf_counter() - started
     codes = model.transform(rows)
     return Fitted(codes, _text_of(model.inverse_transform(codes), rows, data), seconds)
@@ -154,33 +156,43 @@ ROUTES: dict[str, Callable[[Data, RQVAETransformer], Fitted]] = {
     "text": of_text,
     "text, fitted with `affinity`": with_affinity,
     "text beside behaviour, concatenated": concatenated,
-    "text beside behaviour, BlockScaler": scaled,
-    "the same, behaviour dropped once": scaled_and_dropped,
+    '`BlockScaler(fill="mean")`': filled_with_mean,
+    "the same, encoder trained with behaviour dropped": dropped,
+    "`BlockScaler`, behaviour predicted": predicted,
 }
 
 
-def figures(data: Data, fitted: Fitted) -> list[float]:
+def lifts(data: Data, codes: Codes, seed: int) -> list[Lift]:
+    """For one and two codes, among known items and then of new and known ones."""
+    rng = np.random.default_rng(seed)
     known = ~data.is_new
-    parts = (known, data.is_new)
+    prefixes = [
+        np.unique(codes[:, :length], axis=0, return_inverse=True)[1].ravel()
+        for length in (1, 2)
+    ]
+    among = data.later[known][:, known]
+    between = data.later[data.is_new][:, known]
     return [
-        *affinity_lift(fitted.codes[known], data.later[known][:, known])[:2],
-        *(lift_of_new(fitted.codes[:, :length], data) for length in (1, 2)),
+        *(lift_among(prefix[known], among, rng) for prefix in prefixes),
+        *(
+            lift_between(prefix[data.is_new], prefix[known], between, rng)
+            for prefix in prefixes
+        ),
+    ]
+
+
+def others(data: Data, fitted: Fitted) -> list[float]:
+    parts = (~data.is_new, data.is_new)
+    return [
         *(explained_variance(data.text[part], fitted.text[part]) for part in parts),
         fitted.seconds,
     ]
 
 
-def lift_of_new(prefixes: Codes, data: Data) -> float:
-    """`affinity_lift` of pairs of a new and a known item."""
-    _, prefix = np.unique(prefixes, axis=0, return_inverse=True)
-    new, known = (prefix.ravel()[part] for part in (data.is_new, ~data.is_new))
-    pairs = data.later[data.is_new][:, ~data.is_new].tocoo()
-    common = new[pairs.row] == known[pairs.col]
-    n_new, n_known = (
-        np.bincount(part, minlength=prefix.max() + 1) for part in (new, known)
-    )
-    by_chance = (n_new * n_known).sum() / (len(new) * len(known))
-    return float(pairs.data[common].sum() / pairs.data.sum() / by_chance)
+def cell(found: Sequence[Lift]) -> str:
+    if len(found) == 1:
+        return f"{found[0].value:.2f} ± {found[0].error:.2f}"
+    return mean_and_spread([lift.value for lift in found], 2)
 
 
 def parser() -> ArgumentParser:
@@ -198,7 +210,7 @@ def main() -> int:
     print(f"{arguments.hidden} hidden units; {conditions(arguments)}\n", flush=True)
     rows = []
     for name, route in ROUTES.items():
-        found = []
+        found_lifts, found_others = [], []
         for seed in arguments.seeds:
             model = RQVAETransformer(
                 codebook_size=arguments.codes,
@@ -207,9 +219,16 @@ def main() -> int:
                 random_state=seed,
             )
             data = load(arguments.file, seed)
-            found.append(figures(data, route(data, model)))
-        series = list(zip(*found, strict=True))
-        rows.append([name, *(mean_and_spread(values, 2) for values in series)])
+            fitted = route(data, model)
+            found_lifts.append(lifts(data, fitted.codes, seed))
+            found_others.append(others(data, fitted))
+        rows.append(
+            [
+                name,
+                *map(cell, zip(*found_lifts, strict=True)),
+                *(mean_and_spread(each, 2) for each in zip(*found_others, strict=True)),
+            ]
+        )
         print(markdown_table(HEADER, rows[-1:]), file=sys.stderr, flush=True)
     print(mark_of_this_run(), end="\n\n")
     print(markdown_table(HEADER, rows))

@@ -1,4 +1,4 @@
-"""Draw the pictures of "How it works and which settings to choose" from real runs.
+"""Draw the pictures of the pages on the model and on quality from real runs.
 
 Trains on the package's nouns, a tenth of them unseen, prints what the pictures show and
 writes them to ``docs/_static``. Needs the extras ``bench`` and ``plot``. For example::
@@ -19,7 +19,6 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 import torch
-from skorch.callbacks import Callback
 
 from _arguments import conditions, new_parser
 from _contract import Matrix, Quantizer, Task
@@ -27,15 +26,12 @@ from _data import split_rows
 from _drawing import Line, Panel, averaged, draw
 from _faiss import fit_faiss
 from _measures import prefix_variances
-from _ours import fit_transformer, variance_of
+from _ours import fit_transformer
 from _residual_kmeans import fit_residual_kmeans
 from _table import markdown_table
 from measured import mark_of_this_run
-from sk_rqvae import QuantizeForwardMode
 from sk_rqvae.datasets import load_wordnet_nouns
 from sk_rqvae.metrics import explained_variance
-from throughput import fitted as fit_for_speed
-from throughput import seconds
 
 OUT = Path(__file__).parents[1] / "docs" / "_static"
 SMALL: dict[str, Any] = {
@@ -51,9 +47,6 @@ SHAPES = {
     18: ((2, 512), (3, 64), (6, 8), (9, 4)),
     24: ((3, 256), (4, 64), (6, 16), (8, 8), (12, 4)),
 }
-BEAMS = (1, 2, 5, 10)
-RERANK = (True, False)
-ROUNDS = 5
 FITTED = "explained variance, fitted rows"
 UNSEEN = "explained variance, unseen rows"
 
@@ -81,35 +74,6 @@ class Split(NamedTuple):
         return fitted, unseen
 
 
-class Follow(Callback):
-    """Measure the model before training and after every epoch.
-
-    Parameters
-    ----------
-    X : list of ndarray
-        Matrices to measure it on.
-
-    Attributes
-    ----------
-    variances_ : list of list of float
-        Explained variances by epoch, of each matrix.
-    """
-
-    def __init__(self, X: list[Matrix]) -> None:
-        self.X = X
-
-    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        self.variances_: list[list[float]] = [[] for _ in self.X]
-        self._measure(net)
-
-    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        self._measure(net)
-
-    def _measure(self, net: Any) -> None:
-        for X, found in zip(self.X, self.variances_, strict=True):
-            found.append(variance_of(net.module_, X))
-
-
 def by_depth(split: Split) -> list[Panel]:
     """What the first codes of an ID explain: ours, faiss, residual k-means."""
     task = split.task()
@@ -131,28 +95,6 @@ def by_depth(split: Split) -> list[Panel]:
         )
 
     return [panel(FITTED, split.fitted), panel(UNSEEN, split.unseen)]
-
-
-def by_epoch(split: Split) -> list[Panel]:
-    """What complete IDs explain after each epoch, in each mode, and faiss's."""
-    courses = {}
-    for mode in QuantizeForwardMode:
-        follow = Follow([split.fitted, split.unseen])
-        split.ours(split.task(), codebook_mode=mode, callbacks=[follow])
-        courses[str(mode)] = follow.variances_
-    faiss = split.variances(fit_faiss(split.fitted, split.task(), n_beams=5))
-    n_measured = len(follow.variances_[0])
-
-    def panel(title: str, position: int) -> Panel:
-        ours = [
-            Line(mode, variances[position], colour)
-            for colour, (mode, variances) in enumerate(courses.items())
-        ]
-        theirs = Line(FAISS, [faiss[position]] * n_measured, len(ours), dashed=True)
-        ticks = [str(epoch) for epoch in range(n_measured)]
-        return Panel(title, "epochs of training", ticks, [*ours, theirs])
-
-    return [panel(FITTED, 0), panel(UNSEEN, 1)]
 
 
 def by_shape(split: Split) -> list[Panel]:
@@ -180,51 +122,9 @@ def by_shape(split: Split) -> list[Panel]:
     return [panel(n_bits) for n_bits in SHAPES]
 
 
-def by_beams(split: Split) -> list[Panel]:
-    """What beams add on unseen rows, and what they cost the default model."""
-    gains = {
-        (n_beams, rerank): split.variances(
-            split.ours(split.task(), n_beams=n_beams, rerank=rerank)
-        )[1]
-        for n_beams in BEAMS
-        for rerank in RERANK
-    }
-    models = {
-        (n_beams, rerank): fit_for_speed(split.fitted, n_beams=n_beams, rerank=rerank)
-        for n_beams, rerank in gains
-    }
-    rounds = [
-        {key: seconds(model, split.fitted) for key, model in models.items()}
-        for _ in range(1 if split.quick else ROUNDS)
-    ]
-    best = {key: min(times[key] for times in rounds) for key in models}
-    costs = {key: best[key] / best[1, False] for key in models}
-    return [
-        Panel(
-            title,
-            "n_beams",
-            [str(n_beams) for n_beams in BEAMS],
-            [
-                Line(
-                    f"rerank={rerank}",
-                    [values[n_beams, rerank] for n_beams in BEAMS],
-                    colour,
-                )
-                for colour, rerank in enumerate(RERANK)
-            ],
-        )
-        for title, values in (
-            (UNSEEN, gains),
-            ("CPU time of transform, greedy = 1", costs),
-        )
-    ]
-
-
 PICTURES: dict[str, Callable[[Split], list[Panel]]] = {
     "explained_by_depth": by_depth,
-    "explained_by_epoch": by_epoch,
     "levels_or_codes": by_shape,
-    "beams": by_beams,
 }
 
 

@@ -185,6 +185,9 @@ html_theme_options = {
     "show_toc_level": 2,
     "navigation_with_keys": False,
     "navbar_align": "left",
+    # One version is published, that of the main branch: it is named, and there is
+    # nothing to switch to.
+    "navbar_end": ["this-version", "theme-switcher", "navbar-icon-links"],
     "footer_start": ["copyright"],
     "footer_end": [],
     # A table of all methods needs the whole width.

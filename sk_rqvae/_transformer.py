@@ -666,7 +666,7 @@ class RQVAETransformer(
         depths = [len(model._sizes())]
         return float(model._explained(rows, model._assign(rows), depths)[0])
 
-    def report(self, X: ArrayLike) -> SemanticIDReport:
+    def report(self, X: ArrayLike, affinity: Any = None) -> SemanticIDReport:
         """Describe how well IDs represent their rows, level by level.
 
         In a Pipeline, pass it the output of the steps before:
@@ -675,24 +675,29 @@ class RQVAETransformer(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        affinity : sparse matrix or array of shape (n_samples, n_samples), default=None
+            If given, the report has a column of `sk_rqvae.metrics.affinity_lift`:
+            whether items that belong together share prefixes.
 
         Returns
         -------
         SemanticIDReport
-            Explained variance, usage, perplexity and number of different prefixes of
-            each level. It prints as a table, in a notebook too.
+            Explained variance of `X`, usage, perplexity and number of different
+            prefixes of each level. It prints as a table, in a notebook too.
 
         Raises
         ------
         ValueError
-            If `X` has other columns than in `fit`, or values that are not finite.
+            If `X` has other columns than in `fit`, or values that are not finite, or
+            `affinity` is not as for `sk_rqvae.metrics.affinity_lift`.
         """
         model = self._snapshot()
         rows = model._check_rows(X, reset=False)
         codes = model._assign(rows)
         sizes = model._sizes()
         depths = range(1, len(sizes) + 1)
-        return summarise(codes, sizes, model._explained(rows, codes, depths))
+        explained = model._explained(rows, codes, depths)
+        return summarise(codes, sizes, explained, affinity)
 
     def save_pretrained(
         self,

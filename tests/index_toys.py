@@ -80,20 +80,32 @@ class NaiveIndex:
 
     def update(self, codes, items, *, move, distances=None):
         """Return which items moved."""
-        changed = [
-            self.given[self.items.index(item)] != tuple(code)
-            for code, item in zip(codes, items, strict=True)
-        ]
-        leaving = [i for i, c in zip(items, changed, strict=True) if c and move]
-        self.remove(leaving)
+        codes = list(map(tuple, codes))
+        leaves = [False] * len(items)
+        if move:
+            leaves = self._leaves(codes, [self.items.index(item) for item in items])
+        self.remove([i for i, leaving in zip(items, leaves, strict=True) if leaving])
         for row, (code, item) in enumerate(zip(codes, items, strict=True)):
-            if changed[row] and move:
-                self.ids.append(self._place(tuple(code), row, distances))
-                self.given.append(tuple(code))
+            if leaves[row]:
+                self.ids.append(self._place(code, row, distances))
+                self.given.append(code)
                 self.items.append(item)
             else:
-                self.given[self.items.index(item)] = tuple(code)
-        return [c and move for c in changed]
+                self.given[self.items.index(item)] = code
+        return leaves
+
+    def _leaves(self, codes, rows):
+        """Which items do not have their codes, and get another ID."""
+        counts = Counter(identifier[: len(self.sizes)] for identifier in self._taken())
+        leaves = []
+        for code, row in zip(codes, rows, strict=True):
+            leaving = self.ids[row][: len(code)] != code
+            if leaving and self.reassigns:
+                changed = self.given[row] != code
+                counts[code] += 1
+                leaving = changed or counts[code] <= self.capacity
+            leaves.append(leaving)
+        return leaves
 
     def room(self):
         """How many more items there are IDs for."""

@@ -87,11 +87,11 @@ right.set(ylabel="agreement, unread nouns")
 left.legend()
 
 # %%
-# Reconstruction pays for it, because codes now describe two things:
+# Reconstruction pays for it, because codes now describe two things. A report shows what
+# is lost and what is gained, level by level:
 
 for name, model in models.items():
-    print(f"{name}: explained variance {model.score(X):.3f}, unread", end=" ")
-    print(f"{model.score(X_unread):.3f}")
+    print(f"{name}\n{model.report(X, A)}\n")
 
 # %%
 # The neighbours
@@ -107,5 +107,5 @@ for row in (0, 4, 9, 12):
         print(f"    {name}, {same:.0%} {kind}: {', '.join(words[similar[:5]])}")
 
 # %%
-# If every item has behaviour of its own, there is another way: put both kinds of
-# vectors side by side with :class:`~sk_rqvae.BlockScaler`.
+# There is another way: put text and vectors of behaviour side by side with
+# :class:`~sk_rqvae.BlockScaler`, which predicts the behaviour of new items.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from sk_rqvae._checks.codes import IntArray, row_keys
-from sk_rqvae.metrics import codebook_perplexity, codebook_usage
+from sk_rqvae.metrics import affinity_lift, codebook_perplexity, codebook_usage
 
 FloatArray = NDArray[np.float64]
 
@@ -23,6 +22,7 @@ _HEADINGS = (
     "perplexity",
     "distinct",
 )
+_LIFT = "affinity lift"
 _GAP = "  "
 
 
@@ -41,7 +41,8 @@ class SemanticIDReport:
         Codes per level.
     explained_variance : ndarray of shape (n_layers,)
         ``1 - SSE / SST`` of the reconstruction from the first code, the first two codes
-        and so on; at most 1. The last entry equals the model's `score`.
+        and so on; at most 1. The last entry equals the model's `score`. It is of the
+        rows alone, also if the model was fitted with `affinity`.
     usage : ndarray of shape (n_layers,)
         Share of the level's codes used by at least one item, in [0, 1]; see
         `metrics.codebook_usage`.
@@ -51,6 +52,9 @@ class SemanticIDReport:
     n_distinct : ndarray of shape (n_layers,), int64
         Number of distinct prefixes of 1, 2, ... codes. The last entry counts distinct
         IDs.
+    affinity_lift : ndarray of shape (n_layers,) or None
+        How much more often items that belong together share a prefix than all items
+        do; see `metrics.affinity_lift`. None if no affinity was given.
 
     Examples
     --------
@@ -74,6 +78,7 @@ class SemanticIDReport:
     usage: FloatArray
     perplexity: FloatArray
     n_distinct: IntArray
+    affinity_lift: FloatArray | None = None
 
     @property
     def n_unique(self) -> int:
@@ -88,7 +93,7 @@ class SemanticIDReport:
         dict of str to ndarray of shape (n_layers,)
             `depth`, from 1, and the attributes that have one entry per level.
         """
-        return {
+        columns = {
             "depth": np.arange(1, len(self.usage) + 1),
             "explained_variance": self.explained_variance,
             "usage": self.usage,
@@ -96,6 +101,9 @@ class SemanticIDReport:
             "codebook_size": self.codebook_size,
             "n_distinct": self.n_distinct,
         }
+        if self.affinity_lift is not None:
+            columns["affinity_lift"] = self.affinity_lift
+        return columns
 
     def to_frame(self) -> Any:
         """The table as a data frame.
@@ -117,7 +125,8 @@ class SemanticIDReport:
         return pd.DataFrame(self.to_dict()).set_index("depth")
 
     def __str__(self) -> str:
-        lines = [_HEADINGS, *self._lines()]
+        headings, cells = table_of(self)
+        lines = [headings, *cells]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         texts = [
             _GAP.join(
@@ -131,39 +140,59 @@ class SemanticIDReport:
 
     def __rich__(self) -> Table:
         table = Table(caption=self._caption(), caption_justify="left")
-        for heading in _HEADINGS:
+        headings, cells = table_of(self)
+        for heading in headings:
             table.add_column(heading, justify="right")
-        for line in self._lines():
+        for line in cells:
             table.add_row(*line)
         return table
 
     def _repr_html_(self) -> str:
-        head = _html_row("th", _HEADINGS)
-        body = "".join(_html_row("td", line) for line in self._lines())
+        headings, cells = table_of(self)
+        head = _html_row("th", headings)
+        body = "".join(_html_row("td", line) for line in cells)
         return (
             f"<table><caption>{escape(self._caption())}</caption>"
             f"<thead>{head}</thead><tbody>{body}</tbody></table>"
         )
 
-    def _lines(self) -> Iterator[tuple[str, ...]]:
-        columns = self.to_dict()
-        for depth, explained, usage, perplexity, size, n_distinct in zip(
-            *columns.values(), strict=True
-        ):
-            yield (
-                f"first {depth}",
-                f"{explained:.3f}",
-                f"{usage:.1%}",
-                f"{perplexity:.1f} of {size}",
-                str(n_distinct),
-            )
-
     def _caption(self) -> str:
         return f"{self.n_unique} different IDs for {self.n_items} items."
 
 
+def table_of(report: SemanticIDReport) -> tuple[list[str], list[list[str]]]:
+    """Headings and lines of the table, as texts."""
+    headings = list(_HEADINGS)
+    lines = [
+        [
+            f"first {depth}",
+            f"{explained:.3f}",
+            f"{usage:.1%}",
+            f"{perplexity:.1f} of {size}",
+            str(n_distinct),
+        ]
+        for depth, explained, usage, perplexity, size, n_distinct in zip(
+            range(1, len(report.usage) + 1),
+            report.explained_variance,
+            report.usage,
+            report.perplexity,
+            report.codebook_size,
+            report.n_distinct,
+            strict=True,
+        )
+    ]
+    if report.affinity_lift is not None:
+        headings.append(_LIFT)
+        for line, lift in zip(lines, report.affinity_lift, strict=True):
+            line.append(f"{lift:.2f}")
+    return headings, lines
+
+
 def summarise(
-    codes: IntArray, sizes: list[int], explained_variance: FloatArray
+    codes: IntArray,
+    sizes: list[int],
+    explained_variance: FloatArray,
+    affinity: Any = None,
 ) -> SemanticIDReport:
     """Compute the report of some codes.
 
@@ -174,6 +203,8 @@ def summarise(
         Codes per level.
     explained_variance : ndarray of shape (n_layers,)
         Explained variance of the reconstructions from prefixes of each length.
+    affinity : sparse matrix or array-like of shape (n_items, n_items), default=None
+        Which items belong together.
 
     Returns
     -------
@@ -189,10 +220,11 @@ def summarise(
         usage=codebook_usage(codes, sizes),
         perplexity=codebook_perplexity(codes, sizes),
         n_distinct=np.array(n_distinct, dtype=np.int64),
+        affinity_lift=None if affinity is None else affinity_lift(codes, affinity),
     )
 
 
-def _html_row(tag: str, cells: tuple[str, ...]) -> str:
+def _html_row(tag: str, cells: list[str]) -> str:
     inner = "".join(
         f'<{tag} style="text-align: right">{escape(cell)}</{tag}>' for cell in cells
     )

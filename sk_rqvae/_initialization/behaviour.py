@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,13 +15,13 @@ from sk_rqvae._defaults import BEHAVIOUR_KERNEL_RIDGE, MAX_CENTRES
 from sk_rqvae._inference.column_means import shares_of
 from sk_rqvae._inference.row_subset import Matrix
 from sk_rqvae._initialization.behaviour_vectors import behaviour_vectors
+from sk_rqvae._initialization.ridge import ridge_by_gcv
 from sk_rqvae._model.behaviour_map import BehaviourMap, kernel
 from sk_rqvae._model.columns import standardized
 
 Array = NDArray[np.float64]
 
 _ROWS_AT_ONCE = 8192
-_RIDGE_GRID = np.logspace(-4, 3, 29)
 
 
 class BehaviourData:
@@ -80,9 +82,15 @@ def new_behaviour_map(data: BehaviourData, weight: float) -> BehaviourMap | None
     -------
     BehaviourMap or None
         None if all vectors are equal, so that there is nothing to predict.
+
+    Warns
+    -----
+    UserWarning
+        If all vectors are equal.
     """
     targets = _scaled(data, weight)
     if targets is None:
+        _warn_of_equal_vectors()
         return None
     linear = _ridge(data, targets)
     centres = data.centres()
@@ -103,12 +111,18 @@ def updated_behaviour_map(data: BehaviourData, earlier: BehaviourMap) -> Behavio
     `earlier` predicts. The residuals of these predictions are learnt by new centres,
     which replace the oldest if there are more than `MAX_CENTRES`.
 
+    Warns
+    -----
+    UserWarning
+        If all vectors of `data` are equal. The map then stays as it is.
+
     References
     ----------
     Schönemann (1966), "A generalized solution of the orthogonal Procrustes problem".
     """
     targets = _scaled(data, float(earlier.weight))
     if targets is None:
+        _warn_of_equal_vectors()
         return earlier
     centres = data.centres()
     rows = data.rows(centres)
@@ -142,6 +156,15 @@ def _scaled(data: BehaviourData, weight: float) -> Array | None:
     return scaled
 
 
+def _warn_of_equal_vectors() -> None:
+    warnings.warn(
+        "affinity has no effect: no items in it belong together more than others do, "
+        "so that all have the same vector of behaviour.",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
 def _ridge(data: BehaviourData, targets: Array) -> Array:
     """Weights of a linear regression on the rows, ``(n_features, n_outputs)``."""
     n_features = data.X.shape[1]
@@ -155,43 +178,6 @@ def _ridge(data: BehaviourData, targets: Array) -> Array:
         products += weighted.T @ targets[part]
     power = float((data.weights[:, np.newaxis] * np.square(targets)).sum())
     return ridge_by_gcv(squares, products, power, len(targets))
-
-
-def ridge_by_gcv(squares: Array, products: Array, power: float, n_rows: int) -> Array:
-    """Ridge regression with the penalty of least generalised cross-validation error.
-
-    Parameters
-    ----------
-    squares : ndarray of shape (n_features, n_features)
-        ``X.T @ X``.
-    products : ndarray of shape (n_features, n_outputs)
-        ``X.T @ Y``.
-    power : float
-        ``(Y ** 2).sum()``.
-    n_rows : int
-        Rows of `X` and `Y`.
-
-    Returns
-    -------
-    ndarray of shape (n_features, n_outputs)
-
-    References
-    ----------
-    Golub, Heath and Wahba (1979), "Generalized cross-validation as a method for
-    choosing a good ridge parameter".
-    """
-    variances, axes = np.linalg.eigh(squares)
-    variances = variances.clip(min=0)
-    mean_variance = variances.mean() or 1.0  # rows can all be zero
-    rotated = axes.T @ products
-    explained = np.square(rotated).sum(axis=1)
-    penalties = mean_variance * _RIDGE_GRID[:, np.newaxis]
-    shrunk = variances + penalties
-    errors = power - (explained * (shrunk + penalties) / np.square(shrunk)).sum(axis=1)
-    n_fitted = (variances / shrunk).sum(axis=1)
-    best = np.argmin(errors / np.square(1 - n_fitted / (n_rows + 1)))
-    solution: Array = axes @ (rotated / shrunk[best, :, np.newaxis])
-    return solution
 
 
 def _kernel_ridge(rows: Tensor, targets: Array, weights: Array) -> Tensor:

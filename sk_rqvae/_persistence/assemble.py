@@ -17,8 +17,8 @@ from sk_rqvae._model.module import SHORTLIST_BUFFERS, RQVAEModule
 from sk_rqvae._model.shortlist import hidden_layers
 from sk_rqvae._persistence.checkpoint_module import CheckpointModule
 from sk_rqvae._persistence.tensor_checks import check_values
-from sk_rqvae._training.fit import new_net
 from sk_rqvae._training.net import RQVAENet
+from sk_rqvae._training.new_net import new_net
 from sk_rqvae._training.settings import check_settings, module_arguments
 
 _PARAMETER_NAMES = {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import sk_rqvae
-from sk_rqvae._inference.report import SemanticIDReport
+from sk_rqvae._inference.report import SemanticIDReport, table_of
 from sk_rqvae._persistence.regular_files import read_regular_file
 
 CARD_NAME = "README.md"
@@ -124,22 +124,9 @@ def _training(history: list[Mapping[str, Any]]) -> Iterable[str]:
 def _report(report: SemanticIDReport | None) -> Iterable[str]:
     if report is None:
         return []
-    rows = [
-        (
-            f"first {depth}",
-            f"{explained:.3f}",
-            f"{usage:.1%}",
-            f"{perplexity:.1f} of {size}",
-            n_distinct,
-        )
-        for depth, explained, usage, perplexity, size, n_distinct in zip(
-            *report.to_dict().values(), strict=True
-        )
-    ]
-    names = ("codes of the ID", "explained variance", "usage", "perplexity", "distinct")
     return [
         "## Report\n",
-        _table(names, rows),
+        _table(*table_of(report)),
         f"{report.n_unique} different IDs for {report.n_items} items.\n",
     ]
 

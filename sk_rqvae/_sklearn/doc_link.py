@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-from importlib.metadata import PackageNotFoundError, metadata
 
 _DISTRIBUTION = "sk-rqvae"
 _VARIABLE = "SK_RQVAE_DOCS_URL"
@@ -28,9 +28,11 @@ class DocLink:
 
 def _published_site() -> str:
     """The project URL labelled Documentation; empty if there is none."""
+    # Imported here because it doubles the time to import the index.
+    metadata = importlib.import_module("importlib.metadata")
     try:
-        urls = metadata(_DISTRIBUTION).get_all("Project-URL") or []
-    except PackageNotFoundError:  # imported from a folder, not installed
+        urls = metadata.metadata(_DISTRIBUTION).get_all("Project-URL") or []
+    except metadata.PackageNotFoundError:  # imported from a folder, not installed
         return ""
     labelled = dict(url.split(", ", maxsplit=1) for url in urls)
     return labelled.get("Documentation", "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from sk_rqvae._checks.codes import IntArray, check_codes
 from sk_rqvae.index.code_model import (
     CodeModel,
-    Route,
     RowCandidates,
     RowDistances,
     added_errors,
@@ -21,33 +20,23 @@ from sk_rqvae.index.engine.growing import GrowingArray
 from sk_rqvae.index.engine.store import IDStore
 from sk_rqvae.index.fingerprint import FINGERPRINT_VERSION, fingerprint
 from sk_rqvae.index.items import checked_item_ids, first_occurrences
+from sk_rqvae.index.new_items import (
+    CheckedItems,
+    NewItems,
+    checked_items,
+    checked_route,
+)
 from sk_rqvae.index.policies.candidates import reassign_by_candidates
 from sk_rqvae.index.policies.duplicates import row_digests
 from sk_rqvae.index.policies.moves import MovedRows
-from sk_rqvae.index.policies.reassign import Room, reassign, reassign_by_rank
+from sk_rqvae.index.policies.reassign import (
+    Room,
+    ranks_of_equals,
+    reassign,
+    reassign_by_rank,
+)
 from sk_rqvae.index.policies.suffix import with_suffix
 from sk_rqvae.index.state import IndexState, Rules, empty_state
-
-
-class NewItems(NamedTuple):
-    """Codes of some items, as they come from the user.
-
-    Attributes
-    ----------
-    codes : array-like of shape (n, n_layers)
-    item_ids : array-like of shape (n,) or None
-    X : array-like of shape (n, n_features) or None
-    model : CodeModel or None
-    alternatives : array-like of shape (n, n_alternatives, n_layers) or None
-    weights : array-like of shape (n,) or None
-    """
-
-    codes: Any
-    item_ids: Any = None
-    X: Any = None
-    model: Any = None
-    alternatives: Any = None
-    weights: Any = None
 
 
 class UpdateReport(TypedDict):
@@ -59,38 +48,12 @@ class UpdateReport(TypedDict):
     n_moved: int
 
 
-class _Checked(NamedTuple):
-    """`NewItems` that fit the index."""
-
-    codes: IntArray
-    items: NDArray[Any]
-    X: NDArray[Any] | None
-    model: CodeModel | None
-    alternatives: IntArray | None
-    weights: NDArray[np.float64] | None
-
-    def some(self, rows: NDArray[np.bool_]) -> _Checked:
-        """Return part of the items."""
-
-        def part(values: NDArray[Any] | None) -> Any:
-            return None if values is None else values[rows]
-
-        return _Checked(
-            self.codes[rows],
-            self.items[rows],
-            part(self.X),
-            self.model,
-            part(self.alternatives),
-            part(self.weights),
-        )
-
-
 def fitted(rules: Rules, codebook_size: Any, new: NewItems) -> IndexState:
     """Make the state of an index of some items."""
     route = None if new.model is None else route_of(new.model)
     n_layers = check_codes(new.codes).shape[1]
     empty = empty_state(rules, codebook_size, n_layers, route)
-    checked = _checked(empty, new, route)
+    checked = checked_items(empty, new, route)
     state = _with_items(empty, checked, numbered=new.item_ids is None)
     return state.after("fit", len(checked.codes))
 
@@ -99,8 +62,8 @@ def added(
     state: IndexState, new: NewItems, *, skip_known: bool
 ) -> tuple[IndexState, IntArray]:
     """Add items, and return the IDs of all items of the call."""
-    route = _checked_route(state, new.model)
-    checked = _checked(state, new, route)
+    route = checked_route(state, new.model)
+    checked = checked_items(state, new, route)
     rows = state.rows_of(checked.items)
     fresh = np.ones(len(rows), dtype=bool)
     if skip_known:
@@ -142,18 +105,21 @@ def updated(
 ) -> tuple[IndexState, UpdateReport]:
     """Give known items new codes, and say which ones moved.
 
-    Without `move` they keep their IDs.
+    Without `move` they keep their IDs. With it, an item whose ID has other codes gets a
+    new ID.
     """
-    route = _checked_route(state, new.model)
+    route = checked_route(state, new.model)
     rows = state.known_rows(new.item_ids)
     items = state.items.take(rows)
     if not first_occurrences(items).all():
         again = items[~first_occurrences(items)].tolist()[0]
         raise ValueError(f"item_ids must be unique. Got {again!r} more than once.")
-    checked = _checked(state, new, route, items=items)
+    checked = checked_items(state, new, route, items=items)
     ids = state.store.ids_of(rows)[:, : state.store.n_layers]
     changed = (checked.codes != state.moves.given(rows, ids)).any(axis=1)
-    leaving = changed & move
+    leaving = np.zeros(len(rows), dtype=bool)
+    if move:
+        leaving = _leaving(state, checked.codes, ids, changed)
     if leaving.any():
         state = _moved(state, checked.some(leaving), rows[leaving])
         rows[leaving] = np.arange(len(state.store) - leaving.sum(), len(state.store))
@@ -184,7 +150,23 @@ def rebound(state: IndexState, model: Any) -> IndexState:
     ).after("rebind", 0)
 
 
-def _moved(state: IndexState, new: _Checked, rows: IntArray) -> IndexState:
+def _leaving(
+    state: IndexState, codes: IntArray, ids: IntArray, changed: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Which items of an update get a new ID.
+
+    The policy may have reassigned an item because its codes were taken. If they did not
+    change, it stays until they have room.
+    """
+    leaving: NDArray[np.bool_] = (codes != ids).any(axis=1)
+    if state.rules.reassigns:
+        wanted = codes[leaving]
+        taken = state.store.counts(wanted) + ranks_of_equals(wanted)
+        leaving[leaving] = changed[leaving] | (taken < (state.rules.capacity or 1))
+    return leaving
+
+
+def _moved(state: IndexState, new: CheckedItems, rows: IntArray) -> IndexState:
     """Retire some rows and give their items new IDs."""
     if state.weights is not None and new.weights is None:
         new = new._replace(weights=state.weights.values[rows])
@@ -192,7 +174,7 @@ def _moved(state: IndexState, new: _Checked, rows: IntArray) -> IndexState:
     return _with_items(state._replace(store=store), new, numbered=False)
 
 
-def _with_items(state: IndexState, new: _Checked, *, numbered: bool) -> IndexState:
+def _with_items(state: IndexState, new: CheckedItems, *, numbered: bool) -> IndexState:
     """Give items IDs and rows after the last."""
     n_before, rules = len(state.store), state.rules
     store = state.store.covering(new.codes)
@@ -216,7 +198,7 @@ def _with_items(state: IndexState, new: _Checked, *, numbered: bool) -> IndexSta
 
 
 def _reassigned(
-    new: _Checked, store: IDStore, rules: Rules
+    new: CheckedItems, store: IDStore, rules: Rules
 ) -> tuple[IDStore, IntArray]:
     capacity = rules.capacity or 1
     if len(new.codes) == 0:
@@ -267,7 +249,7 @@ def _moves(
     return MovedRows(rows[moved], codes[moved], errors)
 
 
-def _extended_digests(state: IndexState, new: _Checked) -> GrowingArray | None:
+def _extended_digests(state: IndexState, new: CheckedItems) -> GrowingArray | None:
     if len(new.codes) == 0:
         return state.digests
     if state.digests is None or new.X is None:
@@ -286,7 +268,7 @@ def _with_digests(
     return state._replace(digests=GrowingArray(digests))
 
 
-def _extended_weights(state: IndexState, new: _Checked) -> GrowingArray | None:
+def _extended_weights(state: IndexState, new: CheckedItems) -> GrowingArray | None:
     if new.weights is None and state.weights is None:
         return None
     weights = state.weights
@@ -294,127 +276,3 @@ def _extended_weights(state: IndexState, new: _Checked) -> GrowingArray | None:
         weights = GrowingArray(np.zeros(len(state.store)))
     fresh = np.zeros(len(new.codes)) if new.weights is None else new.weights
     return weights.appended(fresh)
-
-
-def _checked(
-    state: IndexState,
-    new: NewItems,
-    route: Route | None,
-    items: NDArray[Any] | None = None,
-) -> _Checked:
-    codes = check_codes(new.codes)
-    n_layers = state.store.n_layers
-    if codes.shape[1] != n_layers:
-        raise ValueError(
-            "codes must have as many columns as those the index was fitted with. "
-            f"Got {codes.shape[1]}, expected {n_layers}."
-        )
-    codes = check_codes(codes, state.store.sizes)
-    alternatives = new.alternatives
-    if alternatives is not None:
-        if not state.rules.reassigns:
-            raise ValueError(
-                f"alternatives must be None with policy={state.rules.policy!r} and "
-                f"overflow={state.rules.overflow!r}. Only items that are reassigned "
-                "use them."
-            )
-        alternatives = _checked_alternatives(alternatives, codes, state.store.sizes)
-    if items is None:
-        items = state.items.checked(new.item_ids, len(codes))
-    elif len(items) != len(codes):
-        raise ValueError(
-            "item_ids and codes must have the same length. "
-            f"Got {len(items)} item_ids, expected {len(codes)}."
-        )
-    return _Checked(
-        codes,
-        items,
-        _checked_rows(new.X, len(codes), route),
-        None if route is None else route.quantizer,
-        alternatives,
-        _checked_weights(new.weights, len(codes), state.rules),
-    )
-
-
-def _checked_route(state: IndexState, model: Any) -> Route | None:
-    """Check that codes are of the model of the index."""
-    if state.fingerprint is None and model is not None:
-        raise ValueError(
-            "model must be None for an index that was made without a model: its codes "
-            f"may be those of another one. Got {type(model).__name__}. Call "
-            "rebind(model) if they are not."
-        )
-    if state.fingerprint is None:
-        return None
-    if model is None:
-        raise ValueError(
-            "model must be given for an index that was fitted with one, so that it can "
-            "be checked that the codes are of the same model. Got None."
-        )
-    route = route_of(model)
-    if state.fingerprint_version != FINGERPRINT_VERSION:
-        raise ValueError(
-            "the index has a fingerprint of another kind. Got version "
-            f"{state.fingerprint_version}, expected {FINGERPRINT_VERSION}. Call "
-            "rebind(model) with the model that made its codes."
-        )
-    found = fingerprint(route)
-    if found != state.fingerprint:
-        raise ValueError(
-            "model must be the one that the index was fitted with. Got fingerprint "
-            f"{found[:12]}, expected {state.fingerprint[:12]}. If it gives the same "
-            "codes all the same, call rebind(model)."
-        )
-    return route
-
-
-def _checked_rows(X: Any, n_rows: int, route: Route | None) -> NDArray[Any] | None:
-    if X is None:
-        return None
-    if route is not None and route.before:
-        X = route.rows(X)
-    X = np.asarray(X)
-    if X.ndim != 2 or X.dtype.kind not in "iufb":
-        raise ValueError(
-            "X must be a 2-D array of numbers, (n_items, n_features). "
-            f"Got shape {X.shape}, dtype {X.dtype}."
-        )
-    if len(X) != n_rows:
-        raise ValueError(
-            f"X and codes must have the same length. Got {len(X)} rows in X, expected "
-            f"{n_rows}."
-        )
-    return X
-
-
-def _checked_weights(
-    weights: Any, n_rows: int, rules: Rules
-) -> NDArray[np.float64] | None:
-    if weights is None:
-        return None
-    if not rules.shared:
-        raise ValueError(
-            "weights rank items that share an ID, so they need policy='none', or "
-            f"policy='reassign' with a capacity above 1. Got {rules}."
-        )
-    array = np.asarray(weights, dtype=np.float64)
-    if array.shape != (n_rows,) or not np.isfinite(array).all():
-        raise ValueError(
-            f"weights must be {n_rows} finite numbers. Got shape {array.shape}."
-        )
-    return array
-
-
-def _checked_alternatives(
-    alternatives: Any, codes: IntArray, sizes: tuple[int, ...] | None
-) -> IntArray:
-    alternatives = np.asarray(alternatives)
-    n_rows, n_layers = codes.shape
-    shape = alternatives.shape
-    if len(shape) != 3 or (shape[0], shape[2]) != (n_rows, n_layers):
-        raise ValueError(
-            "alternatives must be 3-D, (n_items, n_alternatives, n_layers), with "
-            f"n_items {n_rows} and n_layers {n_layers}. Got shape {shape}."
-        )
-    flat = check_codes(alternatives.reshape(-1, n_layers), sizes, name="alternatives")
-    return flat.reshape(shape)

@@ -114,7 +114,7 @@ class ItemIds:
             return self
         values, runs = self._explicit()
         first = self.n_rows
-        run = Run.sorted(_item_keys(items), np.arange(first, first + len(items)))
+        run = Run.sorted(item_keys(items), np.arange(first, first + len(items)))
         return ItemIds(
             self.kind,
             first + len(items),
@@ -153,21 +153,21 @@ class ItemIds:
             rows[known] = items[known]
             rows[is_removed(rows)] = -1
             return rows
-        keys = _item_keys(items)
+        keys = item_keys(items)
         rows = self.runs.row_of_rank(keys, np.zeros(len(keys), dtype=np.int64))
         # Another string can have the same hash, and an item a row that was removed.
-        open_ = np.flatnonzero(rows >= 0)
+        unfound = np.flatnonzero(rows >= 0)
         rank = 0
-        while len(open_):
-            wrong = is_removed(rows[open_])
+        while len(unfound):
+            wrong = is_removed(rows[unfound])
             if self.kind == "str":
-                other = self.take(rows[open_]) != items[open_]
+                other = self.take(rows[unfound]) != items[unfound]
                 wrong |= other.astype(bool)
-            open_ = open_[wrong]
+            unfound = unfound[wrong]
             rank += 1
-            ranks = np.full(len(open_), rank)
-            rows[open_] = self.runs.row_of_rank(keys[open_], ranks)
-            open_ = open_[rows[open_] >= 0]
+            ranks = np.full(len(unfound), rank)
+            rows[unfound] = self.runs.row_of_rank(keys[unfound], ranks)
+            unfound = unfound[rows[unfound] >= 0]
         return rows
 
     def _explicit(self) -> tuple[GrowingArray, SortedRuns]:
@@ -272,17 +272,18 @@ def first_occurrences(items: NDArray[Any]) -> NDArray[np.bool_]:
 def sorted_items(values: NDArray[Any], live_rows: IntArray) -> SortedRuns:
     """Sort all rows by item; an item of two rows that are not removed is an error."""
     _sorted_run(values[live_rows], first_row=0)
-    run = Run.sorted(_item_keys(values), np.arange(len(values)))
+    run = Run.sorted(item_keys(values), np.arange(len(values)))
     return SortedRuns((run,))
 
 
-def _item_keys(items: NDArray[Any]) -> IntArray:
+def item_keys(items: NDArray[Any]) -> IntArray:
+    """Return the sort keys of items: integers themselves, hashes of strings."""
     return text_keys(items.tolist()) if items.dtype == object else items
 
 
 def _sorted_run(items: NDArray[Any], first_row: int) -> Run:
     """Sort rows by item; an item that comes twice is an error."""
-    keys = _item_keys(items)
+    keys = item_keys(items)
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
     _reject_duplicates(items, keys, order)

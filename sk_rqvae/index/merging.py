@@ -98,9 +98,9 @@ def _check_free(state: IndexState, ids: IntArray) -> None:
         return
     if len(ids) == 0:
         return
-    most = 1 if state.rules.policy == "suffix" else state.rules.capacity
+    limit = 1 if state.rules.policy == "suffix" else state.rules.capacity
     distinct, counts = np.unique(ids, axis=0, return_counts=True)
-    taken = counts + state.store.counts(distinct) > (most or 1)
+    taken = counts + state.store.counts(distinct) > (limit or 1)
     if taken.any():
         raise ValueError(
             "IDs must not be added by both sides to be merged. Got "

@@ -15,7 +15,7 @@ from sk_rqvae.index.items import checked_item_ids
 from sk_rqvae.index.parameters import default_tags
 from sk_rqvae.index.state import IndexState
 
-_MOST_SWEEPS = 10
+_MAX_SWEEPS = 10
 
 
 class RealignmentReport(TypedDict):
@@ -32,18 +32,45 @@ class RealignmentReport(TypedDict):
 class RealignedModel:
     """A fitted transformer whose codes are renamed.
 
-    It has the methods of a transformer that an index needs, and ``transform``. The
-    codebooks are in the new order. Everything else is that of the model, which it
-    keeps.
+    `SemanticIDIndex.realign` makes it. Use it in place of the transformer from then on.
+    To save it, save the transformer and the maps, and make it again of both.
 
     Parameters
     ----------
     model : fitted transformer
-    code_maps : list of ndarray
-        ``code_maps[level][code]`` is the new name of a code.
+        Not a Pipeline: of one, this is the last step.
+    code_maps : list of ndarray of shape (codebook_size,)
+        ``code_maps[level][code]`` is the new name of a code. The report of `realign`
+        has them.
+
+    Raises
+    ------
+    ValueError
+        If the maps are not permutations of the codes of the model.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_rqvae.index import RealignedModel
+    >>> maps = [np.array([1, 0]), np.array([0, 1])]
+    >>> class Model:
+    ...     codebooks_ = [np.zeros((2, 1)), np.zeros((2, 1))]
+    ...
+    ...     def transform(self, X):
+    ...         return np.array([[0, 1], [1, 1]])
+    >>> RealignedModel(Model(), maps).transform([[0.5], [2.0]])
+    array([[1, 1],
+           [0, 1]])
     """
 
     def __init__(self, model: Any, code_maps: list[IntArray]) -> None:
+        sizes = [len(book) for book in model.codebooks_]
+        sorted_maps = [np.sort(names).tolist() for names in code_maps]
+        if sorted_maps != [list(range(size)) for size in sizes]:
+            raise ValueError(
+                "code_maps must have a permutation of the codes of each codebook, of "
+                f"sizes {sizes}. Got sizes {[len(names) for names in code_maps]}."
+            )
         self.model = model
         self.code_maps = code_maps
 
@@ -146,9 +173,10 @@ def realigned(
 def best_maps(new: IntArray, old: IntArray, sizes: tuple[int, ...]) -> list[IntArray]:
     """Find a permutation of the codes of each level that keeps most leading codes.
 
-    The number of leading codes that stay, summed over items, is raised by an assignment
-    problem a level while the other levels are held, first level first, until no level
-    can be improved. The first sweep counts the level's own codes alone.
+    It maximises the number of leading codes that stay, summed over items. With all
+    other levels fixed, each level is a linear assignment problem. These are solved from
+    the first level to the last, again and again until no level can be improved. The
+    first sweep counts the codes of the level alone.
 
     Parameters
     ----------
@@ -163,7 +191,7 @@ def best_maps(new: IntArray, old: IntArray, sizes: tuple[int, ...]) -> list[IntA
     """
     maps = [np.arange(size) for size in sizes]
     total = -1
-    for sweep in range(_MOST_SWEEPS):
+    for sweep in range(_MAX_SWEEPS):
         before = total
         for level, size in enumerate(sizes):
             same = renamed(new, maps) == old

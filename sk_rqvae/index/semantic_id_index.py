@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from sk_rqvae._checks.codes import IntArray
 from sk_rqvae._checks.scalars import check_choice
 from sk_rqvae.index import changes, queries
-from sk_rqvae.index.changes import NewItems
 from sk_rqvae.index.code_model import CodeModel
 from sk_rqvae.index.comparison import ChurnReport, churn
 from sk_rqvae.index.decoding.build import trie_of
@@ -25,6 +24,7 @@ from sk_rqvae.index.formats.state_file import read_state, save_state
 from sk_rqvae.index.formats.table import read_table, write_table
 from sk_rqvae.index.formats.tokens import level_tokens, parsed, token_rows
 from sk_rqvae.index.locks import WriterLock
+from sk_rqvae.index.new_items import NewItems
 from sk_rqvae.index.parameters import (
     default_tags,
     described,
@@ -247,6 +247,8 @@ default=None
     def remove(self, item_ids: Any, *, reuse: bool = False) -> None:
         """Remove items from lookups, prefixes and decoding.
 
+        An item that is added again gets a new ID.
+
         Parameters
         ----------
         item_ids : array-like of shape (n,)
@@ -254,7 +256,7 @@ default=None
         reuse : bool, default=False
             Whether their IDs may be given to other items. Logs and caches that still
             have such an ID would then mean another item. With ``policy="suffix"`` only
-            the last suffixes of some codes are given again.
+            the last suffixes of some codes are given again. Takes ``O(n)``.
 
         Raises
         ------
@@ -287,9 +289,11 @@ default=None
         model : fitted transformer or Pipeline, default=None
         alternatives : array-like of shape (n, n_alternatives, n_layers), default=None
         on_change : {"keep", "move"}, default="keep"
-            What happens to an item whose codes changed. ``"keep"`` keeps its ID and
-            records the difference for `summary`. ``"move"`` gives it a new ID by the
-            policy and retires the old one; the item then comes last in `ids_`.
+            What happens to an item whose ID has other codes than the new ones.
+            ``"keep"`` keeps its ID and records the difference for `summary`.
+            ``"move"`` gives it a new ID by the policy and retires the old one; the item
+            then comes last in `ids_`. An item that the policy reassigned, and whose
+            codes did not change, moves only if its codes have room now.
 
         Returns
         -------
@@ -770,9 +774,9 @@ default=None
         path : str or path-like
         mmap_mode : {None, "r"}, default=None
             None reads the file and checks all of it. ``"r"`` maps it into memory: it is
-            read when it is used, and processes share it. Only its header and the sizes
-            of its arrays are checked then. The index can be changed; changes are in
-            memory until `save`.
+            read when it is used, and processes share it. Only its header, the sizes of
+            its arrays and some of its keys are checked then. The index can be changed;
+            changes are in memory until `save`.
 
         Returns
         -------

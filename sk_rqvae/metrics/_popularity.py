@@ -74,8 +74,8 @@ def popularity_groups(
     tolerance = 1e-12
     names = np.full(len(values), "torso")
     names[up_to <= tail + tolerance] = "tail"
-    names[values == 0] = "tail"
     names[from_on <= head + tolerance] = "head"
+    names[values == 0] = "tail"
     return names[group]
 
 

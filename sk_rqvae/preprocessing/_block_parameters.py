@@ -1,4 +1,4 @@
-"""Checks of the blocks and shares of a `BlockScaler`."""
+"""Checks of the parameters of a `BlockScaler`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_rqvae._checks.scalars import check_int, check_real
+from sk_rqvae._checks.scalars import check_choice, check_int, check_real
+
+_MAX_PREDICTED = 6
 
 
 def check_blocks(blocks: Any, n_features: int) -> tuple[list[str], list[int]]:
@@ -33,6 +35,17 @@ def check_blocks(blocks: Any, n_features: int) -> tuple[list[str], list[int]]:
             f"add up to {sum(sizes)}."
         )
     return names, sizes
+
+
+def check_fill(fill: Any, n_blocks: int) -> str:
+    """How to fill missing blocks; the number of regressions grows exponentially."""
+    checked = check_choice("fill", fill, ["prediction", "mean"])
+    if checked == "prediction" and n_blocks > _MAX_PREDICTED:
+        raise ValueError(
+            f"fill must be 'mean' for more than {_MAX_PREDICTED} blocks. Got "
+            f"{n_blocks} blocks and fill='prediction'."
+        )
+    return checked
 
 
 def check_shares(shares: Any, names: list[str]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Scale blocks of columns to chosen shares of the variance, with missing blocks."""
+"""Scale blocks of columns to chosen shares of the variance; fill missing blocks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,17 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sk_rqvae._checks.sample_weight import check_sample_weight
 from sk_rqvae._sklearn.doc_link import DocLink
-from sk_rqvae.preprocessing._block_parameters import check_blocks, check_shares
+from sk_rqvae.preprocessing._block_moments import block_moments
+from sk_rqvae.preprocessing._block_parameters import (
+    check_blocks,
+    check_fill,
+    check_shares,
+)
+from sk_rqvae.preprocessing._block_regression import (
+    Regressions,
+    fill_with_predictions,
+    fit_block_regressions,
+)
 
 FloatArray = NDArray[np.float64]
 Matrix = NDArray[Any]
@@ -31,7 +41,8 @@ class BlockScaler(DocLink, TransformerMixin, BaseEstimator):
 
     1. Each column is centred, and each block is divided by one number, so that the
        ratios of distances within a block stay the same.
-    2. A missing block becomes zeros, which is the mean of the block. With
+    2. A missing block is replaced by a linear prediction from the blocks that the row
+       has. A new item then gets an ID among the items that it resembles. With
        `add_indicator`, one binary column per block marks where it was missing.
 
     Parameters
@@ -43,6 +54,10 @@ class BlockScaler(DocLink, TransformerMixin, BaseEstimator):
     shares : dict of str to float, or sequence of float, default=None
         Relative share of the variance of each block, positive, in the order of `blocks`
         or by name. They are divided by their sum. None gives all blocks equal shares.
+    fill : {"prediction", "mean"}, default="prediction"
+        What replaces a missing block: its prediction from the other blocks, or its
+        mean, which is zero. No item that has a block is near its mean, so with "mean"
+        new items share prefixes with each other and not with items of their kind.
     add_indicator : bool, default=False
         Append one column per block, which is 1 in rows without the block and else 0.
         For `sk_rqvae.RQVAETransformer`, set ``n_cat_features`` to the number of blocks
@@ -79,6 +94,14 @@ class BlockScaler(DocLink, TransformerMixin, BaseEstimator):
     Multiplying all blocks by the same factor changes no ID, because the quantizer
     divides rows by their overall scale.
 
+    Predictions are ridge regressions on the scaled blocks. There is one for each block
+    and each set of other blocks, fitted to the rows that have all of them: 2 for two
+    blocks, 9 for three, 28 for four. Generalised cross-validation chooses each penalty
+    [2]_. The predictions of a regression are then multiplied by one number, so that
+    they have the variance of what they predict: a regression shrinks towards the mean,
+    and shrunk blocks are more similar to each other than to those of known items. If
+    no penalty predicts better than the mean over these rows, that is the prediction.
+
     Multiple factor analysis [1]_ also weights concatenated views. Its weights equalise
     the first singular values, whereas these set shares of the total variance, which is
     what a squared error adds up.
@@ -87,6 +110,8 @@ class BlockScaler(DocLink, TransformerMixin, BaseEstimator):
     ----------
     .. [1] B. Escofier and J. Pagès. Multiple factor analysis (AFMULT package).
        Computational Statistics & Data Analysis 18, 1994.
+    .. [2] G. H. Golub, M. Heath and G. Wahba. Generalized cross-validation as a method
+       for choosing a good ridge parameter. Technometrics 21, 1979.
 
     Examples
     --------
@@ -95,12 +120,12 @@ class BlockScaler(DocLink, TransformerMixin, BaseEstimator):
 
     >>> import numpy as np
     >>> from sk_rqvae import BlockScaler
-    >>> X = np.array([[0.0, 2.0, 70.0], [2.0, 2.0, 30.0], [1.0, 2.0, np.nan]])
+    >>> X = np.array([[0.0, 2.0, 70.0], [2.0, 2.0, 30.0], [1.5, 2.0, np.nan]])
     >>> scaler = BlockScaler({"text": 2, "behaviour": 1}, shares=[3, 1])
     >>> scaler.fit_transform(X).round(3)
-    array([[-1.837,  0.   ,  0.866],
-           [ 1.837,  0.   , -0.866],
-           [ 0.   ,  0.   ,  0.   ]])
+    array([[-2.059,  0.   ,  0.866],
+           [ 1.471,  0.   , -0.866],
+           [ 0.588,  0.   , -0.433]])
     >>> scaler.set_params(add_indicator=True).fit(X).get_feature_names_out()
     array(['x0', 'x1', 'x2', 'missing_text', 'missing_behaviour'], dtype=object)
     """
@@ -110,22 +135,25 @@ class BlockScaler(DocLink, TransformerMixin, BaseEstimator):
     block_names_: list[str]
     block_sizes_: list[int]
     n_features_in_: int
+    _regressions: Regressions | None
 
     def __init__(
         self,
         blocks: Mapping[str, int] | Sequence[int] | None = None,
         *,
         shares: Mapping[str, float] | Sequence[float] | None = None,
+        fill: str = "prediction",
         add_indicator: bool = False,
     ) -> None:
         self.blocks = blocks
         self.shares = shares
+        self.fill = fill
         self.add_indicator = add_indicator
 
     def fit(
         self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
     ) -> Self:
-        """Learn the mean of each column and the scale of each block.
+        """Learn the scale of each block, and to predict it from the others.
 
         Parameters
         ----------
@@ -134,7 +162,8 @@ class BlockScaler(DocLink, TransformerMixin, BaseEstimator):
         y : ignored
             Present for compatibility with scikit-learn.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows in means and variances. None gives equal weights.
+            Weights of the rows in means, variances and predictions. None gives equal
+            weights.
 
         Returns
         -------
@@ -145,27 +174,33 @@ class BlockScaler(DocLink, TransformerMixin, BaseEstimator):
         ------
         ValueError
             If the blocks do not add up to the columns of `X`, a row has only a part of
-            a block or no block, a block is missing in all rows, or a share or weight is
-            negative.
+            a block or no block, a block is missing in all rows, a share or weight is
+            negative, `fill` has another value, or there are more than 6 blocks to
+            predict.
         TypeError
             If `blocks` does not hold integers.
         """
         matrix = self._validate(X, reset=True)
         names, sizes = check_blocks(self.blocks, matrix.shape[1])
+        fill = check_fill(self.fill, len(names))
         shares = check_shares(self.shares, names)
         weights = np.ones(len(matrix))
         if sample_weight is not None:
             weights = check_sample_weight(sample_weight, len(matrix))
         missing = _missing_blocks(matrix, names, sizes)
-        mean, variance = _moments(matrix, weights, missing, names, sizes)
+        mean, variance = block_moments(matrix, weights, missing, names, sizes)
         scale = np.sqrt(variance / (shares * matrix.shape[1]))
         self.mean_ = mean
         self.scale_ = np.where(scale > 0, scale, 1.0)
         self.block_names_, self.block_sizes_ = names, sizes
+        self._regressions = None
+        if fill == "prediction":
+            scaled = self._scaled(matrix, missing)
+            self._regressions = fit_block_regressions(scaled, weights, missing, sizes)
         return self
 
     def transform(self, X: ArrayLike) -> Matrix:
-        """Scale the blocks, and replace missing ones by zeros.
+        """Scale the blocks, and fill in missing ones.
 
         Parameters
         ----------
@@ -181,16 +216,24 @@ class BlockScaler(DocLink, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If `X` has other columns than in `fit`, or a row has only a part of a block
-            or no block.
+            If `X` has other columns than in `fit`, a row has only a part of a block or
+            no block, or a block is missing that no two rows of `fit` had beside the
+            blocks of the row.
         sklearn.exceptions.NotFittedError
             If the transformer is not fitted.
         """
         check_is_fitted(self)
         matrix = self._validate(X, reset=False)
         missing = _missing_blocks(matrix, self.block_names_, self.block_sizes_)
-        scaled = (matrix - self.mean_) / np.repeat(self.scale_, self.block_sizes_)
-        scaled[np.repeat(missing, self.block_sizes_, axis=1)] = 0.0
+        scaled = self._scaled(matrix, missing)
+        if self._regressions is not None:
+            fill_with_predictions(
+                scaled,
+                missing,
+                self.block_sizes_,
+                self._regressions,
+                self.block_names_,
+            )
         columns = [scaled, missing] if self.add_indicator else [scaled]
         return np.concatenate(columns, axis=1, dtype=matrix.dtype)
 
@@ -205,8 +248,8 @@ class BlockScaler(DocLink, TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_samples, n_features)
-            Rows without NaN. A missing block is the mean of the block, or whatever
-            values a reconstruction has for it.
+            Rows without NaN. A missing block is what `fill` put in its place, or
+            whatever values a reconstruction has for it.
 
         Raises
         ------
@@ -275,6 +318,14 @@ class BlockScaler(DocLink, TransformerMixin, BaseEstimator):
         n_indicators = len(self.block_names_) if self.add_indicator else 0
         return self.n_features_in_ + n_indicators
 
+    def _scaled(self, matrix: Matrix, missing: NDArray[np.bool_]) -> FloatArray:
+        """Scaled blocks, with zeros in place of missing ones."""
+        scaled: FloatArray = (matrix - self.mean_) / np.repeat(
+            self.scale_, self.block_sizes_
+        )
+        scaled[np.repeat(missing, self.block_sizes_, axis=1)] = 0.0
+        return scaled
+
     def _validate(self, X: Any, *, reset: bool) -> Matrix:
         return np.asarray(
             validate_data(
@@ -319,38 +370,3 @@ def _missing_blocks(
             f"columns of row {row}."
         )
     return np.asarray(missing)
-
-
-def _moments(
-    matrix: Matrix,
-    weights: FloatArray,
-    missing: NDArray[np.bool_],
-    names: list[str],
-    sizes: list[int],
-) -> tuple[FloatArray, FloatArray]:
-    """Mean of each column and variance of each block, over the rows that have it."""
-    mean, variance = np.empty(matrix.shape[1]), np.empty(len(sizes))
-    start = 0
-    for block, size in enumerate(sizes):
-        columns = slice(start, start + size)
-        start += size
-        used = ~missing[:, block] & (weights > 0)
-        if not used.any():
-            raise ValueError(
-                f"X must have block {names[block]!r} in at least one row of positive "
-                "weight. Got none."
-            )
-        rows, weight = matrix[used, columns].astype(np.float64), weights[used]
-        weight = weight / weight.sum()
-        # Relative to the first row, so that constant columns have zero variance.
-        rows -= (first := rows[0].copy())
-        offset = weight @ rows
-        mean[columns] = first + offset
-        with np.errstate(over="ignore", invalid="ignore"):
-            variance[block] = weight @ np.square(rows - offset).sum(axis=1)
-        if not np.isfinite(variance[block]):
-            raise ValueError(
-                f"X must have a finite variance. That of block {names[block]!r} "
-                "overflows."
-            )
-    return mean, variance

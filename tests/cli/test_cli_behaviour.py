@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 
 import numpy as np
@@ -10,6 +11,7 @@ from conftest import assert_same_model, small
 from scipy.sparse import coo_array
 
 from sk_rqvae import RQVAETransformer
+from sk_rqvae.metrics import affinity_lift
 
 SETTINGS = {"max_epochs": 1, "hidden_dims": (4,), "codebook_size": 8}
 
@@ -106,6 +108,18 @@ def test_a_table_of_pairs_that_is_wrong_is_named(
     said = failure(capsys, "fit", items, "-o", tmp_path / "model", *options)
     assert re.search(message, said)
     assert not (tmp_path / "model").exists()
+
+
+def test_a_report_of_pairs_has_the_affinity_lift(rows, items, pairs, tmp_path, capsys):
+    path = write(tmp_path / "pairs.csv", named(pairs))
+    model = fitted_with(tmp_path, items, "--affinity", path)
+    options = ("--item-column", "sku", "--affinity", path, "--json", "--quiet")
+    assert run("report", tmp_path / "model", items, *options) == 0
+    printed = json.loads(capsys.readouterr().out)
+    affinity = coo_array((pairs["weight"], (pairs["item_a"], pairs["item_b"])))
+    affinity.resize(60, 60)
+    expected = affinity_lift(model.transform(frame(rows)), affinity)
+    np.testing.assert_allclose(printed["affinity_lift"], expected)
 
 
 def test_an_item_with_two_weights_is_refused(items, tmp_path, capsys):

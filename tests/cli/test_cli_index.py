@@ -82,7 +82,8 @@ def test_add_gives_new_items_the_ids_that_python_gives(
 def test_add_skips_known_items_only_if_asked(model, table, catalogue, capsys):
     content = catalogue.read_bytes()
     arguments = (catalogue, model, table(slice(40, 60)), "--item-column", "sku")
-    assert "B40" in failure(capsys, "index", "add", *arguments)
+    message = failure(capsys, "index", "add", *arguments)
+    assert "has the item 'B40', which has an ID. Use --skip-known" in message
     assert catalogue.read_bytes() == content
     assert run("index", "add", *arguments, "--skip-known") == 0
     assert "added 10 items to 50" in capsys.readouterr().err

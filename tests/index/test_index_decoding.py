@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -264,11 +265,35 @@ def test_tokens_can_be_given_as_the_ids_of_each_level(index):
     assert out[0].isfinite().nonzero().flatten().tolist() == [7]
     assert processor.ids(torch.tensor([[7, 7]])).tolist() == [[2, 0]]
     done = torch.zeros(1, 8)
-    assert processor(torch.tensor([[7, 7]]), done) is done
+    assert torch.equal(processor(torch.tensor([[7, 7]]), done), done)
     with pytest.raises(ValueError, match="token ids of 2 levels"):
         index.logits_processor([[5, 6, 7]], 0)
     with pytest.raises(ValueError, match="must have 3 token ids"):
         index.logits_processor([[5, 6, 7], [5, 6]], 0)
+
+
+@pytest.mark.parametrize("eos", [EOS, None])
+def test_sequences_of_different_lengths_are_masked_as_each_alone(eos):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    index = catalogue(40)
+    ids = token_ids(index)
+    processor = index.logits_processor(ids, 0, eos_token_id=eos)
+    texts = index.tokens(index.ids_[:6])
+    generated = torch.tensor(
+        [[ids[token] for token in re.findall("<.*?>", text)] for text in texts]
+    )
+    generated[4, 0] = PAD
+    n_levels = generated.shape[1]
+    lengths = torch.tensor([0, 1, 2, n_levels, 2, n_levels + 1])
+    ended = torch.column_stack([generated, torch.full((6,), EOS)])
+    scores = torch.rand(6, 10 + len(ids))
+    masked = processor.mask_rows(scores, ended, lengths)
+    for row, length in enumerate(lengths.tolist()):
+        alone = processor(ended[row : row + 1, :length], scores[row : row + 1])
+        assert torch.equal(masked[row : row + 1], alone)
+    with pytest.raises(ValueError, match="a column for each token"):
+        processor.mask_rows(scores[:, :5], ended, lengths)
 
 
 def test_all_ids_can_be_generated_with_as_many_beams():

@@ -174,8 +174,6 @@ FORGERIES = {
 @pytest.mark.parametrize("name", FORGERIES)
 @pytest.mark.parametrize("mmap_mode", [None, "r"])
 def test_a_file_whose_parts_do_not_fit_is_refused(saved, tmp_path, name, mmap_mode):
-    if mmap_mode == "r" and name == "small codebooks":
-        pytest.skip("the content of a mapped file is not read")
     path = tmp_path / "forged"
     path.write_bytes(rewritten(saved, FORGERIES[name]))
     with pytest.raises(ValueError, match="forged"):
@@ -186,6 +184,46 @@ def test_a_mapped_file_with_codes_of_no_radix_is_refused(saved, tmp_path):
     path = tmp_path / "forged"
     path.write_bytes(rewritten(saved, lambda header: header.update(radices=[0] * 3)))
     with pytest.raises(ValueError, match=r"forged .*radices"):
+        SemanticIDIndex.load(path, mmap_mode="r")
+
+
+@pytest.mark.parametrize("codebook_size", [None, 8, 2**40])
+@pytest.mark.parametrize("level", [0, 1, 2])
+@pytest.mark.parametrize("factor", [0.5, 2])
+def test_a_mapped_file_with_another_radix_is_refused(
+    tmp_path, codebook_size, level, factor
+):
+    path = tmp_path / "forged"
+    codes = np.random.default_rng(0).integers(0, 8, (500, 3))
+    index = SemanticIDIndex(policy="none", codebook_size=codebook_size).fit(codes)
+    index.save(path)
+
+    def change(header):
+        header["radices"][level] = int(factor * header["radices"][level])
+
+    path.write_bytes(rewritten(path.read_bytes(), change))
+    if codebook_size is None and level == 0 and factor == 2:
+        # Keys do not depend on the first radix, which only bounds the codes.
+        loaded = SemanticIDIndex.load(path, mmap_mode="r")
+        assert loaded.lookup(codes)[0].tolist() == index.lookup(codes)[0].tolist()
+    else:
+        with pytest.raises(ValueError, match=r"forged .*(keys|radices|sizes|fit)"):
+            SemanticIDIndex.load(path, mmap_mode="r")
+
+
+@pytest.mark.parametrize("items", [range(700, 1200), [f"{n}" for n in range(500)]])
+@pytest.mark.parametrize("pair", [("id_rows", "item_rows"), ("item_keys", "digests")])
+def test_a_mapped_file_whose_keys_are_of_other_rows_is_refused(tmp_path, items, pair):
+    path = tmp_path / "forged"
+    codes = np.random.default_rng(0).integers(0, 8, (500, 3))
+    SemanticIDIndex(codebook_size=8).fit(codes, list(items), X=codes).save(path)
+
+    def change(header):
+        one, other = (array(header, name) for name in pair)
+        one["offset"], other["offset"] = other["offset"], one["offset"]
+
+    path.write_bytes(rewritten(path.read_bytes(), change))
+    with pytest.raises(ValueError, match=r"forged .*keys"):
         SemanticIDIndex.load(path, mmap_mode="r")
 
 

@@ -74,6 +74,33 @@ def test_an_updated_item_keeps_its_id_or_moves(index):
         index.update([[1, 1], [1, 1]], ["a"])
 
 
+def test_an_item_whose_id_was_kept_can_be_moved_later(index):
+    index.update([[2, 2]], ["a"])
+    report = index.update([[2, 2]], ["a"], on_change="move")
+    assert report["ids"].tolist() == [[2, 2, 0]]
+    assert (report["n_changed"], report["n_moved"]) == (0, 1)
+    assert index.summary()["n_moved"] == 0
+
+
+def test_an_item_whose_new_codes_are_those_of_its_id_does_not_move(index):
+    index.update([[2, 2]], ["a"])
+    report = index.update([[0, 1]], ["a"], on_change="move")
+    assert report["ids"].tolist() == [[0, 1, 0]]
+    assert (report["n_changed"], report["n_moved"]) == (1, 0)
+    assert index.summary()["n_moved"] == 0
+
+
+def test_a_reassigned_item_stays_until_its_codes_are_free():
+    index = SemanticIDIndex(policy="reassign", codebook_size=3)
+    others = [[[0, 1]], [[0, 2]]]
+    index.fit([[0, 0], [0, 0]], ["a", "b"], alternatives=others)
+    move = {"alternatives": others[1:], "on_change": "move"}
+    assert index.update([[0, 0]], ["b"], **move)["n_moved"] == 0
+    index.remove(["a"], reuse=True)
+    report = index.update([[0, 0]], ["b"], **move)
+    assert report["ids"].tolist() == [[0, 0]]
+
+
 def test_numbered_items_keep_their_numbers_when_others_leave_or_move():
     index = SemanticIDIndex().fit(CODES)
     index.remove([1])
@@ -220,8 +247,9 @@ def test_importing_the_index_imports_none_of_the_large_libraries():
     code = (
         "import sys, sk_rqvae.index as i; index = i.SemanticIDIndex().fit([[0, 1]]);"
         "index.add([[0, 1]]), index.trie(), repr(index), index.summary();"
-        "print(sorted({'torch', 'sklearn', 'skorch', 'scipy', 'pandas', 'filelock'}"
-        " & sys.modules.keys()))"
+        "large = {'torch', 'sklearn', 'skorch', 'scipy', 'pandas', 'filelock',"
+        " 'importlib.metadata'};"
+        "print(sorted(large & sys.modules.keys()))"
     )
     command = [sys.executable, "-c", code]
     found = subprocess.run(command, capture_output=True, text=True, check=True)

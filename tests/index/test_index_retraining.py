@@ -13,7 +13,8 @@ from index_toys import ToyQuantizer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sk_rqvae.index import SemanticIDIndex
+from sk_rqvae import RQVAETransformer
+from sk_rqvae.index import RealignedModel, SemanticIDIndex
 from sk_rqvae.index.realignment import best_maps
 
 
@@ -93,6 +94,30 @@ def test_a_realigned_model_gives_the_codes_that_realign_gave():
     later.add(model.transform(X[30:40]), X=X[30:40], model=model)
     with pytest.raises(ValueError, match="model must be the one"):
         later.add(new.transform(X[40:]), X=X[40:], model=new)
+
+
+def test_a_realigned_model_is_made_again_of_its_model_and_its_maps(
+    fitted, blobs, tmp_path
+):
+    codes = fitted.transform(blobs)
+    index = SemanticIDIndex(policy="none").fit(codes[:, ::-1])
+    renamed, report = index.realign(codes, np.arange(len(codes)), model=fitted)
+    later = SemanticIDIndex().fit(renamed[5:], model=report["model"])
+    fitted.save_pretrained(tmp_path / "model")
+    np.savez(tmp_path / "maps.npz", *report["code_maps"])
+
+    maps = [*np.load(tmp_path / "maps.npz").values()]
+    loaded = RQVAETransformer.from_pretrained(tmp_path / "model")
+    model = RealignedModel(loaded, maps)
+    assert np.array_equal(model.transform(blobs), renamed)
+    assert len(later.add(renamed[:5], model=model)) == 5
+
+
+def test_maps_that_are_no_permutation_are_an_error():
+    model = ToyQuantizer(2, 3).fit(np.zeros((1, 2)))
+    for maps in ([[0, 1, 2]], [[0, 1, 2], [0, 1, 1]], [[0, 1, 2], [0, 1]]):
+        with pytest.raises(ValueError, match="code_maps must have a permutation"):
+            RealignedModel(model, [np.array(names) for names in maps])
 
 
 def test_a_realigned_pipeline_is_a_pipeline():

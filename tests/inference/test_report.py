@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from conftest import small
 from rich.console import Console
+from scipy.sparse import csr_array
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sk_rqvae import SemanticIDReport
 from sk_rqvae.metrics import (
+    affinity_lift,
     codebook_perplexity,
     codebook_usage,
     collision_rate,
@@ -44,6 +46,26 @@ def test_a_report_has_the_values_of_the_metrics(fitted, blobs, report):
 
 def test_the_last_explained_variance_is_the_score(fitted, blobs, report):
     assert report.explained_variance[-1] == fitted.score(blobs)
+
+
+def test_a_report_of_affinity_has_its_lift_and_the_same_other_columns(
+    fitted, blobs, report
+):
+    affinity = np.arange(600)[:, np.newaxis] // 100 == np.arange(600) // 100
+    with_lift = fitted.report(blobs, affinity=csr_array(affinity.astype(float)))
+    lift = affinity_lift(fitted.transform(blobs), affinity)
+    np.testing.assert_array_equal(with_lift.affinity_lift, lift)
+    assert report.affinity_lift is None
+    lines, plain = (str(table).splitlines() for table in (with_lift, report))
+    assert lines[0] == f"{plain[0]}  affinity lift"
+    assert lines[1].split() == [*plain[1].split(), f"{lift[0]:.2f}"]
+    assert with_lift.to_frame()["affinity_lift"].tolist() == lift.tolist()
+    assert f"{lift[0]:.2f}</td>" in with_lift._repr_html_()
+
+
+def test_affinity_of_another_size_is_refused(fitted, blobs):
+    with pytest.raises(ValueError, match="affinity and codes must have the same"):
+        fitted.report(blobs, affinity=np.ones((5, 5)))
 
 
 def test_levels_can_differ_in_size(blobs):

@@ -24,7 +24,7 @@ from sk_rqvae._model.beam_search import beam_search
 from sk_rqvae._model.modes import QuantizeForwardMode
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
 from sk_rqvae._progress import no_progress
-from sk_rqvae._training.fit import initialize_quantizer
+from sk_rqvae._training.initialize import initialize_quantizer
 
 
 @given(

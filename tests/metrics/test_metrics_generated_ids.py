@@ -134,6 +134,25 @@ def test_head_and_tail_have_at_most_their_share_of_interactions(counts, head, ta
         assert len(set(groups[counts == value])) == 1
 
 
+@given(
+    hnp.arrays(np.int64, st.integers(1, 12), elements=st.integers(0, 9)).filter(any),
+    st.integers(0, 20),
+    st.integers(0, 20),
+)
+def test_head_and_tail_are_the_largest_sets_of_their_shares(counts, head, rest):
+    tail = min(rest, 20 - head)
+    limits = {"head": head * counts.sum(), "tail": tail * counts.sum()}
+    largest = {"head": set(), "tail": set()}
+    for value in range(11):
+        sets = {"head": counts >= max(value, 1), "tail": counts < max(value, 1)}
+        for name, members in sets.items():
+            if 20 * counts[members].sum() <= limits[name]:
+                largest[name] |= set(np.flatnonzero(members))
+    groups = popularity_groups(counts, head=head / 20, tail=tail / 20)
+    for name, expected in largest.items():
+        assert set(np.flatnonzero(groups == name)) == expected
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

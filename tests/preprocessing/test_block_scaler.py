@@ -35,7 +35,9 @@ def variance(rows):
     return rows.var(axis=0).sum()
 
 
-@parametrize_with_checks([BlockScaler(), BlockScaler(add_indicator=True)])
+@parametrize_with_checks(
+    [BlockScaler(), BlockScaler(fill="mean"), BlockScaler(add_indicator=True)]
+)
 def test_the_block_scaler_passes_every_check_of_scikit_learn(estimator, check):
     check(estimator)
 
@@ -77,11 +79,15 @@ def test_ratios_of_distances_within_a_block_do_not_change(views):
     np.testing.assert_allclose(ratios, ratios[0])
 
 
-def test_missing_blocks_become_zeros_and_the_indicators_mark_them(views):
-    plain = BlockScaler(BLOCKS).fit_transform(views)
-    marked = BlockScaler(BLOCKS, add_indicator=True).fit_transform(views)
+def test_missing_blocks_can_become_zeros(views):
+    plain = BlockScaler(BLOCKS, fill="mean").fit_transform(views)
     assert (plain[:8, 3:] == 0).all()
     assert (plain[8:11, :3] == 0).all()
+
+
+def test_indicators_mark_missing_blocks(views):
+    plain = BlockScaler(BLOCKS).fit_transform(views)
+    marked = BlockScaler(BLOCKS, add_indicator=True).fit_transform(views)
     assert np.isfinite(plain).all()
     np.testing.assert_array_equal(marked[:, :5], plain)
     np.testing.assert_array_equal(marked[:, 5], np.isnan(views[:, 0]))
@@ -104,11 +110,128 @@ def test_the_inverse_gives_the_rows_with_means_in_place_of_missing_blocks(
     views, add_indicator, dtype
 ):
     views = views.astype(dtype)
-    scaler = BlockScaler(BLOCKS, add_indicator=add_indicator).fit(views)
+    scaler = BlockScaler(BLOCKS, fill="mean", add_indicator=add_indicator).fit(views)
     back = scaler.inverse_transform(scaler.transform(views))
     expected = np.where(np.isnan(views), np.nanmean(views, axis=0), views)
     assert back.dtype == dtype
     np.testing.assert_allclose(back, expected, rtol=1e-4, atol=1e-3)
+
+
+# Missing blocks that are predicted
+
+THREE = {"text": 4, "picture": 3, "behaviour": 2}
+
+
+@pytest.fixture
+def related():
+    """Rows of three views that are linear in the same three factors, without noise."""
+    random = np.random.default_rng(0)
+    factors = random.normal(size=(60, 3))
+    views = [factors @ random.normal(size=(3, size)) for size in THREE.values()]
+    return np.hstack(views) * 7 + 3
+
+
+@pytest.mark.parametrize(
+    "lost", [slice(0, 4), slice(4, 7), slice(7, 9), slice(4, 9)], ids=str
+)
+def test_blocks_that_depend_on_the_others_are_found_again(related, lost):
+    scaler = BlockScaler(THREE).fit(related[:50])
+    new = related[50:].copy()
+    new[:, lost] = np.nan
+    expected = scaler.transform(related[50:])
+    np.testing.assert_allclose(scaler.transform(new), expected, atol=0.01)
+
+
+def test_rows_with_other_missing_blocks_are_filled_one_by_one(related):
+    scaler = BlockScaler(THREE).fit(related[:40])
+    new = related[40:].copy()
+    new[::3, 7:] = np.nan
+    new[1::3, :4] = np.nan
+    new[1::2, 4:7] = np.nan
+    together = scaler.transform(new)
+    alone = np.vstack([scaler.transform(row[np.newaxis]) for row in new])
+    np.testing.assert_allclose(together, alone, atol=1e-9)
+
+
+def noisy_views(noise):
+    random = np.random.default_rng(1)
+    text = random.normal(size=(4000, 3))
+    behaviour = text[:, :2] + noise * random.normal(size=(4000, 2))
+    return np.hstack([text, behaviour])
+
+
+def test_predictions_have_the_variance_of_the_block():
+    X = noisy_views(2)
+    new = X[2000:].copy()
+    new[:, 3:] = np.nan
+    scaler = BlockScaler(BLOCKS).fit(X[:2000])
+    filled, complete = scaler.transform(new), scaler.transform(X[2000:])
+    assert variance(filled[:, 3:]) == pytest.approx(2.5, rel=0.1)
+    # Of the correlation that predicted and true blocks have: 1 / sqrt(1 + noise^2).
+    products = (filled[:, 3:] * complete[:, 3:]).mean(axis=0).sum()
+    assert products / 2.5 == pytest.approx(1 / np.sqrt(5), rel=0.1)
+
+
+def test_unrelated_blocks_are_filled_with_the_mean():
+    text = np.random.default_rng(2).normal(size=(25, 3))
+    behaviour = np.random.default_rng(3).normal(size=(25, 2))
+    # Each text occurs with a behaviour and with its opposite.
+    X = np.vstack([np.hstack([text, behaviour]), np.hstack([text, -behaviour])])
+    new = np.hstack([text, np.full((25, 2), np.nan)])
+    filled = BlockScaler(BLOCKS).fit(X).transform(new)
+    np.testing.assert_allclose(filled[:, 3:], 0, atol=1e-9)
+
+
+def test_a_constant_block_predicts_and_is_predicted_as_the_mean():
+    X = np.array([[0.1, 1.0], [0.1, 2.0], [0.1, 6.0]])
+    scaler = BlockScaler([1, 1]).fit(X)
+    filled = scaler.transform([[0.1, np.nan], [np.nan, 2.0]])
+    assert filled[0, 1] == pytest.approx(0)
+    assert filled[1, 0] == pytest.approx(0)
+
+
+def test_integer_weights_count_as_repeated_rows_in_predictions():
+    X = noisy_views(1)[:300]
+    weights = np.random.default_rng(1).integers(0, 4, len(X))
+    weighted = BlockScaler(BLOCKS).fit(X, sample_weight=weights)
+    repeated = BlockScaler(BLOCKS).fit(np.repeat(X, weights, axis=0))
+    new = np.hstack([X[:, :3], np.full((len(X), 2), np.nan)])
+    np.testing.assert_allclose(
+        weighted.transform(new), repeated.transform(new), atol=0.02
+    )
+
+
+def test_blocks_that_no_rows_had_together_cannot_be_predicted(views):
+    views[11:, 3:] = np.nan
+    scaler = BlockScaler(BLOCKS).fit(views)
+    with pytest.raises(ValueError, match=r"no block 'behaviour' in row 0.*\['text'\]"):
+        scaler.transform(views)
+
+
+def test_more_than_six_blocks_cannot_be_predicted():
+    X = np.random.default_rng(0).normal(size=(20, 7))
+    with pytest.raises(ValueError, match="fill must be 'mean' for more than 6 blocks"):
+        BlockScaler([1] * 7).fit(X)
+    assert BlockScaler([1] * 7, fill="mean").fit_transform(X).shape == (20, 7)
+
+
+def test_new_items_get_the_ids_of_the_known_items_that_they_resemble():
+    random = np.random.default_rng(0)
+    kind = random.integers(4, size=200)
+    text = np.eye(4)[kind] + 0.4 * random.normal(size=(200, 4))
+    behaviour = 3 * random.normal(size=(4, 6))[kind] + random.normal(size=(200, 6))
+    X = np.hstack([text, behaviour])
+    X[150:, 4:] = np.nan
+    agreements = {}
+    for fill in ("prediction", "mean"):
+        scaler = BlockScaler({"text": 4, "behaviour": 6}, fill=fill)
+        quantizer = small(n_layers=2, codebook_size=16, max_epochs=1)
+        code = make_pipeline(scaler, quantizer).fit(X[:150]).transform(X)[:, 0]
+        same_kind = kind[150:, np.newaxis] == kind[:150]
+        same_code = code[150:, np.newaxis] == code[:150]
+        agreements[fill] = same_kind[same_code].mean()
+    assert agreements["prediction"] > 0.8
+    assert agreements["mean"] < 0.6
 
 
 def test_one_block_of_equally_spread_columns_is_standard_scaling():
@@ -186,6 +309,8 @@ def test_it_is_public_at_the_top_and_in_preprocessing():
         ({"shares": [1, np.inf]}, ValueError, r"shares\['behaviour'\] must be in"),
         ({"shares": {"text": 1}}, ValueError, "names of the blocks"),
         ({"shares": "ab"}, TypeError, "shares must be a dict"),
+        ({"fill": "median"}, ValueError, "fill must be one of"),
+        ({"fill": 0}, ValueError, "fill must be one of"),
     ],
 )
 def test_the_error_names_the_invalid_parameter(views, parameters, error, message):

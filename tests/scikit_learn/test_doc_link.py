@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+import importlib.metadata
 from email.message import Message
-from importlib.metadata import PackageNotFoundError
 
 import pytest
 from conftest import small
@@ -10,7 +10,6 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_html_repr
 
 from sk_rqvae import RQVAETransformer, SemanticIDIndex
-from sk_rqvae._sklearn import doc_link
 
 SITE = "https://docs.example/stable/"
 PAGE = "https://docs.example/stable/generated/sk_rqvae.RQVAETransformer.html"
@@ -24,7 +23,7 @@ def published(monkeypatch):
         found = Message()
         for url in urls:
             found["Project-URL"] = url
-        monkeypatch.setattr(doc_link, "metadata", lambda name: found)
+        monkeypatch.setattr(importlib.metadata, "metadata", lambda name: found)
 
     monkeypatch.delenv("SK_RQVAE_DOCS_URL", raising=False)
     publish()
@@ -66,9 +65,9 @@ def test_without_a_known_site_there_is_no_link(published, fitted):
 
 def test_without_an_installed_package_there_is_no_link(published, monkeypatch):
     def not_installed(name):
-        raise PackageNotFoundError(name)
+        raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(doc_link, "metadata", not_installed)
+    monkeypatch.setattr(importlib.metadata, "metadata", not_installed)
     assert RQVAETransformer()._get_doc_link() == ""
 
 

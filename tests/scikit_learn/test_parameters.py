@@ -195,7 +195,7 @@ GOOD_PARAMETERS = [
     {"batch_size": 7},
     {"batch_size": 10**30},
     {"prefix_weight": 10**30},
-    {"n_beams": 10**30, "rerank": False},
+    {"n_beams": 10**30, "rerank": False, "codebook_size": 4},
     {"n_beams": 40},
     {"init_sample_size": 10**9},
     {"resident_mb": 0},

@@ -9,7 +9,7 @@ from skorch.callbacks import Callback
 
 from sk_rqvae import RQVAEModule, RQVAETransformer
 from sk_rqvae._sklearn.progress_bars import bars_asked_for
-from sk_rqvae._training import fit as fit_module
+from sk_rqvae._training import fit, initialize
 from sk_rqvae.cli import main
 
 pytest.importorskip("pty")
@@ -58,23 +58,23 @@ def test_a_custom_loss_without_a_reconstruction_term_has_a_bar_too(blobs, wait_f
 
 
 @pytest.mark.parametrize(
-    ("work", "doing"),
+    ("step", "work", "doing"),
     [
-        ("location_and_scale", "set-up"),
-        ("initialize_quantizer", "set-up"),
-        ("price_shared_ids", "separation"),
+        (initialize, "location_and_scale", "set-up"),
+        (initialize, "initialize_quantizer", "set-up"),
+        (fit, "price_shared_ids", "separation"),
     ],
 )
 def test_fit_shows_the_stages_before_and_after_training(
-    blobs, wait_for_bar, monkeypatch, work, doing
+    blobs, wait_for_bar, monkeypatch, step, work, doing
 ):
-    original = getattr(fit_module, work)
+    original = getattr(step, work)
 
     def slow(*args, **kwargs):
         wait_for_bar()
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(fit_module, work, slow)
+    monkeypatch.setattr(step, work, slow)
     with terminal_as("stderr") as terminal:
         small(max_epochs=1, verbose=1).fit(blobs)
     assert doing in terminal.written

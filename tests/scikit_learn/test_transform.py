@@ -145,21 +145,21 @@ def test_any_chunks_in_any_order_give_the_same_bits(fitted, blobs, data):
 
 
 @pytest.mark.slow
-def test_a_million_rows_have_the_same_codes_in_other_chunks_and_another_order(blobs):
+def test_many_rows_have_the_same_codes_in_other_chunks_and_another_order(blobs):
     model = small(hidden_dims=(16,), n_beams=3, max_epochs=2).fit(blobs)
     rng = np.random.default_rng(0)
-    spread = rng.normal(size=(1_000_000, 12)).astype(np.float32)
+    spread = rng.normal(size=(200_000, 12)).astype(np.float32)
     rows = blobs[rng.integers(len(blobs), size=len(spread))] + 0.3 * spread
     codes = model.transform(rows)
     order = rng.permutation(len(rows))
-    cuts = np.sort(rng.choice(len(rows), size=300, replace=False))
+    cuts = np.sort(rng.choice(len(rows), size=100, replace=False))
     for part in np.split(order, cuts):
         np.testing.assert_array_equal(model.transform(rows[part]), codes[part])
     back = model.inverse_transform(codes)
-    for part in np.split(order, cuts)[:30]:
+    for part in np.split(order, cuts)[:10]:
         np.testing.assert_array_equal(model.inverse_transform(codes[part]), back[part])
-    alone = np.concatenate([model.transform(row[None]) for row in rows[:1000]])
-    np.testing.assert_array_equal(alone, codes[:1000])
+    alone = np.concatenate([model.transform(row[None]) for row in rows[:300]])
+    np.testing.assert_array_equal(alone, codes[:300])
 
 
 def test_the_same_numbers_in_another_dtype_or_layout_have_the_same_codes(fitted, blobs):

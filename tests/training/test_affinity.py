@@ -14,8 +14,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sk_rqvae import RQVAETransformer
 from sk_rqvae._initialization import behaviour_vectors as module_of_vectors
-from sk_rqvae._initialization.behaviour import ridge_by_gcv
 from sk_rqvae._initialization.behaviour_vectors import behaviour_vectors
+from sk_rqvae._initialization.ridge import ridge_by_gcv
 from sk_rqvae.metrics import affinity_lift
 
 N_ITEMS, N_KNOWN = 600, 500
@@ -88,6 +88,14 @@ def test_reconstructions_have_the_columns_of_x(catalogue, plain, behavioural):
     assert 0.5 < behavioural.score(known) < plain.score(known)
 
 
+def test_a_report_shows_what_affinity_costs_and_gains(catalogue, plain, behavioural):
+    X, affinity = catalogue.known, catalogue.affinity
+    before, after = (model.report(X, affinity) for model in (plain, behavioural))
+    assert after.affinity_lift[1] > 3 * before.affinity_lift[1]
+    assert after.explained_variance[-1] == behavioural.score(X)
+    assert after.explained_variance[-1] < before.explained_variance[-1]
+
+
 def test_a_higher_affinity_weight_follows_affinity_more(catalogue):
     X, affinity = catalogue.known, catalogue.affinity
     low, high = (
@@ -125,9 +133,10 @@ def test_one_direction_of_a_pair_is_enough(catalogue, behavioural):
     assert_same_model(symmetric, small().fit(catalogue.known, affinity=upper))
 
 
-def test_affinity_that_tells_nothing_changes_nothing(catalogue, plain):
+def test_affinity_without_groups_changes_nothing_and_warns(catalogue, plain):
     everything = csr_array(np.ones((N_KNOWN, N_KNOWN)) - np.eye(N_KNOWN))
-    model = small().fit(catalogue.known, affinity=everything)
+    with pytest.warns(UserWarning, match="affinity has no effect: no items in it"):
+        model = small().fit(catalogue.known, affinity=everything)
     assert model.net_.module_.n_behaviour == plain.net_.module_.n_behaviour == 0
 
 
@@ -216,6 +225,16 @@ def test_later_batches_bring_affinity_of_their_own(catalogue):
     lift = affinity_lift(model.transform(catalogue.known), affinity)
     without = small().partial_fit(catalogue.X[first]).partial_fit(catalogue.X[second])
     assert lift[1] > 2 * affinity_lift(without.transform(catalogue.known), affinity)[1]
+
+
+def test_later_affinity_without_groups_leaves_the_map_and_warns(catalogue):
+    affinity = catalogue.affinity
+    model = small(max_epochs=1).partial_fit(catalogue.known, affinity=affinity)
+    before = model.net_.module_.behaviour_map.centres.clone()
+    everything = csr_array(np.ones((N_KNOWN, N_KNOWN)) - np.eye(N_KNOWN))
+    with pytest.warns(UserWarning, match="affinity has no effect"):
+        model.partial_fit(catalogue.known, affinity=everything)
+    assert torch.equal(model.net_.module_.behaviour_map.centres, before)
 
 
 def test_affinity_cannot_come_first_in_a_later_fit(catalogue, plain):

@@ -201,7 +201,7 @@ class InterruptedCall:
 
 
 PACKAGE = str(Path(sk_rqvae.__file__).parent)
-N_POINTS = 40
+N_POINTS = 20
 
 
 def is_consistent(estimator):

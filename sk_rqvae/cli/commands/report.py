@@ -9,6 +9,7 @@ import click
 
 from sk_rqvae.cli.grouped_command import GroupedCommand
 from sk_rqvae.cli.options import (
+    PATH,
     config_option,
     device_option,
     items_argument,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _EXAMPLES = (
     "sk-rqvae report model items.npy",
     "sk-rqvae report model unseen.parquet --item-column asin",
+    "sk-rqvae report model items.npy --affinity pairs.csv",
     "sk-rqvae report model items.npy --json | python -m json.tool",
 )
 
@@ -36,6 +38,12 @@ _EXAMPLES = (
 @model_argument
 @items_argument
 @click.option(
+    "--affinity",
+    metavar="FILE",
+    type=PATH,
+    help="Pairs that belong together, as for fit. Adds the affinity lift.",
+)
+@click.option(
     "--json",
     "as_json",
     is_flag=True,
@@ -48,6 +56,7 @@ _EXAMPLES = (
 def report(
     model: Path,
     items: Path,
+    affinity: Path | None,
     reading: Reading,
     as_json: bool,
     device: str | None,
@@ -58,13 +67,24 @@ def report(
     Explained variance is 1 - SSE / SST of the rows reconstructed from the first codes
     of their IDs; it is at most 1. Usage is the share of a level's codes that some row
     has. Perplexity is the effective number of codes. Distinct counts different
-    prefixes.
+    prefixes. Affinity lift is how much more often items that belong together share a
+    prefix than all items do.
     """
+    from sk_rqvae.cli.matrix_files.item_tables import check_item_table
     from sk_rqvae.cli.matrix_files.opening import check_reading
     from sk_rqvae.cli.reading_models import check_model
 
     check_model(model, items, command="report")
     check_reading(items, reading)
+    check_item_table("--affinity", affinity)
     from sk_rqvae.cli.work.report import report as run
 
-    run(model, items, reading, device=device, as_json=as_json, quiet=quiet)
+    run(
+        model,
+        items,
+        reading,
+        affinity=affinity,
+        device=device,
+        as_json=as_json,
+        quiet=quiet,
+    )

@@ -14,7 +14,7 @@ from sk_rqvae.cli.matrix_files.opening import open_source
 from sk_rqvae.cli.matrix_files.source import Reading
 from sk_rqvae.cli.reading_models import read_model, without_names
 from sk_rqvae.cli.terminal import say
-from sk_rqvae.cli.work.index_keys import keys_like
+from sk_rqvae.cli.work.index_keys import check_new, keys_like
 from sk_rqvae.cli.work.last_line import duration
 from sk_rqvae.cli.work.progress import bars_unless
 from sk_rqvae.index import SemanticIDIndex
@@ -60,10 +60,14 @@ def add_to_index(
     n_before = len(index)
     model = read_model(folder, device)
     with bars_unless(quiet), _rows_for(model, items, reading) as (rows, keys):
+        if keys is not None:
+            keys = keys_like(index, keys)
+            if not skip_known:
+                check_new(index, keys, items)
         codes = without_names(model).transform(rows)
         index.add(
             codes,
-            None if keys is None else keys_like(index, keys),
+            keys,
             X=rows,
             model=model,
             on_duplicate="skip" if skip_known else "raise",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,17 @@ def keys_like(index: SemanticIDIndex, keys: NDArray[Any]) -> NDArray[Any]:
     if keys.dtype != object or index.item_ids_.dtype == object:
         return keys
     return np.array([_integer(key) for key in keys.tolist()], dtype=np.int64)
+
+
+def check_new(index: SemanticIDIndex, keys: NDArray[Any], path: Path) -> None:
+    """Raise ValueError if an index has a key of a file."""
+    found = index.ids_of(keys, default=None)
+    for key, known in zip(keys.tolist(), found, strict=True):
+        if known is not None:
+            raise ValueError(
+                f"{path} has the item {key!r}, which has an ID. Use --skip-known to "
+                "leave such items out."
+            )
 
 
 def _integer(key: str) -> int:

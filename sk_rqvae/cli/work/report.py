@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from sk_rqvae.cli.matrix_files.fitted_columns import in_fitted_order
+from sk_rqvae.cli.matrix_files.item_tables import Items, read_affinity
 from sk_rqvae.cli.matrix_files.mapped import mapped
 from sk_rqvae.cli.matrix_files.opening import open_source
 from sk_rqvae.cli.matrix_files.source import Reading
@@ -19,6 +20,7 @@ def report(
     items: Path,
     reading: Reading,
     *,
+    affinity: Path | None,
     device: str | None,
     as_json: bool,
     quiet: bool,
@@ -28,9 +30,15 @@ def report(
     with (
         bars_unless(quiet),
         open_source(items, reading) as source,
-        mapped(in_fitted_order(source, model)) as (rows, _),
+        mapped(in_fitted_order(source, model), keep_keys=affinity is not None) as (
+            rows,
+            keys,
+        ),
     ):
-        table = without_names(model).report(rows)
+        pairs = None
+        if affinity is not None:
+            pairs = read_affinity(affinity, Items(keys, len(rows)))
+        table = without_names(model).report(rows, pairs)
     columns = {name: column.tolist() for name, column in table.to_dict().items()}
     sys.stdout.write(f"{json.dumps(columns) if as_json else table}\n")
     sys.stdout.flush()

@@ -53,7 +53,8 @@ class SemanticIDLogitsProcessor(_LogitsProcessor):
         self.prompt_length = prompt_length
         self.eos_token_id = eos_token_id
         self._token_ids = token_ids
-        self._n_tokens = 1 + max(int(ids.max(initial=0)) for ids in token_ids)
+        largest = max(int(ids.max(initial=0)) for ids in token_ids)
+        self._n_tokens = 1 + max(largest, eos_token_id or 0)
         self._on_device: tuple[Any, Any] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -73,22 +74,55 @@ class SemanticIDLogitsProcessor(_LogitsProcessor):
             Minus infinity for tokens that are not allowed.
         """
         generated = input_ids[:, self.prompt_length :]
-        depth = generated.shape[1]
-        masked = scores.new_full(scores.shape, float("-inf"))
-        if depth >= self.trie.n_levels:
-            if self.eos_token_id is None:
-                return scores
-            masked[:, self.eos_token_id] = scores[:, self.eos_token_id]
-            return masked
-        trie, tables = self._tables(scores.device)
-        states = self._states(trie, tables, generated)
-        tokens = tables[depth][0]
-        allowed = trie.allowed(states)[:, : len(tokens)]
-        # One token stays for a sequence that is on no ID.
-        first = allowed.new_ones(allowed.shape).cumsum(1) == 1
-        allowed = allowed | (first & (states < 0)[:, None])
-        found = scores[:, tokens].masked_fill(~allowed, float("-inf"))
-        return masked.index_copy(1, tokens, found)
+        lengths = generated.new_full((len(generated),), generated.shape[1])
+        return self.mask_rows(scores, generated, lengths)
+
+    def mask_rows(self, scores: Any, generated: Any, lengths: Any) -> Any:
+        """Mask scores of sequences that have generated different numbers of tokens.
+
+        A serving engine decodes requests together that began at different times.
+
+        Parameters
+        ----------
+        scores : Tensor of shape (batch, vocabulary)
+        generated : Tensor of shape (batch, n), int64
+            Token ids without the prompt. Those from `lengths` on are ignored.
+        lengths : Tensor of shape (batch,), int64
+            How many tokens each sequence has generated.
+
+        Returns
+        -------
+        Tensor of shape (batch, vocabulary)
+            Minus infinity for tokens that are not allowed.
+
+        Raises
+        ------
+        ValueError
+            If `scores` do not have a column for every token of the IDs.
+        """
+        n_tokens = scores.shape[1]
+        if n_tokens < self._n_tokens:
+            raise ValueError(
+                f"scores must have a column for each token. Got {n_tokens}, expected "
+                f"at least {self._n_tokens}."
+            )
+        trie, tokens_at, codes_at = self._tables(scores.device)
+        lengths, generated = lengths.long(), generated.long()
+        states = lengths.new_full(lengths.shape, trie.root)
+        for level in range(min(self.trie.n_levels, generated.shape[1])):
+            codes = _codes_of(codes_at[level], generated[:, level])
+            states = trie.step(states, codes).where(lengths > level, states)
+        depths = lengths.clamp(0, self.trie.n_levels)
+        allowed = trie.allowed(states)
+        # One token stays where none is allowed, because sampling needs one.
+        allowed[:, 0] |= ~allowed.any(1)
+        # What is not allowed goes to one more column, which is cut off.
+        columns = tokens_at[depths].masked_fill(~allowed, n_tokens)
+        kept = allowed.new_zeros(len(allowed), n_tokens + 1).scatter_(1, columns, True)
+        kept = kept[:, :n_tokens]
+        if self.eos_token_id is None:
+            kept = kept | (depths == self.trie.n_levels)[:, None]
+        return scores.masked_fill(~kept, float("-inf"))
 
     def ids(self, sequences: Any) -> IntArray:
         """Return the IDs in what `generate` returned.
@@ -132,8 +166,7 @@ class SemanticIDLogitsProcessor(_LogitsProcessor):
         states = np.full(len(tokens), self.trie.root)
         for level in range(min(n_levels, tokens.shape[1])):
             table, column = self._codes_of(level), tokens[:, level]
-            known = (column >= 0) & (column < len(table))
-            codes[:, level] = np.where(known, table[column * known], -1)
+            codes[:, level] = _codes_of(table, column)
             states = self.trie.step(states, codes[:, level])
         return self.trie.leaves(states) >= 0, codes, states
 
@@ -144,25 +177,30 @@ class SemanticIDLogitsProcessor(_LogitsProcessor):
         table[tokens] = np.arange(len(tokens))
         return table
 
-    def _states(self, trie: IDTrie, tables: Any, generated: Any) -> Any:
-        states = generated.new_full((len(generated),), trie.root)
-        for level in range(generated.shape[1]):
-            codes = tables[level][1]
-            column = generated[:, level]
-            known = column < len(codes)
-            states = trie.step(states, codes[column * known] * known - 1 * ~known)
-        return states
+    def _tables(self, device: Any) -> tuple[IDTrie, Any, list[Any]]:
+        """Return the trie, and tables of tokens and codes, on a device.
 
-    def _tables(self, device: Any) -> tuple[IDTrie, list[tuple[Any, Any]]]:
-        """Return the trie and the tables of tokens on a device."""
+        A row of the first table has the tokens of a level by their codes. Its last row,
+        of complete IDs, begins with `eos_token_id`.
+        """
         if self._on_device is None or self._on_device[0] != device:
             torch = importlib.import_module("torch")
-            tables = [
-                (
-                    torch.as_tensor(tokens).to(device),
-                    torch.as_tensor(self._codes_of(level)).to(device),
-                )
-                for level, tokens in enumerate(self._token_ids)
-            ]
-            self._on_device = device, (self.trie.to(device), tables)
+            n_levels = self.trie.n_levels
+            tokens = np.zeros((n_levels + 1, self.trie.width), dtype=np.int64)
+            for level, of_level in enumerate(self._token_ids):
+                tokens[level, : len(of_level)] = of_level[: self.trie.width]
+            tokens[n_levels, 0] = self.eos_token_id or 0
+            codes = [self._codes_of(level) for level in range(n_levels)]
+            tables = (
+                self.trie.to(device),
+                torch.as_tensor(tokens).to(device),
+                [torch.as_tensor(table).to(device) for table in codes],
+            )
+            self._on_device = device, tables
         return self._on_device[1]
+
+
+def _codes_of(table: Any, tokens: Any) -> Any:
+    """Return the code of each token, -1 for tokens that the table does not have."""
+    known = (tokens >= 0) & (tokens < len(table))
+    return table[tokens * known] * known - 1 * ~known

@@ -55,11 +55,11 @@ def child_of(arrays: TrieArrays, alive: Any, states: Any, codes: Any) -> Any:
     """Return the child of each state that a code leads to, or -1."""
     at, end = _child_range(arrays, states)
     last = len(arrays.codes) - 1
-    most = arrays.max_children
+    max_children = arrays.max_children
     if not is_tensor(states):
-        most = int((end - at).max(initial=0))
+        max_children = int((end - at).max(initial=0))
     # A binary search among children, bit by bit of the position.
-    for bit in reversed(range(most.bit_length())):
+    for bit in reversed(range(max_children.bit_length())):
         further = at + (1 << bit)
         smaller = arrays.codes[(further - 1).clip(0, last)] < codes
         at = at + ((further <= end) & smaller) * (1 << bit)

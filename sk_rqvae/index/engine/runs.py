@@ -92,20 +92,20 @@ class SortedRuns:
         """Find the row that is number `ranks` among those with its key, or -1."""
         rows = np.full(len(keys), -1, dtype=np.int64)
         ranks = np.minimum(ranks, len(self))
-        open_ = np.arange(len(keys))
+        unfound = np.arange(len(keys))
         for run in self.filled():
-            sought = keys[open_]
+            sought = keys[unfound]
             starts = _searchsorted(run.keys, sought)
-            at = starts + ranks[open_]
+            at = starts + ranks[unfound]
             at_most = np.minimum(at, len(run.keys) - 1)
             hit = (at < len(run.keys)) & (run.keys[at_most] == sought)
-            rows[open_[hit]] = run.rows[at_most[hit]]
+            rows[unfound[hit]] = run.rows[at_most[hit]]
             missed = ~hit
-            open_ = open_[missed]
-            if len(open_) == 0:
+            unfound = unfound[missed]
+            if len(unfound) == 0:
                 break
             stops = run.keys.searchsorted(sought[missed], "right")
-            ranks[open_] -= stops - starts[missed]
+            ranks[unfound] -= stops - starts[missed]
         return rows
 
     def all_rows(self, keys: Keys) -> tuple[IntArray, IntArray]:

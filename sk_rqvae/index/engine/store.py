@@ -276,7 +276,7 @@ class IDStore:
         n_found, parts = self._parts(self.runs, prefix)
         retired = self._parts(self.retired, prefix)[1] if self._any_retired else []
         if retired:
-            found = _left_over(
+            found = _not_all_retired(
                 [_code_counts(prefix, keys, self.space) for keys in parts],
                 [_code_counts(prefix, keys, self.space) for keys in retired],
             )
@@ -374,12 +374,13 @@ def _code_counts(
     return codes, counts[codes]
 
 
-def _left_over(
-    counted: list[tuple[IntArray, IntArray]], taken: list[tuple[IntArray, IntArray]]
+def _not_all_retired(
+    counted: list[tuple[IntArray, IntArray]],
+    retired: list[tuple[IntArray, IntArray]],
 ) -> IntArray:
-    """Find the codes that are counted more often than they are taken off."""
-    codes = np.concatenate([codes for codes, _ in [*counted, *taken]])
-    counts = np.concatenate([*(n for _, n in counted), *(-n for _, n in taken)])
+    """Find the codes that are counted more often than they are retired."""
+    codes = np.concatenate([codes for codes, _ in [*counted, *retired]])
+    counts = np.concatenate([*(n for _, n in counted), *(-n for _, n in retired)])
     codes, inverse = np.unique(codes, return_inverse=True)
     return codes[np.bincount(inverse, weights=counts) > 0]
 

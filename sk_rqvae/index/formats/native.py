@@ -45,7 +45,7 @@ _PREAMBLE = struct.Struct("<8sIQ")
 _CHECKSUM_BYTES = hashlib.sha256().digest_size
 _ALIGNMENT = 64
 _DTYPES = frozenset({"|u1", "<u2", "<u4", "<i8", "<f8"})
-_MOST_COLUMNS = 4096
+_MAX_COLUMNS = 4096
 
 
 def write_file(
@@ -174,15 +174,15 @@ def _array(
         raise ValueError(
             f"array {name!r} must have a dtype of {sorted(_DTYPES)}. Got {dtype!r}"
         )
-    whole = all(type(n) is int and n >= 0 for n in [*shape, offset])
+    are_counts = all(type(n) is int and n >= 0 for n in [*shape, offset])
     if (
-        not whole
+        not are_counts
         or len(shape) not in (1, 2)
-        or max(shape[1:], default=0) > _MOST_COLUMNS
+        or max(shape[1:], default=0) > _MAX_COLUMNS
     ):
         raise ValueError(
             f"array {name!r} must have one or two dimensions and at most "
-            f"{_MOST_COLUMNS} columns. Got shape {shape}, offset {offset}"
+            f"{_MAX_COLUMNS} columns. Got shape {shape}, offset {offset}"
         )
     first = start + offset
     n_bytes = math.prod(shape) * np.dtype(dtype).itemsize

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sk_rqvae._checks.codes import IntArray, check_codes, layer_sizes
 from sk_rqvae._persistence.regular_files import writable_target
 from sk_rqvae.index.engine.growing import GrowingArray, small_unsigned
-from sk_rqvae.index.engine.keys import key_space
+from sk_rqvae.index.engine.keys import Keys, KeySpace, key_space
 from sk_rqvae.index.engine.runs import Run, SortedRuns
 from sk_rqvae.index.engine.store import IDStore
 from sk_rqvae.index.engine.texts import PackedTexts, packed
@@ -26,13 +26,14 @@ from sk_rqvae.index.formats.native import (
     write_file,
 )
 from sk_rqvae.index.history import read_history
-from sk_rqvae.index.items import ItemIds, sorted_items
+from sk_rqvae.index.items import ItemIds, item_keys, sorted_items
 from sk_rqvae.index.merging import merged_states
 from sk_rqvae.index.policies.moves import Moves
 from sk_rqvae.index.state import IndexState, Rules, checked_rules
 
 CONFLICTS = ("raise", "merge", "overwrite")
 _REMEMBERED_SAVES = 1000
+_CHECKED_KEYS = 64
 
 
 def save_state(
@@ -179,7 +180,7 @@ def _state_of(
         items=_items_of(header, arrays, store, mapped=mapped),
         weights=None if weights is None else GrowingArray(weights),
         fingerprint=_text_or_none(header["fingerprint"]),
-        fingerprint_version=_whole(header["fingerprint_version"]),
+        fingerprint_version=_count(header["fingerprint_version"]),
         moves=moves,
         digests=None if digests is None else GrowingArray(digests),
         history=read_history(header["history"]),
@@ -214,14 +215,14 @@ def _store_of(
         store = store.with_retired(forgotten, reuse=True)
         _check_shares(store, rules)
         return store
-    space = key_space([_whole(radix) for radix in header["radices"]])
-    if len(space.radices) != ids.shape[1] or 0 in space.radices:
-        raise ValueError(f"{len(space.radices)} radices do not fit its ids")
+    space = _key_space_of(header["radices"], ids.shape[1], sizes)
     keys = space.encode(ids[retired].astype(np.int64))
+    run = _stored_run(arrays, "id", space.dtype, len(ids))
+    _check_some_keys("id", run, len(ids), lambda rows: _encoded(space, ids[rows]))
     return IDStore(
         GrowingArray(ids),
         space,
-        SortedRuns((_stored_run(arrays, "id", space.dtype, len(ids)),)),
+        SortedRuns((run,)),
         SortedRuns((Run.sorted(keys, retired),)),
         SortedRuns((Run(removed, removed),)),
         sizes=sizes,
@@ -239,7 +240,7 @@ def _items_of(
     kind, n_rows = header["items"], len(store)
     if kind not in ("row", "int", "str"):
         raise ValueError(f"its items are of the unknown kind {kind!r}")
-    next_number = _whole(header["next_number"])
+    next_number = _count(header["next_number"])
     values: GrowingArray | PackedTexts
     if kind == "str":
         texts = _checked_texts(arrays["item_text"], arrays["item_ends"], n_rows, mapped)
@@ -254,12 +255,13 @@ def _items_of(
     else:
         _check_next_number(next_number, n_rows)
         return ItemIds("row", n_rows, None, None, next_number)
-    if isinstance(values, PackedTexts) or mapped:
-        run = _stored_run(arrays, "item", np.dtype("<i8"), n_rows)
-        runs = SortedRuns((run,))
-    else:
+    if isinstance(values, GrowingArray) and not mapped:
         runs = sorted_items(values.values, store.live_rows())
-    return ItemIds(kind, n_rows, values, runs, next_number)
+        return ItemIds(kind, n_rows, values, runs, next_number)
+    run = _stored_run(arrays, "item", np.dtype("<i8"), n_rows)
+    items = ItemIds(kind, n_rows, values, SortedRuns((run,)), next_number)
+    _check_some_keys("item", run, n_rows, lambda rows: item_keys(items.take(rows)))
+    return items
 
 
 def _checked_texts(
@@ -285,6 +287,39 @@ def _stored_run(
     return Run(keys, rows)
 
 
+def _key_space_of(
+    radices: Any, n_columns: int, sizes: tuple[int, ...] | None
+) -> KeySpace:
+    space = key_space([_count(radix) for radix in radices])
+    if len(space.radices) != n_columns or 0 in space.radices:
+        raise ValueError(f"{len(space.radices)} radices do not fit its ids")
+    if sizes is not None and space.radices[: len(sizes)] != sizes:
+        raise ValueError(f"radices {space.radices} do not fit codebooks of {sizes}")
+    return space
+
+
+def _encoded(space: KeySpace, ids: NDArray[Any]) -> Keys:
+    if (ids >= np.array(space.radices)).any():
+        raise ValueError(f"radices {space.radices} do not fit its ids")
+    return space.encode(ids.astype(np.int64))
+
+
+def _check_some_keys(
+    name: str, run: Run, n_rows: int, keys_of: Callable[[IntArray], Keys]
+) -> None:
+    """Compare keys of a mapped file with the rows that they are the keys of.
+
+    Checking all of them would read the file.
+    """
+    at = np.linspace(0, max(len(run.rows) - 1, 0), min(len(run.rows), _CHECKED_KEYS))
+    some = Run(run.keys[at.astype(np.int64)], run.rows[at.astype(np.int64)])
+    if (some.rows >= n_rows).any():
+        raise ValueError(f"its sorted {name}s are of more than its {n_rows} rows")
+    expected = keys_of(some.rows.astype(np.int64))
+    if (some.keys[1:] < some.keys[:-1]).any() or (some.keys != expected).any():
+        raise ValueError(f"the keys of its sorted {name}s are of other rows")
+
+
 def _row_numbers(rows: NDArray[Any] | None, n_rows: int) -> IntArray:
     if rows is None:
         return np.empty(0, dtype=np.int64)
@@ -307,7 +342,7 @@ def _text_or_none(value: Any) -> str | None:
     return value
 
 
-def _whole(value: Any) -> int:
+def _count(value: Any) -> int:
     if type(value) is not int or value < 0:
         raise ValueError(f"{value!r} is no count")
     return value
@@ -318,9 +353,9 @@ def _check_shares(store: IDStore, rules: Rules) -> None:
     if rules.policy == "none" and rules.capacity is None:
         return
     keys = store.runs.as_one().keys
-    most = 1 if rules.policy == "suffix" else rules.capacity
-    if most is not None and (keys[most:] == keys[: len(keys) - most]).any():
-        raise ValueError(f"more than {most} of its items have the same ID")
+    limit = 1 if rules.policy == "suffix" else rules.capacity
+    if limit is not None and (keys[limit:] == keys[: len(keys) - limit]).any():
+        raise ValueError(f"more than {limit} of its items have the same ID")
 
 
 def _check_records(

@@ -177,8 +177,8 @@ class NearestInTurn:
 
     def assign(self, row: int) -> None:
         """Fill in the codes of a row, after all rows before it have theirs."""
-        for spot in map(tuple, self._ids[self._n_taken : row].tolist()):
-            self._taken.take(spot)
+        for codes in map(tuple, self._ids[self._n_taken : row].tolist()):
+            self._taken.take(codes)
         self._n_taken = row + 1
         walk = _placed_in_turn(np.array([row]), self._codes, self._ids, self._taken)
         _drive(iter([walk]), self._distances, 1)
@@ -204,33 +204,32 @@ class _FullCodes:
             full = self._after[prefix] = set(found.tolist())
         return full
 
-    def has(self, spot: Prefix) -> bool:
-        return spot[-1] in self.after(spot[:-1])
+    def has(self, codes: Prefix) -> bool:
+        return codes[-1] in self.after(codes[:-1])
 
-    def is_id(self, spot: Prefix) -> bool:
-        return len(spot) == len(self._room.sizes)
+    def is_id(self, codes: Prefix) -> bool:
+        return len(codes) == len(self._room.sizes)
 
     def is_full(self, prefix: Prefix) -> bool:
         return len(self.after(prefix)) == self._room.sizes[len(prefix)]
 
-    def take(self, spot: Prefix) -> None:
-        if self._room.capacity > 1 and self._counted(spot) < self._room.capacity:
+    def take(self, codes: Prefix) -> None:
+        if self._room.capacity > 1 and self._counted(codes) < self._room.capacity:
             return
-        while spot:
-            prefix = spot[:-1]
-            self.after(prefix).add(spot[-1])
-            if not self.is_full(prefix):
+        while codes:
+            codes, last = codes[:-1], codes[-1]
+            self.after(codes).add(last)
+            if not self.is_full(codes):
                 return
-            spot = prefix
 
-    def _counted(self, spot: Prefix) -> int:
+    def _counted(self, codes: Prefix) -> int:
         """Count the items with an ID, one more than before."""
-        if spot not in self._counts:
+        if codes not in self._counts:
             # What is full was counted before any item of this call was placed.
-            self.after(spot[:-1])
-            self._counts[spot] = int(self._store.counts(np.array([spot]))[0])
-        self._counts[spot] += 1
-        return self._counts[spot]
+            self.after(codes[:-1])
+            self._counts[codes] = int(self._store.counts(np.array([codes]))[0])
+        self._counts[codes] += 1
+        return self._counts[codes]
 
 
 def _placed_in_turn(
@@ -244,16 +243,16 @@ def _placed_in_turn(
     preferred = list(map(tuple, codes[rows].tolist()))
     known: Answers = {}
     for position, row in enumerate(rows.tolist()):
-        spot = preferred[position]
-        if taken.has(spot):
-            while not taken.is_id(found := _nearest_free(row, spot, taken, known)):
+        chosen = preferred[position]
+        if taken.has(chosen):
+            while not taken.is_id(found := _nearest_free(row, chosen, taken, known)):
                 ahead = range(position, min(position + _ROWS_AHEAD, len(rows)))
                 moving = [(int(rows[i]), preferred[i]) for i in ahead]
                 yield from _asked(moving, taken, known)
-            ids[row] = spot = found
-        taken.take(spot)
-        for depth in range(len(spot)):
-            known.pop((row, spot[:depth]), None)
+            ids[row] = chosen = found
+        taken.take(chosen)
+        for depth in range(len(chosen)):
+            known.pop((row, chosen[:depth]), None)
 
 
 def _asked(moving: list[tuple[int, Prefix]], taken: _FullCodes, known: Answers) -> Walk:
@@ -271,14 +270,14 @@ def _nearest_free(
     row: int, preferred: Prefix, taken: _FullCodes, known: Answers
 ) -> Prefix:
     """Find the nearest ID, or the first prefix whose distances are not known yet."""
-    spot = preferred[:-1]
-    while taken.is_full(spot):
-        spot = spot[:-1]
-    while not taken.is_id(spot) and (row, spot) in known:
-        distances = known[row, spot].copy()
-        distances[list(taken.after(spot))] = np.inf
-        spot = (*spot, int(distances.argmin()))
-    return spot
+    prefix = preferred[:-1]
+    while taken.is_full(prefix):
+        prefix = prefix[:-1]
+    while not taken.is_id(prefix) and (row, prefix) in known:
+        distances = known[row, prefix].copy()
+        distances[list(taken.after(prefix))] = np.inf
+        prefix = (*prefix, int(distances.argmin()))
+    return prefix
 
 
 def _drive(walks: Iterator[Walk], distances: Distances, n_together: int) -> None:

@@ -1,0 +1,91 @@
+"""Instead of steps one and two of a fit: continue from a fitted net."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+from scipy.sparse import csr_array
+
+from sk_rqvae._initialization.behaviour import updated_behaviour_map
+from sk_rqvae._initialization.codebooks import measured_unexplained_share
+from sk_rqvae._training.net import RQVAENet
+from sk_rqvae._training.new_net import set_training_parameters
+from sk_rqvae._training.settings import module_arguments
+from sk_rqvae._training.task import Task, count_distinct
+
+_ROWS_CHECKED = 256
+_ADJUSTABLE = (
+    "codebook_modes",
+    "commitment_weight",
+    "dropout",
+    "n_beams",
+    "noise",
+    "prefix_weight",
+    "rerank",
+)
+
+
+def continued_net(
+    estimator: Any, task: Task, fitted: RQVAENet
+) -> tuple[RQVAENet, int, float]:
+    """A copy of a fitted net, and what `initialized_net` returns beside its net."""
+    net = _copy_of(fitted, estimator, task)
+    module = net.module_
+    if task.affinity is not None and estimator.affinity_weight:
+        _update_behaviour(net, task, task.affinity)
+    sample = task.sample(estimator, module.standardize)
+    n_distinct = count_distinct(sample, task.generators.device)
+    stride = math.ceil(len(sample) / _ROWS_CHECKED)
+    return net, n_distinct, measured_unexplained_share(module, sample[::stride])
+
+
+def _copy_of(fitted: RQVAENet, estimator: Any, task: Task) -> RQVAENet:
+    """A copy to train, so that an interruption leaves the fitted net as it is."""
+    net = copy.deepcopy(fitted)
+    embed_dim = estimator.embed_dim or net.module__embed_dim
+    behaviour_map = net.module_.behaviour_map
+    if behaviour_map is not None:
+        _check_unchanged(
+            "affinity_weight", float(behaviour_map.weight), estimator.affinity_weight
+        )
+    wanted = module_arguments(estimator, task.settings, task.n_features, embed_dim)
+    _check_unchanged("module", net.module, estimator.module)
+    _check_unchanged(
+        "codebook_kmeans_init", net.kmeans_init, estimator.codebook_kmeans_init
+    )
+    sizes = net.module__codebook_sizes, wanted["codebook_sizes"]
+    _check_unchanged("n_layers", *map(len, sizes))
+    _check_unchanged("codebook_size", *sizes)
+    for name, value in net.get_params_for("module").items():
+        if name not in _ADJUSTABLE and name != "behaviour_shape":
+            _check_unchanged(name, value, wanted[name])
+    for name in _ADJUSTABLE:
+        setattr(net, f"module__{name}", wanted[name])
+    module = net.module_.to(task.settings.device)
+    module.adjust(**{name: wanted[name] for name in _ADJUSTABLE})
+    net.device = str(task.settings.device)
+    set_training_parameters(net, estimator)
+    return net
+
+
+def _update_behaviour(net: RQVAENet, task: Task, affinity: csr_array) -> None:
+    """Let the behaviour map of a net know the affinity of these rows too."""
+    module = net.module_
+    if module.behaviour_map is None:
+        raise ValueError(
+            "affinity must be given in the first fit if later ones have it: the fitted "
+            "model has none. Fit anew with warm_start=False."
+        )
+    data = task.behaviour(affinity, module.input_mean, module.input_scale)
+    module.behaviour_map = updated_behaviour_map(data, module.behaviour_map)
+    net.module__behaviour_shape = module.behaviour_map.shape
+
+
+def _check_unchanged(name: str, fitted: Any, wanted: Any) -> None:
+    if wanted != fitted:
+        raise ValueError(
+            f"{name} is {fitted!r} in the fitted model and cannot be changed while "
+            f"training continues. Got {wanted!r}."
+        )

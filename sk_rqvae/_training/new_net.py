@@ -1,0 +1,57 @@
+"""A new net, with the parameters of an estimator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from sk_rqvae._defaults import ADAM_BETAS
+from sk_rqvae._model.private_generator import PrivateGenerator
+from sk_rqvae._training.batches import Batches
+from sk_rqvae._training.net import RQVAENet
+from sk_rqvae._training.settings import Settings, module_arguments
+
+
+def new_net(
+    estimator: Any,
+    settings: Settings,
+    n_features: int,
+    embed_dim: int,
+    seed: int,
+    *,
+    optimizer: type[torch.optim.Optimizer] = torch.optim.AdamW,
+    behaviour_shape: tuple[int, int] = (0, 0),
+) -> RQVAENet:
+    """An untrained net for rows of `n_features` columns; `seed` gives its weights."""
+    arguments = module_arguments(estimator, settings, n_features, embed_dim)
+    if behaviour_shape[1]:  # modules of users need not know of it
+        arguments["behaviour_shape"] = behaviour_shape
+    net = RQVAENet(
+        module=estimator.module,
+        optimizer=optimizer,
+        optimizer__fused=True,
+        optimizer__weight_decay=0.0,
+        kmeans_init=estimator.codebook_kmeans_init,
+        iterator_train=Batches,
+        iterator_train__shuffle=True,
+        iterator_valid=Batches,
+        train_split=None,
+        device=str(settings.device),
+        **{f"module__{name}": value for name, value in arguments.items()},
+    )
+    set_training_parameters(net, estimator)
+    with torch.device(settings.device), PrivateGenerator(seed):
+        return net.initialize()
+
+
+def set_training_parameters(net: RQVAENet, estimator: Any) -> None:
+    """Set what a net trains with, new or continued."""
+    net.lr = estimator.lr
+    net.batch_size = estimator.batch_size
+    # Two groups: the optimizer makes a step for each.
+    decay = {"weight_decay": estimator.weight_decay}
+    net.optimizer__param_groups = [("*coder.mlp.*.weight", decay)]
+    net.optimizer__betas = ADAM_BETAS
+    net.restart_dead_codes = estimator.restart_dead_codes
+    net.verbose = int(estimator.verbose)
