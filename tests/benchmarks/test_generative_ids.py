@@ -17,11 +17,12 @@ def views():
     return Views(text, [rng.choice(59, 8, replace=False) for _ in range(40)])
 
 
-def test_an_item_without_behaviour_has_it_missing_and_is_at_the_mean_beside_text(views):
+def test_an_item_without_behaviour_has_it_missing_and_predicted_beside_text(views):
     assert np.isnan(views.behaviour[59]).all()
     assert not np.isnan(views.behaviour[:59]).any()
     assert (views.behaviour_or_mean[59] == 0).all()
-    assert (views.both[59, 6:] == 0).all()
+    assert np.isfinite(views.both[59, 6:]).all()
+    assert views.both[59, 6:].any()
 
 
 def test_text_and_behaviour_have_equal_variance(views):
