@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 from skorch.callbacks import Callback
@@ -15,6 +15,13 @@ def seconds(run: Callable[[], Any]) -> float:
     start = perf_counter()
     run()
     return perf_counter() - start
+
+
+def processor_seconds(run: Callable[[], Any]) -> float:
+    """Time of this process alone, so that other programs matter little."""
+    start = process_time()
+    run()
+    return process_time() - start
 
 
 def best_of_turns(runs: dict[str, Callable[[], Any]], n_turns: int) -> dict[str, float]:

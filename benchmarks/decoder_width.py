@@ -9,8 +9,6 @@ processor time of `fit` and `transform` relative to the defaults. For example::
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from statistics import fmean
 from typing import Any
 
@@ -19,6 +17,7 @@ import torch
 from _arguments import add_data, heading, new_parser
 from _contract import Matrix
 from _data import load_matrices, split_rows
+from _stopwatch import processor_seconds
 from _table import markdown_table, mean_and_spread
 from measured import mark_of_this_run
 from sk_rqvae import RQVAETransformer
@@ -26,12 +25,6 @@ from sk_rqvae.metrics import collision_rate, explained_variance
 
 DEFAULT = "default"
 HEADER = ("decoder width", "fit", "transform", "fitted", "unseen", "distinct IDs")
-
-
-def processor_seconds(work: Callable[[], Any]) -> float:
-    start = time.process_time()
-    work()
-    return time.process_time() - start
 
 
 def measure(X: Matrix, width: int | None, seed: int, arguments: Any) -> list[float]:

@@ -23,6 +23,7 @@ from _arguments import add_data, heading, new_parser
 from _contract import Codes, Matrix, Task
 from _data import load_matrices, split_rows
 from _faiss import fit_faiss
+from _stopwatch import processor_seconds
 from _table import markdown_table, mean_and_spread
 from measured import mark_of_this_run
 from sk_rqvae import RQVAETransformer
@@ -42,12 +43,6 @@ def encode_with(model: RQVAETransformer, rerank: Any, rows: Matrix) -> Codes:
         return model.transform(rows)
     finally:
         module.rerank = fitted_with
-
-
-def processor_seconds(encode: Encode, rows: Matrix) -> float:
-    start = time.process_time()
-    encode(rows)
-    return time.process_time() - start
 
 
 def measure(X: Matrix, task: Task, n_turns: int) -> dict[str, list[float]]:
@@ -72,7 +67,10 @@ def measure(X: Matrix, task: Task, n_turns: int) -> dict[str, list[float]]:
     rows = np.ascontiguousarray(fitted[: len(unseen)])
     both = np.concatenate([rows, unseen])
     times = [
-        {name: processor_seconds(encode, both) for name, encode in methods.items()}
+        {
+            name: processor_seconds(partial(encode, both))
+            for name, encode in methods.items()
+        }
         for _ in range(n_turns)
     ]
     best = {name: min(turn[name] for turn in times) for name in methods}
