@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,60 @@ def test_a_step_does_not_synchronise(blobs, mode):
         ).fit(blobs)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.fixture
+def replays(monkeypatch):
+    """The CUDA graphs that were replayed, once for each time."""
+    made = []
+    replay = torch.cuda.CUDAGraph.replay
+    monkeypatch.setattr(
+        torch.cuda.CUDAGraph,
+        "replay",
+        lambda graph: (made.append(graph), replay(graph)),
+    )
+    return made
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_replayed_steps_train_the_model_that_ordinary_steps_train(blobs, mode, replays):
+    options = {
+        "device": "cuda",
+        "codebook_mode": mode,
+        "batch_size": 64,
+        "dropout": 0.1,
+    }
+    replayed = small(**options).fit(blobs)
+    assert len(replays) > len(replayed.net_.history)
+    replays.clear()
+    # With a callback of the user, each step is made on its own.
+    ordinary = small(**options, callbacks=[Callback()]).fit(blobs)
+    assert replays == []
+    first = replayed.net_.history[:, "train_loss"]
+    second = ordinary.net_.history[:, "train_loss"]
+    np.testing.assert_allclose(first, second, rtol=0.02)
+    assert replayed.score(blobs) == pytest.approx(ordinary.score(blobs), abs=0.02)
+
+
+def test_a_pass_of_partial_fit_and_early_stopping_replay_steps(blobs, replays):
+    estimator = small(device="cuda", batch_size=32, early_stopping=True).fit(blobs)
+    assert replays
+    replays.clear()
+    score = estimator.score(blobs)
+    estimator.partial_fit(blobs)
+    assert replays
+    assert estimator.score(blobs) == pytest.approx(score, abs=0.1)
+    assert all(each.grad is None for each in estimator.net_.module_.parameters())
+
+
+def test_two_threads_can_train_on_one_device(blobs, replays):
+    def fit(seed):
+        return small(device="cuda", batch_size=32, random_state=seed).fit(blobs)
+
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(fit, (0, 1)))
+    for seed, estimator in enumerate(together):
+        assert estimator.score(blobs) == pytest.approx(fit(seed).score(blobs), abs=0.05)
 
 
 def test_codes_are_the_same_in_any_chunks_and_order(on_cuda, blobs):

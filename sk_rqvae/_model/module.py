@@ -475,6 +475,10 @@ class RQVAEModule(nn.Module):
             self._draws_noise = self.noise > 0 and bool(self.noise_scale > 0)
         return super().train(mode)
 
+    def step_branches(self) -> tuple[bool, ...]:
+        """The Python values, set by `train`, that decide what a step computes."""
+        return self._draws_noise, self.quantizer.uses_biases
+
     def _add_noise(self, x: Tensor) -> Tensor:
         if not (self.training and self._draws_noise):
             return x

@@ -107,7 +107,7 @@ class ResidualQuantizer(nn.Module):
     offsets: Tensor
     prefix_shares: Tensor
     idle_rows: Tensor
-    _is_biased = True
+    uses_biases = True
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class ResidualQuantizer(nn.Module):
         reading it in every step would make the CPU wait for the GPU.
         """
         if mode:
-            self._is_biased = bool(self.temperature > 0)
+            self.uses_biases = bool(self.temperature > 0)
         return super().train(mode)
 
     def commitment(self, latents: Tensor, total: Tensor, weight: float) -> Tensor:
@@ -245,7 +245,7 @@ class ResidualQuantizer(nn.Module):
     def _choose_codes(self, latents: Tensor, all_vectors: Tensor) -> Tensor:
         biases = [
             _tempered(mode.behaviour.code_bias, self.temperature)
-            if self._is_biased
+            if self.uses_biases
             else None
             for mode in self.modes
         ]

@@ -21,6 +21,7 @@ from sk_rqvae._initialization.plan import (
     number_of_epochs,
 )
 from sk_rqvae._model.id_prices import PriceList, no_prices
+from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._model.shortlist import no_shortlist
 from sk_rqvae._progress import FitProgress
 from sk_rqvae._training.batches import (
@@ -124,7 +125,7 @@ def train(
     _train(net, estimator, task, fitted, unexplained)
     net.module_.set_price_list(_separated(net, estimator, task))
     net.callbacks, net.train_split, net.generators_ = None, None, None
-    net.callbacks_ = []
+    net.callbacks_, net.replays_steps_ = [], False
     _report_collapse(net, n_distinct)
     return net
 
@@ -171,6 +172,7 @@ def _train(
             task.dataset(task.held_out, task.held_out_weights, net.module_.standardize)
         )
     net.generators_ = task.generators
+    net.replays_steps_ = _replays_steps(net, task.settings)
     net.module_.set_shortlist(no_shortlist(task.settings.device))
     with task.progress.epochs(n_epochs) as epoch_counter:
         net.max_epochs = n_epochs
@@ -193,6 +195,15 @@ def _train(
     if not task.is_partial:
         narrow = fitted_shortlist(net.module_, sample[:_ROWS_SHORTLISTED])
         net.module_.set_shortlist(narrow)
+
+
+def _replays_steps(net: RQVAENet, settings: Settings) -> bool:
+    """Whether all steps run the same kernels: no code of a user runs in them."""
+    return (
+        settings.device.type == "cuda"
+        and type(net.module_) is RQVAEModule
+        and not settings.callbacks
+    )
 
 
 def _scheduling_callbacks(estimator: Any, n_epochs: int, n_rows: int) -> list[Callback]:

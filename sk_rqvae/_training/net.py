@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import reduce
 from typing import Any, NoReturn
 
@@ -24,6 +25,7 @@ from sk_rqvae._training.dead_codes import (
     worth_replacing,
 )
 from sk_rqvae._training.module_tensors import join_tensors, split_tensors
+from sk_rqvae._training.replayed_steps import ReplayedSteps, stream_for_graphs
 from sk_rqvae._training.seeds import Generators
 from sk_rqvae.exceptions import DivergenceError
 
@@ -112,10 +114,14 @@ class RQVAENet(NeuralNet):
     ----------
     generators_ : Generators or None
         Draw every random number of a training; None is torch's global generator.
+    replays_steps_ : bool
+        Record a step as a CUDA graph and replay it, see `ReplayedSteps`.
     """
 
     module_: Any
     generators_: Generators | None = None
+    replays_steps_ = False
+    _replayed: ReplayedSteps | None = None
 
     def __init__(
         self,
@@ -186,7 +192,10 @@ class RQVAENet(NeuralNet):
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=training)
             lr = self.optimizer_.param_groups[0]["lr"]
-            step = step_fn(batch, **fit_params)
+            if training and self._replayed is not None:
+                step = self._replayed(batch)
+            else:
+                step = step_fn(batch, **fit_params)
             totals.add(step["parts"], step["codes"])
             self.notify("on_batch_end", batch=batch, training=training, **step)
         self.module_.eval()  # what callbacks see after an epoch is the model in use
@@ -205,7 +214,8 @@ class RQVAENet(NeuralNet):
         self.module_.draw_from(self._generator())
         try:
             self.notify("on_train_begin", X=X, y=y)
-            self.fit_loop(X, y, **fit_params)
+            with self._replaying(len(X)):
+                self.fit_loop(X, y, **fit_params)
         except StopTraining:
             pass
         finally:
@@ -284,6 +294,27 @@ class RQVAENet(NeuralNet):
             return nullcontext()
         seed = self.generators_.cpu.initial_seed()
         return PrivateGenerator(seed, self.generators_)
+
+    @contextmanager
+    def _replaying(self, n_rows: int) -> Iterator[None]:
+        """Replay the steps of what follows, if `replays_steps_`."""
+        if not self.replays_steps_:
+            yield
+            return
+        with stream_for_graphs(self._module_device()):
+            self._replayed = ReplayedSteps(
+                self.train_step,
+                self.module_,
+                self.optimizer_,
+                self._generator(),
+                min(self.batch_size, n_rows),
+            )
+            try:
+                yield
+            finally:
+                self._replayed = None
+                # They are in the memory of the graph.
+                self.optimizer_.zero_grad(set_to_none=True)
 
     def _module_device(self) -> torch.device:
         return self.module_.input_mean.device
