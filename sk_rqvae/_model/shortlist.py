@@ -27,8 +27,9 @@ from torch.nn import functional as F
 from sk_rqvae._model.mlp import SkipMLP
 from sk_rqvae._model.products import Linear, addmm, matmul
 
-_PAIRS_AT_ONCE = 128
-_IDS_AT_ONCE = 256
+# Blocks that fit into the caches of a CPU. A GPU prefers large ones.
+_PAIRS_AT_ONCE = {"cpu": 128, "cuda": 4096}
+_IDS_AT_ONCE = {"cpu": 256, "cuda": 65536}
 _MAX_TABULATED_CODES = 2048
 
 
@@ -148,7 +149,7 @@ class PreparedShortlist:
             if torch.compiler.is_compiling():  # the number of rows is a symbol
                 decoded = self._estimate(indices)
             else:
-                parts = indices.split(_IDS_AT_ONCE)
+                parts = indices.split(_block_size(_IDS_AT_ONCE, indices))
                 decoded = torch.cat([self._estimate(part) for part in parts])
             target = matmul(x, self._axes).unsqueeze(1)
             decoded = decoded.view(-1, n_candidates, decoded.shape[1])
@@ -225,11 +226,16 @@ def _in_blocks(
 ) -> Tensor:
     """Call `exact_costs` with blocks of one size, since rounding depends on it."""
     n_pairs = len(rows)
-    padding = [(-n_pairs) % _PAIRS_AT_ONCE]
+    size = _block_size(_PAIRS_AT_ONCE, rows)
+    padding = [(-n_pairs) % size]
     rows = torch.cat([rows, rows[:1].expand(padding)])
     which = torch.cat([which, which[:1].expand(padding)])
-    blocks = zip(rows.split(_PAIRS_AT_ONCE), which.split(_PAIRS_AT_ONCE), strict=True)
+    blocks = zip(rows.split(size), which.split(size), strict=True)
     return torch.cat([exact_costs(*block) for block in blocks])[:n_pairs]
+
+
+def _block_size(sizes: dict[str, int], tensor: Tensor) -> int:
+    return sizes.get(tensor.device.type, sizes["cpu"])
 
 
 def _sum_of_rows(table: Tensor, indices: Tensor) -> Tensor:
