@@ -51,7 +51,8 @@ def check_codes(codes: Any, sizes: Sequence[int], name: str) -> Any:
 
 
 def _are_valid(codes: Tensor, sizes: Sequence[int]) -> bool:
-    if codes.ndim != 2 or codes.shape[1] == 0 or codes.dtype == torch.bool:
+    is_numeric = codes.dtype != torch.bool and not codes.is_complex()
+    if codes.ndim != 2 or codes.shape[1] == 0 or not is_numeric:
         return False
     values = codes.double()
     too_large = values >= torch.tensor(sizes, device=codes.device)
