@@ -62,11 +62,11 @@ def array_or_device_tensor(X: Any, device: torch.device) -> Any:
             "X.cpu(), or set sklearn.set_config(array_api_dispatch=True) to compute "
             "on the device of X and to get tensors on it."
         )
-    if X.device != _with_index(device):
+    expected = _with_index(device)
+    if X.device != expected:
         raise ValueError(
-            f"X must be on {_with_index(device)}, where the model is, or in the memory "
-            f"of the CPU. Got a tensor on {X.device}. Pass "
-            f'X.to("{_with_index(device)}"), or fit with device="{X.device}".'
+            f"X must be on {expected}, where the model is. Got a tensor on {X.device}. "
+            f'Pass X.to("{expected}"), or fit with device="{X.device}".'
         )
     if X.is_complex():
         raise ValueError(f"Complex data not supported. X has dtype {X.dtype}.")

@@ -7,11 +7,14 @@ import pandas as pd
 import pytest
 import torch
 from conftest import assert_same_model, small
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_array_api_input
 
 from sk_rqvae import RQVAETransformer
 from sk_rqvae._sklearn.array_namespace import array_or_device_tensor
+from sk_rqvae.scorers import explained_variance_scorer, neg_collision_rate_scorer
 
 CPU = torch.device("cpu")
 
@@ -103,6 +106,17 @@ def test_users_can_compute_gradients_with_the_codes(fitted, blobs, dispatch):
     for codes in (fitted.transform(rows), fitted.candidates(rows, k=2)[0]):
         table(codes).sum().backward()
     assert table.weight.grad.abs().sum() > 0
+
+
+def test_a_pipeline_of_tensors_is_scored_as_one_of_arrays(blobs, dispatch):
+    pipeline = make_pipeline(StandardScaler(), small(max_epochs=1))
+    scores = [
+        scorer(clone(pipeline).fit(rows), rows)
+        for scorer in (explained_variance_scorer, neg_collision_rate_scorer)
+        for rows in (torch.from_numpy(blobs).double(), blobs.astype(np.float64))
+    ]
+    assert scores[0] == pytest.approx(scores[1])
+    assert scores[2] == pytest.approx(scores[3])
 
 
 def test_pandas_output_takes_tensors(blobs, dispatch):
