@@ -20,13 +20,14 @@ from sklearn.base import (
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from sk_rqvae._checks.affinity import check_affinity
-from sk_rqvae._checks.codes import IntArray, check_codes, check_order_of_columns
-from sk_rqvae._checks.containers import dense_in_memory
-from sk_rqvae._checks.rows import (
+from sk_rqvae._checks.arrays_or_tensors import (
     check_binary_columns,
+    check_codes,
     check_finite,
-    refuse_other_kinds,
 )
+from sk_rqvae._checks.codes import check_order_of_columns
+from sk_rqvae._checks.containers import refuse_sparse
+from sk_rqvae._checks.rows import refuse_other_kinds
 from sk_rqvae._checks.sample_weight import check_sample_weight
 from sk_rqvae._checks.scalars import check_int
 from sk_rqvae._defaults import LEARNING_RATE, NOISE, PREFIX_WEIGHT, WEIGHT_DECAY
@@ -45,6 +46,7 @@ from sk_rqvae._inference.module_on_rows import (
     reconstruct_codes,
 )
 from sk_rqvae._inference.report import SemanticIDReport, summarise
+from sk_rqvae._inference.row_subset import Block
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._persistence.assemble import adopt
 from sk_rqvae._persistence.checkpoints import load_checkpoint
@@ -52,6 +54,11 @@ from sk_rqvae._persistence.hub_upload import push_to_hub
 from sk_rqvae._persistence.onnx import write_onnx
 from sk_rqvae._persistence.pretrained import from_pretrained, save_pretrained
 from sk_rqvae._progress import FitProgress, ProgressCallback
+from sk_rqvae._sklearn.array_namespace import (
+    array_or_device_tensor,
+    in_host_memory,
+    in_namespace_of,
+)
 from sk_rqvae._sklearn.callback_compat import (
     CallbackSupportMixin,
     fit_task,
@@ -69,7 +76,6 @@ from sk_rqvae._training.seeds import draw_seed
 from sk_rqvae._training.settings import Settings, check_settings
 from sk_rqvae._training.turns import taking_turns, without_turn
 
-_WIDEST_FLOAT = 8
 _FITTED = (
     "net_",
     "codebooks_",
@@ -371,7 +377,9 @@ class RQVAETransformer(
         X : array-like of shape (n_samples, n_features)
             Also a Dask array or DataFrame. Its rows are read a few blocks at a time.
             If they would take more than `resident_mb`, random blocks are read, and the
-            log says so.
+            log says so. A tensor on a CUDA device needs scikit-learn's
+            `array_api_dispatch` and must be on `device`. Its rows stay there, except
+            with `affinity`, which is fitted on the CPU.
         y : None
             Ignored.
         affinity : sparse matrix or array of shape (n_samples, n_samples), default=None
@@ -503,7 +511,7 @@ class RQVAETransformer(
             )
         return self
 
-    def transform(self, X: ArrayLike) -> IntArray:
+    def transform(self, X: ArrayLike) -> Any:
         """Semantic IDs of the rows of `X`.
 
         Parameters
@@ -513,23 +521,26 @@ class RQVAETransformer(
 
         Returns
         -------
-        ndarray of shape (n_samples, n_layers), dtype int64
-            The codes of a row depend on that row alone. A Dask collection gives a Dask
-            collection, which is not yet computed.
+        ndarray or Tensor of shape (n_samples, n_layers), dtype int64
+            The codes of a row depend on that row alone. With scikit-learn's
+            `array_api_dispatch`, a tensor gives a tensor on its device. A Dask
+            collection gives a Dask collection, which is not yet computed.
 
         Raises
         ------
         TypeError
-            If `X` has masked values or dates.
+            If `X` has masked values or dates, or is a tensor on a CUDA device without
+            `array_api_dispatch`.
         ValueError
-            If `X` has other columns than in `fit`, or values that are not finite.
+            If `X` has other columns than in `fit`, or values that are not finite, or is
+            on another CUDA device than the model.
         """
         model = self._snapshot()
         if is_dask(X):
             return lazy_transform(model, X)
-        return model._assign(model._check_rows(X, reset=False))
+        return in_namespace_of(X, model._assign(model._check_rows(X, reset=False)))
 
-    def candidates(self, X: ArrayLike, k: int = 5) -> tuple[IntArray, NDArray[Any]]:
+    def candidates(self, X: ArrayLike, k: int = 5) -> tuple[Any, Any]:
         """The `k` best IDs of each row.
 
         Parameters
@@ -541,11 +552,11 @@ class RQVAETransformer(
 
         Returns
         -------
-        codes : ndarray of shape (n_samples, k, n_layers), dtype int64
+        codes : ndarray or Tensor of shape (n_samples, k, n_layers), dtype int64
             In ascending order of their errors. The first is what `transform` returns,
             unless `transform` estimates errors (see `rerank`) or `k` exceeds the number
-            of candidates that it compares.
-        errors : ndarray of shape (n_samples, k), dtype float64
+            of candidates that it compares. A tensor if `transform` returns one.
+        errors : ndarray or Tensor of shape (n_samples, k), dtype float64
             What `transform` minimises: the squared error of the standardised
             reconstruction with `rerank`, otherwise of the latent, plus the penalty of
             the prefixes, plus the price of the ID.
@@ -574,9 +585,12 @@ class RQVAETransformer(
             raise ValueError(f"k must be at most the number of IDs, {n_ids}. Got {k}.")
         rows = model._check_rows(X, reset=False)
         with model._bar("searching", len(rows)) as on_progress:
-            return best_candidates(model.net_.module_, rows, int(k), on_progress)
+            codes, errors = best_candidates(
+                model.net_.module_, rows, int(k), on_progress
+            )
+        return in_namespace_of(X, codes), in_namespace_of(X, errors)
 
-    def inverse_transform(self, X: ArrayLike) -> NDArray[Any]:
+    def inverse_transform(self, X: ArrayLike) -> Any:
         """Reconstruct rows from their codes, or coarsely from a prefix of them.
 
         Parameters
@@ -586,9 +600,10 @@ class RQVAETransformer(
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features), dtype float64
-            In the units of the training data; probabilities for binary columns. A Dask
-            collection gives a Dask collection, which is not yet computed.
+        ndarray or Tensor of shape (n_samples, n_features), dtype float64
+            In the units of the training data; probabilities for binary columns. A
+            tensor gives a tensor as in `transform`. A Dask collection gives a Dask
+            collection, which is not yet computed.
 
         Raises
         ------
@@ -602,7 +617,7 @@ class RQVAETransformer(
         model = self._snapshot()
         if is_dask(X):
             return lazy_inverse_transform(model, X)
-        return model._reconstruct(model._check_codes(X))
+        return in_namespace_of(X, model._reconstruct(model._check_codes(X)))
 
     def next_code_distances(self, X: ArrayLike, prefix: ArrayLike) -> NDArray[Any]:
         """Squared distances of each latent to its prefix extended by each next code.
@@ -628,8 +643,8 @@ class RQVAETransformer(
             codebook.
         """
         model = self._snapshot()
-        rows = check_array(X, dtype=np.float64)
-        fixed = np.asarray(prefix)
+        rows = check_array(in_host_memory(X), dtype=np.float64)
+        fixed = np.asarray(in_host_memory(prefix))
         sizes = model._sizes()
         depth = fixed.shape[1] if fixed.ndim == 2 else -1
         if not 0 <= depth < len(sizes) or len(fixed) != len(rows):
@@ -697,7 +712,7 @@ class RQVAETransformer(
         sizes = model._sizes()
         depths = range(1, len(sizes) + 1)
         explained = model._explained(rows, codes, depths)
-        return summarise(codes, sizes, explained, affinity)
+        return summarise(in_host_memory(codes), sizes, explained, affinity)
 
     def save_pretrained(
         self,
@@ -976,19 +991,22 @@ class RQVAETransformer(
             )
         return rows
 
-    def _check_rows(self, X: ArrayLike, *, reset: bool) -> NDArray[Any]:
+    def _check_rows(
+        self, X: ArrayLike, *, reset: bool, device: torch.device | None = None
+    ) -> Block:
         if is_dask(X):
             raise TypeError(
                 "A Dask collection can only be fitted and transformed. For all else, "
                 "pass rows that are computed."
             )
-        X = dense_in_memory(X)
+        refuse_sparse(X)
+        X = array_or_device_tensor(X, device or self._device())
         refuse_other_kinds(X)
         rows = validate_data(
             self, X, reset=reset, dtype="numeric", ensure_all_finite=False
         )
-        if rows.dtype.kind == "f" and rows.dtype.itemsize > _WIDEST_FLOAT:
-            rows = rows.astype(np.float64)
+        if isinstance(rows, np.ndarray) and rows.dtype == np.longdouble:
+            rows = rows.astype(np.float64, copy=False)
         check_finite(rows)
         n_cat_features = self.n_cat_features if reset else self._n_cat_features()
         n_features = rows.shape[1]
@@ -1001,29 +1019,32 @@ class RQVAETransformer(
             check_binary_columns(rows, n_cat_features)
         return rows
 
-    def _check_codes(self, X: ArrayLike) -> IntArray:
+    def _check_codes(self, X: ArrayLike) -> Block:
         sizes = self._sizes()
         check_order_of_columns(X, self.get_feature_names_out())
-        codes = np.asarray(X)
+        codes = array_or_device_tensor(X, self._device())
+        if not isinstance(codes, torch.Tensor):
+            codes = np.asarray(codes)
         if codes.ndim == 2 and codes.shape[1] > len(sizes):
             raise ValueError(
                 f"X must have at most n_layers={len(sizes)} columns of codes. "
                 f"Got {codes.shape[1]}."
             )
         depth = codes.shape[1] if codes.ndim == 2 else len(sizes)
-        return check_codes(codes, sizes[:depth], name="X")
+        checked: Block = check_codes(codes, sizes[:depth], name="X")
+        return checked
 
     def _bar(self, doing: str, n_rows: int) -> AbstractContextManager[ProgressCallback]:
         return progress_bar(doing, n_rows, shown=self.verbose > 0)
 
-    def _assign(self, rows: NDArray[Any]) -> IntArray:
+    def _assign(self, rows: Block) -> Any:
         with (
             named_out_of_memory(self, ENCODING),
             self._bar("transforming", len(rows)) as on_progress,
         ):
             return assign_rows(self.net_.module_, rows, on_progress)
 
-    def _reconstruct(self, codes: IntArray) -> NDArray[np.float64]:
+    def _reconstruct(self, codes: Block) -> Any:
         with (
             named_out_of_memory(self, ENCODING),
             self._bar("reconstructing", len(codes)) as on_progress,
@@ -1031,12 +1052,12 @@ class RQVAETransformer(
             return reconstruct_codes(self.net_.module_, codes, on_progress)
 
     def _explained(
-        self, rows: NDArray[Any], codes: IntArray, depths: Sequence[int]
+        self, rows: Block, codes: Block, depths: Sequence[int]
     ) -> NDArray[np.float64]:
         unit = float(self.net_.module_.input_scale.max())
         with self._bar("scoring", len(rows) * len(depths)) as on_progress:
 
-            def reconstruct(part: IntArray) -> NDArray[np.float64]:
+            def reconstruct(part: Block) -> Any:
                 found = self._reconstruct(part)
                 on_progress(len(part))
                 return found
@@ -1045,6 +1066,10 @@ class RQVAETransformer(
 
     def _n_cat_features(self) -> int:
         return self.net_.module_.n_cat_features
+
+    def _device(self) -> torch.device:
+        device: torch.device = self.net_.module_.input_mean.device
+        return device
 
     def _sizes(self) -> list[int]:
         return level_sizes(self.net_.module_)
@@ -1067,10 +1092,10 @@ class RQVAETransformer(
             for name in _FITTED:
                 if name in vars(fitted):
                     delattr(fitted, name)
-        rows = fitted._check_rows(X, reset=net is None)
+        rows = fitted._check_rows(X, reset=net is None, device=settings.device)
         weights = None
         if sample_weight is not None:
-            weights = check_sample_weight(sample_weight, len(rows))
+            weights = check_sample_weight(in_host_memory(sample_weight), len(rows))
         pairs = None
         if affinity is not None:
             pairs = check_affinity(affinity, len(rows))

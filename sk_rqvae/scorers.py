@@ -244,5 +244,8 @@ def _original_and_restored(estimator: Any, X: Any) -> tuple[Any, Any]:
                 "score only the steps after it."
             )
     # A copy, because steps with copy=False overwrite their input.
-    original = X.toarray() if issparse(X) else np.array(X)
-    return original, path.restored(path.codes(X))
+    original = X.toarray() if issparse(X) else np.array(np.asarray(X))
+    codes = path.quantizer.transform(path.rows(X))
+    if hasattr(codes, "columns"):
+        codes = np.asarray(codes)  # steps before would take its columns for theirs
+    return original, path.restored(codes)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 # Without it scikit-learn skips a check; SciPy reads it when it is imported.
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from rich.progress import Progress
+from sklearn import config_context
 
 from sk_rqvae import RQVAETransformer
 from sk_rqvae._sklearn import progress_bars
@@ -79,6 +81,17 @@ def _blobs_stay_as_they_are(request):
 def fitted(blobs):
     """A small transformer fitted on `blobs`; tests must not change it."""
     return small().fit(blobs)
+
+
+@pytest.fixture
+def dispatch():
+    """Turn scikit-learn's array API dispatch on, if what it needs is installed."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(config_context(array_api_dispatch=True))
+        except ImportError as error:
+            pytest.skip(str(error))
+        yield
 
 
 @pytest.fixture

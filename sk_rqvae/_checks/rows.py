@@ -31,11 +31,11 @@ def refuse_other_kinds(X: Any) -> None:
             raise TypeError(f"X must be numeric. Got dates or durations, {dtype}.")
 
 
-def check_finite(X: NDArray[Any]) -> None:
+def check_finite(X: NDArray[Any], first_row: int = 0) -> None:
     """Raise if `X` has NaN or infinite values; checked block by block.
 
     scikit-learn's check names no row, and allocates a mask of the size of `X` when the
-    sum overflows.
+    sum overflows. `first_row` is the number of the first row in messages.
 
     Raises
     ------
@@ -56,12 +56,17 @@ def check_finite(X: NDArray[Any]) -> None:
             text = "NaN" if np.isnan(value) else str(value)
             raise ValueError(
                 "X must have finite values, no NaN and no inf. Got "
-                f"{text} in row {start + row}, column {column}."
+                f"{text} in row {first_row + start + row}, column {column}."
             )
 
 
-def check_binary_columns(X: NDArray[Any], n_cat_features: int) -> None:
-    """Raise if the last `n_cat_features` columns of `X` are not all 0 or 1."""
+def check_binary_columns(
+    X: NDArray[Any], n_cat_features: int, first_row: int = 0
+) -> None:
+    """Raise if the last `n_cat_features` columns of `X` are not all 0 or 1.
+
+    `first_row` is the number of the first row in messages.
+    """
     first = X.shape[1] - n_cat_features
     for start in range(0, len(X), _ROWS_AT_ONCE):
         binary = X[start : start + _ROWS_AT_ONCE, first:]
@@ -71,5 +76,5 @@ def check_binary_columns(X: NDArray[Any], n_cat_features: int) -> None:
             raise ValueError(
                 f"n_cat_features={n_cat_features} says that the last columns of X are "
                 f"binary, all 0 or 1. Got {binary[row, column]!r} in row "
-                f"{start + row}, column {first + column}."
+                f"{first_row + start + row}, column {first + column}."
             )

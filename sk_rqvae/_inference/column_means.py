@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sk_rqvae._inference.blocks import as_float64, beside
 from sk_rqvae._inference.row_subset import Matrix
 
 _VALUES_AT_ONCE = 2**22
 
 
-def blocks_of(X: Matrix) -> Iterator[NDArray[np.float64]]:
-    """Blocks of rows, copied to float64."""
+def blocks_of(X: Matrix) -> Iterator[Any]:
+    """Blocks of rows, copied to float64, on the device of the rows."""
     n_rows = max(1, _VALUES_AT_ONCE // X.shape[1])
     for start in range(0, len(X), n_rows):
-        # The memory layout decides how sums round, so use C order for every X.
-        yield np.array(X[start : start + n_rows], dtype=np.float64, order="C")
+        yield as_float64(X[start : start + n_rows])
 
 
-def column_means(
-    X: Matrix, weights: NDArray[np.float64] | None = None
-) -> NDArray[np.float64]:
+def column_means(X: Matrix, weights: NDArray[np.float64] | None = None) -> Any:
     """Mean of each column, without overflow even for the largest floats.
 
-    `weights`, one positive weight per row, makes it the weighted mean.
+    `weights`, one positive weight per row, makes it the weighted mean. Rows in a tensor
+    give a tensor on its device.
     """
     # Dividing before summing avoids the overflow.
-    first = np.asarray(X[0], dtype=np.float64)
+    first = as_float64(X[0])
     if weights is not None:
         return first + _weighted_sum_of_differences(X, first, shares_of(weights))
-    total = np.zeros(X.shape[1])
+    total = beside(first, np.zeros(X.shape[1]))
     for block in blocks_of(X):
         block /= len(X)
         block -= first / len(X)
@@ -46,9 +46,10 @@ def shares_of(weights: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _weighted_sum_of_differences(
-    X: Matrix, first: NDArray[np.float64], shares: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    total, n_read = np.zeros(X.shape[1]), 0
+    X: Matrix, first: Any, shares: NDArray[np.float64]
+) -> Any:
+    total, n_read = beside(first, np.zeros(X.shape[1])), 0
+    shares = beside(first, shares)
     for block in blocks_of(X):
         share = shares[n_read : n_read + len(block), np.newaxis]
         n_read += len(block)

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_rqvae._checks.codes import IntArray
-from sk_rqvae._inference.blocks import blocks
+from sk_rqvae._inference.blocks import as_float64, blocks
 from sk_rqvae._inference.column_means import column_means
+from sk_rqvae._inference.row_subset import Block
 
 _ROWS_AT_ONCE = 8192
 
 
 def explained_by_depth(
-    rows: NDArray[Any],
-    codes: IntArray,
-    reconstruct: Callable[[IntArray], NDArray[np.float64]],
+    rows: Block,
+    codes: Block,
+    reconstruct: Callable[[Any], Any],
     depths: Sequence[int],
     unit: float,
 ) -> NDArray[np.float64]:
@@ -29,8 +29,9 @@ def explained_by_depth(
 
     Parameters
     ----------
-    rows : ndarray of shape (n, n_features)
-    codes : ndarray of shape (n, n_layers), int64
+    rows : ndarray or Tensor of shape (n, n_features)
+    codes : ndarray or Tensor of shape (n, n_layers), int64
+        On the device of the rows.
     reconstruct : callable
         Maps ``(n, depth)`` codes to ``(n, n_features)`` rows.
     depths : sequence of int
@@ -48,11 +49,11 @@ def explained_by_depth(
     unexplained = np.zeros(len(depths))
     total = 0.0
     for part in blocks(len(rows), _ROWS_AT_ONCE):
-        block = rows[part].astype(np.float64)
+        block = as_float64(rows[part])
         for index, depth in enumerate(depths):
             error = block - reconstruct(codes[part, :depth])
-            unexplained[index] += float(np.square(error / unit).sum())
-        total += float(np.square((block - mean) / unit).sum())
+            unexplained[index] += float(((error / unit) ** 2).sum())
+        total += float((((block - mean) / unit) ** 2).sum())
     if total == 0:
         return (unexplained == 0).astype(np.float64)
     return 1 - unexplained / total

@@ -1,4 +1,7 @@
-"""A trained module applied to all rows of a matrix, in NumPy arrays."""
+"""A trained module applied to all rows of a matrix.
+
+Rows in an array give results in arrays; rows in a tensor give tensors on its device.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray
-from sk_rqvae._inference.blocks import equal_blocks, map_rows
+from sk_rqvae._inference.blocks import equal_blocks, fill, map_rows, new_results
+from sk_rqvae._inference.row_subset import Block
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._progress import ProgressCallback, no_progress
 
@@ -23,15 +27,15 @@ def level_sizes(module: RQVAEModule) -> list[int]:
 
 def assign_rows(
     module: RQVAEModule,
-    rows: NDArray[Any],
+    rows: Block,
     on_progress: ProgressCallback = no_progress,
-) -> IntArray:
+) -> Any:
     """Codes of checked rows, ``(n, n_layers)``."""
     prepared = module.prepare_assignment()
     return map_rows(
         lambda block: module.assign(module.standardize(block), prepared),
         rows,
-        np.empty((len(rows), len(module.quantizer.sizes)), dtype=np.int64),
+        new_results(rows, len(rows), len(module.quantizer.sizes), dtype="int64"),
         module.input_mean.device,
         on_progress,
     )
@@ -39,32 +43,31 @@ def assign_rows(
 
 def reconstruct_codes(
     module: RQVAEModule,
-    codes: IntArray,
+    codes: Block,
     on_progress: ProgressCallback = no_progress,
-) -> FloatArray:
+) -> Any:
     """Reconstructions from checked codes or prefixes, in the users' units."""
     return map_rows(
         lambda block: module.restore(module.reconstruct(block)),
         codes,
-        np.empty((len(codes), module.n_features)),
+        new_results(codes, len(codes), module.n_features, dtype="float64"),
         module.input_mean.device,
         on_progress,
     )
 
 
-@torch.inference_mode()
 def best_candidates(
     module: RQVAEModule,
-    rows: NDArray[Any],
+    rows: Block,
     k: int,
     on_progress: ProgressCallback = no_progress,
-) -> tuple[IntArray, FloatArray]:
+) -> tuple[Any, Any]:
     """The `k` candidates of lowest cost for each row, and these costs.
 
     Parameters
     ----------
     module : RQVAEModule
-    rows : ndarray of shape (n, n_features)
+    rows : ndarray or Tensor of shape (n, n_features)
         Checked rows.
     k : int
         At most the number of IDs that the model has.
@@ -73,22 +76,25 @@ def best_candidates(
 
     Returns
     -------
-    codes : ndarray of shape (n, k, n_layers), int64
-    costs : ndarray of shape (n, k), float64
+    codes : ndarray or Tensor of shape (n, k, n_layers), int64
+    costs : ndarray or Tensor of shape (n, k), float64
         In ascending order; prices included.
     """
-    prepared = module.prepare_search(k)
-    codes = np.empty((len(rows), k, len(module.quantizer.sizes)), dtype=np.int64)
-    costs = np.empty((len(rows), k))
-    for part, block in equal_blocks(rows, module.input_mean.device):
-        found, cost = module.candidates(module.standardize(block), prepared)
-        cost = module.priced(found, cost)
-        cost, order = cost.sort(dim=1, stable=True)
-        order = order[:, :k].unsqueeze(2).expand(-1, -1, found.shape[2])
-        n_rows = part.stop - part.start
-        codes[part] = found.gather(1, order)[:n_rows].cpu().numpy()
-        costs[part] = cost[:n_rows, :k].cpu().numpy()
-        on_progress(n_rows)
+    # Made outside of inference mode, so that users can compute gradients with them.
+    n_layers = len(module.quantizer.sizes)
+    codes = new_results(rows, len(rows), k, n_layers, dtype="int64")
+    costs = new_results(rows, len(rows), k, dtype="float64")
+    with torch.inference_mode():
+        prepared = module.prepare_search(k)
+        for part, block in equal_blocks(rows, module.input_mean.device):
+            found, cost = module.candidates(module.standardize(block), prepared)
+            cost = module.priced(found, cost)
+            cost, order = cost.sort(dim=1, stable=True)
+            order = order[:, :k].unsqueeze(2).expand(-1, -1, found.shape[2])
+            n_rows = part.stop - part.start
+            fill(codes, part, found.gather(1, order)[:n_rows])
+            fill(costs, part, cost[:n_rows, :k])
+            on_progress(n_rows)
     return codes, costs
 
 
@@ -114,9 +120,10 @@ def distances_to_next_codes(
         return module.next_code_distances(x, block[:, width:].long())
 
     size = module.quantizer.sizes[prefix.shape[1]]
-    return map_rows(
+    found: FloatArray = map_rows(
         distances,
         np.concatenate([rows, prefix], axis=1),
         np.empty((len(rows), size)),
         module.input_mean.device,
     )
+    return found

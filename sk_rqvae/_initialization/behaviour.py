@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from sk_rqvae._defaults import BEHAVIOUR_KERNEL_RIDGE, MAX_CENTRES
+from sk_rqvae._inference.blocks import on_device
 from sk_rqvae._inference.column_means import shares_of
 from sk_rqvae._inference.row_subset import Matrix
 from sk_rqvae._initialization.behaviour_vectors import behaviour_vectors
@@ -59,9 +60,8 @@ class BehaviourData:
 
     def rows(self, chosen: NDArray[np.int64]) -> Tensor:
         """Standardised rows, by their number among those with affinity."""
-        block = np.array(self.X[self.known[chosen]], dtype=np.float64)
-        block_on_device = torch.from_numpy(block).to(self.mean.device)
-        return standardized(block_on_device, self.mean, self.scale)
+        block = on_device(self.X[self.known[chosen]], self.mean.device).double()
+        return standardized(block, self.mean, self.scale)
 
     def centres(self) -> NDArray[np.int64]:
         """The rows to remember: all, or those of the largest affinity and weight."""

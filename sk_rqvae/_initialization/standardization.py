@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sk_rqvae._inference.blocks import beside
 from sk_rqvae._inference.column_means import blocks_of, column_means, shares_of
 from sk_rqvae._inference.row_subset import Matrix
 
@@ -19,7 +24,8 @@ def location_and_scale(
 
     Parameters
     ----------
-    X : ndarray or RowSubset of shape (n, n_features)
+    X : ndarray, Tensor or RowSubset of shape (n, n_features)
+        The statistics of a tensor are computed on its device.
     n_cat_features : int
         The number of binary columns, which are the last.
     weights : ndarray of shape (n,), default=None
@@ -39,6 +45,7 @@ def location_and_scale(
     """
     mean = column_means(X, weights)
     largest, squares = _deviations(X, mean, weights)
+    mean, squares = _on_host(mean), _on_host(squares)
     if not np.isfinite(largest):
         raise ValueError(
             "X must have values whose differences are finite in float64, below "
@@ -55,26 +62,34 @@ def location_and_scale(
 
 
 def _deviations(
-    X: Matrix, mean: NDArray[np.float64], weights: NDArray[np.float64] | None
-) -> tuple[float, NDArray[np.float64]]:
+    X: Matrix, mean: Any, weights: NDArray[np.float64] | None
+) -> tuple[float, Any]:
     """Largest deviation, and mean squares of the columns in units of it."""
-    largest = 0.0
+    xp: Any = torch if isinstance(mean, Tensor) else np
+    extreme = beside(mean, np.zeros(()))
     for block in blocks_of(X):
         with np.errstate(over="ignore"):
             block -= mean
-        largest = max(largest, float(block.max()), -float(block.min()))
+        extreme = xp.maximum(extreme, xp.maximum(block.max(), -block.min()))
+    largest = float(extreme)
+    squares = beside(mean, np.zeros(X.shape[1]))
     if largest == 0 or not np.isfinite(largest):
-        return largest, np.zeros(X.shape[1])
-    squares = np.zeros(X.shape[1])
-    shares = None if weights is None else shares_of(weights)
+        return largest, squares
+    shares = None if weights is None else beside(mean, shares_of(weights))
     n_read = 0
     for block in blocks_of(X):
         block -= mean
         block /= largest
         if shares is None:
-            squares += np.einsum("ij,ij->j", block, block)
+            squares += xp.einsum("ij,ij->j", block, block)
         else:
             share = shares[n_read : n_read + len(block)]
-            squares += np.einsum("i,ij,ij->j", share, block, block)
+            squares += xp.einsum("i,ij,ij->j", share, block, block)
         n_read += len(block)
     return largest, squares / len(X) if shares is None else squares
+
+
+def _on_host(statistic: Any) -> NDArray[np.float64]:
+    if isinstance(statistic, Tensor):
+        return statistic.cpu().numpy()
+    return np.asarray(statistic)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sk_rqvae._inference.blocks import narrow
-from sk_rqvae._inference.row_subset import Matrix
+from sk_rqvae._inference.blocks import as_float64, narrow
+from sk_rqvae._inference.row_subset import Block, Matrix
 from sk_rqvae._training.seeds import Generators, numpy_generator
 from sk_rqvae._training.weighted_draws import draw_counts, number_of_draws
 
@@ -84,7 +84,7 @@ class StreamedRows(Dataset[Tensor]):
 
     Parameters
     ----------
-    X : ndarray or RowSubset of shape (n, n_features)
+    X : ndarray, Tensor or RowSubset of shape (n, n_features)
         Often a memory map.
     standardize : callable
         Maps rows of `X`, float64, to model input.
@@ -238,8 +238,10 @@ class Batches:
         return self.dataset.batches(self.batch_size, shuffle=self.shuffle)
 
 
-def as_tensor(rows: NDArray[Any], device: torch.device) -> Tensor:
+def as_tensor(rows: Block, device: torch.device) -> Tensor:
     """A float64 tensor of `rows` on `device`; crosses to it in the narrower dtype."""
+    if isinstance(rows, Tensor):
+        return as_float64(rows).to(device)
     tensor = torch.from_numpy(narrow(rows))
     if device.type == "cuda":
         # Copies from pinned memory need not wait for the kernels of earlier batches.

@@ -7,13 +7,12 @@ import math
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from skorch.callbacks import Callback
 from skorch.helper import predefined_split
 
 from sk_rqvae._defaults import SEPARATION_BUDGET
-from sk_rqvae._inference.row_subset import Matrix, RowSubset
+from sk_rqvae._inference.row_subset import Block, Matrix, RowSubset
 from sk_rqvae._initialization.latent_width import max_width
 from sk_rqvae._initialization.plan import (
     is_nearly_exact,
@@ -58,7 +57,7 @@ _ROWS_SHORTLISTED = 1024
 
 def train(
     estimator: Any,
-    X: NDArray[Any],
+    X: Block,
     settings: Settings,
     progress: FitProgress,
     *,
@@ -73,7 +72,7 @@ def train(
     ----------
     estimator : RQVAETransformer
         Whose parameters, checked, apply. It is not changed.
-    X : ndarray of shape (n, n_features)
+    X : ndarray or Tensor of shape (n, n_features)
         Checked rows.
     settings : Settings
     progress : FitProgress

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_rqvae._inference.row_subset import Matrix, RowSubset
+from sk_rqvae._inference.row_subset import Block, Matrix, RowSubset
 
 
 def without_weightless(
-    X: NDArray[Any], weights: NDArray[np.float64] | None
+    X: Block, weights: NDArray[np.float64] | None
 ) -> tuple[Matrix, NDArray[np.float64] | None]:
     """Rows of positive weight, and their weights; None if these are all equal.
 
     Parameters
     ----------
-    X : ndarray of shape (n, n_features)
+    X : ndarray or Tensor of shape (n, n_features)
     weights : ndarray of shape (n,) or None
         Not negative, one of them positive.
 

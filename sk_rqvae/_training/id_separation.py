@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sk_rqvae._inference.blocks import equal_blocks
+from sk_rqvae._inference.blocks import equal_blocks, on_device
 from sk_rqvae._inference.row_subset import Matrix
 from sk_rqvae._model.id_prices import PriceList, id_keys, look_up, no_prices
 from sk_rqvae._model.module import RQVAEModule
@@ -122,4 +122,4 @@ def _sum(one: PriceList, other: PriceList) -> PriceList:
 
 @torch.no_grad()
 def _first_row(X: Matrix, device: torch.device) -> Tensor:
-    return torch.from_numpy(np.array(X[:1], dtype=np.float64)).to(device)
+    return on_device(X[:1], device).double()

@@ -27,7 +27,7 @@ class Task:
 
     Attributes
     ----------
-    X : ndarray or RowSubset of shape (n, n_features)
+    X : ndarray, Tensor or RowSubset of shape (n, n_features)
         Checked rows to learn from.
     held_out : RowSubset or None
         Rows that only early stopping sees.
@@ -92,7 +92,7 @@ class Task:
 
 def fits_on_device(X: Matrix, settings: Settings) -> bool:
     """Whether the rows may be copied to the device."""
-    return X.size * _BYTES_PER_FLOAT <= settings.resident_bytes
+    return X.shape[0] * X.shape[1] * _BYTES_PER_FLOAT <= settings.resident_bytes
 
 
 def count_distinct(rows: Tensor, generator: torch.Generator) -> int:
