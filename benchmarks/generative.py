@@ -119,6 +119,7 @@ def _experiment(
         quick=quick,
         stack=options.stack or STACKS[torch.device(options.device).type],
         device=options.device,
+        id_device=options.id_device,
     )
 
 
@@ -133,6 +134,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--cache", type=Path, default=CACHE, help="folder; default: %(default)s")
     add("--records", type=Path, help="folder; default: records in the cache")
     add("--device", default="cpu", help="for recommenders; default: %(default)s")
+    add("--id-device", default="cpu", help="for our IDs; default: %(default)s")
     add("--jobs", type=int, default=1, help="processes that train; 0: in this one")
     add("--id-jobs", type=int, default=1, help="processes that make IDs; 0: this one")
     add("--stack", type=int, help=f"runs trained together; default: {STACKS}")

@@ -49,6 +49,14 @@ With more epochs only fitted rows gained. Not measured on its own.
 MIN_EPOCHS, MAX_EPOCHS = 10, 150
 """Bounds on the epochs of ``max_epochs=None``. Not measured on their own."""
 
+MIN_BATCH_SIZE, MAX_BATCH_SIZE = 256, 2048
+"""Bounds on the rows per step of ``batch_size=None``.
+
+Between them a fit makes `MIN_STEPS` steps in `MIN_EPOCHS` epochs. On 43 000 nouns, 500
+rows instead of 256 took 4% off the error of fitted rows and 1% off unseen ones. The
+upper bound limits memory, and was not tuned.
+"""
+
 ANNEALING_SHARE = 0.5
 """Share of the epochs in which the temperature falls from 1 to 0.
 

@@ -84,7 +84,8 @@ class Experiment:
         Whether to cut short the training of quantizers too.
     stack : int
         Runs trained together.
-    device : str
+    device, id_device : str
+        For recommenders, and for the library's quantizer.
     """
 
     cache: Path
@@ -98,6 +99,7 @@ class Experiment:
     quick: bool
     stack: int
     device: str
+    id_device: str
     skipped: set[str] = field(default_factory=set)
     codes: dict[tuple[str, str, int], Codes] = field(default_factory=dict)
     results: dict[Run, Record] = field(default_factory=dict)
@@ -206,7 +208,8 @@ class _Progress:
                 self._skip(ids, made)
                 return
             codes, seconds = made
-            facts = _facts(ids=ids, seed=seed, seconds=seconds, device="cpu")
+            device = experiment.id_device if METHODS[ids].is_ours else "cpu"
+            facts = _facts(ids=ids, seed=seed, seconds=seconds, device=device)
             small = codes.astype(np.uint16)
             experiment.records.add(name, key, Record({"codes": small}, facts))
             _say(f"{name}: {seconds:.0f} s")
@@ -214,7 +217,8 @@ class _Progress:
 
         arguments = (experiment.cache, self.data.name, ids, other)
         task = experiment.task(self.data, seed)
-        if not self.workers.submit("ids", keep, make_codes, *arguments, task):
+        arguments += task, experiment.id_device
+        if not self.workers.submit("ids", keep, make_codes, *arguments):
             depending = [each for each in METHODS if METHODS[each].after == ids]
             self.missing -= {(each, seed) for each in (ids, *depending)}
             self._next()
@@ -342,14 +346,20 @@ class _Progress:
 
 
 def make_codes(
-    cache_folder: Path, name: str, ids: str, other: Codes | None, task: Task
+    cache_folder: Path,
+    name: str,
+    ids: str,
+    other: Codes | None,
+    task: Task,
+    device: str,
 ) -> tuple[Codes, float] | str:
     """Make codes in a worker. A str says why they cannot be made."""
     _, views = _loaded(cache_folder, name)
     start = time.process_time()
     arguments = () if other is None else (other,)
+    options = {"device": device} if METHODS[ids].is_ours else {}
     try:
-        codes = METHODS[ids].make(views, task, *arguments)
+        codes = METHODS[ids].make(views, task, *arguments, **options)
     except Unavailable as reason:
         return str(reason)
     return np.asarray(codes, dtype=np.int64), time.process_time() - start

@@ -36,6 +36,7 @@ class IDMethod:
     title : str
     make : callable
         Takes `Views`, a `Task`, and the codes of the method `after`, if there is one.
+        The library's quantizer also takes the keyword `device`.
     is_ours : bool
         Whether the library's quantizer decides the codes.
     uses_behaviour : bool
@@ -51,25 +52,25 @@ class IDMethod:
     after: str | None = None
 
 
-def _ours(view: str, views: Views, task: Task) -> Codes:
+def _ours(view: str, views: Views, task: Task, *, device: str) -> Codes:
     X: Matrix = getattr(views, view)
-    return _transformer(task).fit(X).transform(X)
+    return _transformer(task, device).fit(X).transform(X)
 
 
-def _ours_with_affinity(views: Views, task: Task) -> Codes:
+def _ours_with_affinity(views: Views, task: Task, *, device: str) -> Codes:
     if "affinity" not in signature(RQVAETransformer.fit).parameters:
         raise Unavailable("RQVAETransformer.fit has no parameter affinity.")
-    fitted: Any = _transformer(task)
+    fitted: Any = _transformer(task, device)
     fitted.fit(views.text, affinity=views.affinity)
     return fitted.transform(views.text)
 
 
-def _transformer(task: Task) -> RQVAETransformer:
+def _transformer(task: Task, device: str) -> RQVAETransformer:
     return RQVAETransformer(
         n_layers=task.n_layers,
         codebook_size=task.n_codes,
         random_state=task.seed,
-        device="cpu",
+        device=device,
         **({"max_epochs": task.epochs(2)} if task.quick else {}),
     )
 

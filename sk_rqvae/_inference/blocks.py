@@ -14,7 +14,7 @@ from sk_rqvae._inference.row_subset import Block, Matrix
 from sk_rqvae._progress import ProgressCallback, no_progress
 
 _ROWS_ON_CPU = 256
-_ROWS_ON_CUDA = 2048
+_ROWS_ON_CUDA = 4096
 _DTYPES = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64))
 _TENSOR_DTYPES = (torch.float32, torch.float64, torch.int64)
 

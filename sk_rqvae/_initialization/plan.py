@@ -22,10 +22,12 @@ from sk_rqvae._defaults import (
     LOW_RESIDUAL_EXPONENT,
     LR_EXPONENT,
     LR_TIMES_WIDTH,
+    MAX_BATCH_SIZE,
     MAX_DISCARD_SHARE,
     MAX_EPOCHS,
     MAX_NOISE_FACTOR,
     MAX_STRUCTURE_DISCARDED,
+    MIN_BATCH_SIZE,
     MIN_EPOCHS,
     MIN_STEPS,
     NEGLIGIBLE_RESIDUAL,
@@ -109,6 +111,16 @@ def learning_rate_factor(unexplained: float, embed_dim: int) -> float:
 def is_nearly_exact(unexplained: float) -> bool:
     """Whether so little is unexplained that training could only raise the error."""
     return unexplained < NEGLIGIBLE_RESIDUAL
+
+
+def rows_per_step(n_rows: int) -> int:
+    """Rows of a batch with which `MIN_EPOCHS` epochs make `MIN_STEPS` steps.
+
+    More rows thus make steps larger, not more. Larger steps estimate gradients better
+    and need fewer launches on a GPU.
+    """
+    enough = n_rows * MIN_EPOCHS // MIN_STEPS
+    return min(max(enough, MIN_BATCH_SIZE), MAX_BATCH_SIZE)
 
 
 def number_of_epochs(n_rows: int, batch_size: int) -> int:

@@ -18,6 +18,7 @@ from sk_rqvae._initialization.plan import (
     is_nearly_exact,
     learning_rate_factor,
     number_of_epochs,
+    rows_per_step,
 )
 from sk_rqvae._model.id_prices import PriceList, no_prices
 from sk_rqvae._model.module import RQVAEModule
@@ -154,10 +155,9 @@ def _train(
 ) -> None:
     """Train the net in place."""
     n_epochs = 1
+    net.batch_size = estimator.batch_size or rows_per_step(len(task.X))
     if not task.is_partial:
-        n_epochs = estimator.max_epochs or number_of_epochs(
-            len(task.X), estimator.batch_size
-        )
+        n_epochs = estimator.max_epochs or number_of_epochs(len(task.X), net.batch_size)
     full_width = estimator.embed_dim or max_width(net.module_.width)
     net.lr *= learning_rate_factor(unexplained, full_width)
     is_new_fit = fitted is None and not task.is_partial
@@ -184,7 +184,8 @@ def _train(
             if fitted is not None and fitted.optimizer_ is not None:
                 _take_over_state(net.optimizer_, fitted.optimizer_)
         else:
-            callbacks = _scheduling_callbacks(estimator, n_epochs, len(training))
+            steps_per_epoch = math.ceil(len(training) / net.batch_size)
+            callbacks = _scheduling_callbacks(estimator, n_epochs, steps_per_epoch)
         net.callbacks = [epoch_counter, *callbacks, *task.settings.callbacks]
         net.initialize_callbacks()
         net.partial_fit(training)
@@ -205,11 +206,13 @@ def _replays_steps(net: RQVAENet, settings: Settings) -> bool:
     )
 
 
-def _scheduling_callbacks(estimator: Any, n_epochs: int, n_rows: int) -> list[Callback]:
+def _scheduling_callbacks(
+    estimator: Any, n_epochs: int, steps_per_epoch: int
+) -> list[Callback]:
     """Learning rate, annealing and early stopping of a complete fit."""
     factor = LearningRateFactor(
         estimator.lr_schedule,
-        steps_per_epoch=math.ceil(n_rows / estimator.batch_size),
+        steps_per_epoch=steps_per_epoch,
         max_epochs=n_epochs,
         warmup_epochs=estimator.warmup_epochs,
     )

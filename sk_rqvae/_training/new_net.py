@@ -48,7 +48,6 @@ def new_net(
 def set_training_parameters(net: RQVAENet, estimator: Any) -> None:
     """Set what a net trains with, new or continued."""
     net.lr = estimator.lr
-    net.batch_size = estimator.batch_size
     # Two groups: the optimizer makes a step for each.
     decay = {"weight_decay": estimator.weight_decay}
     net.optimizer__param_groups = [("*coder.mlp.*.weight", decay)]

@@ -141,7 +141,8 @@ def _check_training(estimator: Any) -> None:
     check_bool("restart_dead_codes", estimator.restart_dead_codes)
     if estimator.max_epochs is not None:
         check_int("max_epochs", estimator.max_epochs, minimum=1)
-    check_int("batch_size", estimator.batch_size, minimum=1)
+    if estimator.batch_size is not None:
+        check_int("batch_size", estimator.batch_size, minimum=1)
     check_real("lr", estimator.lr, low=0, low_open=True)
     check_real("weight_decay", estimator.weight_decay, low=0)
     check_choice("lr_schedule", estimator.lr_schedule, SCHEDULES)

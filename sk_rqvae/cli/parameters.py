@@ -188,7 +188,12 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
             "none",
             "Passes over the rows; none chooses from 10 to 150.",
         ),
-        Parameter("batch_size", _INT, "256", "Rows per optimizer step."),
+        Parameter(
+            "batch_size",
+            _INT_OR_NONE,
+            "none",
+            "Rows per optimizer step; none chooses from 256 to 2048.",
+        ),
         Parameter("lr", _NUMBER, "0.002", "Peak learning rate of AdamW."),
         Parameter(
             "weight_decay",
