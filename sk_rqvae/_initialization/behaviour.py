@@ -15,9 +15,9 @@ from sk_rqvae._defaults import BEHAVIOUR_KERNEL_RIDGE, MAX_CENTRES
 from sk_rqvae._inference.column_means import shares_of
 from sk_rqvae._inference.row_subset import Matrix
 from sk_rqvae._initialization.behaviour_vectors import behaviour_vectors
-from sk_rqvae._initialization.ridge import ridge_by_gcv
 from sk_rqvae._model.behaviour_map import BehaviourMap, kernel
 from sk_rqvae._model.columns import standardized
+from sk_rqvae._ridge import ridge_by_gcv
 
 Array = NDArray[np.float64]
 

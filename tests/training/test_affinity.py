@@ -15,7 +15,6 @@ from sklearn.preprocessing import StandardScaler
 from sk_rqvae import RQVAETransformer
 from sk_rqvae._initialization import behaviour_vectors as module_of_vectors
 from sk_rqvae._initialization.behaviour_vectors import behaviour_vectors
-from sk_rqvae._initialization.ridge import ridge_by_gcv
 from sk_rqvae.metrics import affinity_lift
 
 N_ITEMS, N_KNOWN = 600, 500
@@ -349,20 +348,6 @@ def test_large_matrices_give_the_vectors_of_small_ones(monkeypatch):
     monkeypatch.setattr(module_of_vectors, "_DENSE_SIZE", 700)
     dense = behaviour_vectors(affinity, np.random.default_rng(0))
     np.testing.assert_allclose(sparse @ sparse.T, dense @ dense.T, atol=0.05)
-
-
-def test_cross_validation_finds_the_penalty_that_the_noise_asks_for():
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(200, 30))
-    true = rng.normal(size=(30, 4))
-    clean, noisy = X @ true, X @ true + 40 * rng.normal(size=(200, 4))
-    exact, shrunk = (
-        ridge_by_gcv(X.T @ X, X.T @ Y, float((Y**2).sum()), len(X))
-        for Y in (clean, noisy)
-    )
-    plain = np.linalg.lstsq(X, noisy)[0]
-    np.testing.assert_allclose(exact, true, atol=1e-2)
-    assert np.square(shrunk - true).sum() < 0.7 * np.square(plain - true).sum()
 
 
 def test_affinity_works_where_torch_has_another_default_dtype(catalogue, behavioural):
