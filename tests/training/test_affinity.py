@@ -132,11 +132,33 @@ def test_one_direction_of_a_pair_is_enough(catalogue, behavioural):
     assert_same_model(symmetric, small().fit(catalogue.known, affinity=upper))
 
 
-def test_affinity_without_groups_changes_nothing_and_warns(catalogue, plain):
-    everything = csr_array(np.ones((N_KNOWN, N_KNOWN)) - np.eye(N_KNOWN))
+def one_group(n_members):
+    """Affinity of items of which the first belong together, all equally."""
+    members = np.arange(N_KNOWN) < n_members
+    return csr_array(np.outer(members, members).astype(float))
+
+
+@pytest.mark.parametrize("n_members", [2, 50, N_KNOWN])
+def test_affinity_with_one_group_of_equals_changes_nothing_and_warns(
+    catalogue, plain, n_members
+):
     with pytest.warns(UserWarning, match="affinity has no effect: no items in it"):
-        model = small().fit(catalogue.known, affinity=everything)
-    assert model.net_.module_.n_behaviour == plain.net_.module_.n_behaviour == 0
+        model = small().fit(catalogue.known, affinity=one_group(n_members))
+    assert model.net_.module_.n_behaviour == 0
+    assert model.score(catalogue.known) == pytest.approx(
+        plain.score(catalogue.known), abs=0.02
+    )
+
+
+def test_affinity_of_rows_without_weight_changes_nothing_and_says_so(catalogue):
+    weights = (np.arange(N_KNOWN) >= 50).astype(float)
+    with pytest.warns(
+        UserWarning, match=r"affinity has no effect: .* rows of sample weight zero"
+    ):
+        model = small().fit(
+            catalogue.known, affinity=one_group(50), sample_weight=weights
+        )
+    assert model.net_.module_.n_behaviour == 0
 
 
 @pytest.mark.parametrize(
