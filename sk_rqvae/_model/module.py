@@ -1,4 +1,4 @@
-"""The autoencoder: encoder, residual quantizer, decoder and loss."""
+"""The model that is trained: its parts, its forward pass and its loss."""
 
 from __future__ import annotations
 
@@ -11,28 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sk_rqvae._defaults import CANDIDATES_PER_BEAM, PREFIX_BATCH_SHARE
-from sk_rqvae._model.beam_search import PreparedBeamSearch
-from sk_rqvae._model.behaviour_map import BehaviourMap, with_behaviour
-from sk_rqvae._model.columns import Columns, standardized
-from sk_rqvae._model.distances import squared_distances
-from sk_rqvae._model.id_prices import PriceList, id_keys, look_up
+from sk_rqvae._defaults import PREFIX_BATCH_SHARE
+from sk_rqvae._model.assignment import SHORTLIST_BUFFERS, IDAssignment
+from sk_rqvae._model.behaviour_map import BehaviourMap
 from sk_rqvae._model.mlp import Dropout, SkipMLP
 from sk_rqvae._model.modes import QuantizeForwardMode
 from sk_rqvae._model.output import CoarseOutput, RQVAEOutput
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
-from sk_rqvae._model.shortlist import (
-    PreparedShortlist,
-    ShortlistDecoder,
-    no_shortlist,
-    refined_costs,
-)
-
-SHORTLIST_BUFFERS = tuple(f"shortlist_{name}" for name in ShortlistDecoder._fields)
-"""Buffers of `RQVAEModule` that are empty without a narrow decoder."""
+from sk_rqvae._model.shortlist import no_shortlist
 
 
-class RQVAEModule(nn.Module):
+class RQVAEModule(IDAssignment):
     """A residual-quantised autoencoder (RQ-VAE) over standardised rows.
 
     An encoder maps each row to a latent, a residual quantizer replaces the latent by a
@@ -99,17 +88,8 @@ class RQVAEModule(nn.Module):
     arXiv:2305.05065 (semantic IDs).
     """
 
-    input_mean: Tensor
-    input_scale: Tensor
     noise_scale: Tensor
     noise_axes: Tensor
-    latent_unit: Tensor
-    price_keys: Tensor
-    prices: Tensor
-    shortlist_units: Tensor
-    shortlist_readout: Tensor
-    shortlist_axes: Tensor
-    shortlist_margin: Tensor
 
     def __init__(
         self,
@@ -137,7 +117,7 @@ class RQVAEModule(nn.Module):
         self.n_features = n_features
         self.n_behaviour = behaviour_shape[1]
         self.width = self.n_behaviour + n_features
-        self.behaviour_map: BehaviourMap | None = None
+        self.behaviour_map = None
         if self.n_behaviour:
             self.behaviour_map = BehaviourMap(n_features, *behaviour_shape)
         self.n_cat_features = n_cat_features
@@ -231,223 +211,6 @@ class RQVAEModule(nn.Module):
         for layer in self.modules():
             if isinstance(layer, Dropout):
                 layer.generator = generator
-
-    def price_list(self) -> PriceList:
-        """Prices that `assign` adds to the errors of IDs."""
-        return PriceList(self.price_keys, self.prices)
-
-    def set_price_list(self, price_list: PriceList) -> None:
-        """Set the prices that `assign` adds to the errors of IDs."""
-        self.price_keys, self.prices = price_list
-
-    def set_shortlist(self, narrow: ShortlistDecoder) -> None:
-        """Set the narrow decoder with which `assign` shortlists candidates."""
-        for name, tensor in zip(SHORTLIST_BUFFERS, narrow, strict=True):
-            setattr(self, name, tensor)
-
-    def can_shortlist(self) -> bool:
-        """Whether `assign` may estimate errors with a narrow decoder.
-
-        It estimates squared errors of this class's reconstructions, so not for binary
-        columns and not for subclasses that compute their own.
-        """
-        own = type(self)
-        return (
-            self.rerank is True
-            and self.quantizer.n_beams > 1
-            and self.n_cat_features == 0
-            and own.candidates is RQVAEModule.candidates
-            and own.reconstruct is RQVAEModule.reconstruct
-            and own.decode is RQVAEModule.decode
-            and own.row_losses is RQVAEModule.row_losses
-        )
-
-    def standardize(self, x: Tensor) -> Tensor:
-        """Standardise float64 rows in the user's units, ``(n, width)``, float32.
-
-        With a behaviour map, the predicted behaviour is put in front of each row. The
-        model then encodes and reconstructs both.
-        """
-        rows = standardized(x, self.input_mean, self.input_scale)
-        return with_behaviour(rows, self.behaviour_map)
-
-    def restore(self, reconstruction: Tensor) -> Tensor:
-        """Invert `standardize` on reconstructions; logits become probabilities."""
-        return self._columns().restore(reconstruction[..., self.n_behaviour :])
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Latents of standardised rows, ``(n, embed_dim)``."""
-        latents = self.encoder(x)
-        return F.normalize(latents, dim=-1) if self.codebook_normalize else latents
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Standardised reconstruction of latents, ``(n, width)``.
-
-        The decoder predicts standardised values in all columns. Those of binary columns
-        are then converted to logits.
-        """
-        return self._columns().with_logits(self.decoder(latents))
-
-    def prepare_search(self, min_candidates: int = 1) -> PreparedBeamSearch:
-        """Prepare the search of `candidates` and `assign`, to be used for many batches.
-
-        It is valid as long as the codebooks do not change. With `rerank`, it has more
-        beams than training, because the best reconstruction often belongs to a beam
-        that is not nearest to the latent.
-
-        Parameters
-        ----------
-        min_candidates : int, default=1
-            Search at least as many beams.
-
-        Returns
-        -------
-        PreparedBeamSearch
-        """
-        n_beams = self.quantizer.n_beams
-        if self.rerank and n_beams > 1:
-            n_beams *= CANDIDATES_PER_BEAM
-        return self.quantizer.prepare_search(max(n_beams, min_candidates))
-
-    def prepare_assignment(self) -> PreparedBeamSearch:
-        """Prepare the search of `assign`, to be used for many batches.
-
-        It is that of `prepare_search`, unless the model has a narrow decoder.
-        """
-        if not (len(self.shortlist_units) and self.can_shortlist()):
-            return self.prepare_search()
-        prepared = self.prepare_search()
-        prepared.shortlist = PreparedShortlist(
-            ShortlistDecoder(*(getattr(self, name) for name in SHORTLIST_BUFFERS)),
-            self.decoder,
-            torch.cat(self.quantizer.codebooks()),
-            self.quantizer.offsets,
-        )
-        return prepared
-
-    def candidates(
-        self, x: Tensor, prepared: PreparedBeamSearch | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Candidate IDs of standardised rows, and their costs without prices.
-
-        1. Beam search finds the candidates.
-        2. The error of a candidate is its squared distance to the latent. With `rerank`
-           it is the error of the decoded candidate instead (see `row_losses`).
-        3. The cost is this error plus the weighted errors of the candidate's prefixes.
-           With `rerank`, `latent_unit` converts these from the latent space.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n, n_features)
-        prepared : PreparedBeamSearch, optional
-            Result of `prepare_search`, to prepare once for many batches.
-
-        Returns
-        -------
-        codes : Tensor of shape (n, n_candidates, n_layers), int64
-        costs : Tensor of shape (n, n_candidates), float64
-        """
-        prepared = prepared or self.prepare_search()
-        codes, errors, penalties = prepared.search(self.encode(x))
-        n_candidates = codes.shape[1]
-        if self.rerank and n_candidates > 1:
-            decoded = self.reconstruct(codes.flatten(0, 1))
-            decoded = decoded.unflatten(0, (-1, n_candidates))
-            errors = self.row_losses(x.unsqueeze(1), decoded)
-            penalties = self.latent_unit * penalties
-        return codes, (errors + penalties).double()
-
-    def assignment_costs(
-        self, x: Tensor, prepared: PreparedBeamSearch | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Candidate IDs of standardised rows, and the costs that `assign` compares.
-
-        Without a narrow decoder they are those of `candidates`. With one, costs are
-        estimated, and only the lowest ones are computed exactly.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n, n_features)
-        prepared : PreparedBeamSearch, optional
-            Result of `prepare_assignment`, to prepare once for many batches.
-
-        Returns
-        -------
-        codes : Tensor of shape (n, n_candidates, n_layers), int64
-        costs : Tensor of shape (n, n_candidates), float64
-            Without prices.
-        """
-        prepared = prepared or self.prepare_assignment()
-        if prepared.shortlist is None:
-            return self.candidates(x, prepared)
-        shortlist = prepared.shortlist
-        codes, _, penalties = prepared.search(self.encode(x))
-        penalties = self.latent_unit * penalties
-
-        def exact_costs(rows: Tensor, which: Tensor) -> Tensor:
-            errors = self.row_losses(x[rows], shortlist.decode(codes[rows, which]))
-            return errors + penalties[rows, which]
-
-        costs = shortlist.errors(x, codes) + penalties
-        costs = refined_costs(costs, shortlist.margin, exact_costs)
-        return codes, costs.double()
-
-    def priced(self, codes: Tensor, costs: Tensor) -> Tensor:
-        """Costs of candidate IDs with the prices of the IDs added."""
-        if len(self.price_keys):
-            return costs + look_up(self.price_list(), id_keys(codes))
-        return costs
-
-    def assign(self, x: Tensor, prepared: PreparedBeamSearch | None = None) -> Tensor:
-        """Assign an ID to each standardised row: the candidate of lowest cost.
-
-        If the ID of a candidate has a price, the price is added to its cost.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n, n_features)
-        prepared : PreparedBeamSearch, optional
-            Result of `prepare_assignment`, to prepare once for many batches.
-
-        Returns
-        -------
-        Tensor of shape (n, n_layers), int64
-        """
-        prepared = prepared or self.prepare_assignment()
-        if prepared.n_beams == 1:
-            return prepared.best_codes(self.encode(x))
-        codes, costs = self.assignment_costs(x, prepared)
-        best = self.priced(codes, costs).argmin(1)
-        best = best.view(-1, 1, 1).expand(-1, 1, codes.shape[2])
-        return codes.gather(1, best).squeeze(1)
-
-    def next_code_distances(self, x: Tensor, prefix: Tensor) -> Tensor:
-        """Squared distances of each latent to its prefix extended by each next code.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n, n_features)
-            Standardised rows.
-        prefix : Tensor of shape (n, depth), int64
-
-        Returns
-        -------
-        Tensor of shape (n, codebook_size)
-        """
-        residual = self.encode(x)
-        depth = prefix.shape[1]
-        if depth:
-            residual = residual - self.quantizer.sum_of(prefix)
-        codebook = self.quantizer.levels[depth].vectors()
-        return squared_distances(residual, codebook).clamp_min(0)
-
-    def reconstruct(self, codes: Tensor) -> Tensor:
-        """Standardised reconstruction of IDs or of prefixes, ``(n, k)``."""
-        latents = self.quantizer.sum_of(codes)
-        depth = codes.shape[-1]
-        if depth <= len(self.prefix_offsets):
-            latents = latents + self.prefix_offsets[depth - 1]
-        return self.decode(latents)
 
     def forward(self, x: Tensor) -> RQVAEOutput:
         """Quantise and reconstruct a batch of standardised rows, for training."""
@@ -569,16 +332,3 @@ class RQVAEModule(nn.Module):
             losses = self.row_losses(x[: len(weights)], reconstruction)
             terms["prefix"] = (weights * losses).mean() / self.width
         return terms
-
-    def reconstruction_loss(self, x: Tensor, reconstruction: Tensor) -> Tensor:
-        """Mean of `row_losses` over rows, divided by the number of features."""
-        if not self.n_cat_features:
-            return F.mse_loss(reconstruction, x)
-        return self.row_losses(x, reconstruction).mean() / self.width
-
-    def row_losses(self, x: Tensor, reconstruction: Tensor) -> Tensor:
-        """Squared error of real columns plus cross-entropy of binary ones, ``(n,)``."""
-        return self._columns().row_losses(x, reconstruction)
-
-    def _columns(self) -> Columns:
-        return Columns(self.input_mean, self.input_scale, self.n_cat_features)

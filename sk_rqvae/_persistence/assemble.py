@@ -13,7 +13,8 @@ from skorch.history import History
 from torch import Tensor
 
 from sk_rqvae._initialization.latent_width import max_width
-from sk_rqvae._model.module import SHORTLIST_BUFFERS, RQVAEModule
+from sk_rqvae._model.assignment import SHORTLIST_BUFFERS
+from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._model.shortlist import hidden_layers
 from sk_rqvae._persistence.checkpoint_module import CheckpointModule
 from sk_rqvae._persistence.tensor_checks import check_values

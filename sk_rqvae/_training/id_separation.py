@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sk_rqvae._inference.blocks import equal_blocks, on_device
 from sk_rqvae._inference.row_subset import Matrix
+from sk_rqvae._model.beam_search import PreparedBeamSearch
 from sk_rqvae._model.id_prices import PriceList, id_keys, look_up, no_prices
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._progress import ProgressCallback, no_progress
@@ -63,8 +64,10 @@ def price_shared_ids(
         in memory, about 270 bytes per row.
     """
     device = module.input_mean.device
-    first_row = module.standardize(_first_row(X, device))
-    n_beams = module.assignment_costs(first_row)[1].shape[1]
+    with torch.no_grad():
+        prepared = module.prepare_assignment()
+        first_row = module.standardize(_first_row(X, device))
+        n_beams = module.assignment_costs(first_row, prepared)[1].shape[1]
     if n_beams == 1:
         return no_prices(device)
     if len(X) > _MAX_ROWS:
@@ -75,7 +78,7 @@ def price_shared_ids(
             stacklevel=2,
         )
         return no_prices(device)
-    keys, costs = _candidates(module, X, n_beams, on_progress)
+    keys, costs = _candidates(module, X, prepared, n_beams, on_progress)
     if weights is None:
         return auction(keys, costs, on_progress, max_error=max_error)
     costs = costs.double()  # as `assign` adds prices
@@ -93,14 +96,17 @@ def price_shared_ids(
 
 @torch.no_grad()
 def _candidates(
-    module: RQVAEModule, X: Matrix, n_beams: int, on_progress: ProgressCallback
+    module: RQVAEModule,
+    X: Matrix,
+    prepared: PreparedBeamSearch,
+    n_beams: int,
+    on_progress: ProgressCallback,
 ) -> tuple[Tensor, Tensor]:
     """Keys and costs of the candidate IDs of each row."""
     device = module.input_mean.device
     keys = torch.empty(len(X), n_beams, dtype=torch.int64, device=device)
     # The model computes errors in float32, so float64 would only take memory.
     costs = torch.empty(len(X), n_beams, dtype=torch.float32, device=device)
-    prepared = module.prepare_assignment()
     for part, block in equal_blocks(X, device):
         x = module.standardize(block.double())
         codes, errors = module.assignment_costs(x, prepared)
@@ -120,6 +126,5 @@ def _sum(one: PriceList, other: PriceList) -> PriceList:
     )
 
 
-@torch.no_grad()
 def _first_row(X: Matrix, device: torch.device) -> Tensor:
     return on_device(X[:1], device).double()

@@ -16,12 +16,15 @@ from sk_rqvae._model.shortlist import (
     no_shortlist,
 )
 
-_MAX_AXES = 256
+# Candidates near the best estimate are decoded exactly, and the margin is measured, so
+# that a worse estimate costs time rather than quality. On 300 unseen nouns of a small
+# fit, none of the other values named here changed the explained variance by 0.0001.
+_MAX_AXES = 256  # bounds time and memory; 128
 _POWER_ITERATIONS = 3
-_RIDGE = 1e-3
+_RIDGE = 1e-3  # in mean squares of the features; 1e-5 to 0.1
 _IDS_AT_ONCE = 1024
 _IDS_RANKED = 2048
-_SHARE_FITTED = 0.85
+_SHARE_FITTED = 0.85  # of the rows; 0.5 and 0.95
 
 
 @torch.no_grad()

@@ -15,6 +15,8 @@ from sk_rqvae.index.items import checked_item_ids
 from sk_rqvae.index.parameters import default_tags
 from sk_rqvae.index.state import IndexState
 
+# Bounds the time. A sweep that improves no level is the last one; on 600 made-up items,
+# a third sweep found nothing more to improve.
 _MAX_SWEEPS = 10
 
 

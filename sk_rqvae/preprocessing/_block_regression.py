@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_rqvae._initialization.ridge import ridge_by_gcv
+from sk_rqvae._ridge import ridge_by_gcv
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

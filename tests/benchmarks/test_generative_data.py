@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import zipfile
-from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -14,7 +12,6 @@ from generative_recommender.amazon import load_amazon
 from generative_recommender.data_sets import load, prepare
 from generative_recommender.interactions import core_of
 from generative_recommender.split import split_histories
-from generative_recommender.wheels import read_members
 
 FILMS = (
     "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
@@ -73,16 +70,6 @@ def test_readers_of_too_many_books_are_left_out():
     shop = b'"shop";"1";"0"\n"shop";"3";"0"\n"shop";"4";"0"\n'
     found = book_crossing.from_tables(BOOKS, BOOK_RATINGS + shop, 2, max_books=2)
     assert len(found.histories) == 2
-
-
-def test_other_files_than_the_ones_that_were_measured_are_refused(tmp_path):
-    path = tmp_path / "toy.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("films", FILMS)
-    right = sha256(FILMS).hexdigest()
-    assert read_members(path, {"films": right}) == {"films": FILMS}
-    with pytest.raises(ValueError, match=r"films .* must have SHA-256 123\. Got"):
-        read_members(path, {"films": "123"})
 
 
 def test_a_core_has_enough_interactions_of_each_user_and_item():

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sk_rqvae import RQVAEModule, RQVAETransformer
-from sk_rqvae._model.module import SHORTLIST_BUFFERS
+from sk_rqvae._model.assignment import SHORTLIST_BUFFERS
 from sk_rqvae._model.shortlist import refined_costs
 from sk_rqvae.index.code_model import Route
 from sk_rqvae.index.fingerprint import fingerprint

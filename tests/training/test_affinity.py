@@ -15,7 +15,6 @@ from sklearn.preprocessing import StandardScaler
 from sk_rqvae import RQVAETransformer
 from sk_rqvae._initialization import behaviour_vectors as module_of_vectors
 from sk_rqvae._initialization.behaviour_vectors import behaviour_vectors
-from sk_rqvae._initialization.ridge import ridge_by_gcv
 from sk_rqvae.metrics import affinity_lift
 
 N_ITEMS, N_KNOWN = 600, 500
@@ -133,11 +132,33 @@ def test_one_direction_of_a_pair_is_enough(catalogue, behavioural):
     assert_same_model(symmetric, small().fit(catalogue.known, affinity=upper))
 
 
-def test_affinity_without_groups_changes_nothing_and_warns(catalogue, plain):
-    everything = csr_array(np.ones((N_KNOWN, N_KNOWN)) - np.eye(N_KNOWN))
+def one_group(n_members):
+    """Affinity of items of which the first belong together, all equally."""
+    members = np.arange(N_KNOWN) < n_members
+    return csr_array(np.outer(members, members).astype(float))
+
+
+@pytest.mark.parametrize("n_members", [2, 50, N_KNOWN])
+def test_affinity_with_one_group_of_equals_changes_nothing_and_warns(
+    catalogue, plain, n_members
+):
     with pytest.warns(UserWarning, match="affinity has no effect: no items in it"):
-        model = small().fit(catalogue.known, affinity=everything)
-    assert model.net_.module_.n_behaviour == plain.net_.module_.n_behaviour == 0
+        model = small().fit(catalogue.known, affinity=one_group(n_members))
+    assert model.net_.module_.n_behaviour == 0
+    assert model.score(catalogue.known) == pytest.approx(
+        plain.score(catalogue.known), abs=0.02
+    )
+
+
+def test_affinity_of_rows_without_weight_changes_nothing_and_says_so(catalogue):
+    weights = (np.arange(N_KNOWN) >= 50).astype(float)
+    with pytest.warns(
+        UserWarning, match=r"affinity has no effect: .* rows of sample weight zero"
+    ):
+        model = small().fit(
+            catalogue.known, affinity=one_group(50), sample_weight=weights
+        )
+    assert model.net_.module_.n_behaviour == 0
 
 
 @pytest.mark.parametrize(
@@ -349,20 +370,6 @@ def test_large_matrices_give_the_vectors_of_small_ones(monkeypatch):
     monkeypatch.setattr(module_of_vectors, "_DENSE_SIZE", 700)
     dense = behaviour_vectors(affinity, np.random.default_rng(0))
     np.testing.assert_allclose(sparse @ sparse.T, dense @ dense.T, atol=0.05)
-
-
-def test_cross_validation_finds_the_penalty_that_the_noise_asks_for():
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(200, 30))
-    true = rng.normal(size=(30, 4))
-    clean, noisy = X @ true, X @ true + 40 * rng.normal(size=(200, 4))
-    exact, shrunk = (
-        ridge_by_gcv(X.T @ X, X.T @ Y, float((Y**2).sum()), len(X))
-        for Y in (clean, noisy)
-    )
-    plain = np.linalg.lstsq(X, noisy)[0]
-    np.testing.assert_allclose(exact, true, atol=1e-2)
-    assert np.square(shrunk - true).sum() < 0.7 * np.square(plain - true).sum()
 
 
 def test_affinity_works_where_torch_has_another_default_dtype(catalogue, behavioural):

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+# In mean variances of the columns. On 400 made-up rows, half or four times the steps
+# changed the error of predictions by at most 6%, and wider ends changed nothing: the
+# error of cross-validation is flat around its minimum.
 _GRID = np.logspace(-4, 3, 29)
 
 

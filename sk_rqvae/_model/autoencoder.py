@@ -1,0 +1,98 @@
+"""From rows to latents, from codes to reconstructions, and the errors of these."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sk_rqvae._model.behaviour_map import BehaviourMap, with_behaviour
+from sk_rqvae._model.columns import Columns, standardized
+from sk_rqvae._model.distances import squared_distances
+from sk_rqvae._model.mlp import SkipMLP
+from sk_rqvae._model.residual_quantizer import ResidualQuantizer
+
+
+class Autoencoder(nn.Module):
+    """Encode standardised rows, decode codes and compare reconstructions with rows.
+
+    `RQVAEModule` creates the parts and describes them.
+    """
+
+    width: int
+    n_cat_features: int
+    n_behaviour: int
+    codebook_normalize: bool
+    behaviour_map: BehaviourMap | None
+    encoder: SkipMLP
+    quantizer: ResidualQuantizer
+    decoder: SkipMLP
+    prefix_offsets: nn.Parameter
+    input_mean: Tensor
+    input_scale: Tensor
+
+    def standardize(self, x: Tensor) -> Tensor:
+        """Standardise float64 rows in the user's units, ``(n, width)``, float32.
+
+        With a behaviour map, the predicted behaviour is put in front of each row. The
+        model then encodes and reconstructs both.
+        """
+        rows = standardized(x, self.input_mean, self.input_scale)
+        return with_behaviour(rows, self.behaviour_map)
+
+    def restore(self, reconstruction: Tensor) -> Tensor:
+        """Invert `standardize` on reconstructions; logits become probabilities."""
+        return self._columns().restore(reconstruction[..., self.n_behaviour :])
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Latents of standardised rows, ``(n, embed_dim)``."""
+        latents = self.encoder(x)
+        return F.normalize(latents, dim=-1) if self.codebook_normalize else latents
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Standardised reconstruction of latents, ``(n, width)``.
+
+        The decoder predicts standardised values in all columns. Those of binary columns
+        are then converted to logits.
+        """
+        return self._columns().with_logits(self.decoder(latents))
+
+    def reconstruct(self, codes: Tensor) -> Tensor:
+        """Standardised reconstruction of IDs or of prefixes, ``(n, k)``."""
+        latents = self.quantizer.sum_of(codes)
+        depth = codes.shape[-1]
+        if depth <= len(self.prefix_offsets):
+            latents = latents + self.prefix_offsets[depth - 1]
+        return self.decode(latents)
+
+    def next_code_distances(self, x: Tensor, prefix: Tensor) -> Tensor:
+        """Squared distances of each latent to its prefix extended by each next code.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+            Standardised rows.
+        prefix : Tensor of shape (n, depth), int64
+
+        Returns
+        -------
+        Tensor of shape (n, codebook_size)
+        """
+        residual = self.encode(x)
+        depth = prefix.shape[1]
+        if depth:
+            residual = residual - self.quantizer.sum_of(prefix)
+        codebook = self.quantizer.levels[depth].vectors()
+        return squared_distances(residual, codebook).clamp_min(0)
+
+    def row_losses(self, x: Tensor, reconstruction: Tensor) -> Tensor:
+        """Squared error of real columns plus cross-entropy of binary ones, ``(n,)``."""
+        return self._columns().row_losses(x, reconstruction)
+
+    def reconstruction_loss(self, x: Tensor, reconstruction: Tensor) -> Tensor:
+        """Mean of `row_losses` over rows, divided by the number of features."""
+        if not self.n_cat_features:
+            return F.mse_loss(reconstruction, x)
+        return self.row_losses(x, reconstruction).mean() / self.width
+
+    def _columns(self) -> Columns:
+        return Columns(self.input_mean, self.input_scale, self.n_cat_features)
