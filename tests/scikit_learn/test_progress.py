@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import joblib
 import numpy as np
 import pytest
 from conftest import small
@@ -128,23 +125,6 @@ def test_threads_that_transform_at_the_same_time_agree(blobs, monkeypatch):
     assert terminal.written.count(HIDE) == terminal.written.count(SHOW) > 0
 
 
-class SaysItIsATerminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def would_draw_on_a_terminal():
-    with contextlib.redirect_stderr(SaysItIsATerminal()), a_bar() as advance:
-        return advance is not no_progress
-
-
-@pytest.mark.slow
-def test_processes_of_joblib_draw_no_bars():
-    ask = joblib.delayed(would_draw_on_a_terminal)
-    assert joblib.Parallel(n_jobs=2)([ask(), ask()]) == [False, False]
-    assert would_draw_on_a_terminal()
-
-
 def test_chunks_of_dask_draw_no_bars(blobs, fitted, bars):
     da = pytest.importorskip("dask.array")
     model = small(max_epochs=1).fit(blobs).set_params(verbose=1)
@@ -182,7 +162,12 @@ from sk_rqvae._sklearn import progress_bars
 progress_bars._SHOWN_AFTER = 0.0
 X = np.random.default_rng(0).normal(size=(5000, 4))
 RQVAETransformer(
-    codebook_size=16, hidden_dims=(4,), max_epochs=3, random_state=0, verbose=1
+    codebook_size=16,
+    hidden_dims=(4,),
+    decoder_hidden_dims=(4,),
+    max_epochs=3,
+    random_state=0,
+    verbose=1,
 ).fit(X).transform(X)
 """
 
