@@ -271,7 +271,9 @@ class RQVAETransformer(
     >>> import numpy as np
     >>> from sk_rqvae import RQVAETransformer
     >>> X = np.random.default_rng(0).normal(size=(200, 8))
-    >>> rq = RQVAETransformer(n_layers=2, codebook_size=16, random_state=0).fit(X)
+    >>> rq = RQVAETransformer(
+    ...     n_layers=2, codebook_size=16, max_epochs=10, random_state=0
+    ... ).fit(X)
     >>> codes = rq.transform(X)
     >>> codes.shape, codes.dtype
     ((200, 2), dtype('int64'))
@@ -572,7 +574,13 @@ class RQVAETransformer(
         >>> import numpy as np
         >>> from sk_rqvae import RQVAETransformer
         >>> X = np.random.default_rng(0).normal(size=(200, 8))
-        >>> rq = RQVAETransformer(n_layers=2, codebook_size=16, random_state=0).fit(X)
+        >>> rq = RQVAETransformer(
+        ...     n_layers=2,
+        ...     codebook_size=16,
+        ...     hidden_dims=(64,),
+        ...     max_epochs=10,
+        ...     random_state=0,
+        ... ).fit(X)
         >>> codes, errors = rq.candidates(X, k=3)
         >>> codes.shape, errors.shape
         ((200, 3, 2), (200, 3))
@@ -865,7 +873,9 @@ class RQVAETransformer(
         >>> import numpy as np
         >>> from sk_rqvae import RQVAETransformer
         >>> X = np.random.default_rng(0).normal(size=(200, 8))
-        >>> rq = RQVAETransformer(n_layers=2, codebook_size=16, random_state=0).fit(X)
+        >>> rq = RQVAETransformer(
+        ...     n_layers=2, codebook_size=16, max_epochs=10, random_state=0
+        ... ).fit(X)
         >>> with TemporaryDirectory() as folder:
         ...     rq.save_pretrained(folder)
         ...     reloaded = RQVAETransformer.from_pretrained(folder)

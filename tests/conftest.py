@@ -112,7 +112,7 @@ def eager_switches():
     sys.setswitchinterval(before)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fresh_python():
     """Run a script in a new process and return what it prints."""
 

@@ -55,7 +55,13 @@ def test_the_exponent_is_that_of_the_largest_sizes():
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
-def test_a_quick_run_prints_a_table(tmp_path, capsys):
+def test_a_process_returns_what_it_measured():
+    assert scale._in_process(run_of("ours"), 120).keys() == set(scale.COLUMNS)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_a_quick_run_prints_a_table(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(scale, "_in_process", lambda run, seconds: scale.measure(run))
     path = tmp_path / "records.jsonl"
     scale.main(["--quick", "--vary", "levels", "--records", str(path)])
     assert "| exponent" in capsys.readouterr().out

@@ -309,14 +309,3 @@ def test_a_failed_fit_does_not_change_the_estimator(blobs):
     with pytest.raises(OSError, match="lost"):
         estimator.fit(da.from_array(blobs).map_blocks(lost, dtype="f4", meta=blobs[:0]))
     assert estimator.net_ is net
-
-
-def test_dask_is_not_imported_for_arrays_in_memory(fresh_python):
-    done = fresh_python(
-        "import sys, numpy as np; from conftest import small;"
-        "rows = np.random.default_rng(0).normal(size=(50, 3));"
-        "model = small(codebook_size=4, max_epochs=1).fit(rows);"
-        "model.inverse_transform(model.transform(rows));"
-        "print('dask' in sys.modules)"
-    )
-    assert done == "False"

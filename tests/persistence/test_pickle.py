@@ -58,40 +58,6 @@ def test_a_copy_gives_the_same_ids_and_reconstructions(
     assert clone(again).get_params() == clone(estimator).get_params()
 
 
-RELOAD = """
-import sys
-import joblib, pickle
-import numpy as np
-rows = np.load(sys.argv[1])
-with open(sys.argv[2], "rb") as file:
-    pickled = pickle.load(file)
-loaded = joblib.load(sys.argv[3])
-codes = [each.transform(rows) for each in (pickled, loaded)]
-back = [each.inverse_transform(codes[0]) for each in (pickled, loaded)]
-np.savez(sys.argv[4], codes=codes, back=back)
-loaded.partial_fit(rows)
-print(loaded.n_iter_)
-"""
-
-
-def test_a_fresh_process_gives_the_same_ids_and_can_train_further(
-    blobs, fitted, fresh_python, tmp_path
-):
-    np.save(tmp_path / "rows.npy", blobs)
-    (tmp_path / "model.pickle").write_bytes(pickle.dumps(fitted))
-    joblib.dump(fitted, tmp_path / "model.joblib")
-    names = ("rows.npy", "model.pickle", "model.joblib", "found.npz")
-    n_iter = fresh_python(RELOAD, *(tmp_path / name for name in names))
-    found = np.load(tmp_path / "found.npz")
-    codes = fitted.transform(blobs)
-    for each in range(2):
-        np.testing.assert_array_equal(found["codes"][each], codes)
-        np.testing.assert_array_equal(
-            found["back"][each], fitted.inverse_transform(codes)
-        )
-    assert int(n_iter) == fitted.n_iter_ + 1
-
-
 def test_a_pipeline_is_saved_with_its_steps(blobs, tmp_path):
     pipeline = make_pipeline(StandardScaler(), small(max_epochs=1)).fit(blobs)
     again = by_joblib(pipeline, tmp_path)

@@ -198,19 +198,6 @@ def test_the_folder_holds_json_safetensors_and_markdown_alone(folder):
     assert (folder / ".sk_rqvae.lock").read_bytes() == b""
 
 
-def test_a_model_loads_in_a_process_that_cannot_unpickle(folder, fresh_python):
-    script = """
-import pickle, sys
-def refuse(*args, **kwargs):
-    raise AssertionError("unpickled")
-from sk_rqvae import RQVAETransformer
-pickle.load = pickle.loads = pickle.Unpickler = refuse
-model = RQVAETransformer.from_pretrained(sys.argv[1])
-print(model.n_iter_)
-"""
-    assert fresh_python(script, folder) == "5"
-
-
 @pytest.mark.skipif(torch.cuda.is_available(), reason="is about machines without CUDA")
 def test_a_model_saved_for_cuda_loads_without(blobs, fitted, folder):
     forge_config(folder, lambda config: config["params"].update(device="cuda"))

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-import torch
 from conftest import small
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -197,40 +196,6 @@ def test_a_grid_search_runs_over_the_modes_inside_a_pipeline(blobs):
     assert search.best_params_["rqvaetransformer__codebook_mode"] in MODES
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert search.transform(blobs).shape == (len(blobs), 3)
-
-
-def threads_in_use(estimator, X, y=None):
-    """A scorer that returns the number of threads of its process."""
-    return torch.get_num_threads()
-
-
-def test_a_parallel_grid_search_shares_the_cores_and_changes_no_thread_settings(blobs):
-    threads = torch.get_num_threads(), torch.get_num_interop_threads()
-    search = GridSearchCV(
-        small(max_epochs=1),
-        {"codebook_mode": ["ste", "sinkhorn"]},
-        cv=2,
-        n_jobs=2,
-        scoring={"threads": threads_in_use},
-        refit=False,
-        error_score="raise",
-    ).fit(blobs)
-    used = search.cv_results_["mean_test_threads"]
-    assert (used <= max(1, torch.multiprocessing.cpu_count() // 2)).all()
-    assert (torch.get_num_threads(), torch.get_num_interop_threads()) == threads
-
-
-@pytest.mark.slow
-def test_a_parallel_search_scores_as_a_serial_one(blobs):
-    grid = {"codebook_mode": ["ste", "rotation_trick"]}
-    scores = [
-        GridSearchCV(small(max_epochs=1), grid, cv=2, n_jobs=n_jobs)
-        .fit(blobs)
-        .cv_results_["mean_test_score"]
-        for n_jobs in (1, 2)
-    ]
-    # Workers may compute with fewer threads, so sums may be rounded another way.
-    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-2)
 
 
 def test_cross_validation_returns_a_fitted_transformer_per_fold(blobs):

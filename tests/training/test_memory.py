@@ -12,7 +12,7 @@ pytestmark = [
     ),
 ]
 
-ROWS, COLUMNS = 100_000, 768
+ROWS, COLUMNS = 100_000, 384
 MB_IN_FLOAT32 = ROWS * COLUMNS * 4 / 2**20
 
 # Prints by how many MiB anonymous memory, which pages of the file are not, grew at most

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,7 @@ import pytest
 import torch
 from conftest import assert_same_model, small
 
-from sk_rqvae import QuantizeForwardMode, RQVAEModule, RQVAETransformer
+from sk_rqvae import QuantizeForwardMode, RQVAEModule
 
 MODES = [mode.value for mode in QuantizeForwardMode]
 
@@ -50,31 +49,6 @@ def test_a_random_state_instance_advances_from_fit_to_fit(blobs):
     again = np.random.RandomState(0)
     np.testing.assert_array_equal(
         small(random_state=again).fit_transform(blobs), codes[0]
-    )
-
-
-SEEDED_FIT = """
-import sys
-import numpy as np
-from conftest import small
-rows = np.load(sys.argv[1])
-model = small(codebook_mode=sys.argv[2].split()).fit(rows)
-np.save(sys.argv[3], model.transform(rows))
-model.save_pretrained(sys.argv[4])
-"""
-
-
-def test_one_seed_gives_the_same_model_in_a_fresh_process(
-    blobs, fresh_python, tmp_path
-):
-    np.save(tmp_path / "rows.npy", blobs)
-    modes = ["gumbel_softmax", "sinkhorn", "rotation_trick"]
-    names = tmp_path / "codes.npy", tmp_path / "model"
-    fresh_python(SEEDED_FIT, tmp_path / "rows.npy", " ".join(modes), *names)
-    here = small(codebook_mode=modes).fit(blobs)
-    assert_same_model(RQVAETransformer.from_pretrained(tmp_path / "model"), here)
-    np.testing.assert_array_equal(
-        np.load(tmp_path / "codes.npy"), here.transform(blobs)
     )
 
 
@@ -181,39 +155,6 @@ def test_random_numbers_of_another_thread_and_of_a_fit_are_independent(blobs):
     assert_same_model(alone, together)
     torch.manual_seed(0)
     assert other.numbers == [torch.rand(4).tolist() for _ in other.numbers]
-
-
-FORK = """
-import os, sys, threading
-import numpy as np
-from conftest import small
-rows = np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32)
-model = small().fit(rows)
-expected = model.transform(rows)
-fitting = threading.Event()
-from skorch.callbacks import Callback
-class Started(Callback):
-    def on_epoch_begin(self, net, **kwargs):
-        fitting.set()
-other = small(max_epochs=1000, callbacks=[Started()])
-thread = threading.Thread(target=other.fit, args=(rows,), daemon=True)
-thread.start()
-fitting.wait()
-child = os.fork()
-if child == 0:
-    same = (model.transform(rows) == expected).all()
-    os._exit(0 if same else 1)
-print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-sys.stdout.flush()
-os._exit(0)
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
-def test_a_child_forked_during_a_fit_can_use_a_model(fresh_python, monkeypatch):
-    # OpenMP's threads do not survive a fork; with one thread there are none.
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert fresh_python(FORK) == "0"
 
 
 @pytest.mark.parametrize("random_state", [0, None])

@@ -1,0 +1,126 @@
+"""What another process does. It starts once for these tests, as it imports torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+
+import joblib
+import numpy as np
+import pytest
+from conftest import assert_same_model, small
+
+from sk_rqvae import RQVAETransformer
+
+MODES = ["gumbel_softmax", "sinkhorn", "rotation_trick"]
+
+SCRIPT = """
+import json, os, pickle, sys, threading
+from pathlib import Path
+
+import joblib
+import numpy as np
+from conftest import small
+from skorch.callbacks import Callback
+
+from sk_rqvae import RQVAETransformer
+
+folder, modes = Path(sys.argv[1]), sys.argv[2].split()
+rows = np.load(folder / "rows.npy")
+found = {}
+
+def refuse(*args, **kwargs):
+    raise AssertionError("unpickled")
+
+unpickle = pickle.load, pickle.loads, pickle.Unpickler
+pickle.load = pickle.loads = pickle.Unpickler = refuse
+found["pretrained_epochs"] = RQVAETransformer.from_pretrained(folder / "model").n_iter_
+pickle.load, pickle.loads, pickle.Unpickler = unpickle
+
+seeded = small(codebook_mode=modes).fit(rows)
+codes = seeded.transform(rows)
+seeded.inverse_transform(codes)
+np.save(folder / "seeded.npy", codes)
+seeded.save_pretrained(folder / "seeded")
+found["imports_dask"] = "dask" in sys.modules
+
+with open(folder / "model.pickle", "rb") as file:
+    pickled = pickle.load(file)
+loaded = joblib.load(folder / "model.joblib")
+codes = [each.transform(rows) for each in (pickled, loaded)]
+back = [each.inverse_transform(codes[0]) for each in (pickled, loaded)]
+np.savez(folder / "reloaded.npz", codes=codes, back=back)
+found["epochs"] = loaded.partial_fit(rows).n_iter_
+
+if hasattr(os, "fork"):
+    class Started(Callback):
+        def on_epoch_begin(self, net, **kwargs):
+            fitting.set()
+
+    fitting = threading.Event()
+    other = small(max_epochs=1000, callbacks=[Started()])
+    threading.Thread(target=other.fit, args=(rows,), daemon=True).start()
+    fitting.wait()
+    child = os.fork()
+    if child == 0:
+        same = (pickled.transform(rows) == codes[0]).all()
+        os._exit(0 if same else 1)
+    found["child"] = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+print(json.dumps(found))
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(blobs, fitted, tmp_path_factory):
+    """Rows and models for the other process, and what it makes of them."""
+    folder = tmp_path_factory.mktemp("shared")
+    np.save(folder / "rows.npy", blobs)
+    (folder / "model.pickle").write_bytes(pickle.dumps(fitted))
+    joblib.dump(fitted, folder / "model.joblib")
+    fitted.save_pretrained(folder / "model")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(folder, fresh_python):
+    with pytest.MonkeyPatch.context() as patched:
+        # OpenMP's threads do not survive a fork; with one thread there are none.
+        patched.setenv("OMP_NUM_THREADS", "1")
+        return json.loads(fresh_python(SCRIPT, folder, " ".join(MODES)))
+
+
+def test_one_seed_gives_the_same_model_in_a_fresh_process(blobs, folder, found):
+    here = small(codebook_mode=MODES).fit(blobs)
+    assert_same_model(RQVAETransformer.from_pretrained(folder / "seeded"), here)
+    codes = np.load(folder / "seeded.npy")
+    np.testing.assert_array_equal(codes, here.transform(blobs))
+
+
+def test_dask_is_not_imported_for_arrays_in_memory(found):
+    assert not found["imports_dask"]
+
+
+def test_a_fresh_process_gives_the_same_ids_and_can_train_further(
+    blobs, fitted, folder, found
+):
+    reloaded = np.load(folder / "reloaded.npz")
+    codes = fitted.transform(blobs)
+    for each in range(2):
+        np.testing.assert_array_equal(reloaded["codes"][each], codes)
+        np.testing.assert_array_equal(
+            reloaded["back"][each], fitted.inverse_transform(codes)
+        )
+    assert found["epochs"] == fitted.n_iter_ + 1
+
+
+def test_a_model_loads_in_a_process_that_cannot_unpickle(fitted, found):
+    assert found["pretrained_epochs"] == fitted.n_iter_
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_child_forked_during_a_fit_can_use_a_model(found):
+    assert found["child"] == 0
