@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -248,7 +249,11 @@ def _differences(
     if not pairs[0][0].size:
         return [NOTHING] * len(pairs)
     found = paired_differences(pairs, n_draws=n_draws)
-    return [f"{each.relative:+.1%} (p {each.p_value:.4f})" for each in found]
+    return [f"{_percent(each.relative)} (p {each.p_value:.4f})" for each in found]
+
+
+def _percent(relative: float) -> str:
+    return f"{relative:+.1%}" if math.isfinite(relative) else "from 0"
 
 
 def tuning_table(experiment: Experiment, data: DataSet) -> str:
