@@ -101,6 +101,8 @@ autosummary_context = {
 }
 autodoc_typehints = "none"  # numpydoc's sections have the types
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True  # as in the source, not as they are in memory
+toc_object_entries_show_parents = "hide"
 numpydoc_class_members_toctree = False
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
@@ -148,6 +150,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "remove_config_comments": True,
     "show_memory": False,
+    "write_computation_times": False,
     "image_scrapers": ("matplotlib",),
     "image_srcset": ["2x"],
 }
