@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -101,6 +102,7 @@ autosummary_context = {
 }
 autodoc_typehints = "none"  # numpydoc's sections have the types
 autodoc_member_order = "bysource"
+toc_object_entries_show_parents = "hide"
 numpydoc_class_members_toctree = False
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
@@ -148,6 +150,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "remove_config_comments": True,
     "show_memory": False,
+    "write_computation_times": False,
     "image_scrapers": ("matplotlib",),
     "image_srcset": ["2x"],
 }
@@ -223,5 +226,13 @@ def make_landing_page(app):
         landing_page.make(LANDING, measured.recipe("model"))
 
 
+def name_classes(app, what, name, obj, options, signature, annotation):
+    """Show a class that is a default value by its name, not as it is in memory."""
+    if signature and "<class" in signature:
+        return re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", signature), annotation
+    return None
+
+
 def setup(app):
     app.connect("builder-inited", make_landing_page)
+    app.connect("autodoc-process-signature", name_classes)

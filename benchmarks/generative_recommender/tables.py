@@ -38,6 +38,7 @@ HEADER = (
     "cold items",
     "unique",
 )
+SETTINGS_TITLE = "Settings that were chosen"
 BEST_TEXT = "best of text only"
 QUICK_DRAWS = 250
 SUMMARY = ("kmeans", "ours", "ours-affinity", "kmeans-both", "ours-both")
@@ -257,7 +258,7 @@ def _percent(relative: float) -> str:
 
 
 def tuning_table(experiment: Experiment, data: DataSet) -> str:
-    """The settings that were chosen, and validation NDCG@10."""
+    """The settings that were chosen, and validation NDCG@10; folded on a page."""
     tried = [
         (run, record.facts["valid_ndcg"])
         for run, record in experiment.results.items()
@@ -279,4 +280,8 @@ def tuning_table(experiment: Experiment, data: DataSet) -> str:
         for (judge, ids), (run, valid) in best.items()
     ]
     header = ("chosen for", "learning rate", "dropout", "loss", "validation NDCG@10")
-    return markdown_table(header, rows) if rows else ""
+    return _folded(SETTINGS_TITLE, markdown_table(header, rows)) if rows else ""
+
+
+def _folded(title: str, content: str) -> str:
+    return f"<details><summary>{title}</summary>\n\n{content}\n\n</details>"
