@@ -79,6 +79,9 @@ class ResidualQuantizer(nn.Module):
     idle_rows : Tensor of shape (sum of sizes,), int64
         For each code, the number of training rows since it was last chosen. Updated at
         the end of each epoch.
+    uses_biases : bool
+        Whether training subtracts the biases of the modes from the distances: from
+        temperature zero on it does not. Set by `train`.
 
     Notes
     -----

@@ -27,7 +27,8 @@ from torch.nn import functional as F
 from sk_rqvae._model.mlp import SkipMLP
 from sk_rqvae._model.products import Linear, addmm, matmul
 
-# Blocks that fit into the caches of a CPU. A GPU prefers large ones.
+# Blocks that fit into the caches of a CPU. On an H200, `transform` was 3 to 4 times as
+# fast with the larger blocks, and with 4096 instead of 2048 rows at once.
 _PAIRS_AT_ONCE = {"cpu": 128, "cuda": 4096}
 _IDS_AT_ONCE = {"cpu": 256, "cuda": 65536}
 _MAX_TABULATED_CODES = 2048

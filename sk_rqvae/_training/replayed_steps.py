@@ -11,15 +11,18 @@ from torch import Tensor
 
 from sk_rqvae._model.module import RQVAEModule
 
+# As in PyTorch's own examples; fewer may do.
 _N_ORDINARY_STEPS = 3
 
 
 class ReplayedSteps:
     """A training step that the GPU repeats without a launch for each operation.
 
-    A step on a few hundred rows launches some four hundred small kernels. A GPU needs
-    less time to compute them than the CPU to launch them. A CUDA graph records the
-    kernels of one step, and one call replays them all.
+    A step has 340 to 460 operations, as ``benchmarks/speed.py --counts`` prints. On a
+    few hundred rows, a GPU needs less time to compute them than the CPU to launch them.
+    A CUDA graph records the kernels of one step, and one call replays them all.
+    Recording waits for the device and empties PyTorch's cache of free device memory,
+    which other threads share: they may allocate again, and nothing of theirs changes.
 
     A graph repeats kernels and not Python code, so the following are needed:
 
