@@ -86,15 +86,17 @@ Such a share occurs with hardly more rows than codes. Not measured on its own.
 
 # --- Architecture -----------------------------------------------------------------
 
-DECODER_WIDENING = 8
-"""Width of the decoder's hidden layer relative to the encoder's, if there is one.
+N_EXPERTS = 32
+"""Experts of the decoder, if the encoder has one hidden layer.
+"""
 
-Unseen nouns gained from a wider decoder, and nothing from a wider encoder. Not measured
-on its own.
+EXPERT_SHARE, SHARED_SHARE = 0.25, 0.5
+"""Hidden units of each expert, and of the MLP for all rows, relative to the encoder's.
 """
 
 DEEP_DECODER_WIDENING = 3
-"""Likewise for several hidden layers. Not measured on its own."""
+"""Width of the decoder's hidden layers relative to the encoder's, if there are
+several. Not measured on its own."""
 
 CLIPPING_RADIUS = 2.0
 """Norm to which inputs of the MLPs are clipped, in root-mean-square norms of the rows.
@@ -266,15 +268,3 @@ SEPARATION_BUDGET = 0.01
 
 A compromise between unique IDs and reconstruction. Not measured on its own.
 """
-
-# --- Shortlist of candidates -------------------------------------------------------
-
-SHORTLIST_UNITS = 1024
-"""Hidden units of the narrow decoder that estimates the errors of candidates. It is
-used where the decoder is more than twice as wide. 12 000 nouns: alone, 512, 1024 and
-2048 units lose 0.009, 0.006 and 0.004 of the explained variance of unseen rows."""
-
-SHORTLIST_MARGIN = 0.8
-"""Margin above the lowest estimate within which candidates are decoded exactly, in
-standard deviations of the errors of estimates. Embedded nouns: explained variance of
-unseen rows is 0.002 below that of `rerank="exact"`, in two sevenths of the time."""

@@ -129,9 +129,9 @@ class RQVAETransformer(
     hidden_dims : sequence of int, default=(1024,)
         Widths of the hidden layers of the encoder. The papers use (512, 256, 128).
     decoder_hidden_dims : sequence of int, default=None
-        Widths of the hidden layers of the decoder. None reverses `hidden_dims`; with a
-        linear path it makes a single layer 8 times, and several layers 3 times as
-        wide. A wide decoder improves the reconstruction of unseen rows.
+        Widths of the hidden layers of the decoder. With a linear path, None divides a
+        single hidden layer among experts (see Notes), and makes several layers 3 times
+        as wide. Without one, it reverses `hidden_dims`.
     activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
         Activation function of the hidden layers.
     dropout : float, default=0
@@ -160,13 +160,10 @@ class RQVAETransformer(
         variance of `X`. Raise it if IDs should follow `affinity` more and `X` less.
     n_beams : int, default=5
         Beams of the search for codes. 1 is greedy residual quantisation.
-    rerank : bool or "exact", default=True
-        Let `transform` search 3 times `n_beams` candidates per row, and choose the one
-        with the lowest reconstruction error instead of the one nearest to the latent.
-        True estimates the errors with a narrow decoder, if `decoder_hidden_dims` is one
-        layer of more than 2048 units, and decodes only candidates whose estimates are
-        close to the best. "exact" decodes all, which is several times slower. False
-        decodes none, which is fastest and reconstructs less.
+    rerank : bool, default=True
+        Let `transform` search 3 times `n_beams` candidates per row, decode them, and
+        choose the one with the lowest reconstruction error instead of the one nearest
+        to the latent. False is faster and reconstructs less.
     separate_ids : bool or "auto", default="auto"
         After training, give prices to IDs that several rows of `X` share, so that the
         rows choose different candidates (see Notes). "auto" makes the cheapest
@@ -258,6 +255,11 @@ class RQVAETransformer(
     :math:`u` here. This assumes Gaussian components. k-means tests the assumption: if
     it finds structure in the components to be dropped, all are kept.
 
+    **Experts.** With one hidden layer, the decoder has an MLP half as wide as the
+    encoder's for all latents, and 32 experts a quarter as wide. Each latent is decoded
+    by the one expert whose centre points most nearly in its direction. k-means of the
+    initial latents chooses the centres.
+
     `separate_ids` needs more than one beam. With more than five million rows, `fit`
     warns and separates nothing. Exact duplicates always share their ID, and
     `partial_fit` keeps the prices of the last `fit`.
@@ -305,7 +307,7 @@ class RQVAETransformer(
         noise: float = NOISE,
         affinity_weight: float = 1.0,
         n_beams: int = 5,
-        rerank: bool | str = True,
+        rerank: bool = True,
         separate_ids: bool | str = "auto",
         random_state: int | np.random.RandomState | None = None,
         max_epochs: int | None = None,

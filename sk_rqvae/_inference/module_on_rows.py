@@ -31,7 +31,7 @@ def assign_rows(
     on_progress: ProgressCallback = no_progress,
 ) -> Any:
     """Codes of checked rows, ``(n, n_layers)``."""
-    prepared = module.prepare_assignment()
+    prepared = module.prepare_search()
     return map_rows(
         lambda block: module.assign(module.standardize(block), prepared),
         rows,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,9 +11,6 @@ from torch.nn import functional as F
 
 from sk_rqvae._model.products import addmm, matmul
 from sk_rqvae._model.row_minima import k_smallest, nearest
-
-if TYPE_CHECKING:
-    from sk_rqvae._model.shortlist import PreparedShortlist
 
 _MAX_TABULATED_CODES = 8192
 
@@ -106,11 +103,6 @@ class PreparedBeamSearch:
         How many latents will be searched in all. None means many. For few, tables would
         take longer to compute than the products that they replace.
 
-    Attributes
-    ----------
-    shortlist : PreparedShortlist or None
-        Estimates the reconstruction errors of what the search finds.
-
     Notes
     -----
     Let :math:`z` be a latent, :math:`q` the sum of the code vectors of a prefix and
@@ -127,8 +119,6 @@ class PreparedBeamSearch:
     With one beam, each level computes the product of its codes with the residual
     :math:`z - q`, and no tables are needed.
     """
-
-    shortlist: PreparedShortlist | None = None
 
     def __init__(
         self,

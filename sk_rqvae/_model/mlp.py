@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sk_rqvae._defaults import CLIPPING_RADIUS
+from sk_rqvae._model.experts import Experts
 from sk_rqvae._model.products import Linear
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -43,6 +44,8 @@ class SkipMLP(nn.Module):
         Dropout probability of the hidden units.
     linear_path : bool
         Whether to add the linear path.
+    expert_shape : tuple of int, default=(0, 0)
+        Number and width of experts whose output is added, see `Experts`.
 
     Attributes
     ----------
@@ -66,6 +69,7 @@ class SkipMLP(nn.Module):
         activation: str,
         dropout: float,
         linear_path: bool,
+        expert_shape: tuple[int, int] = (0, 0),
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
@@ -78,9 +82,21 @@ class SkipMLP(nn.Module):
         self.mlp = nn.Sequential(*layers, last)
         self.linear = Linear(n_in, n_out, bias=False) if linear_path else None
         self.clipping_radius = CLIPPING_RADIUS * math.sqrt(max(n_in, n_out))
+        self.experts = None
+        n_experts, expert_width = expert_shape
+        if n_experts:
+            self.experts = Experts(
+                n_in,
+                n_out,
+                n_experts=n_experts,
+                width=expert_width,
+                activation=nn.Sequential(ACTIVATIONS[activation](), Dropout(dropout)),
+            )
         if linear_path:
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
+            if self.experts is not None:
+                nn.init.zeros_(self.experts.last.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.linear is None:
@@ -98,6 +114,8 @@ class SkipMLP(nn.Module):
     def _apply_mlp(self, x: Tensor) -> Tensor:
         with self._precision(x.device):
             output = self.mlp(x)
+            if self.experts is not None:
+                output = output + self.experts(x)
         return output.to(x.dtype)
 
     def _precision(self, device: torch.device) -> AbstractContextManager[Any]:

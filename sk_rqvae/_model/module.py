@@ -12,13 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sk_rqvae._defaults import PREFIX_BATCH_SHARE
-from sk_rqvae._model.assignment import SHORTLIST_BUFFERS, IDAssignment
+from sk_rqvae._model.assignment import IDAssignment
 from sk_rqvae._model.behaviour_map import BehaviourMap
 from sk_rqvae._model.mlp import Dropout, SkipMLP
 from sk_rqvae._model.modes import QuantizeForwardMode
 from sk_rqvae._model.output import CoarseOutput, RQVAEOutput
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
-from sk_rqvae._model.shortlist import no_shortlist
 
 
 class RQVAEModule(IDAssignment):
@@ -55,10 +54,9 @@ class RQVAEModule(IDAssignment):
         As in `RQVAETransformer`.
     n_beams : int
         Beams of the search for codes while training.
-    rerank : bool or "exact"
+    rerank : bool
         Whether `assign` chooses among the candidates by the errors of their
-        reconstructions. "exact" decodes all candidates; True estimates their errors
-        first, if the model has a narrow decoder for that (see `fitted_shortlist`).
+        reconstructions.
     commitment_weight : float
         Weight of the commitment loss.
     prefix_weight : float
@@ -68,6 +66,8 @@ class RQVAEModule(IDAssignment):
     behaviour_shape : tuple of int, default=(0, 0)
         Number of centres and of outputs of the behaviour map. Without outputs there is
         none.
+    expert_shape : tuple of int, default=(0, 0)
+        Number of experts of the decoder, and hidden units of each.
 
     Attributes
     ----------
@@ -107,11 +107,12 @@ class RQVAEModule(IDAssignment):
         codebook_normalize: bool,
         codebook_sim_vq: bool,
         n_beams: int,
-        rerank: bool | str,
+        rerank: bool,
         commitment_weight: float,
         prefix_weight: float,
         noise: float,
         behaviour_shape: tuple[int, int] = (0, 0),
+        expert_shape: tuple[int, int] = (0, 0),
     ) -> None:
         super().__init__()
         self.n_features = n_features
@@ -133,7 +134,9 @@ class RQVAEModule(IDAssignment):
             linear_path=linear_path,
         )
         self.encoder = mlp(self.width, embed_dim, hidden_dims)
-        self.decoder = mlp(embed_dim, self.width, decoder_hidden_dims)
+        self.decoder = mlp(
+            embed_dim, self.width, decoder_hidden_dims, expert_shape=expert_shape
+        )
         self.quantizer = ResidualQuantizer(
             codebook_sizes,
             embed_dim,
@@ -160,15 +163,12 @@ class RQVAEModule(IDAssignment):
         self._generator: torch.Generator | None = None
         self.register_buffer("price_keys", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("prices", torch.zeros(0, dtype=torch.float64))
-        empty = no_shortlist(self.prices.device)
-        for name, tensor in zip(SHORTLIST_BUFFERS, empty, strict=True):
-            self.register_buffer(name, tensor)
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
-        """Accept prices and a narrow decoder of any length; new modules have none."""
-        for name in ("price_keys", "prices", *SHORTLIST_BUFFERS):
+        """Accept any number of prices; new modules have none."""
+        for name in ("price_keys", "prices"):
             loaded = state_dict.get(prefix + name)
             if loaded is not None and loaded.dim() == 1:
                 setattr(self, name, getattr(self, name).new_zeros(len(loaded)))
@@ -183,7 +183,7 @@ class RQVAEModule(IDAssignment):
         n_beams: int,
         noise: float,
         prefix_weight: float,
-        rerank: bool | str,
+        rerank: bool,
     ) -> None:
         """Change the settings that can change when training continues."""
         self.quantizer.modes = tuple(codebook_modes)

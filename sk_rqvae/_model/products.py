@@ -1,4 +1,4 @@
-"""Matrix products in full float32 precision, whatever PyTorch is set to.
+"""Matrix products in full float32 precision, the same for equal rows.
 
 `torch.set_float32_matmul_precision` lets a program trade the precision of all float32
 products for speed. Codes are decided by small differences of distances, so their
@@ -12,6 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+# Where a product has 4 to 11 columns, MKL rounds a row by its position among the rows:
+# equal rows get different results. With 12 columns or more it does not.
+_MIN_COLUMNS = 16
+
 
 def addmm(
     summand: Tensor,
@@ -22,16 +26,24 @@ def addmm(
     out: Tensor | None = None,
 ) -> Tensor:
     """``summand + alpha * left @ right``, for float32 matrices."""
-    if not _is_reduced():
+    if _is_reduced():
+        exact = summand.double() + alpha * (left.double() @ right.double())
+        total = exact.to(left.dtype)
+    elif _is_narrow(left, right.shape[1]):
+        total = summand + alpha * matmul(left, right)
+    else:
         return torch.addmm(summand, left, right, alpha=alpha, out=out)
-    exact = summand.double() + alpha * (left.double() @ right.double())
-    return exact.to(left.dtype) if out is None else out.copy_(exact)
+    return total if out is None else out.copy_(total)
 
 
 def matmul(left: Tensor, right: Tensor) -> Tensor:
     """``left @ right``, for float32 matrices."""
     if _is_reduced():
         return (left.double() @ right.double()).to(left.dtype)
+    n_columns = right.shape[-1]
+    if _is_narrow(left, n_columns):
+        wide = left @ F.pad(right, (0, _MIN_COLUMNS - n_columns))
+        return wide[..., :n_columns].contiguous()
     return left @ right
 
 
@@ -42,12 +54,17 @@ class Linear(nn.Linear):
         super().__init__(n_in, n_out, bias=bias, dtype=torch.float32)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training or not _is_reduced():
+        if self.training:
             return super().forward(x)
         bias: Tensor | None = self.bias
-        if bias is not None:
-            bias = bias.double()
-        return F.linear(x.double(), self.weight.double(), bias).to(x.dtype)
+        if _is_reduced():
+            if bias is not None:
+                bias = bias.double()
+            return F.linear(x.double(), self.weight.double(), bias).to(x.dtype)
+        if _is_narrow(x, self.out_features):
+            product = matmul(x, self.weight.T)
+            return product if bias is None else product + bias
+        return super().forward(x)
 
 
 def _is_reduced() -> bool:
@@ -55,3 +72,10 @@ def _is_reduced() -> bool:
     if torch.compiler.is_compiling():
         return False
     return torch.get_float32_matmul_precision() != "highest"
+
+
+def _is_narrow(left: Tensor, n_columns: int) -> bool:
+    """Whether a product has so few columns that it needs more."""
+    if torch.compiler.is_compiling():
+        return False
+    return left.is_cpu and n_columns < _MIN_COLUMNS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
@@ -13,9 +14,7 @@ from skorch.history import History
 from torch import Tensor
 
 from sk_rqvae._initialization.latent_width import max_width
-from sk_rqvae._model.assignment import SHORTLIST_BUFFERS
 from sk_rqvae._model.module import RQVAEModule
-from sk_rqvae._model.shortlist import hidden_layers
 from sk_rqvae._persistence.checkpoint_module import CheckpointModule
 from sk_rqvae._persistence.tensor_checks import check_values
 from sk_rqvae._training.net import RQVAENet
@@ -146,6 +145,7 @@ def _check_sizes(arguments: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
     n_weights = (
         _n_weights([arguments["n_features"], *hidden, embed_dim])
         + _n_weights([embed_dim, *widened, arguments["n_features"]])
+        + math.prod(arguments["expert_shape"]) * (embed_dim + arguments["n_features"])
         + sum(sizes) * embed_dim
         + arguments["codebook_sim_vq"] * len(sizes) * embed_dim**2
         + arguments["linear_path"] * 3 * outer
@@ -166,8 +166,7 @@ def _load(
 ) -> None:
     expected = module.state_dict()
     for name in sorted(expected.keys() - tensors.keys()):
-        # Files of earlier versions have no narrow decoder.
-        if name.startswith(required) and name not in SHORTLIST_BUFFERS:
+        if name.startswith(required):
             raise ValueError(f"it lacks the tensor {name!r}")
     unknown = sorted(tensors.keys() - expected.keys())
     if unknown:
@@ -177,7 +176,6 @@ def _load(
         setattr(module, name, tensors[name].to(expected[name].device))
     module.load_state_dict({**module.state_dict(), **tensors})
     _check_prices(module)
-    _check_shortlist(module)
 
 
 def _buffers_of_any_length(module: RQVAEModule) -> set[str]:
@@ -206,23 +204,3 @@ def _check_prices(module: RQVAEModule) -> None:
         raise ValueError("its prices are not one for each of its price_keys")
     if not (keys[1:] > keys[:-1]).all():
         raise ValueError("its price_keys do not increase")
-
-
-def _check_shortlist(module: RQVAEModule) -> None:
-    """Refuse a narrow decoder that does not fit the decoder."""
-    units, readout, axes, margin = (getattr(module, name) for name in SHORTLIST_BUFFERS)
-    if not (len(units) or len(readout) or len(axes) or len(margin)):
-        return
-    layers = hidden_layers(module.decoder)
-    n_axes = len(axes) // module.n_features
-    n_weights = (len(units) + module.prefix_offsets.shape[1] + 1) * n_axes
-    fits = (
-        layers is not None
-        and len(axes) == n_axes * module.n_features
-        and len(readout) == n_weights > 0
-        and len(margin) == 1
-    )
-    if layers is None or not fits:
-        raise ValueError("its shortlist tensors do not fit its decoder")
-    if not ((units >= 0) & (units < layers[0].out_features)).all():
-        raise ValueError("its shortlist_units are not hidden units of its decoder")

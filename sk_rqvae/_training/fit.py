@@ -22,7 +22,6 @@ from sk_rqvae._initialization.plan import (
 )
 from sk_rqvae._model.id_prices import PriceList, no_prices
 from sk_rqvae._model.module import RQVAEModule
-from sk_rqvae._model.shortlist import no_shortlist
 from sk_rqvae._progress import FitProgress
 from sk_rqvae._training.batches import (
     Weights,
@@ -48,12 +47,10 @@ from sk_rqvae._training.seeds import (
     numpy_generator,
 )
 from sk_rqvae._training.settings import Settings
-from sk_rqvae._training.shortlist import fitted_shortlist
 from sk_rqvae._training.task import Task, fits_on_device
 
 _ROWS_CHECKED = 256
 _ROWS_MEASURED = 2048
-_ROWS_SHORTLISTED = 1024
 
 
 def train(
@@ -172,7 +169,6 @@ def _train(
         )
     net.generators_ = task.generators
     net.replays_steps_ = _replays_steps(net, task.settings)
-    net.module_.set_shortlist(no_shortlist(task.settings.device))
     with task.progress.epochs(n_epochs) as epoch_counter:
         net.max_epochs = n_epochs
         net.n_fitted = None if task.is_partial else len(training)
@@ -192,9 +188,6 @@ def _train(
     sample = training.sample(_ROWS_MEASURED)
     net.check_finite(sample[:_ROWS_CHECKED])
     net.module_.latent_unit.copy_(measured_latent_unit(net.module_, sample))
-    if not task.is_partial:
-        narrow = fitted_shortlist(net.module_, sample[:_ROWS_SHORTLISTED])
-        net.module_.set_shortlist(narrow)
 
 
 def _replays_steps(net: RQVAENet, settings: Settings) -> bool:

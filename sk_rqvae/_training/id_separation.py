@@ -65,9 +65,9 @@ def price_shared_ids(
     """
     device = module.input_mean.device
     with torch.no_grad():
-        prepared = module.prepare_assignment()
+        prepared = module.prepare_search()
         first_row = module.standardize(_first_row(X, device))
-        n_beams = module.assignment_costs(first_row, prepared)[1].shape[1]
+        n_beams = module.candidates(first_row, prepared)[1].shape[1]
     if n_beams == 1:
         return no_prices(device)
     if len(X) > _MAX_ROWS:
@@ -109,7 +109,7 @@ def _candidates(
     costs = torch.empty(len(X), n_beams, dtype=torch.float32, device=device)
     for part, block in equal_blocks(X, device):
         x = module.standardize(block.double())
-        codes, errors = module.assignment_costs(x, prepared)
+        codes, errors = module.candidates(x, prepared)
         n_rows = part.stop - part.start
         keys[part] = id_keys(codes[:n_rows])
         costs[part] = errors[:n_rows]

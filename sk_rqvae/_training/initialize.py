@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sk_rqvae._initialization.behaviour import new_behaviour_map
 from sk_rqvae._initialization.codebooks import initialize_codebooks, unexplained_share
+from sk_rqvae._initialization.experts import initialize_experts
 from sk_rqvae._initialization.latent_width import max_width
 from sk_rqvae._initialization.linear_paths import initialize_linear_paths
 from sk_rqvae._initialization.noise import initialize_noise
@@ -108,7 +109,7 @@ def initialize_quantizer(
     generator: torch.Generator,
     on_progress: ProgressCallback,
 ) -> float:
-    """Set codebooks and training noise from latents of data.
+    """Set codebooks, centres of experts and training noise from latents of data.
 
     Parameters
     ----------
@@ -135,6 +136,7 @@ def initialize_quantizer(
         generator=generator,
         on_progress=on_progress,
     )
+    initialize_experts(module.decoder.experts, latents, generator)
     unexplained = unexplained_share(covariance, latents)
     initialize_noise(
         module,

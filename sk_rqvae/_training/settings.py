@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,12 @@ from sk_rqvae._checks.parameters import (
     check_widths,
 )
 from sk_rqvae._checks.scalars import check_bool, check_choice, check_int, check_real
-from sk_rqvae._defaults import DECODER_WIDENING, DEEP_DECODER_WIDENING
+from sk_rqvae._defaults import (
+    DEEP_DECODER_WIDENING,
+    EXPERT_SHARE,
+    N_EXPERTS,
+    SHARED_SHARE,
+)
 from sk_rqvae._model.mlp import ACTIVATIONS
 from sk_rqvae._model.modes import QuantizeForwardMode
 from sk_rqvae._model.module import RQVAEModule
@@ -42,6 +48,7 @@ class Settings:
     codebook_modes: tuple[QuantizeForwardMode, ...]
     hidden_dims: tuple[int, ...]
     decoder_hidden_dims: tuple[int, ...]
+    expert_shape: tuple[int, int]
     callbacks: list[Any]
     resident_bytes: int
     mixed_precision: bool
@@ -59,7 +66,7 @@ def check_settings(estimator: Any) -> Settings:
     sizes = check_sizes(estimator.codebook_size, n_layers)
     modes = check_modes(estimator.codebook_mode, n_layers)
     hidden_dims = check_widths("hidden_dims", estimator.hidden_dims)
-    decoder_hidden_dims = _decoder_hidden_dims(estimator, hidden_dims)
+    decoder_hidden_dims, expert_shape = _decoder_shape(estimator, hidden_dims)
     if estimator.embed_dim is not None:
         check_int("embed_dim", estimator.embed_dim, minimum=1)
     _check_model(estimator)
@@ -71,6 +78,7 @@ def check_settings(estimator: Any) -> Settings:
         modes,
         hidden_dims,
         decoder_hidden_dims,
+        expert_shape,
         check_callbacks(estimator.callbacks),
         _resident_bytes(estimator.resident_mb, device),
         _uses_bf16(estimator.mixed_precision, device),
@@ -90,6 +98,7 @@ def module_arguments(
         "dropout": float(estimator.dropout),
         "linear_path": estimator.linear_path,
         "decoder_hidden_dims": settings.decoder_hidden_dims,
+        "expert_shape": settings.expert_shape,
         "codebook_sizes": settings.codebook_sizes,
         "codebook_modes": settings.codebook_modes,
         "codebook_normalize": estimator.codebook_normalize,
@@ -102,15 +111,23 @@ def module_arguments(
     }
 
 
-def _decoder_hidden_dims(
+def _decoder_shape(
     estimator: Any, hidden_dims: tuple[int, ...]
-) -> tuple[int, ...]:
+) -> tuple[tuple[int, ...], tuple[int, int]]:
+    """Widths of the decoder's hidden layers, and number and width of its experts."""
     if estimator.decoder_hidden_dims is not None:
-        return check_widths("decoder_hidden_dims", estimator.decoder_hidden_dims)
-    factor = 1
-    if estimator.linear_path:
-        factor = DEEP_DECODER_WIDENING if len(hidden_dims) > 1 else DECODER_WIDENING
-    return tuple(factor * width for width in reversed(hidden_dims))
+        widths = check_widths("decoder_hidden_dims", estimator.decoder_hidden_dims)
+        return widths, (0, 0)
+    if not (estimator.linear_path and hidden_dims):
+        return hidden_dims[::-1], (0, 0)
+    if len(hidden_dims) > 1:
+        widths = tuple(DEEP_DECODER_WIDENING * width for width in hidden_dims[::-1])
+        return widths, (0, 0)
+    (width,) = hidden_dims
+    shared, expert_width = (
+        math.ceil(share * width) for share in (SHARED_SHARE, EXPERT_SHARE)
+    )
+    return (shared,), (N_EXPERTS, expert_width)
 
 
 def _check_model(estimator: Any) -> None:
@@ -122,8 +139,7 @@ def _check_model(estimator: Any) -> None:
     check_bool("codebook_normalize", estimator.codebook_normalize)
     check_bool("codebook_sim_vq", estimator.codebook_sim_vq)
     check_int("n_beams", estimator.n_beams, minimum=1)
-    if not (isinstance(estimator.rerank, str) and estimator.rerank == "exact"):
-        check_bool("rerank", estimator.rerank, others=' or "exact"')
+    check_bool("rerank", estimator.rerank)
     separate_ids = estimator.separate_ids
     if not (isinstance(separate_ids, str) and separate_ids == "auto"):
         check_bool("separate_ids", separate_ids, others=' or "auto"')

@@ -167,9 +167,9 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
         Parameter("n_beams", _INT, "5", "Beams of the search for codes; 1 is greedy."),
         Parameter(
             "rerank",
-            OneOf(None, {"yes": True, "no": False, "exact": "exact"}),
+            _BOOL_X,
             "yes",
-            "Compare the errors of several candidates; exact decodes all of them.",
+            "Decode several candidates and choose the one of lowest error.",
         ),
         Parameter(
             "separate_ids",

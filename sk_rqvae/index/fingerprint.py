@@ -58,10 +58,7 @@ def _quantizer_state(quantizer: Any) -> Iterable[tuple[str, Any]]:
     if module is None:
         return
     for name, tensor in sorted(module.state_dict().items()):
-        # Models without a narrow decoder keep the fingerprint that they had before
-        # there was one.
-        is_absent = name.startswith("shortlist_") and not len(tensor)
-        if name not in _TRAINING_ONLY and not is_absent:
+        if name not in _TRAINING_ONLY:
             values = tensor.detach().cpu()
             exact = values.double() if values.is_floating_point() else values
             yield name, exact.numpy()
