@@ -87,12 +87,10 @@ Such a share occurs with hardly more rows than codes. Not measured on its own.
 # --- Architecture -----------------------------------------------------------------
 
 N_EXPERTS = 32
-"""Experts of the decoder, if the encoder has one hidden layer.
-"""
+"""Experts of a decoder with one hidden layer."""
 
-EXPERT_SHARE, SHARED_SHARE = 0.25, 0.5
-"""Hidden units of each expert, and of the MLP for all rows, relative to the encoder's.
-"""
+EXPERT_WIDENING = 2
+"""Hidden units of each expert, relative to the encoder's."""
 
 DEEP_DECODER_WIDENING = 3
 """Width of the decoder's hidden layers relative to the encoder's, if there are

@@ -126,12 +126,17 @@ class RQVAETransformer(
         Width of the latents that are quantised. None keeps the width of `X`, up to
         1024, and drops low-variance components, which codes would overfit (see Notes).
         A smaller width is faster and reconstructs less; the papers use 32.
-    hidden_dims : sequence of int, default=(1024,)
+    hidden_dims : sequence of int, default=(256,)
         Widths of the hidden layers of the encoder. The papers use (512, 256, 128).
     decoder_hidden_dims : sequence of int, default=None
-        Widths of the hidden layers of the decoder. With a linear path, None divides a
-        single hidden layer among experts (see Notes), and makes several layers 3 times
-        as wide. Without one, it reverses `hidden_dims`.
+        Widths of the hidden layers of the decoder, or of each of its experts. None
+        reverses `hidden_dims`; with a linear path it makes a single layer 2 times, and
+        several layers 3 times as wide.
+    n_experts : int, default=None
+        Number of MLPs of the decoder. Each latent is decoded by the one for its
+        direction (see Notes), so more experts hardly take more time. None is 32 if
+        `decoder_hidden_dims` is None, there is a linear path and one hidden layer;
+        otherwise 1.
     activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
         Activation function of the hidden layers.
     dropout : float, default=0
@@ -255,10 +260,9 @@ class RQVAETransformer(
     :math:`u` here. This assumes Gaussian components. k-means tests the assumption: if
     it finds structure in the components to be dropped, all are kept.
 
-    **Experts.** With one hidden layer, the decoder has an MLP half as wide as the
-    encoder's for all latents, and 32 experts a quarter as wide. Each latent is decoded
-    by the one expert whose centre points most nearly in its direction. k-means of the
-    initial latents chooses the centres.
+    **Experts.** Each latent is decoded by the expert whose centre has the direction
+    nearest to its own. The centres are those of k-means of the directions of the
+    initial latents. They do not change in training.
 
     `separate_ids` needs more than one beam. With more than five million rows, `fit`
     warns and separates nothing. Exact duplicates always share their ID, and
@@ -295,8 +299,9 @@ class RQVAETransformer(
         restart_dead_codes: bool = True,
         init_sample_size: int = 32768,
         embed_dim: int | None = None,
-        hidden_dims: Sequence[int] = (1024,),
+        hidden_dims: Sequence[int] = (256,),
         decoder_hidden_dims: Sequence[int] | None = None,
+        n_experts: int | None = None,
         activation: str = "relu",
         dropout: float = 0,
         linear_path: bool = True,
@@ -337,6 +342,7 @@ class RQVAETransformer(
         self.embed_dim = embed_dim
         self.hidden_dims = hidden_dims
         self.decoder_hidden_dims = decoder_hidden_dims
+        self.n_experts = n_experts
         self.activation = activation
         self.dropout = dropout
         self.linear_path = linear_path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from sk_rqvae._defaults import CANDIDATES_PER_BEAM

@@ -8,13 +8,11 @@ from torch.nn import functional as F
 
 from sk_rqvae._model.products import matmul
 
-# Rows of one matrix product in evaluation. Math libraries choose kernels by shape, and
-# kernels round differently. With one shape, a result does not depend on the other rows.
-_ROWS_AT_ONCE = {"cpu": 32, "cuda": 128}
+_ROWS_AT_ONCE = {"cpu": 32, "cuda": 256}
 
 
 class ExpertLinear(nn.Module):
-    """One matrix for each expert.
+    """A linear layer for each expert, initialised like `torch.nn.Linear`.
 
     Parameters
     ----------
@@ -23,24 +21,23 @@ class ExpertLinear(nn.Module):
     Attributes
     ----------
     weight : Parameter of shape (n_experts, n_in, n_out)
-        Initialised like that of `torch.nn.Linear`. With the axes in this order, results
-        do not depend on the position of a row. With the other order they do, for
-        matrices of a few columns on a CPU.
+    bias : Parameter of shape (n_experts, n_out)
     """
 
     def __init__(self, n_experts: int, n_in: int, n_out: int) -> None:
         super().__init__()
-        weight = torch.empty(n_experts, n_in, n_out, dtype=torch.float32)
         bound = n_in**-0.5
+        weight = torch.empty(n_experts, n_in, n_out, dtype=torch.float32)
+        bias = torch.empty(n_experts, n_out, dtype=torch.float32)
         self.weight = nn.Parameter(nn.init.uniform_(weight, -bound, bound))
+        self.bias = nn.Parameter(nn.init.uniform_(bias, -bound, bound))
 
 
 class Experts(nn.Module):
-    r"""An MLP with one hidden layer that is divided among experts.
+    r"""Several MLPs with one hidden layer, of which each input uses one.
 
-    Every expert has hidden units of its own. An input is computed by one expert, the
-    one whose centre has the direction nearest to that of the input. So `n_experts`
-    times as many hidden units as one expert has take about the time of one expert.
+    An input belongs to the expert whose centre has the direction nearest to its own. So
+    the experts together can have many hidden units, and an input takes the time of few.
 
     Parameters
     ----------
@@ -57,38 +54,22 @@ class Experts(nn.Module):
     centres : Tensor of shape (n_experts, n_in)
         Unit vectors.
 
-    Notes
-    -----
-    While training on CUDA, all experts compute every input, and all but one result is
-    dropped: the shapes of the products must not depend on the data there, because the
-    CPU would have to wait for them.
-
     References
     ----------
     Jacobs, Jordan, Nowlan and Hinton (1991), "Adaptive mixtures of local experts";
     Roller et al. (2021), "Hash layers for large sparse models", arXiv:2106.04426, for
-    experts that are assigned once and for all.
+    experts that are chosen without a trained gate.
     """
 
     centres: Tensor
 
     def __init__(
-        self,
-        n_in: int,
-        n_out: int,
-        *,
-        n_experts: int,
-        width: int,
-        activation: nn.Module,
+        self, n_in: int, n_out: int, n_experts: int, width: int, activation: nn.Module
     ) -> None:
         super().__init__()
         self.first = ExpertLinear(n_experts, n_in, width)
-        bound = n_in**-0.5
-        bias = torch.empty(n_experts, width, dtype=torch.float32)
-        self.first_bias = nn.Parameter(nn.init.uniform_(bias, -bound, bound))
         self.activation = activation
         self.last = ExpertLinear(n_experts, width, n_out)
-        self.bias = nn.Parameter(torch.zeros(n_out, dtype=torch.float32))
         centres = torch.zeros(n_experts, n_in, dtype=torch.float32)
         self.register_buffer("centres", centres)
 
@@ -96,10 +77,10 @@ class Experts(nn.Module):
         """Map inputs ``(n, n_in)`` to outputs ``(n, n_out)``."""
         experts = self.nearest(x)
         if torch.compiler.is_compiling() or (self.training and not x.is_cpu):
-            return self._by_all(x, experts) + self.bias
+            return self._by_all(x, experts)
         if self.training:
-            return self._in_groups(x, experts) + self.bias
-        return self._in_blocks(x, experts) + self.bias
+            return self._in_groups(x, experts)
+        return self._in_blocks(x, experts)
 
     def nearest(self, x: Tensor) -> Tensor:
         """Index of the expert of each input, ``(n,)``, int64."""
@@ -107,53 +88,60 @@ class Experts(nn.Module):
         return (x.detach().double() @ self.centres.T.double()).argmax(1)
 
     def _by_all(self, x: Tensor, experts: Tensor) -> Tensor:
-        n_experts = len(self.centres)
-        weight = self.first.weight.transpose(0, 1).flatten(1)
-        hidden = self.activation(x @ weight + self.first_bias.flatten())
-        is_used = F.one_hot(experts, n_experts).to(hidden.dtype)
-        hidden = hidden.unflatten(1, (n_experts, -1)) * is_used.unsqueeze(2)
-        return hidden.flatten(1) @ self.last.weight.flatten(0, 1)
+        """Let all experts compute all inputs, and drop all outputs but one.
+
+        The shapes do not depend on the inputs, so a GPU need not tell them to the CPU.
+        """
+        one_hot = F.one_hot(experts, len(self.centres)).to(x.dtype)
+        first = self.first.weight.transpose(0, 1).flatten(1)
+        hidden = self.activation(torch.addmm(self.first.bias.flatten(), x, first))
+        of_expert = hidden.unflatten(1, (*one_hot.shape[1:], -1))
+        of_expert = of_expert * one_hot.to(hidden.dtype).unsqueeze(2)
+        output = of_expert.flatten(1) @ self.last.weight.flatten(0, 1)
+        return output + one_hot @ self.last.bias
 
     def _in_groups(self, x: Tensor, experts: Tensor) -> Tensor:
+        """Let each expert compute its inputs, however many these are."""
         order = experts.argsort(stable=True)
         counts = experts.bincount(minlength=len(self.centres)).tolist()
-        # The gradient of unbind is one stack, that of an index a matrix of zeros.
+        # The gradient of unbind is one stack; that of an index is a matrix of zeros.
+        layers = (self.first.weight, self.first.bias, self.last.weight, self.last.bias)
         parts = zip(
-            x[order].split(counts),
-            self.first.weight.unbind(),
-            self.first_bias.unbind(),
-            self.last.weight.unbind(),
-            strict=True,
+            x[order].split(counts), *(layer.unbind() for layer in layers), strict=True
         )
         outputs = [
-            self.activation(torch.addmm(bias, part, first)) @ last
-            for part, first, bias, last in parts
+            torch.addmm(
+                last_bias, self.activation(torch.addmm(first_bias, part, first)), last
+            )
+            for part, first, first_bias, last, last_bias in parts
             if len(part)
         ]
         return torch.cat(outputs)[_inverse(order)]
 
     def _in_blocks(self, x: Tensor, experts: Tensor) -> Tensor:
+        """Let each expert compute its inputs in blocks of one shape.
+
+        Math libraries choose kernels by shape, and kernels round differently. With one
+        shape, an output does not depend on the other inputs.
+        """
         blocks = _Blocks(experts, len(self.centres))
         padded = x.new_zeros(len(blocks.expert) * blocks.size, x.shape[1])
         padded[blocks.slots] = x
         padded = padded.unflatten(0, (-1, blocks.size))
         if x.is_cpu:
+            pairs = zip(padded, blocks.expert.tolist(), strict=True)
             outputs = torch.cat(
-                [
-                    self._expert(block, expert)
-                    for block, expert in zip(
-                        padded, blocks.expert.tolist(), strict=True
-                    )
-                ]
+                [self._expert(block, expert) for block, expert in pairs]
             )
-        else:  # without waiting for the device to say which block is whose
+        else:  # with copies of the weights, so that no index goes to the CPU
             outputs = self._expert(padded, blocks.expert).flatten(0, 1)
         return outputs[blocks.slots]
 
     def _expert(self, x: Tensor, expert: int | Tensor) -> Tensor:
-        hidden = matmul(x, self.first.weight[expert])
-        hidden = self.activation(hidden + self.first_bias[expert].unsqueeze(-2))
-        return matmul(hidden, self.last.weight[expert])
+        first, last = self.first, self.last
+        hidden = matmul(x, first.weight[expert]) + first.bias[expert].unsqueeze(-2)
+        output = matmul(self.activation(hidden), last.weight[expert])
+        return output + last.bias[expert].unsqueeze(-2)
 
 
 class _Blocks:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -44,8 +45,9 @@ class SkipMLP(nn.Module):
         Dropout probability of the hidden units.
     linear_path : bool
         Whether to add the linear path.
-    expert_shape : tuple of int, default=(0, 0)
-        Number and width of experts whose output is added, see `Experts`.
+    n_experts : int, default=1
+        With more than one, the MLP has one hidden layer and is divided among them, see
+        `Experts`. `hidden_dims` is then the width of each.
 
     Attributes
     ----------
@@ -69,34 +71,26 @@ class SkipMLP(nn.Module):
         activation: str,
         dropout: float,
         linear_path: bool,
-        expert_shape: tuple[int, int] = (0, 0),
+        n_experts: int = 1,
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        width = n_in
-        for hidden in hidden_dims:
-            nonlinearity = nn.Sequential(ACTIVATIONS[activation](), Dropout(dropout))
-            layers += [Linear(width, hidden), nonlinearity]
-            width = hidden
-        last = Linear(width, n_out)
-        self.mlp = nn.Sequential(*layers, last)
+        self.mlp: nn.Module
+        if n_experts > 1:
+            (width,) = hidden_dims
+            nonlinearity = _nonlinearity(activation, dropout)
+            experts = Experts(n_in, n_out, n_experts, width, nonlinearity)
+            self.mlp, last = experts, experts.last
+        else:
+            layers: list[nn.Module] = []
+            for n_inputs, width in pairwise([n_in, *hidden_dims]):
+                layers += [Linear(n_inputs, width), _nonlinearity(activation, dropout)]
+            last = Linear([n_in, *hidden_dims][-1], n_out)
+            self.mlp = nn.Sequential(*layers, last)
         self.linear = Linear(n_in, n_out, bias=False) if linear_path else None
         self.clipping_radius = CLIPPING_RADIUS * math.sqrt(max(n_in, n_out))
-        self.experts = None
-        n_experts, expert_width = expert_shape
-        if n_experts:
-            self.experts = Experts(
-                n_in,
-                n_out,
-                n_experts=n_experts,
-                width=expert_width,
-                activation=nn.Sequential(ACTIVATIONS[activation](), Dropout(dropout)),
-            )
         if linear_path:
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
-            if self.experts is not None:
-                nn.init.zeros_(self.experts.last.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.linear is None:
@@ -114,14 +108,16 @@ class SkipMLP(nn.Module):
     def _apply_mlp(self, x: Tensor) -> Tensor:
         with self._precision(x.device):
             output = self.mlp(x)
-            if self.experts is not None:
-                output = output + self.experts(x)
         return output.to(x.dtype)
 
     def _precision(self, device: torch.device) -> AbstractContextManager[Any]:
         if self.mixed_precision and self.training:
             return torch.autocast(device.type, dtype=torch.bfloat16)
         return nullcontext()
+
+
+def _nonlinearity(activation: str, dropout: float) -> nn.Module:
+    return nn.Sequential(ACTIVATIONS[activation](), Dropout(dropout))
 
 
 class Dropout(nn.Module):

@@ -66,8 +66,9 @@ class RQVAEModule(IDAssignment):
     behaviour_shape : tuple of int, default=(0, 0)
         Number of centres and of outputs of the behaviour map. Without outputs there is
         none.
-    expert_shape : tuple of int, default=(0, 0)
-        Number of experts of the decoder, and hidden units of each.
+    n_experts : int, default=1
+        Number of MLPs of the decoder. With more than one, each latent is decoded by
+        one, see `Experts`.
 
     Attributes
     ----------
@@ -112,7 +113,7 @@ class RQVAEModule(IDAssignment):
         prefix_weight: float,
         noise: float,
         behaviour_shape: tuple[int, int] = (0, 0),
-        expert_shape: tuple[int, int] = (0, 0),
+        n_experts: int = 1,
     ) -> None:
         super().__init__()
         self.n_features = n_features
@@ -135,7 +136,7 @@ class RQVAEModule(IDAssignment):
         )
         self.encoder = mlp(self.width, embed_dim, hidden_dims)
         self.decoder = mlp(
-            embed_dim, self.width, decoder_hidden_dims, expert_shape=expert_shape
+            embed_dim, self.width, decoder_hidden_dims, n_experts=n_experts
         )
         self.quantizer = ResidualQuantizer(
             codebook_sizes,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +19,8 @@ from sk_rqvae._checks.parameters import (
 from sk_rqvae._checks.scalars import check_bool, check_choice, check_int, check_real
 from sk_rqvae._defaults import (
     DEEP_DECODER_WIDENING,
-    EXPERT_SHARE,
+    EXPERT_WIDENING,
     N_EXPERTS,
-    SHARED_SHARE,
 )
 from sk_rqvae._model.mlp import ACTIVATIONS
 from sk_rqvae._model.modes import QuantizeForwardMode
@@ -48,7 +46,7 @@ class Settings:
     codebook_modes: tuple[QuantizeForwardMode, ...]
     hidden_dims: tuple[int, ...]
     decoder_hidden_dims: tuple[int, ...]
-    expert_shape: tuple[int, int]
+    n_experts: int
     callbacks: list[Any]
     resident_bytes: int
     mixed_precision: bool
@@ -66,7 +64,7 @@ def check_settings(estimator: Any) -> Settings:
     sizes = check_sizes(estimator.codebook_size, n_layers)
     modes = check_modes(estimator.codebook_mode, n_layers)
     hidden_dims = check_widths("hidden_dims", estimator.hidden_dims)
-    decoder_hidden_dims, expert_shape = _decoder_shape(estimator, hidden_dims)
+    decoder_hidden_dims, n_experts = _decoder_shape(estimator, hidden_dims)
     if estimator.embed_dim is not None:
         check_int("embed_dim", estimator.embed_dim, minimum=1)
     _check_model(estimator)
@@ -78,7 +76,7 @@ def check_settings(estimator: Any) -> Settings:
         modes,
         hidden_dims,
         decoder_hidden_dims,
-        expert_shape,
+        n_experts,
         check_callbacks(estimator.callbacks),
         _resident_bytes(estimator.resident_mb, device),
         _uses_bf16(estimator.mixed_precision, device),
@@ -98,7 +96,7 @@ def module_arguments(
         "dropout": float(estimator.dropout),
         "linear_path": estimator.linear_path,
         "decoder_hidden_dims": settings.decoder_hidden_dims,
-        "expert_shape": settings.expert_shape,
+        "n_experts": settings.n_experts,
         "codebook_sizes": settings.codebook_sizes,
         "codebook_modes": settings.codebook_modes,
         "codebook_normalize": estimator.codebook_normalize,
@@ -113,21 +111,27 @@ def module_arguments(
 
 def _decoder_shape(
     estimator: Any, hidden_dims: tuple[int, ...]
-) -> tuple[tuple[int, ...], tuple[int, int]]:
-    """Widths of the decoder's hidden layers, and number and width of its experts."""
+) -> tuple[tuple[int, ...], int]:
+    """Widths of the decoder's hidden layers, and the number of its experts."""
+    n_experts = estimator.n_experts
+    if n_experts is not None:
+        n_experts = check_int("n_experts", n_experts, minimum=1)
     if estimator.decoder_hidden_dims is not None:
-        widths = check_widths("decoder_hidden_dims", estimator.decoder_hidden_dims)
-        return widths, (0, 0)
-    if not (estimator.linear_path and hidden_dims):
-        return hidden_dims[::-1], (0, 0)
-    if len(hidden_dims) > 1:
-        widths = tuple(DEEP_DECODER_WIDENING * width for width in hidden_dims[::-1])
-        return widths, (0, 0)
-    (width,) = hidden_dims
-    shared, expert_width = (
-        math.ceil(share * width) for share in (SHARED_SHARE, EXPERT_SHARE)
-    )
-    return (shared,), (N_EXPERTS, expert_width)
+        given = estimator.decoder_hidden_dims
+        widths, n_experts = check_widths("decoder_hidden_dims", given), n_experts or 1
+    else:
+        can_have_experts = estimator.linear_path and len(hidden_dims) == 1
+        n_experts = n_experts or (N_EXPERTS if can_have_experts else 1)
+        widening = EXPERT_WIDENING if n_experts > 1 else DEEP_DECODER_WIDENING
+        factor = widening if estimator.linear_path else 1
+        widths = tuple(factor * width for width in reversed(hidden_dims))
+    if n_experts > 1 and not (estimator.linear_path and len(widths) == 1):
+        raise ValueError(
+            "n_experts must be 1 or None unless linear_path is True and the decoder "
+            f"has one hidden layer. Got {n_experts} with linear_path="
+            f"{estimator.linear_path} and decoder layers of widths {widths}."
+        )
+    return widths, n_experts
 
 
 def _check_model(estimator: Any) -> None:

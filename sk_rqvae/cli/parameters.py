@@ -110,7 +110,7 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
         Parameter(
             "hidden_dims",
             ListOf(_INT),
-            "1024",
+            "256",
             "Widths of the encoder's hidden layers; --hidden-dims= is none.",
         ),
         Parameter(
@@ -118,6 +118,12 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
             ListOf(_INT, none=True),
             "none",
             "Widths of the decoder's hidden layers; none follows hidden_dims.",
+        ),
+        Parameter(
+            "n_experts",
+            _INT_OR_NONE,
+            "none",
+            "MLPs of the decoder, of which each latent uses one; none is 32 or 1.",
         ),
         Parameter(
             "activation",
@@ -167,7 +173,7 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
         Parameter("n_beams", _INT, "5", "Beams of the search for codes; 1 is greedy."),
         Parameter(
             "rerank",
-            _BOOL_X,
+            _FLAG,
             "yes",
             "Decode several candidates and choose the one of lowest error.",
         ),

@@ -16,9 +16,7 @@ N_IN, N_OUT, N_EXPERTS = 5, 7, 4
 @pytest.fixture
 def experts():
     generator = new_generator()
-    made = Experts(
-        N_IN, N_OUT, n_experts=N_EXPERTS, width=6, activation=nn.ReLU(inplace=True)
-    )
+    made = Experts(N_IN, N_OUT, N_EXPERTS, 6, nn.ReLU(inplace=True))
     for weights in (*made.parameters(), made.centres):
         weights.data.normal_(generator=generator)
     return made
@@ -31,8 +29,8 @@ def inputs(n=50):
 def by_definition(experts, row):
     """The MLP of the expert whose centre has the largest product with the row."""
     e = int((experts.centres @ row).argmax())
-    hidden = torch.relu(row @ experts.first.weight[e] + experts.first_bias[e])
-    return hidden @ experts.last.weight[e] + experts.bias
+    hidden = torch.relu(row @ experts.first.weight[e] + experts.first.bias[e])
+    return hidden @ experts.last.weight[e] + experts.last.bias[e]
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -49,7 +47,7 @@ def test_computing_all_experts_gives_the_same_outputs_and_gradients(experts):
     chosen = experts.nearest(x)
     outputs = [experts._in_groups(x, chosen), experts._by_all(x, chosen)]
     torch.testing.assert_close(*outputs)
-    weights = [experts.first.weight, experts.first_bias, experts.last.weight]
+    weights = list(experts.parameters())
     gradients = [
         torch.autograd.grad(output.square().sum(), weights) for output in outputs
     ]
@@ -69,7 +67,7 @@ def test_experts_that_no_input_needs_get_no_gradient(experts):
 @given(data=st.data())
 def test_in_evaluation_an_output_does_not_depend_on_the_other_inputs(data):
     torch.manual_seed(0)
-    experts = Experts(N_IN, N_OUT, n_experts=N_EXPERTS, width=6, activation=nn.ReLU())
+    experts = Experts(N_IN, N_OUT, N_EXPERTS, 6, nn.ReLU())
     experts.centres.normal_()
     experts.eval()
     x = torch.randn(data.draw(st.integers(1, 300)), N_IN)

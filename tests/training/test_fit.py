@@ -376,7 +376,7 @@ def test_weight_decay_applies_to_the_mlps_alone(blobs):
         if group["weight_decay"] == 0.3
         for parameter in group["params"]
     )
-    mlps = [*module.encoder.mlp, *module.decoder.mlp]
+    mlps = [*module.encoder.mlp.modules(), *module.decoder.mlp.modules()]
     assert decayed == sum(
         layer.weight.numel() for layer in mlps if hasattr(layer, "weight")
     )
