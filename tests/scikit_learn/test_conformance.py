@@ -40,10 +40,19 @@ def tiny(**changes):
 
 
 VARIANTS = [
-    tiny(codebook_mode=["ste", "rotation_trick"], codebook_size=(4, 3)),
-    tiny(codebook_normalize=True, embed_dim=2),
-    tiny(codebook_sim_vq=True, codebook_kmeans_init=False),
-    tiny(linear_path=False, n_beams=1, hidden_dims=()),
+    tiny(
+        codebook_mode=["ste", "rotation_trick"],
+        codebook_size=(4, 3),
+        codebook_normalize=True,
+        embed_dim=2,
+    ),
+    tiny(
+        codebook_sim_vq=True,
+        codebook_kmeans_init=False,
+        linear_path=False,
+        n_beams=1,
+        hidden_dims=(),
+    ),
 ]
 
 
@@ -92,9 +101,9 @@ def test_it_passes_further_checks_of_scikit_learn(check):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", sorted({*MODES} - {tiny().codebook_mode}))
 @pytest.mark.parametrize("check", MORE_CHECKS, ids=name_of)
-def test_every_mode_passes_further_checks_of_scikit_learn(check, mode):
+def test_every_other_mode_passes_further_checks_of_scikit_learn(check, mode):
     check("RQVAETransformer", tiny(codebook_mode=mode))
 
 

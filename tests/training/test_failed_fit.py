@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import signal
 import sys
 from pathlib import Path
@@ -222,14 +223,13 @@ def test_ctrl_c_in_any_function_leaves_the_old_model_or_the_new(blobs, call):
     def again(estimator):
         return getattr(estimator, method)(rows + 1)
 
-    with InterruptedCall(at=0) as both:
-        again(small(**options).fit(rows))
-    with InterruptedCall(at=0) as first:
-        small(**options).fit(rows)
-    n_calls = both.n_calls - first.n_calls
-    for at in np.linspace(1, n_calls, N_POINTS, dtype=int).tolist():
-        estimator = small(**options).fit(rows)
-        old, codes = state_of(estimator), estimator.transform(rows)
+    fitted = small(**options).fit(rows)
+    codes = fitted.transform(rows)
+    with InterruptedCall(at=0) as counted:
+        again(copy.deepcopy(fitted))
+    for at in np.linspace(1, counted.n_calls, N_POINTS, dtype=int).tolist():
+        estimator = copy.deepcopy(fitted)
+        old = state_of(estimator)
         # An interrupt inside a callback only ends training.
         with contextlib.suppress(KeyboardInterrupt), InterruptedCall(at):
             again(estimator)
