@@ -87,10 +87,17 @@ def test_a_failed_fit_leaves_an_unfitted_estimator_unfitted(blobs, hook, error):
         estimator.transform(blobs)
 
 
+@pytest.fixture(scope="module")
+def in_two_epochs(blobs):
+    return small(max_epochs=2, batch_size=200).fit(blobs)
+
+
 @pytest.mark.parametrize("warm_start", [False, True])
 @pytest.mark.parametrize("hook", HOOKS)
-def test_a_failed_fit_does_not_change_a_fitted_estimator(blobs, hook, warm_start):
-    estimator = small(max_epochs=2, batch_size=200, warm_start=warm_start).fit(blobs)
+def test_a_failed_fit_does_not_change_a_fitted_estimator(
+    blobs, in_two_epochs, hook, warm_start
+):
+    estimator = copy.deepcopy(in_two_epochs).set_params(warm_start=warm_start)
     before, codes = state_of(estimator), estimator.transform(blobs)
     estimator.set_params(callbacks=[RaiseIn(hook, Bang)], lr=0.1)
     with pytest.raises(Bang):
@@ -285,8 +292,8 @@ def test_the_error_of_a_diverged_training_says_to_lower_the_learning_rate(
     assert not hasattr(estimator, "net_")
 
 
-def test_a_partial_fit_that_diverges_does_not_change_the_model(blobs):
-    estimator = small().fit(blobs)
+def test_a_partial_fit_that_diverges_does_not_change_the_model(blobs, fitted):
+    estimator = copy.deepcopy(fitted)
     before = state_of(estimator)
     with pytest.raises(ArithmeticError, match="Lower lr"):
         estimator.set_params(lr=1e30).partial_fit(blobs)
