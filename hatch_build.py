@@ -28,8 +28,11 @@ class RepositoryLinks(MetadataHookInterface):
             tag = os.environ.get("GITHUB_REF_NAME", "main")
             text = _RELATIVE_LINK.sub(f"]({address}/blob/{tag}/", text)
             owner, name = repository.split("/")
+            # The folder in which docs/publish.py puts the pages of this version.
+            is_tag = os.environ.get("GITHUB_REF_TYPE") == "tag"
+            folder = tag.removeprefix("v") if is_tag else "dev"
             metadata["urls"] = {
-                "Documentation": f"https://{owner.lower()}.github.io/{name}/",
+                "Documentation": f"https://{owner.lower()}.github.io/{name}/{folder}/",
                 "Source": address,
                 "Issues": f"{address}/issues",
                 "Changelog": f"{address}/blob/main/CHANGELOG.md",

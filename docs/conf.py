@@ -14,8 +14,8 @@ DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS), str(DOCS.parent / "benchmarks")]
 
 import landing_page  # noqa: E402
-
 import measured  # noqa: E402
+import publish  # noqa: E402
 import sk_rqvae  # noqa: E402
 
 project = "sk_rqvae"
@@ -188,8 +188,7 @@ html_theme_options = {
     "show_toc_level": 2,
     "navigation_with_keys": False,
     "navbar_align": "left",
-    # One version is published, that of the main branch: it is named, and there is
-    # nothing to switch to.
+    # A site that is built elsewhere has no other versions beside it.
     "navbar_end": ["this-version", "theme-switcher", "navbar-icon-links"],
     "footer_start": ["copyright"],
     "footer_end": [],
@@ -199,18 +198,26 @@ html_theme_options = {
 html_sidebars = {"index": []}  # it has no section in which to be listed
 
 # Where the workflow that publishes the site says which repository it is of, pages link
-# to it, and cards of links to pages have a picture.
+# to it and to other versions, and cards of links to pages have a picture.
 repository = os.environ.get("GITHUB_REPOSITORY")
 if repository:
-    owner, name = repository.split("/")
-    html_baseurl = f"https://{owner.lower()}.github.io/{name}/"
-    html_theme_options["icon_links"] = [
-        {
-            "name": "Repository",
-            "url": f"https://github.com/{repository}",
-            "icon": "fa-brands fa-github",
-        }
-    ]
+    folder = publish.folder_of(os.environ)
+    html_baseurl = f"{publish.address_of(repository)}{folder}/"
+    html_theme_options |= {
+        "icon_links": [
+            {
+                "name": "Repository",
+                "url": f"https://github.com/{repository}",
+                "icon": "fa-brands fa-github",
+            }
+        ],
+        "navbar_end": ["version-switcher", "theme-switcher", "navbar-icon-links"],
+        # The list lies beside the folders of all versions, and the build does not read
+        # it: it may not be published yet, and there may be no network.
+        "switcher": {"json_url": "../switcher.json", "version_match": folder},
+        "check_switcher": False,
+        "show_version_warning_banner": True,
+    }
 
 # Descriptions for search engines and for cards of links
 ogp_site_url = html_baseurl if repository else ""

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from publish import address_of, folder_of
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -30,11 +32,13 @@ def metadata(**changes):
 @pytest.mark.slow
 def test_archives_link_to_the_repository_whose_workflow_builds_them():
     pytest.importorskip("hatchling")
-    found = metadata(GITHUB_REPOSITORY="Someone/fork", GITHUB_REF_NAME="v1.2")
+    release = {"GITHUB_REF_TYPE": "tag", "GITHUB_REF_NAME": "v1.2.0"}
+    found = metadata(GITHUB_REPOSITORY="Someone/fork", **release)
     assert found["urls"]["Source"] == "https://github.com/Someone/fork"
-    assert found["urls"]["Documentation"] == "https://someone.github.io/fork/"
+    pages = address_of("Someone/fork") + folder_of(release)
+    assert found["urls"]["Documentation"] == f"{pages}/"
     targets = re.findall(r"\]\((.*?)\)", found["readme"]["text"])
-    assert "https://github.com/Someone/fork/blob/v1.2/CONTRIBUTING.md" in targets
+    assert "https://github.com/Someone/fork/blob/v1.2.0/CONTRIBUTING.md" in targets
     assert all(target.startswith("https://") for target in targets)
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import copy
 import io
 import pickle
-import sys
 
 import joblib
 import numpy as np
@@ -40,12 +39,16 @@ def by_deepcopy(estimator, tmp_path):
 ROUND_TRIPS = [by_pickle, by_joblib, by_compressed_joblib, by_deepcopy]
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.fixture(scope="module", params=MODES)
+def of_a_mode(request, blobs):
+    return small(codebook_mode=request.param, max_epochs=2).fit(blobs)
+
+
 @pytest.mark.parametrize("round_trip", ROUND_TRIPS)
 def test_a_copy_gives_the_same_ids_and_reconstructions(
-    blobs, mode, round_trip, tmp_path
+    blobs, of_a_mode, round_trip, tmp_path
 ):
-    estimator = small(codebook_mode=mode, max_epochs=2).fit(blobs)
+    estimator = of_a_mode
     again = round_trip(estimator, tmp_path)
     codes = estimator.transform(blobs)
     np.testing.assert_array_equal(again.transform(blobs), codes)
@@ -111,50 +114,6 @@ def test_a_reloaded_model_continues_training_like_the_original(blobs):
     np.testing.assert_array_equal(again.transform(blobs), estimator.transform(blobs))
     again.partial_fit(blobs)
     assert again.n_iter_ == 5
-
-
-USERS_MODULE = '''
-from sk_rqvae import RQVAEModule
-
-
-class MyModule(RQVAEModule):
-    """A module of a user."""
-
-    def compute_loss(self, output):
-        parts = super().compute_loss(output)
-        return {"mine": parts["reconstruction"]}
-'''
-RELOAD_USERS_MODULE = """
-import sys
-sys.path.insert(0, sys.argv[1])
-import joblib
-import numpy as np
-loaded = joblib.load(sys.argv[2])
-print(type(loaded.net_.module_).__module__)
-np.save(sys.argv[4], loaded.transform(np.load(sys.argv[3])))
-"""
-
-
-def test_a_users_own_module_is_reloaded_in_a_fresh_process(
-    blobs, fresh_python, tmp_path, monkeypatch
-):
-    (tmp_path / "users_module.py").write_text(USERS_MODULE)
-    np.save(tmp_path / "rows.npy", blobs)
-    monkeypatch.syspath_prepend(tmp_path)
-    from users_module import MyModule
-
-    estimator = small(module=MyModule, max_epochs=1).fit(blobs)
-    joblib.dump(estimator, tmp_path / "model.joblib")
-    said = fresh_python(
-        RELOAD_USERS_MODULE,
-        tmp_path,
-        *(tmp_path / name for name in ("model.joblib", "rows.npy", "codes.npy")),
-    )
-    assert said == "users_module"
-    np.testing.assert_array_equal(
-        np.load(tmp_path / "codes.npy"), estimator.transform(blobs)
-    )
-    monkeypatch.delitem(sys.modules, "users_module")
 
 
 class Scaled(RQVAEModule):

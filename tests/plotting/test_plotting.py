@@ -319,11 +319,6 @@ def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
         IDTreeDisplay.from_codes(CODES)
 
 
-def test_the_package_is_imported_without_matplotlib(fresh_python):
-    script = "import sys, sk_rqvae.plotting; print('matplotlib' in sys.modules)"
-    assert fresh_python(script) == "False"
-
-
 def contrast(one, other):
     darker, lighter = sorted(luminance(to_rgb(colour)) for colour in (one, other))
     return (lighter + 0.05) / (darker + 0.05)

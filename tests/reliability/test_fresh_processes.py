@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
+import sys
 
 import joblib
 import numpy as np
@@ -24,11 +26,12 @@ import numpy as np
 from conftest import small
 from skorch.callbacks import Callback
 
+import sk_rqvae.plotting
 from sk_rqvae import RQVAETransformer
 
 folder, modes = Path(sys.argv[1]), sys.argv[2].split()
 rows = np.load(folder / "rows.npy")
-found = {}
+found = {"imports_matplotlib": "matplotlib" in sys.modules}
 
 def refuse(*args, **kwargs):
     raise AssertionError("unpickled")
@@ -53,6 +56,11 @@ back = [each.inverse_transform(codes[0]) for each in (pickled, loaded)]
 np.savez(folder / "reloaded.npz", codes=codes, back=back)
 found["epochs"] = loaded.partial_fit(rows).n_iter_
 
+sys.path.insert(0, str(folder))
+users = joblib.load(folder / "users.joblib")
+found["users_module"] = type(users.net_.module_).__module__
+np.save(folder / "users.npy", users.transform(rows))
+
 if hasattr(os, "fork"):
     class Started(Callback):
         def on_epoch_begin(self, net, **kwargs):
@@ -74,14 +82,43 @@ os._exit(0)
 """
 
 
+USERS_MODULE = '''
+from sk_rqvae import RQVAEModule
+
+
+class MyModule(RQVAEModule):
+    """A module of a user."""
+
+    def compute_loss(self, output):
+        parts = super().compute_loss(output)
+        return {"mine": parts["reconstruction"]}
+'''
+
+
 @pytest.fixture(scope="module")
-def folder(blobs, fitted, tmp_path_factory):
+def users(blobs, tmp_path_factory):
+    """A model whose module is in a user's file, and the folder with that file."""
+    folder = tmp_path_factory.mktemp("users")
+    (folder / "users_module.py").write_text(USERS_MODULE)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(folder)
+        from users_module import MyModule
+
+        yield small(module=MyModule, max_epochs=1).fit(blobs), folder
+        patched.delitem(sys.modules, "users_module")
+
+
+@pytest.fixture(scope="module")
+def folder(blobs, fitted, users, tmp_path_factory):
     """Rows and models for the other process, and what it makes of them."""
     folder = tmp_path_factory.mktemp("shared")
     np.save(folder / "rows.npy", blobs)
     (folder / "model.pickle").write_bytes(pickle.dumps(fitted))
     joblib.dump(fitted, folder / "model.joblib")
     fitted.save_pretrained(folder / "model")
+    model, users_folder = users
+    joblib.dump(model, folder / "users.joblib")
+    shutil.copy(users_folder / "users_module.py", folder)
     return folder
 
 
@@ -102,6 +139,16 @@ def test_one_seed_gives_the_same_model_in_a_fresh_process(blobs, folder, found):
 
 def test_dask_is_not_imported_for_arrays_in_memory(found):
     assert not found["imports_dask"]
+
+
+def test_the_package_is_imported_without_matplotlib(found):
+    assert not found["imports_matplotlib"]
+
+
+def test_a_users_own_module_is_reloaded_in_a_fresh_process(blobs, users, folder, found):
+    assert found["users_module"] == "users_module"
+    codes = np.load(folder / "users.npy")
+    np.testing.assert_array_equal(codes, users[0].transform(blobs))
 
 
 def test_a_fresh_process_gives_the_same_ids_and_can_train_further(

@@ -11,20 +11,30 @@ import numpy as np
 from conftest import assert_same_model, small
 from skorch.callbacks import Callback
 
+# Fits that are over at once, so that a new model comes often.
+QUICK = {
+    "max_epochs": 1,
+    "n_layers": 3,
+    "codebook_size": 16,
+    "embed_dim": None,
+    "codebook_kmeans_init": False,
+    "separate_ids": False,
+}
+N_REFITS = 18
+
 
 def test_a_transform_uses_one_model_while_another_thread_refits(blobs, eager_switches):
     rows = blobs[:50]
     variants = [{"n_layers": 2}, {"n_layers": 3, "codebook_size": 8}, {"embed_dim": 4}]
-    options = {"n_layers": 3, "codebook_size": 16, "embed_dim": None, "max_epochs": 1}
     expected = [
-        small(**(options | variant)).fit(blobs).transform(rows) for variant in variants
+        small(**(QUICK | variant)).fit(blobs).transform(rows) for variant in variants
     ]
-    estimator = small(**(options | variants[0])).fit(blobs)
+    estimator = small(**(QUICK | variants[0])).fit(blobs)
     is_over = threading.Event()
 
     def refit():
-        for variant in itertools.islice(itertools.cycle(variants), 12):
-            estimator.set_params(**(options | variant)).fit(blobs)
+        for variant in itertools.islice(itertools.cycle(variants), N_REFITS):
+            estimator.set_params(**(QUICK | variant)).fit(blobs)
         is_over.set()
 
     with ThreadPoolExecutor(2) as pool:
@@ -40,13 +50,13 @@ def test_a_transform_uses_one_model_while_another_thread_refits(blobs, eager_swi
 
 def test_a_transform_never_sees_columns_of_another_fit(blobs, eager_switches):
     frames = [as_frame(blobs), as_frame(blobs)[["f1", "f0", "f2"]]]
-    options = {"max_epochs": 1, "n_layers": 1, "codebook_size": 8}
+    options = QUICK | {"n_layers": 1, "codebook_size": 8}
     expected = [small(**options).fit(each).transform(each) for each in frames]
     estimator = small(**options).fit(frames[0])
     is_over = threading.Event()
 
     def refit():
-        for frame in itertools.islice(itertools.cycle(frames), 12):
+        for frame in itertools.islice(itertools.cycle(frames), N_REFITS):
             estimator.fit(frame)
         is_over.set()
 

@@ -101,12 +101,12 @@ def test_callbacks_of_skorch_work(blobs, callback):
     assert estimator.net_.callbacks_ == []
 
 
-def test_a_score_of_a_callback_is_in_the_history(blobs):
+def test_a_score_of_a_callback_is_in_the_history(blobs, fitted):
     scoring = EpochScoring(
         explained, name="explained", use_caching=False, on_train=True
     )
     history = small(callbacks=[scoring]).fit(blobs).net_.history
-    assert history[-1, "explained"] == explained(small().fit(blobs).net_, None)
+    assert history[-1, "explained"] == explained(fitted.net_, None)
 
 
 def test_gradient_clipping_reaches_the_gradients(blobs):
@@ -240,9 +240,9 @@ def test_scikit_learns_callbacks_get_the_estimator_of_the_current_epoch(blobs):
 
 
 @needs_sklearn_callbacks
-def test_scoring_the_estimator_during_fit_does_not_change_the_fit(blobs):
+def test_scoring_the_estimator_during_fit_does_not_change_the_fit(blobs, fitted):
     watched = small().set_callbacks(Tasks()).fit(blobs)
-    assert_same_model(watched, small().fit(blobs))
+    assert_same_model(watched, fitted)
 
 
 @needs_sklearn_callbacks

@@ -14,6 +14,12 @@ def quick(**changes):
     return small(max_epochs=1, **changes)
 
 
+@pytest.fixture(scope="module")
+def few(blobs):
+    """Enough rows for 16 codes, and few, as most tests of this file fit."""
+    return blobs[:200]
+
+
 # Bad rows
 
 
@@ -43,28 +49,28 @@ BAD_ROWS = {
 @pytest.mark.parametrize(("spoil", "says"), BAD_ROWS.values(), ids=BAD_ROWS.keys())
 @pytest.mark.parametrize("call", ["fit", "partial_fit", "transform", "score"])
 def test_bad_rows_are_refused_and_the_estimator_is_unchanged(
-    blobs, fitted, spoil, says, call
+    few, fitted, spoil, says, call
 ):
     fresh = call in ("fit", "partial_fit")
     estimator = quick() if fresh else fitted
     with pytest.raises((ValueError, TypeError), match=says):
-        getattr(estimator, call)(spoil(blobs))
+        getattr(estimator, call)(spoil(few))
     assert hasattr(estimator, "net_") is not fresh
     assert hasattr(estimator, "n_features_in_") is not fresh
 
 
 @pytest.mark.parametrize("call", ["transform", "score", "partial_fit"])
 @pytest.mark.parametrize("width", [11, 13])
-def test_rows_of_another_width_are_refused(blobs, call, width):
-    estimator = quick().fit(blobs)
+def test_rows_of_another_width_are_refused(few, call, width):
+    estimator = quick().fit(few)
     rows = np.zeros((20, width))
     with pytest.raises(ValueError, match=f"{width} features.*12"):
         getattr(estimator, call)(rows)
 
 
 @pytest.mark.parametrize("call", ["transform", "score", "partial_fit"])
-def test_other_column_names_are_refused(blobs, call):
-    frame = pd.DataFrame(blobs).add_prefix("e")
+def test_other_column_names_are_refused(few, call):
+    frame = pd.DataFrame(few).add_prefix("e")
     estimator = quick().fit(frame)
     for wrong in (frame.add_prefix("x"), frame[frame.columns[::-1]]):
         with pytest.raises(ValueError, match="feature names"):
@@ -72,17 +78,17 @@ def test_other_column_names_are_refused(blobs, call):
 
 
 @pytest.mark.parametrize("call", ["transform", "inverse_transform", "score"])
-def test_an_unfitted_transformer_says_so(blobs, call):
+def test_an_unfitted_transformer_says_so(few, call):
     with pytest.raises(NotFittedError, match="RQVAETransformer"):
-        getattr(small(), call)(blobs)
+        getattr(small(), call)(few)
     with pytest.raises(NotFittedError):
         small().get_feature_names_out()
 
 
 @pytest.mark.parametrize("value", [0.5, 2, -1])
 @pytest.mark.parametrize("call", ["fit", "transform"])
-def test_binary_columns_must_contain_only_zeros_and_ones(blobs, value, call):
-    rows = blobs.copy()
+def test_binary_columns_must_contain_only_zeros_and_ones(few, value, call):
+    rows = few.copy()
     rows[:, -2:] = rows[:, -2:] > 0
     estimator = quick(n_cat_features=2)
     if call == "transform":
@@ -131,8 +137,8 @@ def test_bad_codes_are_refused(fitted, codes, error, says):
         fitted.inverse_transform(codes)
 
 
-def test_a_code_is_checked_against_its_own_codebook(blobs):
-    estimator = quick(codebook_size=(8, 4, 2)).fit(blobs)
+def test_a_code_is_checked_against_its_own_codebook(few):
+    estimator = quick(codebook_size=(8, 4, 2)).fit(few)
     estimator.inverse_transform([[7, 3, 1]])
     for codes in ([[8]], [[0, 4]], [[0, 0, 2]]):
         with pytest.raises(ValueError, match=r"below codebook_size"):
@@ -167,35 +173,35 @@ def fits(rows, **changes):
 @pytest.mark.parametrize(
     "mode", ["gumbel_softmax", "ste", "rotation_trick", "sinkhorn"]
 )
-def test_fewer_rows_than_codes_work_with_a_warning(blobs, n_rows, mode):
-    (message,) = fits(blobs[:n_rows], codebook_mode=mode)
+def test_fewer_rows_than_codes_work_with_a_warning(few, n_rows, mode):
+    (message,) = fits(few[:n_rows], codebook_mode=mode)
     assert f"{n_rows} different rows" in message
     assert "codebook_size" in message
 
 
-def test_duplicate_rows_count_once(blobs):
-    (message,) = fits(np.tile(blobs[:3], (100, 1)))
+def test_duplicate_rows_count_once(few):
+    (message,) = fits(np.tile(few[:3], (100, 1)))
     assert "3 different rows" in message
 
 
-def test_one_row_is_reconstructed(blobs):
+def test_one_row_is_reconstructed(few):
     with pytest.warns(UserWarning, match="1 different rows"):
-        estimator = quick().fit(blobs[:1])
-    back = estimator.inverse_transform(estimator.transform(blobs[:1]))
-    np.testing.assert_allclose(back, blobs[:1], atol=1e-5)
+        estimator = quick().fit(few[:1])
+    back = estimator.inverse_transform(estimator.transform(few[:1]))
+    np.testing.assert_allclose(back, few[:1], atol=1e-5)
 
 
-def test_enough_rows_give_no_warning(blobs):
-    assert fits(blobs) == []
+def test_enough_rows_give_no_warning(few):
+    assert fits(few) == []
 
 
-def test_the_warning_of_a_small_initialisation_sample_names_its_parameter(blobs):
-    (message,) = fits(blobs, init_sample_size=5)
+def test_the_warning_of_a_small_initialisation_sample_names_its_parameter(few):
+    (message,) = fits(few, init_sample_size=5)
     assert "init_sample_size" in message
 
 
-def test_constant_columns_work(blobs):
-    rows = blobs.copy()
+def test_constant_columns_work(few):
+    rows = few.copy()
     rows[:, 2:5] = 7
     assert fits(rows) == []
     estimator = quick().fit(rows)
@@ -212,8 +218,8 @@ def test_identical_rows_work_with_a_warning(value):
 @pytest.mark.parametrize(
     "dtype", [np.float16, np.float64, np.longdouble, np.int8, np.int64, np.uint64, bool]
 )
-def test_any_numeric_dtype_works(blobs, dtype):
-    rows = (blobs > 0) if dtype is bool else (3 * np.abs(blobs)).astype(dtype)
+def test_any_numeric_dtype_works(few, dtype):
+    rows = (few > 0) if dtype is bool else (3 * np.abs(few)).astype(dtype)
     assert fits(rows) == []
 
 
@@ -238,30 +244,30 @@ def test_any_numeric_dtype_works(blobs, dtype):
         "masked array",
     ],
 )
-def test_any_layout_works_and_gives_the_same_codes(blobs, layout):
-    rows = layout(blobs)
+def test_any_layout_works_and_gives_the_same_codes(few, layout):
+    rows = layout(few)
     plain = np.ascontiguousarray(rows, dtype=np.float32)
     np.testing.assert_array_equal(
         quick().fit_transform(rows), quick().fit_transform(plain)
     )
 
 
-def test_a_read_only_memory_map_works_and_stays_as_it_is(blobs, tmp_path):
-    np.save(tmp_path / "rows.npy", blobs)
+def test_a_read_only_memory_map_works_and_stays_as_it_is(few, tmp_path):
+    np.save(tmp_path / "rows.npy", few)
     rows = np.load(tmp_path / "rows.npy", mmap_mode="r")
     for resident_mb in ("auto", 0):
         assert fits(rows, resident_mb=resident_mb) == []
-    np.testing.assert_array_equal(np.load(tmp_path / "rows.npy"), blobs)
+    np.testing.assert_array_equal(np.load(tmp_path / "rows.npy"), few)
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-20, 1e15, 1e150, 1e300])
-def test_rows_of_any_scale_work(blobs, scale):
-    assert fits(scale * blobs.astype(np.float64)) == []
+def test_rows_of_any_scale_work(few, scale):
+    assert fits(scale * few.astype(np.float64)) == []
 
 
-def test_rows_far_from_zero_work(blobs):
-    assert fits(blobs.astype(np.float64) + 1e6) == []
-    assert fits(blobs + np.float32(1e6)) == []
+def test_rows_far_from_zero_work(few):
+    assert fits(few.astype(np.float64) + 1e6) == []
+    assert fits(few + np.float32(1e6)) == []
 
 
 def test_one_column_works():
@@ -310,9 +316,9 @@ def test_masked_values_and_dates_are_refused(fitted, rows, call):
         getattr(estimator, call)(rows)
 
 
-def test_codes_in_a_frame_with_reordered_columns_are_refused(blobs, fitted):
+def test_codes_in_a_frame_with_reordered_columns_are_refused(few, fitted):
     names = fitted.get_feature_names_out()
-    codes = pd.DataFrame(fitted.transform(blobs), columns=names)
+    codes = pd.DataFrame(fitted.transform(few), columns=names)
     fitted.inverse_transform(codes)
     fitted.inverse_transform(codes[names[:2]])
     with pytest.raises(ValueError, match="in this order"):

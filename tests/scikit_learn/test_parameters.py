@@ -221,5 +221,6 @@ def without_addresses(parameters):
 
 @pytest.mark.parametrize("parameters", GOOD_PARAMETERS, ids=without_addresses)
 def test_equivalent_types_of_a_parameter_are_accepted(blobs, parameters):
-    estimator = quick().set_params(**parameters).fit(blobs)
-    assert estimator.transform(blobs).shape == (600, 3)
+    rows = blobs[:100]
+    estimator = quick().set_params(**parameters).fit(rows)
+    assert estimator.transform(rows).shape == (100, 3)

@@ -159,7 +159,7 @@ from sk_rqvae._progress import no_progress
 from sk_rqvae._sklearn import progress_bars
 
 progress_bars._SHOWN_AFTER = 0.0
-X = np.random.default_rng(0).normal(size=(5000, 4))
+X = np.random.default_rng(0).normal(size=(600, 4))
 RQVAETransformer(
     codebook_size=16,
     hidden_dims=(4,),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import signal
 import sys
 from pathlib import Path
@@ -86,10 +87,17 @@ def test_a_failed_fit_leaves_an_unfitted_estimator_unfitted(blobs, hook, error):
         estimator.transform(blobs)
 
 
+@pytest.fixture(scope="module")
+def in_two_epochs(blobs):
+    return small(max_epochs=2, batch_size=200).fit(blobs)
+
+
 @pytest.mark.parametrize("warm_start", [False, True])
 @pytest.mark.parametrize("hook", HOOKS)
-def test_a_failed_fit_does_not_change_a_fitted_estimator(blobs, hook, warm_start):
-    estimator = small(max_epochs=2, batch_size=200, warm_start=warm_start).fit(blobs)
+def test_a_failed_fit_does_not_change_a_fitted_estimator(
+    blobs, in_two_epochs, hook, warm_start
+):
+    estimator = copy.deepcopy(in_two_epochs).set_params(warm_start=warm_start)
     before, codes = state_of(estimator), estimator.transform(blobs)
     estimator.set_params(callbacks=[RaiseIn(hook, Bang)], lr=0.1)
     with pytest.raises(Bang):
@@ -222,14 +230,13 @@ def test_ctrl_c_in_any_function_leaves_the_old_model_or_the_new(blobs, call):
     def again(estimator):
         return getattr(estimator, method)(rows + 1)
 
-    with InterruptedCall(at=0) as both:
-        again(small(**options).fit(rows))
-    with InterruptedCall(at=0) as first:
-        small(**options).fit(rows)
-    n_calls = both.n_calls - first.n_calls
-    for at in np.linspace(1, n_calls, N_POINTS, dtype=int).tolist():
-        estimator = small(**options).fit(rows)
-        old, codes = state_of(estimator), estimator.transform(rows)
+    fitted = small(**options).fit(rows)
+    codes = fitted.transform(rows)
+    with InterruptedCall(at=0) as counted:
+        again(copy.deepcopy(fitted))
+    for at in np.linspace(1, counted.n_calls, N_POINTS, dtype=int).tolist():
+        estimator = copy.deepcopy(fitted)
+        old = state_of(estimator)
         # An interrupt inside a callback only ends training.
         with contextlib.suppress(KeyboardInterrupt), InterruptedCall(at):
             again(estimator)
@@ -285,8 +292,8 @@ def test_the_error_of_a_diverged_training_says_to_lower_the_learning_rate(
     assert not hasattr(estimator, "net_")
 
 
-def test_a_partial_fit_that_diverges_does_not_change_the_model(blobs):
-    estimator = small().fit(blobs)
+def test_a_partial_fit_that_diverges_does_not_change_the_model(blobs, fitted):
+    estimator = copy.deepcopy(fitted)
     before = state_of(estimator)
     with pytest.raises(ArithmeticError, match="Lower lr"):
         estimator.set_params(lr=1e30).partial_fit(blobs)

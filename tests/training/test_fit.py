@@ -314,18 +314,17 @@ class OnlyReconstruction(RQVAEModule):
         return {"mine": loss}
 
 
-def test_the_loss_of_a_custom_module_is_minimised_and_recorded(blobs):
+def test_the_loss_of_a_custom_module_is_minimised_and_recorded(blobs, fitted):
     estimator = small(module=Smooth).fit(blobs)
     assert type(estimator.net_.module_) is Smooth
     last = estimator.net_.history[-1]
     assert last["train_penalty"] > 0
     terms = [v for k, v in last.items() if k.startswith("train_") and k != "train_loss"]
     assert last["train_loss"] == pytest.approx(sum(terms))
-    plain = small().fit(blobs)
     with torch.no_grad():
         sizes = [
             each.net_.module_.encode(torch.from_numpy(blobs)).square().mean()
-            for each in (estimator, plain)
+            for each in (estimator, fitted)
         ]
     assert sizes[0] < sizes[1]
 

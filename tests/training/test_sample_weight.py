@@ -46,9 +46,8 @@ def test_location_and_scale_are_those_of_repeated_rows(n_cat_features):
     np.testing.assert_allclose(weighted, repeated, atol=1e-12)
 
 
-def test_equal_weights_change_nothing(blobs):
-    plain = small().fit(blobs)
-    assert_same_model(plain, small().fit(blobs, sample_weight=np.full(len(blobs), 3)))
+def test_equal_weights_change_nothing(blobs, fitted):
+    assert_same_model(fitted, small().fit(blobs, sample_weight=np.full(len(blobs), 3)))
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])

@@ -27,10 +27,11 @@ def test_one_seed_gives_one_model_bit_for_bit(blobs, mode):
     assert histories[0] == histories[1]
 
 
-def test_other_seeds_give_other_models(blobs):
-    codes = [small(random_state=seed).fit_transform(blobs) for seed in (0, 1, None)]
-    assert not np.array_equal(codes[0], codes[1])
-    assert not np.array_equal(codes[0], codes[2])
+def test_other_seeds_give_other_models(blobs, fitted):
+    codes = fitted.transform(blobs)
+    for seed in (1, None):
+        other = small(random_state=seed).fit_transform(blobs)
+        assert not np.array_equal(other, codes)
 
 
 def test_without_a_seed_every_fit_differs_whatever_the_global_seed(blobs):
@@ -61,18 +62,15 @@ def test_a_random_state_instance_advances_from_fit_to_fit(blobs):
     ],
     ids=["another order", "one more row", "rounded"],
 )
-def test_any_change_to_the_data_changes_the_model(blobs, change):
+def test_any_change_to_the_data_changes_the_model(blobs, fitted, change):
     other = small().fit(change(blobs)).transform(blobs)
-    share = (other != small().fit_transform(blobs)).any(axis=1).mean()
+    share = (other != fitted.transform(blobs)).any(axis=1).mean()
     assert share > 0.5
 
 
-def test_streamed_rows_train_another_model_than_resident_ones(blobs):
-    codes = [
-        small(resident_mb=resident_mb).fit_transform(blobs)
-        for resident_mb in (0, "auto")
-    ]
-    assert not np.array_equal(*codes)
+def test_streamed_rows_train_another_model_than_resident_ones(blobs, fitted):
+    codes = small(resident_mb=0).fit_transform(blobs)
+    assert not np.array_equal(codes, fitted.transform(blobs))
 
 
 def test_fits_in_threads_give_the_models_of_separate_fits(blobs):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -178,24 +180,40 @@ def binary_last(blobs):
     return np.hstack([blobs, blobs[:, :1] > 0]).astype(np.float32)
 
 
+@pytest.fixture(scope="module")
+def first_fit(binary_last):
+    """What the second fits continue from, each from a copy."""
+    return small(warm_start=True, max_epochs=1, separate_ids=True).fit(binary_last)
+
+
+@pytest.fixture(scope="module")
+def unchanged(first_fit, binary_last):
+    return copy.deepcopy(first_fit).fit(binary_last)
+
+
 @pytest.mark.parametrize("name", REFUSED)
-def test_the_error_names_a_parameter_that_a_warm_start_cannot_change(binary_last, name):
-    estimator = small(warm_start=True, max_epochs=1).fit(binary_last)
-    estimator.set_params(**{name: REFUSED[name]})
+def test_the_error_names_a_parameter_that_a_warm_start_cannot_change(
+    first_fit, binary_last, name
+):
+    estimator = copy.deepcopy(first_fit).set_params(**{name: REFUSED[name]})
     with pytest.raises(ValueError, match=rf"^{name} is .*Got"):
         estimator.fit(binary_last)
     with pytest.raises(ValueError, match=rf"^{name} is .*Got"):
         estimator.partial_fit(binary_last)
 
 
+def test_a_copy_continues_as_another_copy_does(first_fit, unchanged, binary_last):
+    """Otherwise, changes of parameters would not be what the next tests find."""
+    again = copy.deepcopy(first_fit).fit(binary_last)
+    assert same_result(unchanged, again, binary_last)
+
+
 @pytest.mark.parametrize("name", HONOURED)
-def test_a_warm_start_honours_every_parameter_that_can_change(binary_last, name):
-    unchanged, changed = (
-        small(warm_start=True, max_epochs=1, separate_ids=True).fit(binary_last)
-        for _ in range(2)
-    )
-    unchanged.fit(binary_last)
-    changed.set_params(**{name: HONOURED[name]}).fit(binary_last)
+def test_a_warm_start_honours_every_parameter_that_can_change(
+    first_fit, unchanged, binary_last, name
+):
+    changed = copy.deepcopy(first_fit).set_params(**{name: HONOURED[name]})
+    changed.fit(binary_last)
     assert not same_result(unchanged, changed, binary_last)
 
 
