@@ -86,11 +86,11 @@ Such a share occurs with hardly more rows than codes. Not measured on its own.
 
 # --- Architecture -----------------------------------------------------------------
 
-N_EXPERTS = 32
-"""Experts of a decoder with one hidden layer."""
+DECODER_WIDENING = 2
+"""Width of the decoder's hidden layer relative to the encoder's, if there is one."""
 
-EXPERT_WIDENING = 2
-"""Hidden units of each expert, relative to the encoder's."""
+N_EXPERTS = 32
+"""Experts of the decoder, if the encoder has one hidden layer."""
 
 DEEP_DECODER_WIDENING = 3
 """Width of the decoder's hidden layers relative to the encoder's, if there are

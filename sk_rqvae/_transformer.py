@@ -129,14 +129,13 @@ class RQVAETransformer(
     hidden_dims : sequence of int, default=(256,)
         Widths of the hidden layers of the encoder. The papers use (512, 256, 128).
     decoder_hidden_dims : sequence of int, default=None
-        Widths of the hidden layers of the decoder, or of each of its experts. None
-        reverses `hidden_dims`; with a linear path it makes a single layer 2 times, and
-        several layers 3 times as wide.
+        Widths of the hidden layers of the decoder. None reverses `hidden_dims`; with a
+        linear path it makes a single layer 2 times, and several layers 3 times as wide.
     n_experts : int, default=None
-        Number of MLPs of the decoder. Each latent is decoded by the one for its
-        direction (see Notes), so more experts hardly take more time. None is 32 if
-        `decoder_hidden_dims` is None, there is a linear path and one hidden layer;
-        otherwise 1.
+        Number of experts of the decoder: MLPs of which each latent uses one (see
+        Notes). More of them reconstruct fitted rows better and hardly take longer. None
+        is 32 if there is a linear path and `hidden_dims` and `decoder_hidden_dims` are
+        a single layer and None; otherwise 0.
     activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
         Activation function of the hidden layers.
     dropout : float, default=0
@@ -260,9 +259,10 @@ class RQVAETransformer(
     :math:`u` here. This assumes Gaussian components. k-means tests the assumption: if
     it finds structure in the components to be dropped, all are kept.
 
-    **Experts.** Each latent is decoded by the expert whose centre has the direction
-    nearest to its own. The centres are those of k-means of the directions of the
-    initial latents. They do not change in training.
+    **Experts.** An expert has one hidden layer, as wide as the encoder's last one. A
+    reconstruction is the sum of the linear path, the decoder's MLP, and the expert
+    whose centre has the direction nearest to that of the latent. The centres are those
+    of k-means of the directions of the initial latents. They do not change in training.
 
     `separate_ids` needs more than one beam. With more than five million rows, `fit`
     warns and separates nothing. Exact duplicates always share their ID, and

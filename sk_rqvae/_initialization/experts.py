@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from sk_rqvae._defaults import KMEANS_ITERATIONS
@@ -13,7 +13,7 @@ from sk_rqvae._model.experts import Experts
 
 @torch.no_grad()
 def initialize_experts(
-    decoder_mlp: nn.Module, latents: Tensor, generator: torch.Generator
+    experts: Experts | None, latents: Tensor, generator: torch.Generator
 ) -> None:
     """Set the centres of experts by k-means of the directions of latents.
 
@@ -21,18 +21,18 @@ def initialize_experts(
 
     Parameters
     ----------
-    decoder_mlp : nn.Module
-        Changed in place if it has experts.
+    experts : Experts or None
+        Changed in place, if there are any.
     latents : Tensor of shape (n, embed_dim)
     generator : torch.Generator
     """
-    if not isinstance(decoder_mlp, Experts):
+    if experts is None:
         return
     directions = F.normalize(latents, dim=1)
     centres = kmeans(
         directions,
-        random_rows(directions, len(decoder_mlp.centres), generator),
+        random_rows(directions, len(experts.centres), generator),
         generator=generator,
         n_iterations=KMEANS_ITERATIONS,
     )
-    decoder_mlp.centres.copy_(F.normalize(centres, dim=1))
+    experts.centres.copy_(F.normalize(centres, dim=1))

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -45,9 +44,9 @@ class SkipMLP(nn.Module):
         Dropout probability of the hidden units.
     linear_path : bool
         Whether to add the linear path.
-    n_experts : int, default=1
-        With more than one, the MLP has one hidden layer and is divided among them, see
-        `Experts`. `hidden_dims` is then the width of each.
+    n_experts, expert_width : int, default=0
+        Number of experts, and hidden units of each. Their output is added to that of
+        the MLP, see `Experts`.
 
     Attributes
     ----------
@@ -71,26 +70,28 @@ class SkipMLP(nn.Module):
         activation: str,
         dropout: float,
         linear_path: bool,
-        n_experts: int = 1,
+        n_experts: int = 0,
+        expert_width: int = 0,
     ) -> None:
         super().__init__()
-        self.mlp: nn.Module
-        if n_experts > 1:
-            (width,) = hidden_dims
+        layers: list[nn.Module] = []
+        width = n_in
+        for hidden in hidden_dims:
+            layers += [Linear(width, hidden), _nonlinearity(activation, dropout)]
+            width = hidden
+        last = Linear(width, n_out)
+        self.mlp = nn.Sequential(*layers, last)
+        self.experts = None
+        if n_experts:
             nonlinearity = _nonlinearity(activation, dropout)
-            experts = Experts(n_in, n_out, n_experts, width, nonlinearity)
-            self.mlp, last = experts, experts.last
-        else:
-            layers: list[nn.Module] = []
-            for n_inputs, width in pairwise([n_in, *hidden_dims]):
-                layers += [Linear(n_inputs, width), _nonlinearity(activation, dropout)]
-            last = Linear([n_in, *hidden_dims][-1], n_out)
-            self.mlp = nn.Sequential(*layers, last)
+            self.experts = Experts(n_in, n_out, n_experts, expert_width, nonlinearity)
         self.linear = Linear(n_in, n_out, bias=False) if linear_path else None
         self.clipping_radius = CLIPPING_RADIUS * math.sqrt(max(n_in, n_out))
         if linear_path:
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            last_layers = [last] if self.experts is None else [last, self.experts.last]
+            for layer in last_layers:
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.linear is None:
@@ -108,6 +109,8 @@ class SkipMLP(nn.Module):
     def _apply_mlp(self, x: Tensor) -> Tensor:
         with self._precision(x.device):
             output = self.mlp(x)
+            if self.experts is not None:
+                output = output + self.experts(x)
         return output.to(x.dtype)
 
     def _precision(self, device: torch.device) -> AbstractContextManager[Any]:

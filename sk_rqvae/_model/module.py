@@ -66,9 +66,9 @@ class RQVAEModule(IDAssignment):
     behaviour_shape : tuple of int, default=(0, 0)
         Number of centres and of outputs of the behaviour map. Without outputs there is
         none.
-    n_experts : int, default=1
-        Number of MLPs of the decoder. With more than one, each latent is decoded by
-        one, see `Experts`.
+    n_experts : int, default=0
+        Number of experts of the decoder, each with as many hidden units as the last
+        hidden layer of the encoder, see `Experts`.
 
     Attributes
     ----------
@@ -113,7 +113,7 @@ class RQVAEModule(IDAssignment):
         prefix_weight: float,
         noise: float,
         behaviour_shape: tuple[int, int] = (0, 0),
-        n_experts: int = 1,
+        n_experts: int = 0,
     ) -> None:
         super().__init__()
         self.n_features = n_features
@@ -136,7 +136,11 @@ class RQVAEModule(IDAssignment):
         )
         self.encoder = mlp(self.width, embed_dim, hidden_dims)
         self.decoder = mlp(
-            embed_dim, self.width, decoder_hidden_dims, n_experts=n_experts
+            embed_dim,
+            self.width,
+            decoder_hidden_dims,
+            n_experts=n_experts,
+            expert_width=hidden_dims[-1] if n_experts else 0,
         )
         self.quantizer = ResidualQuantizer(
             codebook_sizes,

@@ -143,8 +143,9 @@ def _check_sizes(arguments: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
     outer = arguments["n_features"] * embed_dim
     n_weights = (
         _n_weights([arguments["n_features"], *hidden, embed_dim])
+        + _n_weights([embed_dim, *widened, arguments["n_features"]])
         + arguments["n_experts"]
-        * _n_weights([embed_dim, *widened, arguments["n_features"]])
+        * _n_weights([embed_dim, *hidden[-1:], arguments["n_features"]])
         + sum(sizes) * embed_dim
         + arguments["codebook_sim_vq"] * len(sizes) * embed_dim**2
         + arguments["linear_path"] * 3 * outer

@@ -18,7 +18,7 @@ _FOREIGN_TENSOR = "layers.0.embedding.weight"
 _LEVEL = "quantizer.levels."
 _IN_EVERY_LAYOUT = ("encoder.", "decoder.", _LEVEL)
 _WRAPPERS = ("module.", "_orig_mod.")
-_EXPERTS = "decoder.mlp.first.weight"
+_EXPERTS = "decoder.experts.centres"
 _NAMES_SHOWN = 5
 
 
@@ -111,7 +111,7 @@ def _check_matrix(state: State, name: str) -> None:
 def _read_from_shapes(state: State) -> tuple[int, dict[str, Any]]:
     """Number of columns, and the parameters that follow from the shapes."""
     encoder = [state[name] for name in _matrices(state, "encoder")]
-    n_experts, decoder_hidden_dims = _decoder_shape(state)
+    decoder = [state[name] for name in _matrices(state, "decoder")]
     tables = sorted(
         name for name in state if re.fullmatch(rf"{re.escape(_LEVEL)}\d+\.table", name)
     )
@@ -126,27 +126,14 @@ def _read_from_shapes(state: State) -> tuple[int, dict[str, Any]]:
         "codebook_size": sizes[0] if len(set(sizes)) == 1 else sizes,
         "embed_dim": len(encoder[-1]),
         "hidden_dims": tuple(len(matrix) for matrix in encoder[:-1]),
-        "decoder_hidden_dims": decoder_hidden_dims,
-        "n_experts": n_experts,
+        "decoder_hidden_dims": tuple(len(matrix) for matrix in decoder[:-1]),
+        "n_experts": len(state.get(_EXPERTS, ())),
         "linear_path": "encoder.linear.weight" in state,
         "codebook_sim_vq": f"{_LEVEL}0.projection.weight" in state,
     }
     if _has_biases(state):
         parameters["codebook_normalize"] = f"{_LEVEL}0.gain" in state
     return encoder[0].shape[1] - behaviour_shape_of(state)[1], parameters
-
-
-def _decoder_shape(state: State) -> tuple[int, tuple[int, ...]]:
-    """Number of experts, and widths of the hidden layers of each."""
-    if _EXPERTS not in state:
-        matrices = [state[name] for name in _matrices(state, "decoder")]
-        return 1, tuple(len(matrix) for matrix in matrices[:-1])
-    if state[_EXPERTS].dim() != 3:
-        raise ValueError(
-            f"its tensor {_EXPERTS!r} must have three axes. Got {state[_EXPERTS].dim()}"
-        )
-    n_experts, _, width = state[_EXPERTS].shape
-    return n_experts, (width,)
 
 
 def _defaults(state: State) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def initialize_quantizer(
         generator=generator,
         on_progress=on_progress,
     )
-    initialize_experts(module.decoder.mlp, latents, generator)
+    initialize_experts(module.decoder.experts, latents, generator)
     unexplained = unexplained_share(covariance, latents)
     initialize_noise(
         module,

@@ -49,7 +49,9 @@ def set_training_parameters(net: RQVAENet, estimator: Any) -> None:
     """Set what a net trains with, new or continued."""
     net.lr = estimator.lr
     decay = {"weight_decay": estimator.weight_decay}
-    net.optimizer__param_groups = [("*coder.mlp.*.weight", decay)]
+    net.optimizer__param_groups = [
+        (f"*coder.{part}.*.weight", decay) for part in ("mlp", "experts")
+    ]
     net.optimizer__betas = ADAM_BETAS
     net.restart_dead_codes = estimator.restart_dead_codes
     net.verbose = int(estimator.verbose)

@@ -18,8 +18,8 @@ from sk_rqvae._checks.parameters import (
 )
 from sk_rqvae._checks.scalars import check_bool, check_choice, check_int, check_real
 from sk_rqvae._defaults import (
+    DECODER_WIDENING,
     DEEP_DECODER_WIDENING,
-    EXPERT_WIDENING,
     N_EXPERTS,
 )
 from sk_rqvae._model.mlp import ACTIVATIONS
@@ -64,7 +64,8 @@ def check_settings(estimator: Any) -> Settings:
     sizes = check_sizes(estimator.codebook_size, n_layers)
     modes = check_modes(estimator.codebook_mode, n_layers)
     hidden_dims = check_widths("hidden_dims", estimator.hidden_dims)
-    decoder_hidden_dims, n_experts = _decoder_shape(estimator, hidden_dims)
+    decoder_hidden_dims = _decoder_hidden_dims(estimator, hidden_dims)
+    n_experts = _n_experts(estimator, hidden_dims)
     if estimator.embed_dim is not None:
         check_int("embed_dim", estimator.embed_dim, minimum=1)
     _check_model(estimator)
@@ -109,29 +110,30 @@ def module_arguments(
     }
 
 
-def _decoder_shape(
+def _decoder_hidden_dims(
     estimator: Any, hidden_dims: tuple[int, ...]
-) -> tuple[tuple[int, ...], int]:
-    """Widths of the decoder's hidden layers, and the number of its experts."""
-    n_experts = estimator.n_experts
-    if n_experts is not None:
-        n_experts = check_int("n_experts", n_experts, minimum=1)
+) -> tuple[int, ...]:
     if estimator.decoder_hidden_dims is not None:
-        given = estimator.decoder_hidden_dims
-        widths, n_experts = check_widths("decoder_hidden_dims", given), n_experts or 1
-    else:
-        can_have_experts = estimator.linear_path and len(hidden_dims) == 1
-        n_experts = n_experts or (N_EXPERTS if can_have_experts else 1)
-        widening = EXPERT_WIDENING if n_experts > 1 else DEEP_DECODER_WIDENING
-        factor = widening if estimator.linear_path else 1
-        widths = tuple(factor * width for width in reversed(hidden_dims))
-    if n_experts > 1 and not (estimator.linear_path and len(widths) == 1):
+        return check_widths("decoder_hidden_dims", estimator.decoder_hidden_dims)
+    factor = 1
+    if estimator.linear_path:
+        factor = DEEP_DECODER_WIDENING if len(hidden_dims) > 1 else DECODER_WIDENING
+    return tuple(factor * width for width in reversed(hidden_dims))
+
+
+def _n_experts(estimator: Any, hidden_dims: tuple[int, ...]) -> int:
+    can_have_experts = bool(estimator.linear_path and hidden_dims)
+    if estimator.n_experts is None:
+        is_usual = estimator.decoder_hidden_dims is None and len(hidden_dims) == 1
+        return N_EXPERTS if can_have_experts and is_usual else 0
+    n_experts = check_int("n_experts", estimator.n_experts, minimum=0)
+    if n_experts and not can_have_experts:
         raise ValueError(
-            "n_experts must be 1 or None unless linear_path is True and the decoder "
-            f"has one hidden layer. Got {n_experts} with linear_path="
-            f"{estimator.linear_path} and decoder layers of widths {widths}."
+            "n_experts must be 0 or None without a linear path or without hidden "
+            f"layers. Got {n_experts} with linear_path={estimator.linear_path} and "
+            f"hidden_dims={hidden_dims}."
         )
-    return widths, n_experts
+    return n_experts
 
 
 def _check_model(estimator: Any) -> None:

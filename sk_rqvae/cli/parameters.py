@@ -123,7 +123,7 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
             "n_experts",
             _INT_OR_NONE,
             "none",
-            "MLPs of the decoder, of which each latent uses one; none is 32 or 1.",
+            "Experts of the decoder, of which each latent uses one; none is 32 or 0.",
         ),
         Parameter(
             "activation",

@@ -375,9 +375,12 @@ def test_weight_decay_applies_to_the_mlps_alone(blobs):
         if group["weight_decay"] == 0.3
         for parameter in group["params"]
     )
-    mlps = [*module.encoder.mlp.modules(), *module.decoder.mlp.modules()]
+    parts = (module.encoder.mlp, module.decoder.mlp, module.decoder.experts)
     assert decayed == sum(
-        layer.weight.numel() for layer in mlps if hasattr(layer, "weight")
+        layer.weight.numel()
+        for part in parts
+        for layer in part.modules()
+        if hasattr(layer, "weight")
     )
 
 
