@@ -129,7 +129,8 @@ class Experts(nn.Module):
         padded[blocks.slots] = x
         padded = padded.unflatten(0, (-1, blocks.size))
         if x.is_cpu:
-            pairs = zip(padded, blocks.expert.tolist(), strict=True)
+            expert_of_block = blocks.expert[: int(blocks.n_used)].tolist()
+            pairs = zip(padded, expert_of_block, strict=False)
             outputs = torch.cat(
                 [self._expert(block, expert) for block, expert in pairs]
             )
@@ -158,7 +159,10 @@ class _Blocks:
     size : int
         Inputs of a block. Where an expert has fewer left, the rest is padding.
     expert : Tensor of shape (n_blocks,), int64
-        Expert of each block. How many blocks there are depends on `n` alone.
+        Expert of each block. How many blocks there are depends on `n` alone; the last
+        ones may be empty.
+    n_used : Tensor of shape (), int64
+        Number of blocks that are not empty.
     slots : Tensor of shape (n,), int64
         Position of each input among all blocks.
     """
@@ -174,6 +178,7 @@ class _Blocks:
         first_slots = self.size * F.pad(ends[:-1], (1, 0))
         self.slots = first_slots[experts] + rank
         block = torch.arange(-(n // -self.size) + n_experts, device=experts.device)
+        self.n_used = ends[-1]
         self.expert = torch.searchsorted(ends, block, right=True)
         self.expert.clamp_(max=n_experts - 1)
 

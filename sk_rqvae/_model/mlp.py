@@ -88,10 +88,11 @@ class SkipMLP(nn.Module):
         self.linear = Linear(n_in, n_out, bias=False) if linear_path else None
         self.clipping_radius = CLIPPING_RADIUS * math.sqrt(max(n_in, n_out))
         if linear_path:
-            last_layers = [last] if self.experts is None else [last, self.experts.last]
-            for layer in last_layers:
-                nn.init.zeros_(layer.weight)
-                nn.init.zeros_(layer.bias)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+            if self.experts is not None:
+                nn.init.zeros_(self.experts.last.weight)
+                nn.init.zeros_(self.experts.last.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.linear is None:

@@ -67,7 +67,6 @@ class ReplayedSteps:
         self.optimizer = optimizer
         self.generator = generator
         self.batch_size = batch_size
-        self.n_replays = 0
         self._branches: tuple[bool, ...] | None = None
         self._n_steps = 0
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -93,7 +92,6 @@ class ReplayedSteps:
         for rate, group in zip(self._rates, self.optimizer.param_groups, strict=True):
             rate.fill_(group["lr"])
         self._graph.replay()
-        self.n_replays += 1
         return self._outputs
 
     def _record(self, batch: Tensor) -> None:

@@ -173,7 +173,7 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
         Parameter("n_beams", _INT, "5", "Beams of the search for codes; 1 is greedy."),
         Parameter(
             "rerank",
-            _FLAG,
+            OneOf(None, {"yes": True, "no": False}),
             "yes",
             "Decode several candidates and choose the one of lowest error.",
         ),

@@ -246,7 +246,8 @@ def test_a_wrong_settings_file_is_an_error_that_names_the_option(
         ("--random-state=3", {"random_state": 3}),
         ("--codebook-sim-vq", {"codebook_sim_vq": True}),
         ("--rerank=no", {"rerank": False}),
-        ("--rerank=exact", {"rerank": "exact"}),
+        ("--n-experts=none", {"n_experts": None}),
+        ("--n-experts=8", {"n_experts": 8}),
     ],
 )
 def test_an_option_is_converted_to_the_type_of_its_parameter(

@@ -44,6 +44,8 @@ BAD_PARAMETERS = [
     ("decoder_hidden_dims", (0,), ValueError, "at least 1"),
     ("decoder_hidden_dims", (8.0,), TypeError, "an int"),
     ("decoder_hidden_dims", 8, TypeError, "a sequence of ints"),
+    ("n_experts", -1, ValueError, "at least 0"),
+    ("n_experts", 2.5, TypeError, "an int"),
     ("activation", "nope", ValueError, "'relu'"),
     ("dropout", 1.0, ValueError, "[0, 1)"),
     ("dropout", -0.1, ValueError, "[0, 1)"),

@@ -86,7 +86,7 @@ def test_weights_act_like_repeated_rows(two_kinds):
     repeated = np.repeat(X, weights.astype(int), axis=0)
     weighted = small().fit(X, sample_weight=weights)
     by_rows = small(max_epochs=2).fit(repeated)
-    assert weighted.score(repeated) == pytest.approx(by_rows.score(repeated), abs=0.02)
+    assert weighted.score(repeated) == pytest.approx(by_rows.score(repeated), abs=0.03)
 
 
 @pytest.mark.parametrize("changes", [{}, {"resident_mb": 0.01}])
