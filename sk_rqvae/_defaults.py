@@ -92,6 +92,14 @@ DECODER_WIDENING = 2
 N_EXPERTS = 32
 """Experts of the decoder, if the encoder has one hidden layer."""
 
+ROWS_PER_EXPERT = 256
+"""Fitted rows for each expert, where there are too few for `N_EXPERTS`.
+
+Experts of fewer rows memorise them. 3600 patches, error over faiss's with 4, 14 and 32
+experts: fitted 0.80, 0.60, 0.44; unseen 0.987, 0.994, 1.001. 512 tumours, with 4, 14
+and 32: unseen 0.979, 1.008, 1.016.
+"""
+
 DEEP_DECODER_WIDENING = 3
 """Width of the decoder's hidden layers relative to the encoder's, if there are
 several. Not measured on its own."""

@@ -129,14 +129,14 @@ class Experts(nn.Module):
         padded[blocks.slots] = x
         padded = padded.unflatten(0, (-1, blocks.size))
         if x.is_cpu:
-            expert_of_block = blocks.expert[: int(blocks.n_used)].tolist()
-            pairs = zip(padded, expert_of_block, strict=False)
-            outputs = torch.cat(
-                [self._expert(block, expert) for block, expert in pairs]
-            )
+            outputs = x.new_empty(*padded.shape[:2], self.last.bias.shape[1])
+            for block, expert in enumerate(
+                blocks.expert[: int(blocks.n_used)].tolist()
+            ):
+                outputs[block] = self._expert(padded[block], expert)
         else:  # with copies of the weights, so that no index goes to the CPU
-            outputs = self._expert(padded, blocks.expert).flatten(0, 1)
-        return outputs[blocks.slots]
+            outputs = self._expert(padded, blocks.expert)
+        return outputs.flatten(0, 1)[blocks.slots]
 
     def _expert(self, x: Tensor, expert: int | Tensor) -> Tensor:
         first, last = self.first, self.last

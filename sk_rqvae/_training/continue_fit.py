@@ -51,6 +51,8 @@ def _copy_of(fitted: RQVAENet, estimator: Any, task: Task) -> RQVAENet:
             "affinity_weight", float(behaviour_map.weight), estimator.affinity_weight
         )
     wanted = module_arguments(estimator, task.settings, task.n_features, embed_dim)
+    if estimator.n_experts is None:
+        wanted["n_experts"] = net.module__n_experts
     _check_unchanged("module", net.module, estimator.module)
     _check_unchanged(
         "codebook_kmeans_init", net.kmeans_init, estimator.codebook_kmeans_init

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sk_rqvae._defaults import ROWS_PER_EXPERT
 from sk_rqvae._initialization.behaviour import new_behaviour_map
 from sk_rqvae._initialization.codebooks import initialize_codebooks, unexplained_share
 from sk_rqvae._initialization.experts import initialize_experts
@@ -60,6 +61,7 @@ def initialized_net(estimator: Any, task: Task) -> tuple[RQVAENet, int, float]:
             embed_dim,
             seed,
             behaviour_shape=shape,
+            n_experts=_planned_experts(estimator, task),
         )
         net.module_.input_mean.copy_(mean)
         net.module_.input_scale.copy_(scale)
@@ -88,6 +90,14 @@ def _new_behaviour_map(
         return None
     data = task.behaviour(task.affinity, mean, scale)
     return new_behaviour_map(data, estimator.affinity_weight)
+
+
+def _planned_experts(estimator: Any, task: Task) -> int:
+    """Number of experts: as given, or as many as there are rows for."""
+    n_experts = task.settings.n_experts
+    if estimator.n_experts is None and not task.is_partial:
+        n_experts = min(n_experts, len(task.X) // ROWS_PER_EXPERT)
+    return n_experts
 
 
 def _planned_width(estimator: Any, task: Task, sample: Tensor) -> int:

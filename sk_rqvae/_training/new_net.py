@@ -22,9 +22,12 @@ def new_net(
     *,
     optimizer: type[torch.optim.Optimizer] = torch.optim.AdamW,
     behaviour_shape: tuple[int, int] = (0, 0),
+    n_experts: int | None = None,
 ) -> RQVAENet:
     """An untrained net for rows of `n_features` columns; `seed` gives its weights."""
     arguments = module_arguments(estimator, settings, n_features, embed_dim)
+    if n_experts is not None:
+        arguments["n_experts"] = n_experts
     if behaviour_shape[1]:  # modules of users need not know of it
         arguments["behaviour_shape"] = behaviour_shape
     net = RQVAENet(
