@@ -184,7 +184,8 @@ class RQVAETransformer(
         Peak learning rate of AdamW. `fit` lowers it for wide latents and for accurate
         initial codebooks (see Notes).
     weight_decay : float, default=1.0
-        Weight decay of the MLPs. With ``linear_path=False``, 1e-4 to 1e-2 are usual.
+        Weight decay of MLPs and experts. With ``linear_path=False``, 1e-4 to 1e-2 are
+        usual.
     lr_schedule : {"cosine", "constant"}, default="cosine"
         Schedule of the learning rate after the warm-up. For others, set "constant" and
         add ``skorch.callbacks.LRScheduler`` to `callbacks`.
