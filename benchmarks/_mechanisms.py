@@ -205,8 +205,11 @@ MECHANISMS = [
     ),
     Mechanism("cosine schedule", "a constant rate", {"lr_schedule": "constant"}),
     Mechanism("warm-up", "none", {"warmup_epochs": 0}),
+    Mechanism("experts", "the decoder's MLP alone", {"n_experts": 0}),
     Mechanism(
-        "wide decoder", "as wide as the encoder", constants={"DECODER_WIDENING": 1}
+        "wide MLP of the decoder",
+        "as wide as the encoder's",
+        constants={"DECODER_WIDENING": 1},
     ),
     Mechanism(
         "clipped inputs of MLPs",
@@ -230,7 +233,6 @@ MECHANISMS = [
     # The search
     Mechanism("beams", "greedy, without re-ranking", {"n_beams": 1}),
     Mechanism("re-ranking", "nearest latent", {"rerank": False}),
-    Mechanism("shortlist of candidates", "all decoded", {"rerank": "exact"}),
     Mechanism("three candidates per beam", "one", constants={"CANDIDATES_PER_BEAM": 1}),
     Mechanism("separation of IDs", "none", {"separate_ids": False}),
 ]

@@ -200,7 +200,7 @@ def parser() -> ArgumentParser:
     parser.add_argument("file", type=Path, metavar="FILE", help="a prepared data set")
     parser.add_argument("--codes", type=int, default=64, help="codes a codebook has")
     parser.add_argument("--epochs", type=int, help="default: as many as fit chooses")
-    parser.add_argument("--hidden", type=int, default=1024, help="units of the encoder")
+    parser.add_argument("--hidden", type=int, default=256, help="units of the encoder")
     return parser
 
 

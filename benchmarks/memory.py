@@ -7,7 +7,7 @@ the file). Then another child does the same with a part of the rows, in memory a
 the file by turns, with the file's pages dropped from the cache before each.
 
     python benchmarks/memory.py --mb 4096 --hidden-dims 64 --embed-dim 32 --epochs 2
-    python benchmarks/memory.py --mb 4096 --hidden-dims 2048 --embed-dim 768 --epochs 1
+    python benchmarks/memory.py --mb 4096 --hidden-dims 512 --embed-dim 768 --epochs 1
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ writes them to ``docs/_static``. Needs the extras ``bench`` and ``plot``. For ex
 
     python benchmarks/pictures.py --seeds 0 1
 
-Encoder and decoder are smaller and training is shorter than by default, so that all of
-it takes minutes: ``hidden_dims=(256,)``, 20 epochs, float32.
+Training is shorter than by default, so that all of it takes minutes: 20 epochs, in
+float32.
 """
 
 from __future__ import annotations
@@ -34,11 +34,7 @@ from sk_rqvae.datasets import load_wordnet_nouns
 from sk_rqvae.metrics import explained_variance
 
 OUT = Path(__file__).parents[1] / "docs" / "_static"
-SMALL: dict[str, Any] = {
-    "hidden_dims": (256,),
-    "max_epochs": 20,
-    "mixed_precision": "no",
-}
+SHORT: dict[str, Any] = {"max_epochs": 20, "mixed_precision": "no"}
 N_LAYERS, N_CODES = 3, 256
 FAISS = "faiss, 5 beams"
 KMEANS = "residual k-means"
@@ -63,7 +59,7 @@ class Split(NamedTuple):
         return Task(n_layers, n_codes, self.seed, self.quick)
 
     def ours(self, task: Task, **parameters: Any) -> Quantizer:
-        return fit_transformer(self.fitted, task, **SMALL, **parameters)
+        return fit_transformer(self.fitted, task, **SHORT, **parameters)
 
     def variances(self, quantizer: Quantizer) -> tuple[float, float]:
         """Explained variance of fitted and of unseen rows."""

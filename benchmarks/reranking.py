@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,13 +28,13 @@ from measured import mark_of_this_run
 from sk_rqvae import RQVAETransformer
 from sk_rqvae.metrics import explained_variance
 
-RERANK: tuple[Any, ...] = (True, "exact", False)
+RERANK = (True, False)
 FAISS = "faiss, 5 beams"
 HEADER = ("method", "rows a second over faiss's", "fitted", "unseen", "fit, s")
 Encode = Callable[[Matrix], Codes]
 
 
-def encode_with(model: RQVAETransformer, rerank: Any, rows: Matrix) -> Codes:
+def encode_with(model: RQVAETransformer, rerank: bool, rows: Matrix) -> Codes:
     module = model.net_.module_
     fitted_with = module.rerank
     module.rerank = rerank

@@ -24,7 +24,7 @@ BILLION = 1_000_000_000
 MODELS: dict[str, dict[str, Any]] = {
     "default": {},
     "default, greedy": {"n_beams": 1},
-    "hidden_dims=(512,)": {"hidden_dims": (512,)},
+    "rerank=False": {"rerank": False},
     "papers' widths": {"hidden_dims": (512, 256, 128), "embed_dim": 32},
 }
 

@@ -53,7 +53,7 @@ class Catalogue(NamedTuple):
 def learn() -> Catalogue:
     nouns = load_wordnet_nouns()
     words = np.array([text.split(":")[0].split(",")[0] for text in nouns.text])
-    rq = RQVAETransformer(hidden_dims=(512,), max_epochs=10, random_state=0)
+    rq = RQVAETransformer(max_epochs=10, random_state=0)
     names = np.array([name.removeprefix("noun.") for name in nouns.target_names])
     kinds = names[nouns.target]
     return Catalogue(words, kinds, nouns.text, nouns.data, rq.fit_transform(nouns.data))

@@ -34,9 +34,9 @@ more, and added up to 1% on unseen rows. The first rate is PyTorch's default.
 """
 
 WEIGHT_DECAY = 1.0
-"""Decoupled weight decay of the MLPs, per unit of learning rate.
+"""Decoupled weight decay of MLPs and experts, per unit of learning rate.
 
-The MLPs correct the linear paths, so they may be decayed harder than complete networks.
+These correct the linear paths, so they may be decayed harder than complete networks.
 Unseen nouns gained from it. Not measured on its own.
 """
 
@@ -87,10 +87,25 @@ Such a share occurs with hardly more rows than codes. Not measured on its own.
 # --- Architecture -----------------------------------------------------------------
 
 DECODER_WIDENING = 2
-"""Width of the decoder's hidden layer relative to the encoder's, if there is one."""
+"""Width of the hidden layer of the decoder's MLP relative to the encoder's, if there is
+one.
+
+10 800 nouns, 32 experts of 256 units: without an MLP, with one of 512 units and with
+one of 1024, explained variance was 0.587, 0.595 and 0.599 on fitted rows, and 0.402,
+0.403 and 0.405 on unseen ones (one seed).
+"""
 
 N_EXPERTS = 32
-"""Experts of the decoder, if the encoder has one hidden layer."""
+"""Experts of the decoder, if the encoder has one hidden layer. Each is as wide as it.
+
+Explained variance of 10 800 nouns, one seed: an encoder of 256 units, 32 experts of 256
+and an MLP of 512 reach 0.593 on fitted and 0.404 on unseen rows in 56 s of processor
+time. An encoder of 1024 and a decoder of one layer of 8192 units reach 0.589 and 0.407
+in 169 s. On voices, pictures and histories, unseen rows lost 0.001 to 0.002, and fitted
+rows gained 0.001 to 0.021. Without an MLP, 16 experts of 256 units reach 0.548 and
+0.399, 32 of 256 reach 0.587 and 0.402, and 32 of 512 reach 0.631 and 0.404. An MLP of
+1024 units alone reaches 0.489 and 0.393.
+"""
 
 ROWS_PER_EXPERT = 256
 """Fitted rows for each expert, where there are too few for `N_EXPERTS`.

@@ -133,9 +133,9 @@ class RQVAETransformer(
         linear path it makes a single layer 2 times, and several layers 3 times as wide.
     n_experts : int, default=None
         Number of experts of the decoder: MLPs of which each latent uses one (see
-        Notes). More of them reconstruct fitted rows better and hardly take longer. None
-        is 32 if there is a linear path and `hidden_dims` and `decoder_hidden_dims` are
-        a single layer and None; otherwise 0.
+        Notes). More of them reconstruct fitted rows better, and hardly take longer
+        except in training on CUDA. None is 32 if there is a linear path, `hidden_dims`
+        has one layer and `decoder_hidden_dims` is None. Otherwise it is 0.
     activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
         Activation function of the hidden layers.
     dropout : float, default=0
@@ -184,7 +184,8 @@ class RQVAETransformer(
         Peak learning rate of AdamW. `fit` lowers it for wide latents and for accurate
         initial codebooks (see Notes).
     weight_decay : float, default=1.0
-        Weight decay of the MLPs. With ``linear_path=False``, 1e-4 to 1e-2 are usual.
+        Weight decay of MLPs and experts. With ``linear_path=False``, 1e-4 to 1e-2 are
+        usual.
     lr_schedule : {"cosine", "constant"}, default="cosine"
         Schedule of the learning rate after the warm-up. For others, set "constant" and
         add ``skorch.callbacks.LRScheduler`` to `callbacks`.

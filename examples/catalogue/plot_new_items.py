@@ -36,9 +36,7 @@ X_old, X_new = nouns.data[:3600], nouns.data[3600:]
 
 
 def new_model():
-    return RQVAETransformer(
-        codebook_size=64, n_layers=3, hidden_dims=(256,), max_epochs=10, random_state=0
-    )
+    return RQVAETransformer(codebook_size=64, n_layers=3, max_epochs=10, random_state=0)
 
 
 rq = new_model().fit(X_old)

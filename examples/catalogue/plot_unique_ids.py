@@ -39,9 +39,8 @@ X = np.concatenate([nouns.data, nouns.data[:10]])
 items = [*nouns.synset, *(f"{synset}-again" for synset in nouns.synset[:10])]
 word_of = dict(zip(items, words + words[:10], strict=True))
 
-rq = RQVAETransformer(
-    codebook_size=24, n_layers=3, hidden_dims=(256,), max_epochs=10, random_state=0
-).fit(X[:3000])
+rq = RQVAETransformer(codebook_size=24, n_layers=3, max_epochs=10, random_state=0)
+rq.fit(X[:3000])
 codes = rq.transform(X)
 print(f"{len(X)} items, {24**3} possible IDs")
 

@@ -43,7 +43,6 @@ labels = kinds[nouns.target]
 rq = RQVAETransformer(
     codebook_size=64,
     embed_dim=32,
-    hidden_dims=(256,),
     max_epochs=30,
     early_stopping=True,
     random_state=0,

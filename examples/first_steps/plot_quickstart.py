@@ -37,12 +37,9 @@ print(f"{len(X_train)} nouns to train on, {X_train.shape[1]} numbers each")
 # %%
 # Training
 # --------
-# By default IDs have three codes out of 256. A smaller network and few epochs keep the
-# example fast.
+# By default IDs have three codes out of 256. Few epochs keep the example fast.
 
-rq = RQVAETransformer(
-    codebook_size=256, n_layers=3, hidden_dims=(256,), max_epochs=10, random_state=0
-)
+rq = RQVAETransformer(codebook_size=256, n_layers=3, max_epochs=10, random_state=0)
 codes = rq.fit_transform(X_train)
 for word, code in zip(words_train[:5], codes, strict=False):
     print(word, code)

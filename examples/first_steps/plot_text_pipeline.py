@@ -38,9 +38,7 @@ words = np.array([text.split(":")[0].split(",")[0] for text in nouns.text])
 
 
 def small():
-    return RQVAETransformer(
-        codebook_size=32, n_layers=3, hidden_dims=(256,), max_epochs=8, random_state=0
-    )
+    return RQVAETransformer(codebook_size=32, n_layers=3, max_epochs=8, random_state=0)
 
 
 def vectors():

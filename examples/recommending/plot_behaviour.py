@@ -53,9 +53,7 @@ print(f"{A.nnz / len(X):.0f} nouns belong to a noun on average")
 
 
 def new_model():
-    return RQVAETransformer(
-        codebook_size=64, n_layers=3, hidden_dims=(256,), max_epochs=8, random_state=0
-    )
+    return RQVAETransformer(codebook_size=64, n_layers=3, max_epochs=8, random_state=0)
 
 
 models = {

@@ -44,7 +44,6 @@ X_train, X_test, y_train, y_test = train_test_split(
 rq = RQVAETransformer(
     codebook_size=64,
     n_layers=3,
-    hidden_dims=(256,),
     max_epochs=12,
     separate_ids=False,
     random_state=0,

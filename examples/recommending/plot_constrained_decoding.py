@@ -32,9 +32,7 @@ from sk_rqvae.datasets import load_wordnet_nouns
 
 nouns = load_wordnet_nouns()
 words = np.array([text.split(":")[0].split(",")[0] for text in nouns.text])
-rq = RQVAETransformer(
-    codebook_size=64, n_layers=3, hidden_dims=(256,), max_epochs=10, random_state=0
-)
+rq = RQVAETransformer(codebook_size=64, n_layers=3, max_epochs=10, random_state=0)
 codes = rq.fit_transform(nouns.data)
 index = SemanticIDIndex(policy="reassign").fit(codes, X=nouns.data, model=rq)
 print(f"{len(index.ids_) / 64**3:.1%} of the possible IDs exist")

@@ -43,7 +43,6 @@ print(X.shape)
 
 settings = {
     "codebook_size": 32,
-    "hidden_dims": (256,),
     "max_epochs": 8,
     "random_state": 0,
 }

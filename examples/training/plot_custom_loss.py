@@ -43,7 +43,7 @@ class AnglePreservingModule(RQVAEModule):
 # --------
 
 X = load_wordnet_nouns().data
-settings = {"hidden_dims": (512,), "max_epochs": 10, "random_state": 0}
+settings = {"max_epochs": 10, "random_state": 0}
 plain = RQVAETransformer(**settings).fit(X)
 angular = RQVAETransformer(module=AnglePreservingModule, **settings).fit(X)
 first, *_, last = angular.net_.history[:, "train_angles"]

@@ -28,7 +28,6 @@ X = load_wordnet_nouns().data
 settings = {
     "codebook_size": 64,
     "embed_dim": 32,
-    "hidden_dims": (256,),
     "random_state": 0,
 }
 rq = RQVAETransformer(max_epochs=15, early_stopping=True, **settings).fit(X)

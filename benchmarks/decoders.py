@@ -1,14 +1,16 @@
-"""What a narrower decoder costs and reconstructs.
+"""What decoders with fewer experts, or with none, cost and reconstruct.
 
-Fits the defaults and decoders of other widths on the same rows, and prints the
-processor time of `fit` and `transform` relative to the defaults. For example::
+Fits the defaults, other numbers of experts, and decoders of one hidden layer without
+experts on the same rows. Prints the processor time of `fit` and `transform` relative
+to the defaults. For example::
 
-    python benchmarks/decoder_width.py --widths 1024 4096 --seeds 0 1 2
-    python benchmarks/decoder_width.py rows.npy
+    python benchmarks/decoders.py --experts 0 8 64 --widths 1024 8192 --seeds 0 1 2
+    python benchmarks/decoders.py rows.npy
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
@@ -24,19 +26,21 @@ from sk_rqvae import RQVAETransformer
 from sk_rqvae.metrics import collision_rate, explained_variance
 
 DEFAULT = "default"
-HEADER = ("decoder width", "fit", "transform", "fitted", "unseen", "distinct IDs")
+HEADER = ("decoder", "fit", "transform", "fitted", "unseen", "distinct IDs")
 
 
-def measure(X: Matrix, width: int | None, seed: int, arguments: Any) -> list[float]:
+def measure(
+    X: Matrix, decoder: Mapping[str, Any], seed: int, arguments: Any
+) -> list[float]:
     """Seconds of `fit` and `transform`, explained variances, share of distinct IDs."""
     fitted, unseen = split_rows(X, seed)
     model = RQVAETransformer(
         n_layers=arguments.layers,
         codebook_size=arguments.codes,
-        decoder_hidden_dims=None if width is None else (width,),
         max_epochs=2 if arguments.quick else None,
         random_state=seed,
         device="cpu",
+        **decoder,
     )
     fit = processor_seconds(lambda: model.fit(fitted))
     transform = processor_seconds(lambda: model.transform(fitted))
@@ -53,26 +57,35 @@ def measure(X: Matrix, width: int | None, seed: int, arguments: Any) -> list[flo
 def main() -> None:
     parser = new_parser(__doc__)
     add_data(parser)
-    parser.add_argument("--widths", type=int, nargs="+", default=[1024, 2048, 4096])
+    parser.add_argument("--experts", type=int, nargs="*", default=[0, 8])
+    parser.add_argument("--widths", type=int, nargs="*", default=[8192])
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    decoders: dict[str, dict[str, Any]] = {
+        **{f"{n} experts": {"n_experts": n} for n in arguments.experts},
+        **{
+            f"one layer of {width}": {"decoder_hidden_dims": (width,)}
+            for width in arguments.widths
+        },
+        DEFAULT: {},
+    }
     for name, X in load_matrices(
         arguments.files, arguments.array, arguments.rows
     ).items():
         found = {
-            DEFAULT if width is None else str(width): [
-                measure(X, width, seed, arguments) for seed in arguments.seeds
+            decoder: [
+                measure(X, parameters, seed, arguments) for seed in arguments.seeds
             ]
-            for width in (*arguments.widths, None)
+            for decoder, parameters in decoders.items()
         }
         units = [fmean(each[column] for each in found[DEFAULT]) for column in range(2)]
         lines = []
-        for width, rows in found.items():
+        for decoder, rows in found.items():
             fit, transform, *shares = zip(*rows, strict=True)
             lines.append(
                 (
-                    width,
+                    decoder,
                     f"{fmean(fit) / units[0]:.2f}",
                     f"{fmean(transform) / units[1]:.2f}",
                     *(mean_and_spread(values) for values in shares),
