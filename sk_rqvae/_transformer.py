@@ -134,8 +134,9 @@ class RQVAETransformer(
     n_experts : int, default=None
         Number of experts of the decoder: MLPs of which each latent uses one (see
         Notes). More of them reconstruct fitted rows better, and hardly take longer
-        except in training on CUDA. None is 32 if there is a linear path, `hidden_dims`
-        has one layer and `decoder_hidden_dims` is None. Otherwise it is 0.
+        except in training on CUDA. None is one for each 256 fitted rows, at most 32, if
+        there is a linear path, `hidden_dims` has one layer and `decoder_hidden_dims` is
+        None. Otherwise it is 0. A first `partial_fit` takes 32.
     activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
         Activation function of the hidden layers.
     dropout : float, default=0

@@ -391,3 +391,40 @@ def test_kmeans_initialises_better_codebooks_than_random_residuals(blobs):
     )
     losses = [each.net_.history[0, "train_codebook"] for each in (by_kmeans, at_random)]
     assert losses[0] < losses[1]
+
+
+def n_experts(estimator):
+    experts = estimator.net_.module_.decoder.experts
+    return 0 if experts is None else len(experts.centres)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, 2),
+        ({"n_experts": 3}, 3),
+        ({"n_experts": 0}, 0),
+        ({"linear_path": False}, 0),
+        ({"hidden_dims": (8, 8)}, 0),
+        ({"hidden_dims": ()}, 0),
+        ({"decoder_hidden_dims": (16,)}, 0),
+        ({"decoder_hidden_dims": (16,), "n_experts": 3}, 3),
+    ],
+    ids=str,
+)
+def test_the_decoder_has_experts_where_there_are_rows_for_them(
+    blobs, options, expected
+):
+    assert n_experts(small(max_epochs=1, **options).fit(blobs[:600])) == expected
+
+
+def test_the_number_of_experts_stays_when_training_continues(blobs):
+    estimator = small(max_epochs=1, warm_start=True).fit(blobs[:600])
+    estimator.fit(blobs).partial_fit(blobs)
+    assert n_experts(estimator) == 2
+
+
+@pytest.mark.parametrize("options", [{"linear_path": False}, {"hidden_dims": ()}])
+def test_experts_without_the_layers_that_they_need_are_refused(blobs, options):
+    with pytest.raises(ValueError, match=r"n_experts must be 0 or None .* Got 2"):
+        small(n_experts=2, **options).fit(blobs)
