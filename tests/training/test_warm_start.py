@@ -129,7 +129,7 @@ REFUSED = {
     "embed_dim": 5,
     "hidden_dims": (16,),
     "decoder_hidden_dims": (16,),
-    "n_experts": 2,
+    "n_experts": 3,
     "activation": "gelu",
     "linear_path": False,
     "n_cat_features": 1,
