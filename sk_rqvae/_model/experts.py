@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from sk_rqvae._model.products import matmul
 
-# Rows of a block. With 64 a CPU's products are a tenth faster, and more rows are padding.
-# On CUDA each block has a copy of its expert's weights; 256 was not measured.
+# Rows of a block. With 64, products on a CPU are a tenth faster, with more padding. On
+# CUDA each block has a copy of its expert's weights; 256 was not measured.
 _ROWS_AT_ONCE = {"cpu": 32, "cuda": 256}
 
 
