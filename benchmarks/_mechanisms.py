@@ -217,7 +217,7 @@ MECHANISMS = [
         constants={"CLIPPING_RADIUS": _NO_CLIPPING},
     ),
     Mechanism("commitment loss", "none", {"commitment_weight": 0}),
-    Mechanism("commitment times 3", "times 1", {"commitment_weight": 0.25 / 3}),
+    Mechanism("commitment weight of 0.5", "0.25", {"commitment_weight": 0.25}),
     Mechanism("prefix loss and penalty", "none", {"prefix_weight": 0}),
     Mechanism(
         "prefix penalty times 20 in training",
@@ -225,11 +225,6 @@ MECHANISMS = [
         constants={"TRAINING_PREFIX_PENALTY": 1.0},
     ),
     Mechanism("restarts of dead codes", "none", {"restart_dead_codes": False}),
-    Mechanism(
-        "patience of restarts",
-        "restarts after an epoch without use",
-        constants={"IDLE_ROWS_PER_CODE": _TINY},
-    ),
     # The search
     Mechanism("beams", "greedy, without re-ranking", {"n_beams": 1}),
     Mechanism("re-ranking", "nearest latent", {"rerank": False}),

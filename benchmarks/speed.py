@@ -64,7 +64,7 @@ LIKE_FOR_LIKE: dict[str, Any] = {
 EXTRAS: dict[str, dict[str, Any]] = {
     "linear_path": {"linear_path": True},
     "dropout=0.2": {"dropout": 0.2},
-    "noise=0.88": {"noise": 0.88},
+    "noise=1": {"noise": 1},
     "prefix_weight=0.14": {"prefix_weight": 0.14},
     "gumbel_softmax": {"codebook_mode": "gumbel_softmax"},
     "rotation_trick": {"codebook_mode": "rotation_trick"},
@@ -72,7 +72,7 @@ EXTRAS: dict[str, dict[str, Any]] = {
 }
 ALL_ON: dict[str, Any] = {
     "linear_path": True,
-    "noise": 0.88,
+    "noise": 1.0,
     "prefix_weight": 0.14,
     "n_beams": 5,
 }

@@ -30,7 +30,12 @@ from sk_rqvae._checks.containers import refuse_sparse
 from sk_rqvae._checks.rows import refuse_other_kinds
 from sk_rqvae._checks.sample_weight import check_sample_weight
 from sk_rqvae._checks.scalars import check_int
-from sk_rqvae._defaults import LEARNING_RATE, NOISE, PREFIX_WEIGHT, WEIGHT_DECAY
+from sk_rqvae._defaults import (
+    COMMITMENT_WEIGHT,
+    LEARNING_RATE,
+    PREFIX_WEIGHT,
+    WEIGHT_DECAY,
+)
 from sk_rqvae._inference.dask import (
     gather,
     is_dask,
@@ -130,7 +135,7 @@ class RQVAETransformer(
         Widths of the hidden layers of the encoder. The papers use (512, 256, 128).
     decoder_hidden_dims : sequence of int, default=None
         Widths of the hidden layers of the decoder. None reverses `hidden_dims`; with a
-        linear path it makes a single layer 2 times, and several layers 3 times as wide.
+        linear path it makes them twice as wide.
     n_experts : int, default=None
         Number of experts of the decoder: MLPs of which each latent uses one (see
         Notes). More of them reconstruct fitted rows better, and hardly take longer
@@ -150,14 +155,13 @@ class RQVAETransformer(
         binary cross-entropy, and `inverse_transform` returns their probabilities.
     module : type, default=RQVAEModule
         Class of the model. Subclass `RQVAEModule` to change the loss.
-    commitment_weight : float, default=0.25
-        Weight of the loss that keeps latents close to their codes. It is multiplied by
-        3 for STE and by 1.5 for the rotation trick.
+    commitment_weight : float, default=0.5
+        Weight of the loss that keeps latents close to their codes.
     prefix_weight : float, default=0.14
         Weight of the prefix reconstruction loss, and of the errors of prefixes in the
         score of a beam. Higher values improve the first codes at the expense of
         complete IDs.
-    noise : float, default=0.88
+    noise : float, default=1
         Standard deviation of the input noise in training, relative to the quantisation
         error of the initial codebooks (see Notes). Raise it against overfitting.
     affinity_weight : float, default=1.0
@@ -247,12 +251,12 @@ class RQVAETransformer(
       :math:`n` rows, the expected ratio of the squared residuals of unseen and fitted
       rows.
 
-    **Learning rate.** It is `lr` times :math:`\min(1, 590\, u^{3/4} / d)`, where
-    :math:`d` is `embed_dim` or, with None, the number of columns up to 1024.
+    **Learning rate.** It is `lr` times :math:`\min(1, 500 \sqrt{u} / d)`, where
+    :math:`d` is `embed_dim` or, with None, the number of columns up to 1024. With the
+    default `lr`, a step of Adam then moves a column by its error at most.
 
     **Noise.** It is `noise` times :math:`\sqrt{g}`, at most :math:`\sqrt{e}`, times
-    :math:`\sqrt{2u}` below :math:`u = 0.5` and :math:`(u / 0.6)^2`, at most 1.6, above
-    :math:`u = 0.6`.
+    :math:`\sqrt{2u}`.
 
     **Latent width.** With ``embed_dim=None`` and ``linear_path=True``, unless
     `codebook_normalize`, the latents drop the principal components of least variance,
@@ -309,9 +313,9 @@ class RQVAETransformer(
         linear_path: bool = True,
         n_cat_features: int = 0,
         module: type[RQVAEModule] = RQVAEModule,
-        commitment_weight: float = 0.25,
+        commitment_weight: float = COMMITMENT_WEIGHT,
         prefix_weight: float = PREFIX_WEIGHT,
-        noise: float = NOISE,
+        noise: float = 1.0,
         affinity_weight: float = 1.0,
         n_beams: int = 5,
         rerank: bool = True,

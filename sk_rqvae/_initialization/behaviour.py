@@ -11,7 +11,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from sk_rqvae._defaults import BEHAVIOUR_KERNEL_RIDGE, MAX_CENTRES
+from sk_rqvae._defaults import BEHAVIOUR_KERNEL_RIDGE
 from sk_rqvae._inference.blocks import on_device
 from sk_rqvae._inference.column_means import shares_of
 from sk_rqvae._inference.row_subset import Matrix
@@ -22,6 +22,8 @@ from sk_rqvae._ridge import ridge_by_gcv
 
 Array = NDArray[np.float64]
 
+# Bound of memory and time: items whose behaviour is remembered one by one.
+_MAX_CENTRES = 4096
 _ROWS_AT_ONCE = 8192
 
 
@@ -66,7 +68,7 @@ class BehaviourData:
     def centres(self) -> NDArray[np.int64]:
         """The rows to remember: all, or those of the largest affinity and weight."""
         rank = np.argsort(-self.degree * self.weights, kind="stable")
-        return np.sort(rank[:MAX_CENTRES])
+        return np.sort(rank[:_MAX_CENTRES])
 
 
 @torch.no_grad()
@@ -110,7 +112,7 @@ def updated_behaviour_map(data: BehaviourData, earlier: BehaviourMap) -> Behavio
 
     Vectors of another affinity have other axes. They are rotated to agree with what
     `earlier` predicts. The residuals of these predictions are learnt by new centres,
-    which replace the oldest if there are more than `MAX_CENTRES`.
+    which replace the oldest if there are more than `_MAX_CENTRES`.
 
     Warns
     -----
@@ -131,8 +133,8 @@ def updated_behaviour_map(data: BehaviourData, earlier: BehaviourMap) -> Behavio
     left, _, right = np.linalg.svd(targets[centres].T @ predicted, full_matrices=False)
     residuals = targets[centres] @ (left @ right) - predicted
     coefficients = _kernel_ridge(rows, residuals, data.weights[centres])
-    all_rows = torch.cat([earlier.centres, rows])[-MAX_CENTRES:]
-    kept = torch.cat([earlier.coefficients, coefficients.to(rows)])[-MAX_CENTRES:]
+    all_rows = torch.cat([earlier.centres, rows])[-_MAX_CENTRES:]
+    kept = torch.cat([earlier.coefficients, coefficients.to(rows)])[-_MAX_CENTRES:]
     fitted = BehaviourMap(rows.shape[1], *kept.shape).to(rows.device)
     fitted.linear.copy_(earlier.linear)
     fitted.weight.copy_(earlier.weight)

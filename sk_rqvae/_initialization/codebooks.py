@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sk_rqvae._defaults import PLAUSIBLE_ERROR, POINTS_PER_CODE
+from sk_rqvae._defaults import PLAUSIBLE_ERROR
 from sk_rqvae._initialization.kmeans import (
     nearest_centre,
     progressive_kmeans,
@@ -16,6 +16,8 @@ from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
 from sk_rqvae._progress import ProgressCallback, no_progress
 
+# Bounds of time and memory: residuals for each code, as in faiss, and their values.
+_POINTS_PER_CODE = 256
 _MAX_VALUES = 2**26
 _ROWS_AT_ONCE = 1024
 _SMALLEST_POWER = 1e-30
@@ -73,7 +75,7 @@ def initialize_codebooks(
     errors = torch.ones(len(latents), 1, device=latents.device)
     all_memorised = sum(quantizer.sizes) >= len(latents)
     for level in quantizer.levels:
-        max_points = min(POINTS_PER_CODE * level.size, _MAX_VALUES // latents.shape[1])
+        max_points = min(_POINTS_PER_CODE * level.size, _MAX_VALUES // latents.shape[1])
         if all_memorised:
             plausible = torch.ones_like(errors, dtype=torch.bool)
         else:

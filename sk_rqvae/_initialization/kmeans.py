@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sk_rqvae._defaults import (
-    KMEANS_FULL_STAGES,
-    KMEANS_ITERATIONS,
-    KMEANS_POINTS_PER_CLUSTER,
-    KMEANS_STAGES,
-)
 from sk_rqvae._initialization.pca import principal_axes
 from sk_rqvae._model.products import addmm
 from sk_rqvae._model.row_minima import nearest
 from sk_rqvae._progress import ProgressCallback, no_progress
 
+# Stages and iterations are those of faiss's progressive k-means.
+N_STAGES = 10
+N_ITERATIONS = 10
+# Bounds of time: points for each cluster in all stages but the last ones.
+_N_FULL_STAGES = 2
+_POINTS_PER_CLUSTER = 32
 _ROWS_AT_ONCE = 4096
 
 
@@ -29,7 +29,7 @@ def progressive_kmeans(
     n_clusters: int,
     *,
     generator: torch.Generator,
-    n_iterations: int = KMEANS_ITERATIONS,
+    n_iterations: int = N_ITERATIONS,
     on_progress: ProgressCallback = no_progress,
 ) -> Tensor:
     """Cluster in the first principal components, then in more and more of them.
@@ -64,8 +64,8 @@ def progressive_kmeans(
     for block in points.split(_ROWS_AT_ONCE):
         block.copy_(block @ axes.T)
     dims = stages(points.shape[1])
-    few = points[: KMEANS_POINTS_PER_CLUSTER * n_clusters]
-    n_early = len(dims) - KMEANS_FULL_STAGES
+    few = points[: _POINTS_PER_CLUSTER * n_clusters]
+    n_early = len(dims) - _N_FULL_STAGES
     share = 1 / (len(dims) * n_iterations)
     centres = random_rows(points[:, : dims[0]], n_clusters, generator)
     for stage, dim in enumerate(dims):
@@ -83,8 +83,7 @@ def progressive_kmeans(
 def stages(dim: int) -> list[int]:
     """Numbers of components to cluster in: about a geometric series up to `dim`."""
     series = {
-        max(1, round(dim ** (stage / KMEANS_STAGES)))
-        for stage in range(1, KMEANS_STAGES + 1)
+        max(1, round(dim ** (stage / N_STAGES))) for stage in range(1, N_STAGES + 1)
     }
     return sorted(series)
 

@@ -16,27 +16,24 @@ from torch import Tensor
 
 from sk_rqvae._defaults import (
     DISCARD_EXPONENT,
-    HIGH_RESIDUAL,
-    HIGH_RESIDUAL_EXPONENT,
-    LOW_RESIDUAL,
-    LOW_RESIDUAL_EXPONENT,
-    LR_EXPONENT,
-    LR_TIMES_WIDTH,
-    MAX_BATCH_SIZE,
+    EQUAL_NOISE_SHARE,
+    LEARNING_RATE,
     MAX_DISCARD_SHARE,
-    MAX_EPOCHS,
-    MAX_NOISE_FACTOR,
     MAX_STRUCTURE_DISCARDED,
     MIN_BATCH_SIZE,
     MIN_EPOCHS,
     MIN_STEPS,
-    NEGLIGIBLE_RESIDUAL,
 )
 from sk_rqvae._initialization.gaussianity import explained_beyond_gaussian
 from sk_rqvae._initialization.latent_width import max_width, water_level
 from sk_rqvae._initialization.pca import principal_components
 
+# Bounds of time and memory, not of quality.
+_MAX_BATCH_SIZE = 2048
+_MAX_EPOCHS = 150
 _MAX_ROWS_TESTED = 2**14
+# Below this unexplained share of variance, training could only raise the error.
+_NEGLIGIBLE_RESIDUAL = 1e-4
 _MAX_LOG_GROWTH = 0.5
 _SMALLEST_VARIANCE = 1e-12
 
@@ -79,20 +76,18 @@ def noise_factor(unexplained: Tensor) -> Tensor:
     Returns
     -------
     Tensor of shape ()
-        In [0, 1.6]; 1 between shares of 0.5 and 0.6.
+        In [0, 1.42]; 1 where `EQUAL_NOISE_SHARE` is unexplained.
     """
-    low = (unexplained / LOW_RESIDUAL).clamp_max(1) ** LOW_RESIDUAL_EXPONENT
-    high = (unexplained / HIGH_RESIDUAL).clamp_min(1) ** HIGH_RESIDUAL_EXPONENT
-    return low * high.clamp_max(MAX_NOISE_FACTOR)
+    return (unexplained / EQUAL_NOISE_SHARE).sqrt()
 
 
 def learning_rate_factor(unexplained: float, embed_dim: int) -> float:
     """Factor on the parameter `lr` that depends on the data.
 
     A step of Adam moves each weight of a linear path by about the learning rate,
-    whatever the data, so it moves a reconstruction by up to `embed_dim` times that.
-    Where the codebooks leave little unexplained, such a step could undo more than
-    training can gain.
+    whatever the data, so it moves a column of a reconstruction by up to `embed_dim`
+    times that. With the default rate times this factor, that is at most the column's
+    error, which is the square root of the unexplained share.
 
     Parameters
     ----------
@@ -103,14 +98,14 @@ def learning_rate_factor(unexplained: float, embed_dim: int) -> float:
     Returns
     -------
     float
-        In [0, 1]; 1 for text embeddings of 384 columns and 3 x 256 codes.
+        In [0, 1].
     """
-    return min(1.0, LR_TIMES_WIDTH * unexplained**LR_EXPONENT / embed_dim)
+    return min(1.0, math.sqrt(unexplained) / (LEARNING_RATE * embed_dim))
 
 
 def is_nearly_exact(unexplained: float) -> bool:
     """Whether so little is unexplained that training could only raise the error."""
-    return unexplained < NEGLIGIBLE_RESIDUAL
+    return unexplained < _NEGLIGIBLE_RESIDUAL
 
 
 def rows_per_step(n_rows: int) -> int:
@@ -120,14 +115,14 @@ def rows_per_step(n_rows: int) -> int:
     and need fewer launches on a GPU.
     """
     enough = n_rows * MIN_EPOCHS // MIN_STEPS
-    return min(max(enough, MIN_BATCH_SIZE), MAX_BATCH_SIZE)
+    return min(max(enough, MIN_BATCH_SIZE), _MAX_BATCH_SIZE)
 
 
 def number_of_epochs(n_rows: int, batch_size: int) -> int:
     """Epochs that make enough optimizer steps over `n_rows` rows."""
     steps_per_epoch = max(1, math.ceil(n_rows / batch_size))
     enough = math.ceil(MIN_STEPS / steps_per_epoch)
-    return min(max(enough, MIN_EPOCHS), MAX_EPOCHS)
+    return min(max(enough, MIN_EPOCHS), _MAX_EPOCHS)
 
 
 def latent_width(

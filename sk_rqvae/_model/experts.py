@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from sk_rqvae._model.products import matmul
@@ -106,19 +109,8 @@ class Experts(nn.Module):
         """Let each expert compute its inputs, however many these are."""
         order = experts.argsort(stable=True)
         counts = experts.bincount(minlength=len(self.centres)).tolist()
-        # The gradient of unbind is one stack; that of an index is a matrix of zeros.
-        layers = (self.first.weight, self.first.bias, self.last.weight, self.last.bias)
-        parts = zip(
-            x[order].split(counts), *(layer.unbind() for layer in layers), strict=True
-        )
-        outputs = [
-            torch.addmm(
-                last_bias, self.activation(torch.addmm(first_bias, part, first)), last
-            )
-            for part, first, first_bias, last, last_bias in parts
-            if len(part)
-        ]
-        return torch.cat(outputs)[_inverse(order)]
+        hidden = self.activation(_grouped_linear(self.first, x[order], counts))
+        return _grouped_linear(self.last, hidden, counts)[_inverse(order)]
 
     def _in_blocks(self, x: Tensor, experts: Tensor) -> Tensor:
         """Let each expert compute its inputs in blocks of one shape.
@@ -145,6 +137,53 @@ class Experts(nn.Module):
         hidden = matmul(x, first.weight[expert]) + first.bias[expert].unsqueeze(-2)
         output = matmul(self.activation(hidden), last.weight[expert])
         return output + last.bias[expert].unsqueeze(-2)
+
+
+def _grouped_linear(layer: ExpertLinear, x: Tensor, counts: list[int]) -> Tensor:
+    """Apply a layer to inputs that are sorted by expert, `counts` of each expert."""
+    dtype = x.dtype
+    if torch.is_autocast_enabled(x.device.type):
+        dtype = torch.get_autocast_dtype(x.device.type)
+    tensors = (tensor.to(dtype) for tensor in (x, layer.weight, layer.bias))
+    output: Tensor = _GroupedLinear.apply(  # type: ignore[no-untyped-call]
+        *tensors, counts
+    )
+    return output
+
+
+class _GroupedLinear(torch.autograd.Function):
+    """One product for each expert.
+
+    Its gradient writes each expert's part into one tensor. That of indexed or unbound
+    weights would copy all weights in every step.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, counts: list[int]
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.counts = counts
+        output = x.new_empty(len(x), bias.shape[1])
+        groups = zip(x.split(counts), output.split(counts), strict=True)
+        for expert, (part, part_output) in enumerate(groups):
+            torch.addmm(bias[expert], part, weight[expert], out=part_output)
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        of_x, of_weight = torch.empty_like(x), torch.empty_like(weight)
+        of_bias = weight.new_empty(len(weight), weight.shape[2])
+        parts = (tensor.split(ctx.counts) for tensor in (x, gradient, of_x))
+        for expert, (part, part_gradient, of_part) in enumerate(
+            zip(*parts, strict=True)
+        ):
+            torch.mm(part_gradient, weight[expert].T, out=of_part)
+            torch.mm(part.T, part_gradient, out=of_weight[expert])
+            torch.sum(part_gradient, dim=0, out=of_bias[expert])
+        return of_x, of_weight, of_bias, None
 
 
 class _Blocks:

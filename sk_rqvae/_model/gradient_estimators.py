@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from sk_rqvae._defaults import MIN_GUMBEL_TEMPERATURE
-
 _MIN_NORM = 1e-6
+# Stands in for zero, by which the logits cannot be divided.
+_MIN_TEMPERATURE = 0.02
 
 
 def straight_through(
@@ -160,7 +160,7 @@ def gumbel_softmax(
     arXiv:1611.00712.
     """
     with torch.no_grad():
-        tau = temperature.clamp_min(MIN_GUMBEL_TEMPERATURE)
+        tau = temperature.clamp_min(_MIN_TEMPERATURE)
         tiny = torch.finfo(residual.dtype).tiny
         variance = (F.mse_loss(residual, chosen) * tau).clamp_min(tiny)
         # A Gumbel sample is -log(-log(u)) with u uniform. Drawing -log(u) by

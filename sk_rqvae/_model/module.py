@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sk_rqvae._defaults import PREFIX_BATCH_SHARE
 from sk_rqvae._model.assignment import IDAssignment
 from sk_rqvae._model.behaviour_map import BehaviourMap
 from sk_rqvae._model.mlp import Dropout, SkipMLP
 from sk_rqvae._model.modes import QuantizeForwardMode
 from sk_rqvae._model.output import CoarseOutput, RQVAEOutput
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
+
+# Bound of time: share of the rows of a batch that are also decoded from a prefix.
+_PREFIX_BATCH_SHARE = 0.25
 
 
 class RQVAEModule(IDAssignment):
@@ -225,7 +227,7 @@ class RQVAEModule(IDAssignment):
         if n_prefixes == 0 or self.prefix_weight == 0:
             decoded = self.decode(decoder_input)
             return RQVAEOutput(x, latents, codes, total, decoded, None)
-        n_coarse = math.ceil(PREFIX_BATCH_SHARE * len(x))
+        n_coarse = math.ceil(_PREFIX_BATCH_SHARE * len(x))
         # One pass of the decoder for both, as large matrix products are faster.
         prefixes, weights = self._random_prefixes(vectors[:n_coarse])
         decoded = self.decode(torch.cat([decoder_input, prefixes]))
@@ -305,15 +307,13 @@ class RQVAEModule(IDAssignment):
         - :math:`d` the width of the standardised row, :math:`x` the standardised row,
           :math:`\hat x` its reconstruction and :math:`\mathrm{sg}` the stop-gradient,
         - :math:`z` the latent and :math:`q` the sum of its code vectors,
-        - :math:`\beta` the commitment weight times the multiplier of the mode: 3 for
-          STE, 1.5 for the rotation trick and 1 for the others,
+        - :math:`\beta` the commitment weight,
         - :math:`\tilde x_k` the reconstruction from a prefix of random length
           :math:`k`, computed for a quarter of the rows only,
         - :math:`\gamma_k` the prefix weight times ``prefix_shares`` of the quantizer
           for this length.
 
-        The multiplier of STE is high because the straight-through gradient pushes
-        latents away from their codes. Levels of the rotation trick replace
+        Levels of the rotation trick replace
         :math:`\lVert z - q \rVert^2` by the cosine loss
         :math:`2 \lVert z \rVert \lVert q \rVert (1 - \cos(z, q))`, see
         `angular_commitment`.

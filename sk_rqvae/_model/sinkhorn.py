@@ -5,7 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sk_rqvae._defaults import SINKHORN_EPSILON, SINKHORN_RELAXATIONS
+from sk_rqvae._defaults import SINKHORN_EPSILON
+
+# Found by even masses on random distances, where these eleven iterations balance the
+# codes about as well as thirty plain ones. No score of a fit was looked at.
+RELAXATIONS = (4.0, 10.0, 2.0, 6.0, 2.0)
 
 
 def sinkhorn_biases(distances: Tensor) -> Tensor:
@@ -60,7 +64,7 @@ def sinkhorn_biases(distances: Tensor) -> Tensor:
     max_scale = -torch.finfo(distances.dtype).tiny
     scale = (-SINKHORN_EPSILON * excess.mean()).clamp_max(max_scale)
     log_plan = excess / scale
-    for relaxation in SINKHORN_RELAXATIONS:
+    for relaxation in RELAXATIONS:
         by_rows = torch.log_softmax(_balanced(log_plan), 1)
         log_plan = torch.lerp(by_rows, torch.log_softmax(by_rows, 0), relaxation)
     # In any row, the log plan minus its initial value is a constant plus the potentials

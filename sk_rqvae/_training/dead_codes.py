@@ -7,9 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sk_rqvae._defaults import IDLE_ROWS_PER_CODE, MIN_ROWS_PER_CODE
+from sk_rqvae._defaults import MIN_ROWS_PER_CODE
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
 
+# A code that is as likely as the others is unused in so many rows by chance with a
+# probability of exp(-16).
+_IDLE_ROWS_PER_CODE = 16
 _ROWS_AT_ONCE = 1024
 
 
@@ -39,7 +42,7 @@ def count_idle_rows(
     idle = torch.where(counts == 0, quantizer.idle_rows + n_rows, 0)
     quantizer.idle_rows.copy_(idle)
     by_level = zip(idle.split(list(quantizer.sizes)), quantizer.sizes, strict=True)
-    return torch.cat([rows >= IDLE_ROWS_PER_CODE * size for rows, size in by_level])
+    return torch.cat([rows >= _IDLE_ROWS_PER_CODE * size for rows, size in by_level])
 
 
 def worth_replacing(dead: Tensor, sizes: Sequence[int], n_fitted: int) -> Tensor:

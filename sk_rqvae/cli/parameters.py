@@ -147,7 +147,7 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
     ),
     "Loss": (
         Parameter(
-            "commitment_weight", _NUMBER, "0.25", "Weight of the commitment loss."
+            "commitment_weight", _NUMBER, "0.5", "Weight of the commitment loss."
         ),
         Parameter(
             "prefix_weight",
@@ -158,7 +158,7 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
         Parameter(
             "noise",
             _NUMBER,
-            "0.88",
+            "1",
             "Standard deviation of the input noise, relative to the initial "
             "quantisation error.",
         ),

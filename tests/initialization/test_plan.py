@@ -10,6 +10,7 @@ from conftest import new_generator, small
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sk_rqvae._defaults import LEARNING_RATE
 from sk_rqvae._initialization.codebooks import (
     _leave_one_out_errors,
     initialize_codebooks,
@@ -48,9 +49,15 @@ def test_the_learning_rate_is_never_raised(unexplained, embed_dim):
 
 
 def test_the_learning_rate_falls_for_wide_latents_and_accurate_codebooks():
-    assert learning_rate_factor(0.57, 384) == 1
+    assert learning_rate_factor(0.6, 384) == 1
     assert learning_rate_factor(0.5, 768) < 0.5
     assert learning_rate_factor(0.02, 192) < learning_rate_factor(0.2, 192)
+
+
+@given(st.floats(0, 1), st.integers(1, 10**5))
+def test_a_step_moves_a_column_by_its_error_at_most(unexplained, embed_dim):
+    rate = LEARNING_RATE * learning_rate_factor(unexplained, embed_dim)
+    assert rate * embed_dim <= math.sqrt(unexplained) * (1 + 1e-12)
 
 
 def test_the_leave_one_out_error_is_measured_from_the_mean_of_the_others():
@@ -81,7 +88,7 @@ def test_the_standard_deviation_of_the_noise_is_proportional_to_its_parameter(bl
 
 
 def test_the_noise_factor_grows_with_the_unexplained_share_of_variance():
-    factors = noise_factor(torch.tensor([0.0, 0.005, 0.05, 0.55, 0.7, 1.0]))
+    factors = noise_factor(torch.tensor([0.0, 0.005, 0.05, 0.5, 0.7, 1.0]))
     assert factors[0] == 0
     assert factors[3] == 1
     assert (factors.diff() > 0).all()

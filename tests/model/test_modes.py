@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 from torch.autograd.functional import jacobian
 
 from sk_rqvae import QuantizeForwardMode
-from sk_rqvae._defaults import SINKHORN_EPSILON, SINKHORN_RELAXATIONS
+from sk_rqvae._defaults import SINKHORN_EPSILON
 from sk_rqvae._model.commitment import angular_commitment, squared_commitment
 from sk_rqvae._model.distances import squared_distances
 from sk_rqvae._model.gradient_estimators import (
@@ -20,7 +20,7 @@ from sk_rqvae._model.gradient_estimators import (
     straight_through,
 )
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
-from sk_rqvae._model.sinkhorn import sinkhorn_biases
+from sk_rqvae._model.sinkhorn import RELAXATIONS, sinkhorn_biases
 
 MODES = list(QuantizeForwardMode)
 ONE_HALF = torch.tensor(0.5, dtype=torch.float64)
@@ -322,7 +322,7 @@ def test_over_relaxation_is_more_accurate_than_as_many_plain_iterations(n_codes)
     biases = sinkhorn_biases(distances).numpy()
     error = np.abs(biases - biases.mean() - solution).max()
     assert error < 0.05 * np.ptp(solution)
-    n_iterations = 2 * len(SINKHORN_RELAXATIONS) + 1
+    n_iterations = 2 * len(RELAXATIONS) + 1
     plain = plain_sinkhorn(distances, n_iterations)
     assert error < np.abs(plain - solution).max() / 3
 
