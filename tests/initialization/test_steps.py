@@ -8,8 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skorch.callbacks import Callback
 
-from sk_rqvae._defaults import MAX_EPOCHS, MIN_STEPS
-from sk_rqvae._initialization.plan import number_of_epochs, rows_per_step
+from sk_rqvae._defaults import MIN_STEPS
+from sk_rqvae._initialization.plan import (
+    _MAX_EPOCHS,
+    number_of_epochs,
+    rows_per_step,
+)
 
 numbers_of_rows = st.integers(1, 10**8)
 
@@ -19,7 +23,7 @@ def test_a_fit_makes_enough_steps_unless_its_rows_are_very_few(n_rows):
     batch_size = rows_per_step(n_rows)
     n_epochs = number_of_epochs(n_rows, batch_size)
     n_steps = n_epochs * math.ceil(n_rows / batch_size)
-    assert n_steps >= MIN_STEPS or n_epochs == MAX_EPOCHS
+    assert n_steps >= MIN_STEPS or n_epochs == _MAX_EPOCHS
 
 
 @given(numbers_of_rows, numbers_of_rows)
