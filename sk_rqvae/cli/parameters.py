@@ -117,7 +117,8 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
             "decoder_hidden_dims",
             ListOf(_INT, none=True),
             "none",
-            "Widths of the decoder's hidden layers; none follows hidden_dims.",
+            "Widths of the decoder's hidden layers, then without experts; none follows "
+            "hidden_dims.",
         ),
         Parameter(
             "n_experts",
