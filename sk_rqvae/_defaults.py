@@ -141,7 +141,15 @@ Earlier defaults were 0.75 for straight-through levels, 0.375 for the rotation t
 0.25 for the others. Straight-through, on the seven cases: 0.5 instead of 0.75 gave
 0.981 / 0.997, and 0.25 gave 1.022 / 1.005. Nouns, digits and correlated columns: 0.5
 instead of 0.25 gave 0.955 / 0.992 in mode Gumbel-Softmax and 0.987 / 0.986 in mode
-Sinkhorn; instead of 0.375 it gave 0.994 / 1.006 in mode rotation trick.
+Sinkhorn.
+"""
+
+ROTATION_COMMITMENT = 0.75
+"""Multiplier of the commitment weight for levels of the rotation trick.
+
+4000 nouns, 3 x 64 codes: with 0.5, 0.75 and 1, models from random codebooks explained
+0.242, 0.242 and 0.205 of unseen rows, those from k-means 0.270, 0.274 and 0.274 (two
+seeds each).
 """
 
 SINKHORN_EPSILON = 0.05

@@ -156,7 +156,8 @@ class RQVAETransformer(
     module : type, default=RQVAEModule
         Class of the model. Subclass `RQVAEModule` to change the loss.
     commitment_weight : float, default=0.5
-        Weight of the loss that keeps latents close to their codes.
+        Weight of the loss that keeps latents close to their codes. It is multiplied by
+        0.75 for the rotation trick.
     prefix_weight : float, default=0.14
         Weight of the prefix reconstruction loss, and of the errors of prefixes in the
         score of a beam. Higher values improve the first codes at the expense of

@@ -307,7 +307,7 @@ class RQVAEModule(IDAssignment):
         - :math:`d` the width of the standardised row, :math:`x` the standardised row,
           :math:`\hat x` its reconstruction and :math:`\mathrm{sg}` the stop-gradient,
         - :math:`z` the latent and :math:`q` the sum of its code vectors,
-        - :math:`\beta` the commitment weight,
+        - :math:`\beta` the commitment weight, times 0.75 for the rotation trick,
         - :math:`\tilde x_k` the reconstruction from a prefix of random length
           :math:`k`, computed for a quarter of the rows only,
         - :math:`\gamma_k` the prefix weight times ``prefix_shares`` of the quantizer
