@@ -17,7 +17,8 @@ from sk_rqvae._progress import ProgressCallback, no_progress
 # Stages and iterations are those of faiss's progressive k-means.
 N_STAGES = 10
 N_ITERATIONS = 10
-# Bounds of time: points for each cluster in all stages but the last ones.
+# Bounds of time: points for each cluster in all stages but the last ones. Not measured
+# on their own.
 _N_FULL_STAGES = 2
 _POINTS_PER_CLUSTER = 32
 _ROWS_AT_ONCE = 4096

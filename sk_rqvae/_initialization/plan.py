@@ -28,11 +28,11 @@ from sk_rqvae._initialization.gaussianity import explained_beyond_gaussian
 from sk_rqvae._initialization.latent_width import max_width, water_level
 from sk_rqvae._initialization.pca import principal_components
 
-# Bounds of time and memory, not of quality.
+# Bounds of time and memory. Not measured on their own.
 _MAX_BATCH_SIZE = 2048
 _MAX_EPOCHS = 150
 _MAX_ROWS_TESTED = 2**14
-# Below this unexplained share of variance, training could only raise the error.
+# Unexplained share of variance that is not trained. Not measured on its own.
 _NEGLIGIBLE_RESIDUAL = 1e-4
 _MAX_LOG_GROWTH = 0.5
 _SMALLEST_VARIANCE = 1e-12

@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 _MIN_NORM = 1e-6
-# Stands in for zero, by which the logits cannot be divided.
+# Stands in for zero, by which the logits cannot be divided. Not measured on its own.
 _MIN_TEMPERATURE = 0.02
 
 

@@ -18,7 +18,8 @@ from sk_rqvae._model.modes import QuantizeForwardMode
 from sk_rqvae._model.output import CoarseOutput, RQVAEOutput
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
 
-# Bound of time: share of the rows of a batch that are also decoded from a prefix.
+# Bound of time: share of the rows of a batch that are also decoded from a prefix. Not
+# measured on its own.
 _PREFIX_BATCH_SHARE = 0.25
 
 
@@ -313,9 +314,8 @@ class RQVAEModule(IDAssignment):
         - :math:`\gamma_k` the prefix weight times ``prefix_shares`` of the quantizer
           for this length.
 
-        Levels of the rotation trick replace
-        :math:`\lVert z - q \rVert^2` by the cosine loss
-        :math:`2 \lVert z \rVert \lVert q \rVert (1 - \cos(z, q))`, see
+        Levels of the rotation trick replace :math:`\lVert z - q \rVert^2` by the cosine
+        loss :math:`2 \lVert z \rVert \lVert q \rVert (1 - \cos(z, q))`, see
         `angular_commitment`.
 
         Since rows are standardised, the reconstruction loss of real columns is the
