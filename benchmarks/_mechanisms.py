@@ -207,11 +207,6 @@ MECHANISMS = [
     Mechanism("warm-up", "none", {"warmup_epochs": 0}),
     Mechanism("experts", "the decoder's MLP alone", {"n_experts": 0}),
     Mechanism(
-        "wide MLP of the decoder",
-        "as wide as the encoder's",
-        constants={"DECODER_WIDENING": 1},
-    ),
-    Mechanism(
         "clipped inputs of MLPs",
         "no clipping",
         constants={"CLIPPING_RADIUS": _NO_CLIPPING},
@@ -228,7 +223,7 @@ MECHANISMS = [
     # The search
     Mechanism("beams", "greedy, without re-ranking", {"n_beams": 1}),
     Mechanism("re-ranking", "nearest latent", {"rerank": False}),
-    Mechanism("three candidates per beam", "one", constants={"CANDIDATES_PER_BEAM": 1}),
+    Mechanism("two candidates per beam", "one", constants={"CANDIDATES_PER_BEAM": 1}),
     Mechanism("separation of IDs", "none", {"separate_ids": False}),
 ]
 BY_NAME = {

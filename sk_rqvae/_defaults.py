@@ -70,18 +70,7 @@ Not measured on its own.
 
 # --- Architecture -----------------------------------------------------------------
 
-DECODER_WIDENING = 2
-"""Width of the hidden layer of the decoder's MLP relative to the encoder's, if there is
-one.
-
-10 800 nouns, 32 experts of 256 units: without an MLP, with one of 512 units and with
-one of 1024, explained variance was 0.587, 0.595 and 0.599 on fitted rows, and 0.402,
-0.403 and 0.405 on unseen ones (one seed; the encoder had 1024 units for the first two
-and 256 for the third). On the seven cases, an MLP as wide as the encoder's gave 1.029 /
-1.006 in three quarters of the time.
-"""
-
-N_EXPERTS = 32
+N_EXPERTS = 64
 """Experts of the decoder, if the encoder has one hidden layer. Each is as wide as it.
 
 Explained variance of 10 800 nouns, one seed: an encoder of 256 units, 32 experts of 256
@@ -93,7 +82,7 @@ rows gained 0.001 to 0.021. Without an MLP, 16 experts of 256 units reach 0.548 
 1024 units alone reaches 0.489 and 0.393.
 """
 
-ROWS_PER_EXPERT = 256
+ROWS_PER_EXPERT = 128
 """Fitted rows for each expert, where there are too few for `N_EXPERTS`.
 
 Experts of fewer rows memorise them. 3600 patches, error over faiss's with 4, 14 and 32
@@ -111,7 +100,7 @@ alone 1.051 / 1.024. Other values were not measured.
 
 # --- Codes and beams --------------------------------------------------------------
 
-CANDIDATES_PER_BEAM = 3
+CANDIDATES_PER_BEAM = 2
 """Candidates that `rerank` decodes, per beam of training.
 
 With 15 candidates of the nouns, trying every code of each level in turn under the

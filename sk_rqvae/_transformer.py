@@ -131,17 +131,17 @@ class RQVAETransformer(
         Width of the latents that are quantised. None keeps the width of `X`, up to
         1024, and drops low-variance components, which codes would overfit (see Notes).
         A smaller width is faster and reconstructs less; the papers use 32.
-    hidden_dims : sequence of int, default=(256,)
+    hidden_dims : sequence of int, default=(128,)
         Widths of the hidden layers of the encoder. The papers use (512, 256, 128).
     decoder_hidden_dims : sequence of int, default=None
-        Widths of the hidden layers of the decoder. None reverses `hidden_dims`; with a
-        linear path it makes them twice as wide.
+        Widths of the hidden layers of the decoder. None is none beside experts, and
+        otherwise reverses `hidden_dims`.
     n_experts : int, default=None
         Number of experts of the decoder: MLPs of which each latent uses one (see
         Notes). More of them reconstruct fitted rows better, and hardly take longer
-        except in training on CUDA. None is one for each 256 fitted rows, at most 32, if
+        except in training on CUDA. None is one for each 128 fitted rows, at most 64, if
         there is a linear path, `hidden_dims` has one layer and `decoder_hidden_dims` is
-        None. Otherwise it is 0. A first `partial_fit` takes 32.
+        None. Otherwise it is 0. A first `partial_fit` takes 64.
     activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
         Activation function of the hidden layers.
     dropout : float, default=0
@@ -171,7 +171,7 @@ class RQVAETransformer(
     n_beams : int, default=5
         Beams of the search for codes. 1 is greedy residual quantisation.
     rerank : bool, default=True
-        Let `transform` search 3 times `n_beams` candidates per row, decode them, and
+        Let `transform` search twice `n_beams` candidates per row, decode them, and
         choose the one with the lowest reconstruction error instead of the one nearest
         to the latent. False is faster and reconstructs less.
     separate_ids : bool or "auto", default="auto"
@@ -267,9 +267,10 @@ class RQVAETransformer(
     it finds structure in the components to be dropped, all are kept.
 
     **Experts.** An expert has one hidden layer, as wide as the encoder's last one. A
-    reconstruction is the sum of the linear path, the decoder's MLP, and the expert
-    whose centre has the direction nearest to that of the latent. The centres are those
-    of k-means of the directions of the initial latents. They do not change in training.
+    reconstruction is the sum of the linear path, the decoder's MLP if it has hidden
+    layers, and the expert whose centre has the direction nearest to that of the latent.
+    The centres are those of k-means of the directions of the initial latents. They do
+    not change in training.
 
     `separate_ids` needs more than one beam. With more than five million rows, `fit`
     warns and separates nothing. Exact duplicates always share their ID, and
@@ -306,7 +307,7 @@ class RQVAETransformer(
         restart_dead_codes: bool = True,
         init_sample_size: int = 32768,
         embed_dim: int | None = None,
-        hidden_dims: Sequence[int] = (256,),
+        hidden_dims: Sequence[int] = (128,),
         decoder_hidden_dims: Sequence[int] | None = None,
         n_experts: int | None = None,
         activation: str = "relu",

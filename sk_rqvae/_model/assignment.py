@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from torch import Tensor
 
 from sk_rqvae._defaults import CANDIDATES_PER_BEAM
 from sk_rqvae._model.autoencoder import Autoencoder
-from sk_rqvae._model.beam_search import PreparedBeamSearch
+from sk_rqvae._model.beam_search import Beams, PreparedBeamSearch
+from sk_rqvae._model.id_decoder import TabulatedDecoder
 from sk_rqvae._model.id_prices import PriceList, id_keys, look_up
+
+
+class PreparedAssignment(NamedTuple):
+    """What `IDAssignment` computes once for many batches.
+
+    It is valid as long as the weights of the model do not change.
+
+    Attributes
+    ----------
+    search : PreparedBeamSearch
+    decoder : TabulatedDecoder or None
+        Decodes candidates, if tables serve.
+    """
+
+    search: PreparedBeamSearch
+    decoder: TabulatedDecoder | None
 
 
 class IDAssignment(Autoencoder):
@@ -21,12 +40,11 @@ class IDAssignment(Autoencoder):
     price_keys: Tensor
     prices: Tensor
 
-    def prepare_search(self, min_candidates: int = 1) -> PreparedBeamSearch:
-        """Prepare the search of `candidates` and `assign`, to be used for many batches.
+    def prepare(self, min_candidates: int = 1) -> PreparedAssignment:
+        """Prepare `candidates` and `assign`, to be used for many batches.
 
-        It is valid as long as the codebooks do not change. With `rerank`, it has more
-        beams than training, because the best reconstruction often belongs to a beam
-        that is not nearest to the latent.
+        With `rerank`, there are more beams than in training, because the best
+        reconstruction often belongs to a beam that is not nearest to the latent.
 
         Parameters
         ----------
@@ -35,44 +53,72 @@ class IDAssignment(Autoencoder):
 
         Returns
         -------
-        PreparedBeamSearch
+        PreparedAssignment
         """
         n_beams = self.quantizer.n_beams
         if self.rerank and n_beams > 1:
             n_beams *= CANDIDATES_PER_BEAM
-        return self.quantizer.prepare_search(max(n_beams, min_candidates))
+        n_beams = max(n_beams, min_candidates)
+        search = self.quantizer.prepare_search(n_beams)
+        decoder = self.tabulated_decoder() if self.rerank and n_beams > 1 else None
+        return PreparedAssignment(search, decoder)
 
-    def candidates(
-        self, x: Tensor, prepared: PreparedBeamSearch | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Candidate IDs of standardised rows, and their costs without prices.
+    def find(self, x: Tensor, prepared: PreparedAssignment) -> Beams:
+        """Candidate IDs of standardised rows, by beam search."""
+        return prepared.search.search(self.encode(x))
 
-        1. Beam search finds the candidates.
-        2. The error of a candidate is its squared distance to the latent. With `rerank`
-           it is the error of the decoded candidate instead (see `row_losses`).
-        3. The cost is this error plus the weighted errors of the candidate's prefixes.
-           With `rerank`, `latent_unit` converts these from the latent space.
+    def costs(self, x: Tensor, found: Beams, prepared: PreparedAssignment) -> Tensor:
+        """Costs of the candidates of standardised rows, without prices.
+
+        The error of a candidate is its squared distance to the latent. With `rerank` it
+        is the error of the decoded candidate instead (see `row_losses`). The cost is
+        this error plus the weighted errors of the candidate's prefixes. With `rerank`,
+        `latent_unit` converts these from the latent space.
 
         Parameters
         ----------
         x : Tensor of shape (n, n_features)
-        prepared : PreparedBeamSearch, optional
-            Result of `prepare_search`, to prepare once for many batches.
+        found : Beams
+        prepared : PreparedAssignment
+
+        Returns
+        -------
+        Tensor of shape (n, n_candidates), float64
+        """
+        codes, errors, penalties = found
+        n_candidates = codes.shape[1]
+        if self.rerank and n_candidates > 1:
+            errors = self._decoded_losses(x, codes, prepared.decoder)
+            penalties = self.latent_unit * penalties
+        return (errors + penalties).double()
+
+    def _decoded_losses(
+        self, x: Tensor, codes: Tensor, decoder: TabulatedDecoder | None
+    ) -> Tensor:
+        if decoder is not None:
+            return decoder.losses(x, codes)
+        decoded = self.reconstruct(codes.flatten(0, 1))
+        return self.row_losses(x.unsqueeze(1), decoded.unflatten(0, codes.shape[:2]))
+
+    def candidates(
+        self, x: Tensor, prepared: PreparedAssignment | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Candidate IDs of standardised rows, and their `costs`.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+        prepared : PreparedAssignment, optional
+            Result of `prepare`, to prepare once for many batches.
 
         Returns
         -------
         codes : Tensor of shape (n, n_candidates, n_layers), int64
         costs : Tensor of shape (n, n_candidates), float64
         """
-        prepared = prepared or self.prepare_search()
-        codes, errors, penalties = prepared.search(self.encode(x))
-        n_candidates = codes.shape[1]
-        if self.rerank and n_candidates > 1:
-            decoded = self.reconstruct(codes.flatten(0, 1))
-            decoded = decoded.unflatten(0, (-1, n_candidates))
-            errors = self.row_losses(x.unsqueeze(1), decoded)
-            penalties = self.latent_unit * penalties
-        return codes, (errors + penalties).double()
+        prepared = prepared or self.prepare()
+        found = self.find(x, prepared)
+        return found.codes, self.costs(x, found, prepared)
 
     def priced(self, codes: Tensor, costs: Tensor) -> Tensor:
         """Costs of candidate IDs with the prices of the IDs added."""
@@ -80,28 +126,24 @@ class IDAssignment(Autoencoder):
             return costs + look_up(self.price_list(), id_keys(codes))
         return costs
 
-    def assign(self, x: Tensor, prepared: PreparedBeamSearch | None = None) -> Tensor:
-        """Assign an ID to each standardised row: the candidate of lowest cost.
+    def cheapest(self, codes: Tensor, costs: Tensor) -> Tensor:
+        """The candidate of lowest cost, prices included, ``(n, n_layers)``, int64."""
+        best = self.priced(codes, costs).argmin(1)
+        best = best.view(-1, 1, 1).expand(-1, 1, codes.shape[2])
+        return codes.gather(1, best).squeeze(1)
 
-        If the ID of a candidate has a price, the price is added to its cost.
+    def assign(self, x: Tensor) -> Tensor:
+        """Assign the cheapest candidate to each standardised row.
 
         Parameters
         ----------
         x : Tensor of shape (n, n_features)
-        prepared : PreparedBeamSearch, optional
-            Result of `prepare_search`, to prepare once for many batches.
 
         Returns
         -------
         Tensor of shape (n, n_layers), int64
         """
-        prepared = prepared or self.prepare_search()
-        if prepared.n_beams == 1:
-            return prepared.best_codes(self.encode(x))
-        codes, costs = self.candidates(x, prepared)
-        best = self.priced(codes, costs).argmin(1)
-        best = best.view(-1, 1, 1).expand(-1, 1, codes.shape[2])
-        return codes.gather(1, best).squeeze(1)
+        return self.cheapest(*self.candidates(x))
 
     def price_list(self) -> PriceList:
         """Prices that `assign` adds to the errors of IDs."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sk_rqvae._model.beam_search import MAX_TABULATED_CODES
 from sk_rqvae._model.behaviour_map import BehaviourMap, with_behaviour
 from sk_rqvae._model.columns import Columns, standardized
 from sk_rqvae._model.distances import squared_distances
+from sk_rqvae._model.id_decoder import TabulatedDecoder
 from sk_rqvae._model.mlp import SkipMLP
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
 
@@ -63,6 +65,30 @@ class Autoencoder(nn.Module):
         if depth <= len(self.prefix_offsets):
             latents = latents + self.prefix_offsets[depth - 1]
         return self.decode(latents)
+
+    def tabulated_decoder(self) -> TabulatedDecoder | None:
+        """Tables of the decoder for complete IDs, or None where these do not serve.
+
+        They serve for a decoder with a linear path and not too many codes. Where a
+        subclass decodes otherwise, it is asked itself.
+        """
+        of_subclass = any(
+            getattr(type(self), name) is not getattr(Autoencoder, name)
+            for name in ("decode", "reconstruct", "row_losses")
+        )
+        has_tables = (
+            type(self.decoder) is SkipMLP
+            and self.decoder.linear is not None
+            and sum(self.quantizer.sizes) <= MAX_TABULATED_CODES
+        )
+        if of_subclass or not has_tables:
+            return None
+        columns = self._columns()
+        return TabulatedDecoder(
+            self.decoder,
+            self.quantizer.codebooks(),
+            lambda x, decoded: columns.row_losses(x, columns.with_logits(decoded)),
+        )
 
     def next_code_distances(self, x: Tensor, prefix: Tensor) -> Tensor:
         """Squared distances of each latent to its prefix extended by each next code.

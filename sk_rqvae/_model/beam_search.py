@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from sk_rqvae._model.products import addmm, matmul
 from sk_rqvae._model.row_minima import k_smallest, nearest
 
-_MAX_TABULATED_CODES = 8192
+MAX_TABULATED_CODES = 8192
 
 CodeBias = Callable[[Tensor], Tensor]
 """Maps the squared distances of a batch, ``(n, codebook_size)``, to one bias per code,
@@ -137,7 +137,7 @@ class PreparedBeamSearch:
             self._codebooks = all_vectors.split(self._sizes)
             self.n_beams = n_beams
             self._prefix_weights = prefix_weights
-            tabulated = n_beams > 1 and sum(sizes) <= _MAX_TABULATED_CODES
+            tabulated = n_beams > 1 and sum(sizes) <= MAX_TABULATED_CODES
             if n_rows is not None:
                 tabulated = tabulated and _tables_pay(self._sizes, n_rows * n_beams)
             self._tables = self._product_tables() if tabulated else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -37,7 +37,8 @@ class SkipMLP(nn.Module):
     n_in, n_out : int
         Widths of input and output.
     hidden_dims : sequence of int
-        Widths of the hidden layers. If empty, the MLP is one linear layer.
+        Widths of the hidden layers. If empty, the MLP is one linear layer, and with a
+        linear path and experts there is no MLP.
     activation : str
         A key of `ACTIVATIONS`.
     dropout : float
@@ -79,8 +80,9 @@ class SkipMLP(nn.Module):
         for hidden in hidden_dims:
             layers += [Linear(width, hidden), _nonlinearity(activation, dropout)]
             width = hidden
-        last = Linear(width, n_out)
-        self.mlp = nn.Sequential(*layers, last)
+        self.mlp = None
+        if hidden_dims or not (linear_path and n_experts):
+            self.mlp = nn.Sequential(*layers, Linear(width, n_out))
         self.experts = None
         if n_experts:
             nonlinearity = _nonlinearity(activation, dropout)
@@ -88,36 +90,58 @@ class SkipMLP(nn.Module):
         self.linear = Linear(n_in, n_out, bias=False) if linear_path else None
         self.clipping_radius = CLIPPING_RADIUS * math.sqrt(max(n_in, n_out))
         if linear_path:
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            if self.mlp is not None:
+                _set_to_zero(self.mlp[-1])
             if self.experts is not None:
-                nn.init.zeros_(self.experts.last.weight)
-                nn.init.zeros_(self.experts.last.bias)
+                _set_to_zero(self.experts.last)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.linear is None:
-            return self._apply_mlp(x)
-        correction = self._apply_mlp(x * self.clipping(x))
+            return self._correction(x)
         with self._precision(x.device):
             linear = self.linear(x)
-        return correction + linear.to(x.dtype)
+        return self.corrected(linear.to(x.dtype), x)
+
+    def corrected(
+        self, linear: Tensor, x: Tensor, experts: Tensor | int | None = None
+    ) -> Tensor:
+        """Output for `x` where the output of the linear path is known.
+
+        Parameters
+        ----------
+        linear : Tensor of shape (n, n_out)
+        x : Tensor of shape (n, n_in)
+        experts : Tensor of shape (n,), int64, or int, optional
+            Expert of each input or of all inputs, if it is known.
+
+        Returns
+        -------
+        Tensor of shape (n, n_out)
+        """
+        return self._correction(x * self.clipping(x), experts) + linear
 
     def clipping(self, x: Tensor) -> Tensor:
         """Factor that shortens each row to at most `clipping_radius`, ``(n, 1)``."""
         norms = x.norm(dim=-1, keepdim=True)
         return self.clipping_radius / norms.clamp_min(self.clipping_radius)
 
-    def _apply_mlp(self, x: Tensor) -> Tensor:
+    def _correction(self, x: Tensor, experts: Tensor | int | None = None) -> Tensor:
         with self._precision(x.device):
-            output = self.mlp(x)
+            parts = [] if self.mlp is None else [self.mlp(x)]
             if self.experts is not None:
-                output = output + self.experts(x)
+                parts.append(self.experts(x, experts))
+            output = reduce(torch.add, parts)
         return output.to(x.dtype)
 
     def _precision(self, device: torch.device) -> AbstractContextManager[Any]:
         if self.mixed_precision and self.training:
             return torch.autocast(device.type, dtype=torch.bfloat16)
         return nullcontext()
+
+
+def _set_to_zero(layer: nn.Module) -> None:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
 
 
 def _nonlinearity(activation: str, dropout: float) -> nn.Module:

@@ -141,9 +141,10 @@ def _check_sizes(arguments: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
             f"{len(hidden) + len(widened)} hidden layers"
         )
     outer = arguments["n_features"] * embed_dim
+    has_mlp = bool(widened) or not arguments["n_experts"]
     n_weights = (
         _n_weights([arguments["n_features"], *hidden, embed_dim])
-        + _n_weights([embed_dim, *widened, arguments["n_features"]])
+        + has_mlp * _n_weights([embed_dim, *widened, arguments["n_features"]])
         + arguments["n_experts"]
         * _n_weights([embed_dim, *hidden[-1:], arguments["n_features"]])
         + sum(sizes) * embed_dim

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sk_rqvae._model.beam_search import PreparedBeamSearch
+from sk_rqvae._model.assignment import PreparedAssignment
+from sk_rqvae._model.beam_search import Beams
 from sk_rqvae._model.module import RQVAEModule
 
 
@@ -32,7 +33,7 @@ class CheckpointModule(RQVAEModule):
         super().__init__(n_features, **arguments | {"codebook_normalize": False})
         self.codebook_normalize = on_sphere
         self.quantizer.levels[0].normalize = on_sphere
-        for layer in [*self.encoder.mlp, *self.decoder.mlp]:
+        for layer in [*self.encoder.modules(), *self.decoder.modules()]:
             if isinstance(layer, nn.Linear):
                 layer.register_parameter("bias", None)
 
@@ -40,26 +41,17 @@ class CheckpointModule(RQVAEModule):
         """Reconstruction of latents; binary columns are logits."""
         return self.decoder(latents)
 
-    def assign(self, x: Tensor, prepared: PreparedBeamSearch | None = None) -> Tensor:
-        """Codes of rows, ``(n, n_layers)``, int64, as those projects choose them.
+    def find(self, x: Tensor, prepared: PreparedAssignment) -> Beams:
+        """Candidate IDs of rows, with one beam as those projects choose them.
 
         Which of two codes is chosen that are nearly as near depends on the order of the
         operations. With one beam it is the order of those projects.
         """
-        if self.quantizer.n_beams > 1:
-            return super().assign(x, prepared)
-        codes, _ = self._greedy(x)
-        return codes
-
-    def candidates(
-        self, x: Tensor, prepared: PreparedBeamSearch | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Possible IDs and their errors, as `RQVAEModule.candidates` returns them."""
-        if self.quantizer.n_beams > 1:
-            return super().candidates(x, prepared)
+        if prepared.search.n_beams > 1:
+            return super().find(x, prepared)
         codes, residual = self._greedy(x)
         errors = residual.square().sum(1, keepdim=True)
-        return codes.unsqueeze(1), errors.double()
+        return Beams(codes.unsqueeze(1), errors, torch.zeros_like(errors))
 
     def _greedy(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The nearest code at each level, and the residual after the last one."""

@@ -19,6 +19,7 @@ _LEVEL = "quantizer.levels."
 _IN_EVERY_LAYOUT = ("encoder.", "decoder.", _LEVEL)
 _WRAPPERS = ("module.", "_orig_mod.")
 _EXPERTS = "decoder.experts.centres"
+_DECODER_MLP = "decoder.mlp."
 _NAMES_SHOWN = 5
 
 
@@ -111,7 +112,9 @@ def _check_matrix(state: State, name: str) -> None:
 def _read_from_shapes(state: State) -> tuple[int, dict[str, Any]]:
     """Number of columns, and the parameters that follow from the shapes."""
     encoder = [state[name] for name in _matrices(state, "encoder")]
-    decoder = [state[name] for name in _matrices(state, "decoder")]
+    n_experts = len(state.get(_EXPERTS, ()))
+    has_mlp = not n_experts or any(name.startswith(_DECODER_MLP) for name in state)
+    decoder = [state[name] for name in _matrices(state, "decoder")] if has_mlp else []
     tables = sorted(
         name for name in state if re.fullmatch(rf"{re.escape(_LEVEL)}\d+\.table", name)
     )
@@ -127,7 +130,7 @@ def _read_from_shapes(state: State) -> tuple[int, dict[str, Any]]:
         "embed_dim": len(encoder[-1]),
         "hidden_dims": tuple(len(matrix) for matrix in encoder[:-1]),
         "decoder_hidden_dims": tuple(len(matrix) for matrix in decoder[:-1]),
-        "n_experts": len(state.get(_EXPERTS, ())),
+        "n_experts": n_experts,
         "linear_path": "encoder.linear.weight" in state,
         "codebook_sim_vq": f"{_LEVEL}0.projection.weight" in state,
     }

@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sk_rqvae._inference.blocks import equal_blocks, on_device
+from sk_rqvae._inference.blocks import on_device
+from sk_rqvae._inference.module_on_rows import candidates_of_rows
 from sk_rqvae._inference.row_subset import Matrix
-from sk_rqvae._model.beam_search import PreparedBeamSearch
+from sk_rqvae._model.assignment import PreparedAssignment
 from sk_rqvae._model.id_prices import PriceList, id_keys, look_up, no_prices
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._progress import ProgressCallback, no_progress
@@ -61,14 +62,14 @@ def price_shared_ids(
     -----
     UserWarning
         If there are more than five million rows. The candidates of all rows are held
-        in memory, about 270 bytes per row.
+        in memory, about 180 bytes per row.
     """
     device = module.input_mean.device
     with torch.no_grad():
-        prepared = module.prepare_search()
+        prepared = module.prepare()
         first_row = module.standardize(_first_row(X, device))
-        n_beams = module.candidates(first_row, prepared)[1].shape[1]
-    if n_beams == 1:
+        n_candidates = module.find(first_row, prepared).codes.shape[1]
+    if n_candidates == 1:
         return no_prices(device)
     if len(X) > _MAX_ROWS:
         warnings.warn(
@@ -78,7 +79,7 @@ def price_shared_ids(
             stacklevel=2,
         )
         return no_prices(device)
-    keys, costs = _candidates(module, X, prepared, n_beams, on_progress)
+    keys, costs = _candidates(module, X, prepared, n_candidates, on_progress)
     if weights is None:
         return auction(keys, costs, on_progress, max_error=max_error)
     costs = costs.double()  # as `assign` adds prices
@@ -98,22 +99,18 @@ def price_shared_ids(
 def _candidates(
     module: RQVAEModule,
     X: Matrix,
-    prepared: PreparedBeamSearch,
-    n_beams: int,
+    prepared: PreparedAssignment,
+    n_candidates: int,
     on_progress: ProgressCallback,
 ) -> tuple[Tensor, Tensor]:
     """Keys and costs of the candidate IDs of each row."""
     device = module.input_mean.device
-    keys = torch.empty(len(X), n_beams, dtype=torch.int64, device=device)
+    keys = torch.empty(len(X), n_candidates, dtype=torch.int64, device=device)
     # The model computes errors in float32, so float64 would only take memory.
-    costs = torch.empty(len(X), n_beams, dtype=torch.float32, device=device)
-    for part, block in equal_blocks(X, device):
-        x = module.standardize(block.double())
-        codes, errors = module.candidates(x, prepared)
-        n_rows = part.stop - part.start
-        keys[part] = id_keys(codes[:n_rows])
-        costs[part] = errors[:n_rows]
-        on_progress(n_rows / len(X))
+    costs = torch.empty(len(X), n_candidates, dtype=torch.float32, device=device)
+    for part, codes, errors in candidates_of_rows(module, X, prepared):
+        keys[part], costs[part] = id_keys(codes), errors
+        on_progress(len(codes) / len(X))
     return keys, costs
 
 

@@ -96,7 +96,7 @@ def _planned_experts(estimator: Any, task: Task) -> int:
     """Number of experts: as given, or as many as there are rows for."""
     n_experts = task.settings.n_experts
     if estimator.n_experts is None and not task.is_partial:
-        n_experts = min(n_experts, len(task.X) // ROWS_PER_EXPERT)
+        n_experts = min(n_experts, max(1, len(task.X) // ROWS_PER_EXPERT))
     return n_experts
 
 

@@ -110,21 +110,21 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
         Parameter(
             "hidden_dims",
             ListOf(_INT),
-            "256",
+            "128",
             "Widths of the encoder's hidden layers; --hidden-dims= is none.",
         ),
         Parameter(
             "decoder_hidden_dims",
             ListOf(_INT, none=True),
             "none",
-            "Widths of the decoder's hidden layers, then without experts; none follows "
-            "hidden_dims.",
+            "Widths of the decoder's hidden layers; none is those of the encoder, or "
+            "no layer beside experts.",
         ),
         Parameter(
             "n_experts",
             _INT_OR_NONE,
             "none",
-            "Experts of the decoder, of which each latent uses one; none is 32 or 0.",
+            "Experts of the decoder, of which an ID uses one; none is up to 64, or 0.",
         ),
         Parameter(
             "activation",

@@ -146,7 +146,7 @@ def test_it_keeps_the_beams_of_the_textbook_algorithm(seed, n_beams):
 def test_lookup_tables_change_no_result(monkeypatch, n_beams):
     latents, codebooks = problem(0, [5, 4, 6, 3], n_rows=40)
     tabulated = beam_search(latents, codebooks, n_beams)
-    monkeypatch.setattr(beam_search_module, "_MAX_TABULATED_CODES", 0)
+    monkeypatch.setattr(beam_search_module, "MAX_TABULATED_CODES", 0)
     direct = beam_search(latents, codebooks, n_beams)
     assert torch.equal(tabulated.codes, direct.codes)
     torch.testing.assert_close(tabulated.errors, direct.errors)

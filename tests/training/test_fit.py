@@ -367,8 +367,8 @@ def test_callbacks_see_the_model_in_evaluation_after_every_epoch(blobs, restart)
 
 
 def test_weight_decay_applies_to_the_mlps_alone(blobs):
-    groups = small(weight_decay=0.3).fit(blobs).net_.optimizer_.param_groups
-    module = small(weight_decay=0.3).fit(blobs).net_.module_
+    net = small(weight_decay=0.3, decoder_hidden_dims=(8,), n_experts=2).fit(blobs).net_
+    groups, module = net.optimizer_.param_groups, net.module_
     decayed = sum(
         parameter.numel()
         for group in groups
@@ -401,7 +401,7 @@ def n_experts(estimator):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, 2),
+        ({}, 4),
         ({"n_experts": 3}, 3),
         ({"n_experts": 0}, 0),
         ({"linear_path": False}, 0),
@@ -418,10 +418,14 @@ def test_the_decoder_has_experts_where_there_are_rows_for_them(
     assert n_experts(small(max_epochs=1, **options).fit(blobs[:600])) == expected
 
 
+def test_there_is_an_expert_however_few_rows_there_are(blobs):
+    assert n_experts(small(max_epochs=1).fit(blobs[:40])) == 1
+
+
 def test_the_number_of_experts_stays_when_training_continues(blobs):
     estimator = small(max_epochs=1, warm_start=True).fit(blobs[:600])
     estimator.fit(blobs).partial_fit(blobs)
-    assert n_experts(estimator) == 2
+    assert n_experts(estimator) == 4
 
 
 @pytest.mark.parametrize("options", [{"linear_path": False}, {"hidden_dims": ()}])

@@ -30,7 +30,7 @@ def test_the_error_of_training_out_of_memory_names_parameters_to_lower(
 def test_the_error_of_encoding_out_of_memory_names_parameters_to_lower(
     fitted, blobs, monkeypatch
 ):
-    monkeypatch.setattr(RQVAEModule, "assign", without_memory)
+    monkeypatch.setattr(RQVAEModule, "find", without_memory)
     with pytest.raises(torch.cuda.OutOfMemoryError, match="n_beams=5"):
         fitted.transform(blobs)
     monkeypatch.setattr(RQVAEModule, "reconstruct", without_memory)

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import small
+
+from sk_rqvae import RQVAEModule
+from sk_rqvae._model.experts import sorted_blocks
+
+BINARY = {"n_cat_features": 2}
+
+
+def fitted_module(X, **options):
+    options = {"max_epochs": 2, "hidden_dims": (8,), **options}
+    module = small(**options).fit(X).net_.module_
+    # Training leaves the last layers small; larger ones show what they add.
+    for part in (module.decoder.mlp, module.decoder.experts):
+        for parameter in () if part is None else part.parameters():
+            torch.nn.init.normal_(parameter)
+    return module
+
+
+def with_binary_columns(blobs):
+    return np.column_stack([blobs, blobs[:, :2] > np.median(blobs[:, :2], axis=0)])
+
+
+@pytest.fixture
+def rows(blobs):
+    return blobs[:300]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n_experts": 5},
+        {"n_experts": 0},
+        {"n_experts": 3, "decoder_hidden_dims": (7,)},
+        {"n_experts": 5, "codebook_normalize": True},
+        {"n_experts": 5, "codebook_sim_vq": True},
+        BINARY,
+    ],
+    ids=str,
+)
+def test_losses_by_tables_are_those_of_decoded_ids(rows, options):
+    X = with_binary_columns(rows) if options is BINARY else rows
+    module = fitted_module(X, **options)
+    with torch.no_grad():
+        x = module.standardize(torch.from_numpy(X.astype(np.float64)))
+        codes, _ = module.candidates(x)
+        decoded = module.reconstruct(codes.flatten(0, 1))
+        decoded = decoded.unflatten(0, codes.shape[:2])
+        expected = module.row_losses(x.unsqueeze(1), decoded)
+        found = module.tabulated_decoder().losses(x, codes)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert len(found.unique()) > len(found)
+
+
+def test_the_loss_of_a_candidate_does_not_depend_on_other_rows(rows):
+    module = fitted_module(rows, n_experts=5)
+    decoder = module.tabulated_decoder()
+    with torch.no_grad():
+        x = module.standardize(torch.from_numpy(rows.astype(np.float64)))
+        codes, _ = module.candidates(x)
+        together = decoder.losses(x, codes)
+        for part in (slice(7, 8), slice(0, 100), slice(50, 299)):
+            assert torch.equal(decoder.losses(x[part], codes[part]), together[part])
+
+
+def test_sorted_blocks_hold_every_input_once_and_only_inputs_of_their_expert():
+    experts = torch.randint(0, 4, (500,), generator=torch.Generator().manual_seed(0))
+    experts[experts == 2] = 3
+    ordered, seen = experts.sort().values, []
+    for expert, part in sorted_blocks(experts):
+        assert set(ordered[part].tolist()) == {expert}
+        seen += range(500)[part]
+    assert seen == list(range(500))
+
+
+@pytest.mark.parametrize("name", ["decode", "reconstruct", "row_losses"])
+def test_a_module_that_decodes_otherwise_is_asked_itself(rows, name):
+    called = []
+
+    def instead(self, *args):
+        called.append(name)
+        return getattr(RQVAEModule, name)(self, *args)
+
+    module = type("Other", (RQVAEModule,), {name: instead})
+    model = small(max_epochs=1, module=module).fit(rows)
+    called.clear()
+    model.transform(rows)
+    assert called
