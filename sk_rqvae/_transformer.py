@@ -139,7 +139,7 @@ class RQVAETransformer(
     n_experts : int, default=None
         Number of experts of the decoder: MLPs of which each latent uses one (see
         Notes). More of them reconstruct fitted rows better, and hardly take longer
-        except in training on CUDA. None is one for each 128 fitted rows, at most 64, if
+        except in training on CUDA. None is one for each 64 fitted rows, at most 64, if
         there is a linear path, `hidden_dims` has one layer and `decoder_hidden_dims` is
         None. Otherwise it is 0. A first `partial_fit` takes 64.
     activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
