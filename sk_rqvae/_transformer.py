@@ -52,6 +52,7 @@ from sk_rqvae._inference.module_on_rows import (
 )
 from sk_rqvae._inference.report import SemanticIDReport, summarise
 from sk_rqvae._inference.row_subset import Block
+from sk_rqvae._initialization.plan import rows_per_step
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._persistence.assemble import adopt
 from sk_rqvae._persistence.checkpoints import load_checkpoint
@@ -1126,7 +1127,8 @@ class RQVAETransformer(
         pairs = None
         if affinity is not None:
             pairs = check_affinity(affinity, len(rows))
-        with named_out_of_memory(self, TRAINING):
+        chosen = {"batch_size": rows_per_step(len(rows))}
+        with named_out_of_memory(self, TRAINING, **chosen):
             net = train(
                 self,
                 rows,

@@ -83,6 +83,12 @@ def fitted(blobs):
     return small().fit(blobs)
 
 
+@pytest.fixture(scope="module")
+def on_cuda(blobs):
+    """A transformer fitted on CUDA from an array; tests must not change it."""
+    return small(device="cuda").fit(blobs)
+
+
 @pytest.fixture
 def dispatch():
     """Turn scikit-learn's array API dispatch on, if what it needs is installed."""

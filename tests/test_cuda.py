@@ -24,12 +24,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def on_cuda(blobs):
-    """A transformer fitted on CUDA; tests must not change it."""
-    return small(device="cuda").fit(blobs)
-
-
 def tensors_of(net):
     module = net.module_
     yield from module.parameters()

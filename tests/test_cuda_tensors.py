@@ -20,12 +20,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def on_cuda(blobs):
-    """A transformer fitted on CUDA from an array; tests must not change it."""
-    return small(device="cuda").fit(blobs)
-
-
 @pytest.fixture
 def rows(blobs, dispatch):
     return torch.from_numpy(blobs).cuda()

@@ -16,7 +16,9 @@ _CPU_MESSAGES = ("DefaultCPUAllocator", "not enough memory")
 
 
 @contextmanager
-def named_out_of_memory(estimator: Any, names: tuple[str, ...]) -> Iterator[None]:
+def named_out_of_memory(
+    estimator: Any, names: tuple[str, ...], **chosen: Any
+) -> Iterator[None]:
     """Name the parameters that memory depends on, and their values.
 
     Parameters
@@ -24,6 +26,8 @@ def named_out_of_memory(estimator: Any, names: tuple[str, ...]) -> Iterator[None
     estimator : RQVAETransformer
     names : tuple of str
         Parameters of the estimator to name.
+    **chosen
+        Values that were chosen for parameters that are None.
 
     Raises
     ------
@@ -32,20 +36,22 @@ def named_out_of_memory(estimator: Any, names: tuple[str, ...]) -> Iterator[None
     MemoryError
         If the CPU has not enough memory.
     """
+    values = {name: getattr(estimator, name) for name in names}
+    values |= {name: value for name, value in chosen.items() if values[name] is None}
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
         raise torch.cuda.OutOfMemoryError(
-            f"{_advice(estimator, names)} Or set device='cpu'. torch said: {error}"
+            f"{_advice(values)} Or set device='cpu'. torch said: {error}"
         ) from error
     except MemoryError as error:
-        raise MemoryError(f"{_advice(estimator, names)} {error}") from error
+        raise MemoryError(f"{_advice(values)} {error}") from error
     except RuntimeError as error:
         if not any(message in str(error) for message in _CPU_MESSAGES):
             raise
-        raise MemoryError(f"{_advice(estimator, names)} torch said: {error}") from error
+        raise MemoryError(f"{_advice(values)} torch said: {error}") from error
 
 
-def _advice(estimator: Any, names: tuple[str, ...]) -> str:
-    values = ", ".join(f"{name}={getattr(estimator, name)!r}" for name in names)
-    return f"The device has not enough memory. Lower one of these: got {values}."
+def _advice(values: dict[str, Any]) -> str:
+    got = ", ".join(f"{name}={value!r}" for name, value in values.items())
+    return f"The device has not enough memory. Lower one of these: got {got}."
