@@ -207,6 +207,11 @@ MECHANISMS = [
     Mechanism("warm-up", "none", {"warmup_epochs": 0}),
     Mechanism("experts", "the decoder's MLP alone", {"n_experts": 0}),
     Mechanism(
+        "wide MLP of the decoder",
+        "as wide as the encoder's",
+        constants={"DECODER_WIDENING": 1},
+    ),
+    Mechanism(
         "clipped inputs of MLPs",
         "no clipping",
         constants={"CLIPPING_RADIUS": _NO_CLIPPING},

@@ -135,12 +135,12 @@ class RQVAETransformer(
     hidden_dims : sequence of int, default=(128,)
         Widths of the hidden layers of the encoder. The papers use (512, 256, 128).
     decoder_hidden_dims : sequence of int, default=None
-        Widths of the hidden layers of the decoder. None is none beside experts, and
-        otherwise reverses `hidden_dims`.
+        Widths of the hidden layers of the decoder. None reverses `hidden_dims`; with a
+        linear path it makes them twice as wide.
     n_experts : int, default=None
         Number of experts of the decoder: MLPs of which each latent uses one (see
         Notes). More of them reconstruct fitted rows better, and hardly take longer
-        except in training on CUDA. None is one for each 64 fitted rows, at most 64, if
+        except in training on CUDA. None is one for each 128 fitted rows, at most 64, if
         there is a linear path, `hidden_dims` has one layer and `decoder_hidden_dims` is
         None. Otherwise it is 0. A first `partial_fit` takes 64.
     activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
@@ -268,10 +268,9 @@ class RQVAETransformer(
     it finds structure in the components to be dropped, all are kept.
 
     **Experts.** An expert has one hidden layer, as wide as the encoder's last one. A
-    reconstruction is the sum of the linear path, the decoder's MLP if it has hidden
-    layers, and the expert whose centre has the direction nearest to that of the latent.
-    The centres are those of k-means of the directions of the initial latents. They do
-    not change in training.
+    reconstruction is the sum of the linear path, the decoder's MLP, and the expert
+    whose centre has the direction nearest to that of the latent. The centres are those
+    of k-means of the directions of the initial latents. They do not change in training.
 
     `separate_ids` needs more than one beam. With more than five million rows, `fit`
     warns and separates nothing. Exact duplicates always share their ID, and

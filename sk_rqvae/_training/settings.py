@@ -17,7 +17,7 @@ from sk_rqvae._checks.parameters import (
     check_widths,
 )
 from sk_rqvae._checks.scalars import check_bool, check_choice, check_int, check_real
-from sk_rqvae._defaults import N_EXPERTS
+from sk_rqvae._defaults import DECODER_WIDENING, N_EXPERTS
 from sk_rqvae._model.mlp import ACTIVATIONS
 from sk_rqvae._model.modes import QuantizeForwardMode
 from sk_rqvae._model.module import RQVAEModule
@@ -60,8 +60,8 @@ def check_settings(estimator: Any) -> Settings:
     sizes = check_sizes(estimator.codebook_size, n_layers)
     modes = check_modes(estimator.codebook_mode, n_layers)
     hidden_dims = check_widths("hidden_dims", estimator.hidden_dims)
+    decoder_hidden_dims = _decoder_hidden_dims(estimator, hidden_dims)
     n_experts = _n_experts(estimator, hidden_dims)
-    decoder_hidden_dims = _decoder_hidden_dims(estimator, hidden_dims, n_experts)
     if estimator.embed_dim is not None:
         check_int("embed_dim", estimator.embed_dim, minimum=1)
     _check_model(estimator)
@@ -107,11 +107,12 @@ def module_arguments(
 
 
 def _decoder_hidden_dims(
-    estimator: Any, hidden_dims: tuple[int, ...], n_experts: int
+    estimator: Any, hidden_dims: tuple[int, ...]
 ) -> tuple[int, ...]:
     if estimator.decoder_hidden_dims is not None:
         return check_widths("decoder_hidden_dims", estimator.decoder_hidden_dims)
-    return () if n_experts else hidden_dims[::-1]
+    factor = DECODER_WIDENING if estimator.linear_path else 1
+    return tuple(factor * width for width in reversed(hidden_dims))
 
 
 def _n_experts(estimator: Any, hidden_dims: tuple[int, ...]) -> int:

@@ -117,8 +117,8 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
             "decoder_hidden_dims",
             ListOf(_INT, none=True),
             "none",
-            "Widths of the decoder's hidden layers; none is those of the encoder, or "
-            "no layer beside experts.",
+            "Widths of the decoder's hidden layers, then without experts; none follows "
+            "hidden_dims.",
         ),
         Parameter(
             "n_experts",

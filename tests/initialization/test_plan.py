@@ -173,19 +173,24 @@ def test_the_noise_scale_follows_the_unexplained_share_with_and_without_a_linear
     assert module.noise_scale == pytest.approx(0.7 * factor * residual_norm)
 
 
-def test_the_decoder_mirrors_the_encoder_unless_it_has_experts(blobs):
+def test_the_decoder_is_wider_than_the_encoder_only_with_a_linear_path(blobs):
     def widths(**options):
         parameters = {"hidden_dims": (6, 5), "max_epochs": 1} | options
         *hidden, _ = small(**parameters).fit(blobs).net_.module_.decoder.mlp
         return [layer.out_features for layer in hidden if hasattr(layer, "weight")]
 
-    assert widths() == widths(linear_path=False) == [5, 6]
-    assert widths(hidden_dims=(6,), n_experts=0) == [6]
+    for hidden in ((6, 5), (6,)):
+        wider = zip(widths(hidden_dims=hidden), reversed(hidden), strict=True)
+        assert all(decoder > encoder for decoder, encoder in wider)
+    assert widths(linear_path=False) == [5, 6]
     assert widths(decoder_hidden_dims=(7,)) == [7]
-    assert widths(decoder_hidden_dims=(7,), n_experts=2) == [7]
-    decoder = small(hidden_dims=(6,), max_epochs=1).fit(blobs).net_.module_.decoder
+
+
+def test_experts_can_be_the_whole_decoder_beside_the_linear_path(blobs):
+    options = {"decoder_hidden_dims": (), "n_experts": 2, "max_epochs": 1}
+    decoder = small(**options).fit(blobs).net_.module_.decoder
     assert decoder.mlp is None
-    assert decoder.experts is not None
+    assert len(decoder.experts.centres) == 2
 
 
 def test_the_learning_rate_is_lower_for_wide_latents(blobs):

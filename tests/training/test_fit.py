@@ -401,7 +401,7 @@ def n_experts(estimator):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, 9),
+        ({}, 4),
         ({"n_experts": 3}, 3),
         ({"n_experts": 0}, 0),
         ({"linear_path": False}, 0),
@@ -425,7 +425,7 @@ def test_there_is_an_expert_however_few_rows_there_are(blobs):
 def test_the_number_of_experts_stays_when_training_continues(blobs):
     estimator = small(max_epochs=1, warm_start=True).fit(blobs[:600])
     estimator.fit(blobs).partial_fit(blobs)
-    assert n_experts(estimator) == 9
+    assert n_experts(estimator) == 4
 
 
 @pytest.mark.parametrize("options", [{"linear_path": False}, {"hidden_dims": ()}])
