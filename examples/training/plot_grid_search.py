@@ -34,9 +34,7 @@ pipeline = Pipeline(
         ("scale", StandardScaler(with_std=False)),
         (
             "rq",
-            RQVAETransformer(
-                codebook_size=32, hidden_dims=(128,), max_epochs=8, random_state=0
-            ),
+            RQVAETransformer(codebook_size=32, max_epochs=8, random_state=0),
         ),
     ]
 )
