@@ -282,7 +282,7 @@ def test_the_largest_floats_can_be_fitted():
     rows = np.array([[1.7e308, 0.0], [-1.7e308, 1.0]] * 20)
     model = quick(codebook_size=2).fit(rows)
     restored = model.inverse_transform(model.transform(rows))
-    np.testing.assert_allclose(restored[:, 0], rows[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(restored[:, 0], rows[:, 0], rtol=1e-5)
 
 
 def test_values_too_far_apart_for_float64_are_refused():
