@@ -75,8 +75,8 @@ DECODER_WIDENING = 2
 
 Without an MLP beside the experts, digits and binary columns had 1.02 and 1.05 times the
 error on unseen rows, and 1.13 and 1.08 times that on fitted ones; 3600 nouns 1.03 times
-that on fitted rows. An MLP of 128 units gained half as much, one of 512 half as much
-again (one seed).
+that on fitted rows. On unseen digits, one of 128 units gained half as much, and one of
+512 half as much again; on binary columns 0.75 and 1.2 times as much (one seed).
 """
 
 N_EXPERTS = 64
@@ -94,9 +94,10 @@ ROWS_PER_EXPERT = 128
 
 Experts of fewer rows memorise them. Errors with 64, 128 and 256 rows over those with
 128, one seed, no MLP beside the experts: 3600 nouns, fitted 0.75, 1, 1.20, unseen
-1.01, 1, 1.00; patches, fitted 0.70, 1, 1.40, unseen 1.01, 1, 0.99; digits, fitted 0.74,
+1.00, 1, 1.01; patches, fitted 0.70, 1, 1.40, unseen 1.01, 1, 0.99; digits, fitted 0.74,
 1, 1.28, unseen 1.00, 1, 1.00; factors and noise, fitted 0.82, 1, 1.14, unseen 1.01, 1,
-0.98. With 64 rows and ``embed_dim=32``, unseen nouns lost 3%.
+0.98. With ``embed_dim=32``, 64 rows for each and no MLP had 1.02 times the error of
+today's defaults on unseen nouns (three seeds).
 """
 
 CLIPPING_RADIUS = 2.0

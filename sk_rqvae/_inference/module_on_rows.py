@@ -24,7 +24,8 @@ from sk_rqvae._progress import ProgressCallback, no_progress
 
 FloatArray = NDArray[np.float64]
 
-# Against one block, eight take half the time to decode; with sixteen, little is gained.
+# Blocks of 256 rows. `transform` of 384 columns took 179, 93, 85 and 82 us a row with 1,
+# 4, 8 and 16 of them.
 _BLOCKS_DECODED_TOGETHER = 8
 
 
@@ -44,9 +45,9 @@ def candidates_of_rows(
     Yields
     ------
     part : slice
-        The rows in this block.
-    codes : Tensor of shape (block size, n_candidates, n_layers), int64
-    costs : Tensor of shape (block size, n_candidates), float64
+        The `n` rows that the other two are of.
+    codes : Tensor of shape (n, n_candidates, n_layers), int64
+    costs : Tensor of shape (n, n_candidates), float64
         Without prices.
     """
     device = module.input_mean.device

@@ -22,7 +22,7 @@ class PreparedAssignment(NamedTuple):
     ----------
     search : PreparedBeamSearch
     decoder : TabulatedDecoder or None
-        Decodes candidates, if tables serve.
+        Computes the losses of candidates. If None, the model decodes each candidate.
     """
 
     search: PreparedBeamSearch

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from sk_rqvae._model.products import addmm, matmul
 
 # Inputs of a block. On a CPU, each expert has few of the 256 IDs that are decoded at
-# once. On CUDA, each block has a copy of its expert's weights; 256 was not measured.
+# once: blocks of 8, 16, 32 and 64 took 57, 42, 54 and 65 us an ID. On CUDA, each block
+# has a copy of its expert's weights; 256 was not measured.
 _BLOCK_SIZES = {"cpu": 16, "cuda": 256}
 
 SORTED_BLOCK_SIZE = 128

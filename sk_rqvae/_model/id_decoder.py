@@ -57,7 +57,7 @@ class TabulatedDecoder:
         return self._scores.is_cpu
 
     def losses(self, x: Tensor, codes: Tensor) -> Tensor:
-        """Losses of candidate IDs, up to rounding those of the decoded IDs.
+        """Losses of candidate IDs: those of the decoded IDs, except for rounding.
 
         Parameters
         ----------
@@ -92,8 +92,7 @@ class TabulatedDecoder:
     def _decoded(self, codes: Tensor, experts: Tensor | int | None) -> Tensor:
         sums = self._sums(codes)
         if isinstance(experts, int):
-            # With one shape of products, results do not depend on how many IDs
-            # there are.
+            # With one shape, the loss of an ID does not depend on the other IDs.
             sums = F.pad(sums, (0, 0, 0, SORTED_BLOCK_SIZE - len(sums)))
         linear, latents = sums[:, : self._width], sums[:, self._width :]
         return self._decoder.corrected(linear, latents, experts)[: len(codes)]
