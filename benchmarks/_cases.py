@@ -53,15 +53,15 @@ def all_cases() -> list[Case]:
         Case("nouns, 300 rows", partial(_nouns, n_rows=300)),
         Case("nouns, 8 x 2048 codes", _nouns, n_layers=8, n_codes=2048),
         Case("nouns, 2 x 4 codes", _nouns, n_layers=2, n_codes=4),
-        Case("glosses, LSA", _latent_semantics),
+        Case("glosses, LSA", latent_semantics),
         Case("digits", _digits),
-        Case("breast cancer", _breast_cancer),
+        Case("breast cancer", breast_cancer),
         Case("patches", _patches, obstacle=_no_images()),
         Case("heavy tails", _heavy_tails),
-        Case("heavy tails, correlated", _heavy_tails_correlated),
+        Case("heavy tails, correlated", heavy_tails_correlated),
         Case("binary", _binary),
-        Case("clusters, 3 x 16 codes", _clusters, n_codes=16),
-        Case("clusters", _clusters),
+        Case("clusters, 3 x 16 codes", clusters, n_codes=16),
+        Case("clusters", clusters),
         Case("unnormalised, correlated", _unnormalised_correlated),
         Case("factors and noise", _factors_and_noise),
         Case("gaussian, 768 columns", partial(_gaussian, n_columns=768)),
@@ -77,7 +77,7 @@ def _nouns(seed: int, n_rows: int = N_ROWS) -> Matrix:
     return sample_rows(load_wordnet_nouns().data, n_rows, seed)
 
 
-def _latent_semantics(seed: int) -> Matrix:
+def latent_semantics(seed: int) -> Matrix:
     """Latent semantic analysis of the nouns' glosses: sparse, of unit length."""
     glosses = load_wordnet_nouns().text
     words = TfidfVectorizer(min_df=2, sublinear_tf=True).fit_transform(glosses)
@@ -85,7 +85,7 @@ def _latent_semantics(seed: int) -> Matrix:
     return normalize(topics).astype(np.float32)
 
 
-def _breast_cancer(seed: int) -> Matrix:
+def breast_cancer(seed: int) -> Matrix:
     """Measures of 569 tumours, each of unit variance."""
     X, _ = load_breast_cancer(return_X_y=True)
     return StandardScaler().fit_transform(X).astype(np.float32)
@@ -121,7 +121,7 @@ def _heavy_tails(seed: int) -> Matrix:
     return X.astype(np.float32)
 
 
-def _heavy_tails_correlated(seed: int) -> Matrix:
+def heavy_tails_correlated(seed: int) -> Matrix:
     """Sixteen factors of Student's t spread over 64 columns, and a little noise."""
     random = np.random.default_rng(seed)
     factors = random.standard_t(3, size=(N_ROWS, 16)) * np.arange(16, 0, -1) ** 2
@@ -129,7 +129,7 @@ def _heavy_tails_correlated(seed: int) -> Matrix:
     return (X + X.std() * random.standard_t(3, size=X.shape) / 20).astype(np.float32)
 
 
-def _clusters(seed: int) -> Matrix:
+def clusters(seed: int) -> Matrix:
     """Sixty-four clusters, far apart, in 32 columns."""
     X, _ = make_blobs(
         N_ROWS, 32, centers=64, cluster_std=0.3, center_box=(-1, 1), random_state=seed

