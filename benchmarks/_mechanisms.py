@@ -22,12 +22,10 @@ from torch import Tensor
 from sk_rqvae import _defaults
 from sk_rqvae._initialization.kmeans import kmeans, random_rows
 from sk_rqvae._initialization.latent_width import max_width
-from sk_rqvae._initialization.noise import _isotropic_root
 
 DEFAULT = "default"
 
 _PLAIN_KMEANS_ITERATIONS = 25
-_NO_CLIPPING = 1e6
 _ADAMW_DECAY = 1e-2
 _TINY = 1e-30
 
@@ -146,16 +144,6 @@ MECHANISMS = [
         functions={"_training.initialize:latent_width": _full_width},
     ),
     Mechanism(
-        "power of 1.5 of the share to discard",
-        "a power of 1",
-        constants={"DISCARD_EXPONENT": 1.0},
-    ),
-    Mechanism(
-        "at most half of the share discarded",
-        "no such limit",
-        constants={"MAX_DISCARD_SHARE": 1.0},
-    ),
-    Mechanism(
         "k-means test for narrower latents",
         "components taken as Gaussian",
         functions={"_initialization.plan:explained_beyond_gaussian": _no_structure},
@@ -188,11 +176,6 @@ MECHANISMS = [
     ),
     Mechanism("input noise", "none", {"noise": 0}),
     Mechanism(
-        "noise in the shape of residuals",
-        "white noise of the same power",
-        functions={"_initialization.noise:_root": _isotropic_root},
-    ),
-    Mechanism(
         "noise by unexplained share",
         "a factor of 1",
         functions={"_training.initialize:noise_factor": _no_noise_factor},
@@ -208,17 +191,7 @@ MECHANISMS = [
         functions={"_training.initialize:growth_of_unseen_residuals": _no_factor},
     ),
     Mechanism("learning rate of 0.002", "0.001", {"lr": 1e-3}),
-    Mechanism(
-        "learning rate by unexplained share",
-        "a factor of 1",
-        functions={"_training.fit:learning_rate_factor": _no_factor},
-    ),
     Mechanism("weight decay of 1", "0.01", {"weight_decay": _ADAMW_DECAY}),
-    Mechanism(
-        "Adam's short memory",
-        "betas 0.9, 0.999",
-        constants={"ADAM_BETAS": (0.9, 0.999)},
-    ),
     Mechanism("cosine schedule", "a constant rate", {"lr_schedule": "constant"}),
     Mechanism("warm-up", "none", {"warmup_epochs": 0}),
     Mechanism("experts", "the decoder's MLP alone", {"n_experts": 0}),
@@ -226,16 +199,6 @@ MECHANISMS = [
         "rows for each expert",
         "as many experts, however few rows",
         constants={"ROWS_PER_EXPERT": 1},
-    ),
-    Mechanism(
-        "wide MLP of the decoder",
-        "as wide as the encoder's",
-        constants={"DECODER_WIDENING": 1},
-    ),
-    Mechanism(
-        "clipped inputs of MLPs",
-        "no clipping",
-        constants={"CLIPPING_RADIUS": _NO_CLIPPING},
     ),
     Mechanism("commitment loss", "none", {"commitment_weight": 0}),
     Mechanism("commitment weight of 0.5", "0.25", {"commitment_weight": 0.25}),

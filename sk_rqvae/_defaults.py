@@ -21,20 +21,10 @@ from __future__ import annotations
 # --- Optimisation -----------------------------------------------------------------
 
 LEARNING_RATE = 2e-3
-"""Peak learning rate of AdamW, before `learning_rate_factor` lowers it.
+"""Peak learning rate of AdamW.
 
 Three times this rate reconstructed fitted patches much better and unseen ones worse; a
 third of it reconstructed fitted patches less well.
-"""
-
-ADAM_BETAS = (0.9, 0.99)
-"""Decay rates of AdamW's two moments, per step.
-
-A fit makes about a thousand steps, so with the usual 0.999 the large first gradients
-would shorten nearly all of them. Against 0.999, the second rate took 4% off the error
-of 11 000 fitted rows of text and 8% of 3600; unseen rows were unchanged. 0.95 took off
-more, and added up to 1% on unseen rows. On the seven cases, 0.999 gave 1.029 / 1.000.
-The first rate is PyTorch's default.
 """
 
 WEIGHT_DECAY = 1.0
@@ -62,22 +52,7 @@ ones in bfloat16 (two seeds). In float32 such steps took 1 to 2% off fitted rows
 matrices of 43 000 and 59 000 rows, and unseen rows changed by less than 0.3%.
 """
 
-ANNEALING_SHARE = 0.5
-"""Share of the epochs in which the temperature falls from 1 to 0.
-
-Not measured on its own.
-"""
-
 # --- Architecture -----------------------------------------------------------------
-
-DECODER_WIDENING = 2
-"""Width of the decoder's MLP relative to the encoder's, if there is a linear path.
-
-Without an MLP beside the experts, digits and binary columns had 1.02 and 1.05 times the
-error on unseen rows, and 1.13 and 1.08 times that on fitted ones; 3600 nouns 1.03 times
-that on fitted rows. On unseen digits, one of 128 units gained half as much, and one of
-512 half as much again; on binary columns 0.75 and 1.2 times as much (one seed).
-"""
 
 N_EXPERTS = 64
 """Experts of the decoder, if the encoder has one hidden layer. Each is as wide as it.
@@ -98,14 +73,6 @@ Experts of fewer rows memorise them. Errors with 64, 128 and 256 rows over those
 1, 1.28, unseen 1.00, 1, 1.00; factors and noise, fitted 0.82, 1, 1.14, unseen 1.01, 1,
 0.98. With ``embed_dim=32``, 64 rows for each and no MLP had 1.02 times the error of
 today's defaults on unseen nouns (three seeds).
-"""
-
-CLIPPING_RADIUS = 2.0
-"""Norm to which inputs of the MLPs are clipped, in root-mean-square norms of the rows.
-
-Without clipping, outliers among heavy tails lost what their codes explain as soon as
-training began. On the seven cases, no clipping gave 1.007 / 1.003, and on breast cancer
-alone 1.051 / 1.024. Other values were not measured.
 """
 
 # --- Codes and beams --------------------------------------------------------------
@@ -143,20 +110,6 @@ instead of 0.25 gave 0.955 / 0.992 in mode Gumbel-Softmax and 0.987 / 0.986 in m
 Sinkhorn.
 """
 
-ROTATION_COMMITMENT = 0.75
-"""Multiplier of the commitment weight for levels of the rotation trick.
-
-3600 nouns, 3 x 64 codes, ten epochs: with 0.5, 0.75 and 1, models from random
-codebooks explained 0.243, 0.242 and 0.205 of unseen rows, those from k-means 0.270,
-0.274 and 0.274 (two seeds each).
-"""
-
-SINKHORN_EPSILON = 0.05
-"""Entropic regularisation, in mean excess distances over the nearest code.
-
-Not measured on its own.
-"""
-
 # --- Initialisation ---------------------------------------------------------------
 
 EQUAL_NOISE_SHARE = 0.5
@@ -165,16 +118,6 @@ EQUAL_NOISE_SHARE = 0.5
 The noise grows with the square root of the share. An earlier law had six constants:
 against it, this one gave 1.056 / 0.998 on the seven cases. A share of 2/3 fits fitted
 rows better and unseen ones worse: 0.940 / 1.003 against 1/2.
-"""
-
-DISCARD_EXPONENT, MAX_DISCARD_SHARE = 1.5, 0.5
-"""Power of the unexplained share, and largest factor, in the discarded share.
-
-That is the share of variance whose components ``embed_dim=None`` discards, see
-`gaussian_width`. Chosen on the 17 cases. On the seven cases, no largest factor gave
-1.028 / 1.006, and an exponent of 2 without one 1.008 / 1.004 and 2% more error of first
-codes. Keeping all components, fitted nouns had 0.751 of the error and unseen ones
-1.018 of it.
 """
 
 MAX_STRUCTURE_DISCARDED = 0.01
@@ -209,10 +152,4 @@ MIN_ROWS_PER_CODE = 3
 
 While every unused code was restarted, breast cancer, with two fitted rows for each
 code, had 0.404 of faiss's error on fitted rows and 1.070 of it on unseen ones.
-"""
-
-SEPARATION_BUDGET = 0.01
-"""Relative increase of the rows' error that ``separate_ids="auto"`` may cause.
-
-A compromise between unique IDs and reconstruction. Not measured on its own.
 """

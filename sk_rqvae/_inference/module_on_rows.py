@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sk_rqvae._checks.codes import IntArray
-from sk_rqvae._inference.blocks import equal_blocks, fill, map_rows, new_results
+from sk_rqvae._inference.blocks import (
+    Results,
+    equal_blocks,
+    fill,
+    map_rows,
+    new_results,
+)
 from sk_rqvae._inference.row_subset import Block, Matrix
 from sk_rqvae._model.assignment import PreparedAssignment
 from sk_rqvae._model.beam_search import Beams
@@ -69,17 +75,20 @@ def candidates_of_rows(
         yield part, found.codes[:n_rows], costs[:n_rows]
 
 
-@torch.inference_mode()
 def assign_rows(
     module: RQVAEModule,
     rows: Block,
     on_progress: ProgressCallback = no_progress,
 ) -> Any:
     """Codes of checked rows, ``(n, n_layers)``."""
+    # Made outside of inference mode, so that users can compute gradients with them.
     ids = new_results(rows, len(rows), len(module.quantizer.sizes), dtype="int64")
-    for part, codes, costs in candidates_of_rows(module, rows, module.prepare()):
-        fill(ids, part, module.cheapest(codes, costs))
-        on_progress(len(codes))
+    with torch.inference_mode():
+        results = (
+            (part, [module.cheapest(codes, costs)])
+            for part, codes, costs in candidates_of_rows(module, rows, module.prepare())
+        )
+        fill([ids], results, on_progress)
     return ids
 
 
@@ -122,19 +131,20 @@ def best_candidates(
     costs : ndarray or Tensor of shape (n, k), float64
         In ascending order; prices included.
     """
-    # Made outside of inference mode, so that users can compute gradients with them.
     n_layers = len(module.quantizer.sizes)
     codes = new_results(rows, len(rows), k, n_layers, dtype="int64")
     costs = new_results(rows, len(rows), k, dtype="float64")
     with torch.inference_mode():
-        prepared = module.prepare(k)
-        for part, found, cost in candidates_of_rows(module, rows, prepared):
-            cost, order = module.priced(found, cost).sort(dim=1, stable=True)
-            order = order[:, :k].unsqueeze(2).expand(-1, -1, found.shape[2])
-            fill(codes, part, found.gather(1, order))
-            fill(costs, part, cost[:, :k])
-            on_progress(len(found))
+        fill([codes, costs], _sorted_candidates(module, rows, k), on_progress)
     return codes, costs
+
+
+def _sorted_candidates(module: RQVAEModule, rows: Block, k: int) -> Results:
+    """Codes and costs of the `k` best candidates, block by block."""
+    for part, codes, costs in candidates_of_rows(module, rows, module.prepare(k)):
+        costs, order = module.priced(codes, costs).sort(dim=1, stable=True)
+        order = order[:, :k].unsqueeze(2).expand(-1, -1, codes.shape[2])
+        yield part, [codes.gather(1, order), costs[:, :k]]
 
 
 def distances_to_next_codes(

@@ -12,7 +12,6 @@ from sk_rqvae._initialization.kmeans import (
     random_rows,
 )
 from sk_rqvae._model.beam_search import beam_search, sum_of_codes
-from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
 from sk_rqvae._progress import ProgressCallback, no_progress
 
@@ -49,8 +48,8 @@ def initialize_codebooks(
 
     Returns
     -------
-    Tensor of shape (dim, dim)
-        Mean outer product of the residuals of all levels.
+    Tensor of shape ()
+        Mean squared norm of the residuals that all levels leave.
 
     Notes
     -----
@@ -97,24 +96,14 @@ def initialize_codebooks(
         mean_errors.append(errors[:, 0].mean().clamp_min(_SMALLEST_POWER))
     prefix_shares = (mean_errors[-1] / torch.stack(mean_errors)[:-1]).square()
     quantizer.prefix_shares.copy_(prefix_shares)
-    return _covariance_of_residuals(latents, codebooks, codes[:, 0])
+    return mean_errors[-1]
 
 
 @torch.no_grad()
-def unexplained_share(residual_covariance: Tensor, latents: Tensor) -> Tensor:
+def unexplained_share(residual_power: Tensor, latents: Tensor) -> Tensor:
     """Share of the variance of latents that their residuals have, ``()``."""
     power = latents.square().sum(1).mean().clamp_min(_SMALLEST_POWER)
-    return residual_covariance.trace() / power
-
-
-@torch.no_grad()
-def measured_unexplained_share(module: RQVAEModule, x: Tensor) -> float:
-    """Likewise of a fitted model, for standardised rows `x`."""
-    module.eval()
-    latents = module.encode(x)
-    found = module.quantizer.search(latents)
-    error = found.errors[:, 0].mean().clamp_min(0)
-    return float(error / latents.square().sum(1).mean().clamp_min(_SMALLEST_POWER))
+    return residual_power / power
 
 
 def random_codes(points: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -142,18 +131,6 @@ def random_codes(points: Tensor, count: int, generator: torch.Generator) -> Tens
     nearest = drawn[nearest_centre(others, drawn)]
     power = nearest.square().sum().clamp_min(_SMALLEST_POWER)
     return drawn * ((nearest * others).sum() / power)
-
-
-def _covariance_of_residuals(
-    latents: Tensor, codebooks: list[Tensor], codes: Tensor
-) -> Tensor:
-    dim = latents.shape[1]
-    total = latents.new_zeros(dim, dim)
-    blocks = latents.split(_ROWS_AT_ONCE), codes.split(_ROWS_AT_ONCE)
-    for block, part in zip(*blocks, strict=True):
-        residuals = block - sum_of_codes(codebooks, part)
-        total.addmm_(residuals.T, residuals)
-    return total / len(latents)
 
 
 def _search_all(

@@ -15,10 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sk_rqvae._defaults import (
-    DISCARD_EXPONENT,
     EQUAL_NOISE_SHARE,
-    LEARNING_RATE,
-    MAX_DISCARD_SHARE,
     MAX_STRUCTURE_DISCARDED,
     MIN_BATCH_SIZE,
     MIN_EPOCHS,
@@ -79,28 +76,6 @@ def noise_factor(unexplained: Tensor) -> Tensor:
         In [0, 1.42]; 1 where `EQUAL_NOISE_SHARE` is unexplained.
     """
     return (unexplained / EQUAL_NOISE_SHARE).sqrt()
-
-
-def learning_rate_factor(unexplained: float, embed_dim: int) -> float:
-    """Factor on the parameter `lr` that depends on the data.
-
-    A step of Adam moves each weight of a linear path by about the learning rate,
-    whatever the data, so it moves a column of a reconstruction by up to `embed_dim`
-    times that. With the default rate times this factor, that is at most the column's
-    error, which is the square root of the unexplained share.
-
-    Parameters
-    ----------
-    unexplained : float
-    embed_dim : int
-        Width of the latents before any components were discarded.
-
-    Returns
-    -------
-    float
-        In [0, 1].
-    """
-    return min(1.0, math.sqrt(unexplained) / (LEARNING_RATE * embed_dim))
 
 
 def is_nearly_exact(unexplained: float) -> bool:
@@ -192,10 +167,9 @@ def gaussian_width(
       unexplained, by reverse water-filling (see `water_level`), and
     - :math:`u = D / g` be the share that fitted rows then have unexplained.
 
-    Only components below the water level are discarded, those of least variance first,
-    up to a share of :math:`\min(g - 1, 1/2)\, u^{3/2}` of all variance. That is none
-    where all rows can be memorised (:math:`u = 0`), and little where codes explain
-    nearly everything, since the discarded variance would then be most of the error.
+    Overfitting then adds :math:`(g - 1) u` to the error of unseen rows. Components
+    below the water level are discarded, those of least variance first, up to that share
+    of all variance, and at most up to :math:`u`.
     """
     spectrum = np.sort(variances)[::-1].clip(min=0)
     if spectrum[0] <= 0:
@@ -205,7 +179,6 @@ def gaussian_width(
     n_bits = sum(math.log2(size) for size in sizes)
     level = water_level(spectrum, n_bits)
     unexplained = np.minimum(spectrum, level).sum() * math.exp(-growth)
-    share = min(math.expm1(min(growth, 1)), MAX_DISCARD_SHARE)
-    share *= unexplained**DISCARD_EXPONENT
+    share = min(math.expm1(min(growth, 1)), 1.0) * unexplained
     discardable = spectrum[::-1].cumsum()[::-1] <= max(share, _SMALLEST_VARIANCE)
     return max_width(int(((spectrum >= level) | ~discardable).sum()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -9,7 +10,7 @@ from sk_rqvae._model.beam_search import MAX_TABULATED_CODES
 from sk_rqvae._model.behaviour_map import BehaviourMap, with_behaviour
 from sk_rqvae._model.columns import Columns, standardized
 from sk_rqvae._model.distances import squared_distances
-from sk_rqvae._model.id_decoder import TabulatedDecoder
+from sk_rqvae._model.id_decoder import TabulatedDecoder, fits_in_tables
 from sk_rqvae._model.mlp import SkipMLP
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
 
@@ -80,8 +81,10 @@ class Autoencoder(nn.Module):
             type(self.decoder) is SkipMLP
             and self.decoder.linear is not None
             and sum(self.quantizer.sizes) <= MAX_TABULATED_CODES
+            and fits_in_tables(self.decoder, sum(self.quantizer.sizes))
         )
-        if of_subclass or not has_tables:
+        # Exporters do not know `embedding_bag`.
+        if of_subclass or not has_tables or torch.compiler.is_compiling():
             return None
         columns = self._columns()
         return TabulatedDecoder(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from sk_rqvae._model.products import addmm, matmul
+from sk_rqvae._model.products import addmm, baddbmm
 
 # Inputs of a block. On a CPU, each expert has few of the 256 IDs that are decoded at
 # once: blocks of 8, 16, 32 and 64 took 57, 42, 54 and 65 us an ID. On CUDA, each block
@@ -86,21 +86,32 @@ class Experts(nn.Module):
         centres = torch.zeros(n_experts, n_in, dtype=torch.float32)
         self.register_buffer("centres", centres)
 
-    def forward(self, x: Tensor, experts: Tensor | int | None = None) -> Tensor:
-        """Map inputs ``(n, n_in)`` to outputs ``(n, n_out)``.
-
-        Where the experts of the inputs are known, they are given: their indices,
-        ``(n,)``, or the index of one expert for all inputs.
-        """
-        if isinstance(experts, int):
-            return self._expert(x, experts)
-        if experts is None:
-            experts = self.nearest(x)
+    def forward(self, x: Tensor) -> Tensor:
+        """Map inputs ``(n, n_in)`` to outputs ``(n, n_out)``."""
+        experts = self.nearest(x)
         if torch.compiler.is_compiling() or (self.training and not x.is_cpu):
             return self._by_all(x, experts)
         if self.training:
             return self._in_groups(x, experts)
-        return self._in_blocks(x, experts)
+        return self._in_blocks(x, experts, self._expert)
+
+    def outputs_of_hidden(self, hidden: Tensor, experts: Tensor | int) -> Tensor:
+        """Outputs where what enters the hidden units is known.
+
+        Parameters
+        ----------
+        hidden : Tensor of shape (n, width)
+            Inputs of the hidden units.
+        experts : Tensor of shape (n,), int64, or int
+            Expert of each input, or of all.
+
+        Returns
+        -------
+        Tensor of shape (n, n_out)
+        """
+        if isinstance(experts, int):
+            return self._from_hidden(hidden, experts)
+        return self._in_blocks(hidden, experts, self._from_hidden)
 
     def nearest(self, x: Tensor) -> Tensor:
         """Index of the expert of each input, ``(n,)``, int64."""
@@ -133,7 +144,12 @@ class Experts(nn.Module):
         hidden = self.activation(_grouped_linear(self.first, x[order], counts))
         return _grouped_linear(self.last, hidden, counts)[_inverse(order)]
 
-    def _in_blocks(self, x: Tensor, experts: Tensor) -> Tensor:
+    def _in_blocks(
+        self,
+        x: Tensor,
+        experts: Tensor,
+        compute: Callable[[Tensor, int | Tensor], Tensor],
+    ) -> Tensor:
         """Let each expert compute its inputs in blocks of one shape.
 
         Math libraries choose kernels by shape, and kernels round differently. With one
@@ -148,14 +164,16 @@ class Experts(nn.Module):
             for block, expert in enumerate(
                 blocks.expert[: int(blocks.n_used)].tolist()
             ):
-                outputs[block] = self._expert(padded[block], expert)
+                outputs[block] = compute(padded[block], expert)
         else:  # with copies of the weights, so that no index goes to the CPU
-            outputs = self._expert(padded, blocks.expert)
+            outputs = compute(padded, blocks.expert)
         return outputs.flatten(0, 1)[blocks.slots]
 
     def _expert(self, x: Tensor, expert: int | Tensor) -> Tensor:
         """Outputs of one expert, or of one for each block of inputs."""
-        hidden = _linear(self.first, x, expert)
+        return self._from_hidden(_linear(self.first, x, expert), expert)
+
+    def _from_hidden(self, hidden: Tensor, expert: int | Tensor) -> Tensor:
         return _linear(self.last, self.activation(hidden), expert)
 
 
@@ -163,7 +181,7 @@ def _linear(layer: ExpertLinear, x: Tensor, expert: int | Tensor) -> Tensor:
     weight, bias = layer.weight[expert], layer.bias[expert]
     if isinstance(expert, int):
         return addmm(bias, x, weight)
-    return matmul(x, weight) + bias.unsqueeze(-2)
+    return baddbmm(bias.unsqueeze(-2), x, weight)
 
 
 def _grouped_linear(layer: ExpertLinear, x: Tensor, counts: list[int]) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial, reduce
@@ -11,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sk_rqvae._defaults import CLIPPING_RADIUS
 from sk_rqvae._model.experts import Experts
 from sk_rqvae._model.products import Linear
 
@@ -28,8 +26,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 class SkipMLP(nn.Module):
     """An MLP, optionally with a linear path from its input to its output.
 
-    With the linear path the output is ``linear(x) + mlp(clip(x))``, where ``clip``
-    shortens rows longer than `clipping_radius` to that norm. The last layer of the MLP
+    With the linear path the output is ``linear(x) + mlp(x)``. The last layer of the MLP
     is initialised with zeros, so training begins from the linear path alone.
 
     Parameters
@@ -51,10 +48,6 @@ class SkipMLP(nn.Module):
 
     Attributes
     ----------
-    clipping_radius : float
-        Largest norm of the MLP's input: a multiple of the root-mean-square norm of
-        standardised rows. Without clipping, one step of Adam could change the output of
-        an outlier by more than its norm. Used with a linear path only.
     mixed_precision : bool
         Multiply matrices in bfloat16 while training. Evaluation, in which codes are
         assigned, always uses the dtype of the input, and so does the output.
@@ -88,7 +81,6 @@ class SkipMLP(nn.Module):
             nonlinearity = _nonlinearity(activation, dropout)
             self.experts = Experts(n_in, n_out, n_experts, expert_width, nonlinearity)
         self.linear = Linear(n_in, n_out, bias=False) if linear_path else None
-        self.clipping_radius = CLIPPING_RADIUS * math.sqrt(max(n_in, n_out))
         if linear_path:
             if self.mlp is not None:
                 _set_to_zero(self.mlp[-1])
@@ -96,42 +88,13 @@ class SkipMLP(nn.Module):
                 _set_to_zero(self.experts.last)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.linear is None:
-            return self._correction(x)
         with self._precision(x.device):
-            linear = self.linear(x)
-        return self.corrected(linear.to(x.dtype), x)
-
-    def corrected(
-        self, linear: Tensor, x: Tensor, experts: Tensor | int | None = None
-    ) -> Tensor:
-        """Output for `x` where the output of the linear path is known.
-
-        Parameters
-        ----------
-        linear : Tensor of shape (n, n_out)
-        x : Tensor of shape (n, n_in)
-        experts : Tensor of shape (n,), int64, or int, optional
-            Expert of each input or of all inputs, if it is known.
-
-        Returns
-        -------
-        Tensor of shape (n, n_out)
-        """
-        return self._correction(x * self.clipping(x), experts) + linear
-
-    def clipping(self, x: Tensor) -> Tensor:
-        """Factor that shortens each row to at most `clipping_radius`, ``(n, 1)``."""
-        norms = x.norm(dim=-1, keepdim=True)
-        return self.clipping_radius / norms.clamp_min(self.clipping_radius)
-
-    def _correction(self, x: Tensor, experts: Tensor | int | None = None) -> Tensor:
-        with self._precision(x.device):
-            parts = [] if self.mlp is None else [self.mlp(x)]
-            if self.experts is not None:
-                parts.append(self.experts(x, experts))
-            output = reduce(torch.add, parts)
-        return output.to(x.dtype)
+            parts = [
+                part(x)
+                for part in (self.mlp, self.experts, self.linear)
+                if part is not None
+            ]
+        return reduce(torch.add, [part.to(x.dtype) for part in parts])
 
     def _precision(self, device: torch.device) -> AbstractContextManager[Any]:
         if self.mixed_precision and self.training:

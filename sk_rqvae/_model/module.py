@@ -79,8 +79,8 @@ class RQVAEModule(IDAssignment):
         Factor on the input noise for ``noise=1``. Without a linear path it is the
         standard deviation.
     noise_axes : Tensor of shape (embed_dim, n_features)
-        Matrix that gives white noise the covariance of the initial quantisation error.
-        Without a linear path it has no rows, and the noise is white.
+        Maps white noise of the latents to the input, as large as the initial
+        quantisation error. Without a linear path it has no rows.
     latent_unit : Tensor of shape ()
         Squared distance of two reconstructions per squared distance of their latents.
         It converts penalties from the latent space to the space of the rows.

@@ -36,6 +36,13 @@ def addmm(
     return total if out is None else out.copy_(total)
 
 
+def baddbmm(summand: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """``summand + left @ right``, for batches of float32 matrices."""
+    if _is_reduced() or _is_narrow(left, right.shape[-1]):
+        return summand + matmul(left, right)
+    return torch.baddbmm(summand, left, right)
+
+
 def matmul(left: Tensor, right: Tensor) -> Tensor:
     """``left @ right``, for float32 matrices."""
     if _is_reduced():

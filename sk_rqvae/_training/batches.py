@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sk_rqvae._inference.blocks import as_float64, narrow
+from sk_rqvae._inference.blocks import as_float64, on_device
 from sk_rqvae._inference.row_subset import Block, Matrix
 from sk_rqvae._training.seeds import Generators, numpy_generator
 from sk_rqvae._training.weighted_draws import draw_counts, number_of_draws
@@ -242,11 +242,7 @@ def as_tensor(rows: Block, device: torch.device) -> Tensor:
     """A float64 tensor of `rows` on `device`; crosses to it in the narrower dtype."""
     if isinstance(rows, Tensor):
         return as_float64(rows).to(device)
-    tensor = torch.from_numpy(narrow(rows))
-    if device.type == "cuda":
-        # Copies from pinned memory need not wait for the kernels of earlier batches.
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True).double()
+    return on_device(rows, device).double()
 
 
 def resident_rows(

@@ -10,7 +10,7 @@ from typing import Any
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler, PrintLog
 from torch.optim.lr_scheduler import LambdaLR
 
-from sk_rqvae._defaults import ANNEALING_SHARE
+_ANNEALED_SHARE = 0.5  # of the epochs
 
 
 class EpochTable(PrintLog):
@@ -42,7 +42,7 @@ class Annealing(Callback):
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """Set the temperature of the epoch."""
         epoch = len(net.history) - 1 - self.first_epoch_
-        progress = epoch / max(1.0, ANNEALING_SHARE * net.max_epochs)
+        progress = epoch / max(1.0, _ANNEALED_SHARE * net.max_epochs)
         net.module_.quantizer.temperature.fill_(max(0.0, 1.0 - progress))
 
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import copy
-import math
 from typing import Any
 
 from scipy.sparse import csr_array
 
 from sk_rqvae._initialization.behaviour import updated_behaviour_map
-from sk_rqvae._initialization.codebooks import measured_unexplained_share
 from sk_rqvae._training.net import RQVAENet
 from sk_rqvae._training.new_net import set_training_parameters
 from sk_rqvae._training.settings import module_arguments
 from sk_rqvae._training.task import Task, count_distinct
 
-_ROWS_CHECKED = 256
 _ADJUSTABLE = (
     "codebook_modes",
     "commitment_weight",
@@ -27,18 +24,14 @@ _ADJUSTABLE = (
 )
 
 
-def continued_net(
-    estimator: Any, task: Task, fitted: RQVAENet
-) -> tuple[RQVAENet, int, float]:
-    """A copy of a fitted net, and what `initialized_net` returns beside its net."""
+def continued_net(estimator: Any, task: Task, fitted: RQVAENet) -> tuple[RQVAENet, int]:
+    """A copy of a fitted net, and the number of different rows in a sample."""
     net = _copy_of(fitted, estimator, task)
     module = net.module_
     if task.affinity is not None and estimator.affinity_weight:
         _update_behaviour(net, task, task.affinity)
     sample = task.sample(estimator, module.standardize)
-    n_distinct = count_distinct(sample, task.generators.device)
-    stride = math.ceil(len(sample) / _ROWS_CHECKED)
-    return net, n_distinct, measured_unexplained_share(module, sample[::stride])
+    return net, count_distinct(sample, task.generators.device)
 
 
 def _copy_of(fitted: RQVAENet, estimator: Any, task: Task) -> RQVAENet:

@@ -11,12 +11,9 @@ from scipy.sparse import csr_array
 from skorch.callbacks import Callback
 from skorch.helper import predefined_split
 
-from sk_rqvae._defaults import SEPARATION_BUDGET
 from sk_rqvae._inference.row_subset import Block, Matrix, RowSubset
-from sk_rqvae._initialization.latent_width import max_width
 from sk_rqvae._initialization.plan import (
     is_nearly_exact,
-    learning_rate_factor,
     number_of_epochs,
     rows_per_step,
 )
@@ -50,6 +47,8 @@ from sk_rqvae._training.settings import Settings
 from sk_rqvae._training.task import Task, fits_on_device
 
 _ROWS_CHECKED = 256
+# How much `separate_ids="auto"` may increase the rows' error. A choice, not tuned.
+_SEPARATION_BUDGET = 0.01
 _ROWS_MEASURED = 2048
 
 
@@ -118,7 +117,8 @@ def train(
     if fitted is None:
         net, n_distinct, unexplained = initialized_net(estimator, task)
     else:
-        net, n_distinct, unexplained = continued_net(estimator, task, fitted)
+        net, n_distinct = continued_net(estimator, task, fitted)
+        unexplained = None
     _train(net, estimator, task, fitted, unexplained)
     net.module_.set_price_list(_separated(net, estimator, task))
     net.callbacks, net.train_split, net.generators_ = None, None, None
@@ -148,19 +148,16 @@ def _train(
     estimator: Any,
     task: Task,
     fitted: RQVAENet | None,
-    unexplained: float,
+    unexplained: float | None,
 ) -> None:
-    """Train the net in place."""
+    """Train the net in place; what codes leave unexplained is known of a new one."""
     n_epochs = 1
     net.batch_size = estimator.batch_size or rows_per_step(len(task.X))
     if not task.is_partial:
         n_epochs = estimator.max_epochs or number_of_epochs(len(task.X), net.batch_size)
-    full_width = estimator.embed_dim or max_width(net.module_.width)
-    net.lr *= learning_rate_factor(unexplained, full_width)
-    is_new_fit = fitted is None and not task.is_partial
-    if is_new_fit and estimator.max_epochs is None and is_nearly_exact(unexplained):
-        # An epoch that changes nothing: the history has a row, the model stays exact.
-        n_epochs, net.lr, net.restart_dead_codes = 1, 0.0, False
+    if unexplained is not None and is_nearly_exact(unexplained):
+        # Epochs that change nothing: the history has rows, the model stays exact.
+        n_epochs, net.lr, net.restart_dead_codes = estimator.max_epochs or 1, 0.0, False
     training = task.dataset(task.X, task.weights, net.module_.standardize)
     net.train_split = None
     if task.held_out is not None:
@@ -237,7 +234,7 @@ def _separated(net: RQVAENet, estimator: Any, task: Task) -> PriceList:
     if not estimator.separate_ids:
         return no_prices(net.module_.input_mean.device)
     is_limited = estimator.separate_ids == "auto"
-    max_error = 1 + SEPARATION_BUDGET if is_limited else math.inf
+    max_error = 1 + _SEPARATION_BUDGET if is_limited else math.inf
     with task.progress.steps("separation", SEPARATION_STEPS) as on_progress:
         return price_shared_ids(
             net.module_,

@@ -139,7 +139,7 @@ def initialize_quantizer(
     float
         Share of the latents' variance that the codebooks leave unexplained.
     """
-    covariance = initialize_codebooks(
+    residual_power = initialize_codebooks(
         module.quantizer,
         latents,
         kmeans_init=kmeans_init,
@@ -147,12 +147,11 @@ def initialize_quantizer(
         on_progress=on_progress,
     )
     initialize_experts(module.decoder.experts, latents, generator)
-    unexplained = unexplained_share(covariance, latents)
+    unexplained = unexplained_share(residual_power, latents)
     initialize_noise(
         module,
-        covariance,
         scale=growth * noise_factor(unexplained),
+        residual_power=residual_power,
         unexplained=unexplained,
-        isotropic=not kmeans_init,
     )
     return float(unexplained)

@@ -14,6 +14,7 @@ from skorch.callbacks import EpochTimer
 from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
+from sk_rqvae._model.assignment import PreparedAssignment
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._model.private_generator import PrivateGenerator
 from sk_rqvae._training.batches import Batches
@@ -161,10 +162,16 @@ class RQVAENet(NeuralNet):
         self.optimizer_.step()
         return {"loss": loss, "y_pred": output, "parts": parts, "codes": output.codes}
 
-    def validation_step(self, batch: Tensor, **fit_params: Any) -> dict[str, Any]:
+    def validation_step(
+        self,
+        batch: Tensor,
+        prepared: PreparedAssignment | None = None,
+        **fit_params: Any,
+    ) -> dict[str, Any]:
         """The reconstruction loss of a batch as `transform` would encode it."""
+        module = self.module_
         with torch.no_grad():
-            codes = self.module_.assign(batch)
+            codes = module.cheapest(*module.candidates(batch, prepared))
             reconstruction = self.module_.reconstruct(codes)
             loss = self.module_.reconstruction_loss(batch, reconstruction)
         return {
@@ -186,6 +193,9 @@ class RQVAENet(NeuralNet):
         if iterator is None:
             return
         self.module_.train(training)
+        if not training:
+            with torch.no_grad():
+                fit_params["prepared"] = self.module_.prepare()
         sizes = list(self.module_.quantizer.sizes)
         totals = EpochTotals(sizes, self._module_device())
         lr = None

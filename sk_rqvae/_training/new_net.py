@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from sk_rqvae._defaults import ADAM_BETAS
 from sk_rqvae._model.private_generator import PrivateGenerator
 from sk_rqvae._training.batches import Batches
 from sk_rqvae._training.net import RQVAENet
@@ -55,6 +54,5 @@ def set_training_parameters(net: RQVAENet, estimator: Any) -> None:
     net.optimizer__param_groups = [
         (f"*coder.{part}.*.weight", decay) for part in ("mlp", "experts")
     ]
-    net.optimizer__betas = ADAM_BETAS
     net.restart_dead_codes = estimator.restart_dead_codes
     net.verbose = int(estimator.verbose)

@@ -17,7 +17,7 @@ from sk_rqvae._checks.parameters import (
     check_widths,
 )
 from sk_rqvae._checks.scalars import check_bool, check_choice, check_int, check_real
-from sk_rqvae._defaults import DECODER_WIDENING, N_EXPERTS
+from sk_rqvae._defaults import N_EXPERTS
 from sk_rqvae._model.mlp import ACTIVATIONS
 from sk_rqvae._model.modes import QuantizeForwardMode
 from sk_rqvae._model.module import RQVAEModule
@@ -111,8 +111,7 @@ def _decoder_hidden_dims(
 ) -> tuple[int, ...]:
     if estimator.decoder_hidden_dims is not None:
         return check_widths("decoder_hidden_dims", estimator.decoder_hidden_dims)
-    factor = DECODER_WIDENING if estimator.linear_path else 1
-    return tuple(factor * width for width in reversed(hidden_dims))
+    return tuple(reversed(hidden_dims))
 
 
 def _n_experts(estimator: Any, hidden_dims: tuple[int, ...]) -> int:

@@ -7,7 +7,7 @@ from _ablation_tables import print_tables
 from _mechanisms import MECHANISMS, Mechanism, switched_off
 from _records import Records
 from sk_rqvae import RQVAETransformer, _defaults
-from sk_rqvae._initialization import codebooks
+from sk_rqvae._model import assignment
 
 REPLACED = [each.name for each in MECHANISMS if each.functions or each.constants]
 
@@ -29,10 +29,10 @@ def test_the_package_has_what_a_mechanism_replaces(mechanism):
 
 
 def test_a_constant_is_replaced_where_it_is_used_and_put_back():
-    before = codebooks.PLAUSIBLE_ERROR
-    with switched_off(Mechanism("", "", constants={"PLAUSIBLE_ERROR": 7.0})):
-        assert codebooks.PLAUSIBLE_ERROR == 7
-    assert codebooks.PLAUSIBLE_ERROR == before == _defaults.PLAUSIBLE_ERROR
+    before = assignment.CANDIDATES_PER_BEAM
+    with switched_off(Mechanism("", "", constants={"CANDIDATES_PER_BEAM": 7})):
+        assert assignment.CANDIDATES_PER_BEAM == 7
+    assert assignment.CANDIDATES_PER_BEAM == before == _defaults.CANDIDATES_PER_BEAM
 
 
 @pytest.mark.parametrize(

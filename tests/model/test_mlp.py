@@ -1,4 +1,4 @@
-"""The MLP with a linear path, and how it treats outliers."""
+"""The MLP with a linear path."""
 
 from __future__ import annotations
 
@@ -32,32 +32,16 @@ def test_an_untrained_mlp_leaves_the_output_to_the_linear_path():
     torch.testing.assert_close(mlp(rows), mlp.linear(rows))
 
 
-def test_most_standardised_rows_are_not_clipped():
-    rows = torch.randn(1000, N_IN, generator=torch.Generator().manual_seed(2))
-    is_clipped = rows.norm(dim=1) > skip_mlp().clipping_radius
-    assert is_clipped.float().mean() < 0.01
-
-
-@given(st.floats(1, 1e6))
-def test_beyond_the_clipping_radius_only_the_linear_path_grows(times):
+@given(st.floats(0, 1e3))
+def test_the_output_is_the_sum_of_both_paths(norm):
     mlp = skip_mlp()
-    edge = rows_of_norm(mlp.clipping_radius)
-    grown = (times - 1) * mlp.linear(edge)
-    torch.testing.assert_close(
-        mlp(times * edge) - mlp(edge), grown, rtol=1e-4, atol=1e-4 * times
-    )
-
-
-@given(st.floats(0, 0.999))
-def test_within_the_clipping_radius_the_output_is_the_sum_of_both_paths(share):
-    mlp = skip_mlp()
-    rows = rows_of_norm(share * mlp.clipping_radius)
+    rows = rows_of_norm(norm)
     torch.testing.assert_close(mlp(rows), mlp.mlp(rows) + mlp.linear(rows))
 
 
-def test_without_a_linear_path_nothing_is_clipped():
+def test_without_a_linear_path_the_output_is_that_of_the_layers():
     mlp = skip_mlp(linear_path=False)
-    rows = rows_of_norm(1e3)
+    rows = rows_of_norm(3)
     torch.testing.assert_close(mlp(rows), mlp.mlp(rows))
 
 

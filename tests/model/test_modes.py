@@ -11,7 +11,6 @@ from scipy.special import logsumexp
 from torch.autograd.functional import jacobian
 
 from sk_rqvae import QuantizeForwardMode
-from sk_rqvae._defaults import SINKHORN_EPSILON
 from sk_rqvae._model.commitment import angular_commitment, squared_commitment
 from sk_rqvae._model.distances import squared_distances
 from sk_rqvae._model.gradient_estimators import (
@@ -20,7 +19,7 @@ from sk_rqvae._model.gradient_estimators import (
     straight_through,
 )
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
-from sk_rqvae._model.sinkhorn import RELAXATIONS, sinkhorn_biases
+from sk_rqvae._model.sinkhorn import EPSILON, RELAXATIONS, sinkhorn_biases
 
 MODES = list(QuantizeForwardMode)
 ONE_HALF = torch.tensor(0.5, dtype=torch.float64)
@@ -283,7 +282,7 @@ def soft_shares(distances):
     """Share of the soft assignment's mass on each code."""
     biases = sinkhorn_biases(distances)
     spread = (distances.mean(1) - distances.amin(1)).mean()
-    weights = torch.softmax((biases - distances) / (SINKHORN_EPSILON * spread), dim=1)
+    weights = torch.softmax((biases - distances) / (EPSILON * spread), dim=1)
     return weights.mean(0)
 
 
@@ -307,7 +306,7 @@ def test_sinkhorn_spreads_a_batch_evenly_over_the_codes(seed, n_codes, dtype):
 def plain_sinkhorn(distances, n_iterations):
     """Sinkhorn without over-relaxation; biases with mean zero."""
     d = distances.numpy()
-    epsilon = SINKHORN_EPSILON * (d.mean(1) - d.min(1)).mean()
+    epsilon = EPSILON * (d.mean(1) - d.min(1)).mean()
     biases = np.zeros(d.shape[1])
     for _ in range(n_iterations):
         rows = logsumexp((biases - d) / epsilon, axis=1, keepdims=True)
