@@ -157,7 +157,8 @@ def _train(
         n_epochs = estimator.max_epochs or number_of_epochs(len(task.X), net.batch_size)
     if unexplained is not None and is_nearly_exact(unexplained):
         # Epochs that change nothing: the history has rows, the model stays exact.
-        n_epochs, net.lr, net.restart_dead_codes = estimator.max_epochs or 1, 0.0, False
+        net.lr, net.restart_dead_codes = 0.0, False
+        n_epochs = n_epochs if estimator.max_epochs else 1
     training = task.dataset(task.X, task.weights, net.module_.standardize)
     net.train_split = None
     if task.held_out is not None:
