@@ -135,8 +135,7 @@ class RQVAETransformer(
     hidden_dims : sequence of int, default=(128,)
         Widths of the hidden layers of the encoder. The papers use (512, 256, 128).
     decoder_hidden_dims : sequence of int, default=None
-        Widths of the hidden layers of the decoder. None reverses `hidden_dims`; with a
-        linear path it makes them twice as wide.
+        Widths of the hidden layers of the decoder. None reverses `hidden_dims`.
     n_experts : int, default=None
         Number of experts of the decoder: MLPs of which each latent uses one (see
         Notes). More of them reconstruct fitted rows better, and hardly take longer
@@ -188,8 +187,7 @@ class RQVAETransformer(
         Rows per optimizer step. None is 256, and more from 22 000 rows on, up to 2048,
         so that ten passes make 860 steps.
     lr : float, default=2e-3
-        Peak learning rate of AdamW. `fit` lowers it for wide latents and for accurate
-        initial codebooks (see Notes).
+        Peak learning rate of AdamW.
     weight_decay : float, default=1.0
         Weight decay of MLPs and experts. With ``linear_path=False``, 1e-4 to 1e-2 are
         usual.
@@ -246,26 +244,23 @@ class RQVAETransformer(
 
     Notes
     -----
-    The data decide three quantities. Let
+    The data decide two quantities. Let
 
     - :math:`u` be the share of variance that the initial codebooks leave unexplained,
     - :math:`g = \exp(2 n_\mathrm{layers} K / n)`, with :math:`K` codes per level and
       :math:`n` rows, the expected ratio of the squared residuals of unseen and fitted
       rows.
 
-    **Learning rate.** It is `lr` times :math:`\min(1, 500 \sqrt{u} / d)`, where
-    :math:`d` is `embed_dim` or, with None, the number of columns up to 1024. With the
-    default `lr`, a step of Adam then moves a column by its error at most.
-
     **Noise.** It is `noise` times :math:`\sqrt{g}`, at most :math:`\sqrt{e}`, times
     :math:`\sqrt{2u}`.
 
     **Latent width.** With ``embed_dim=None`` and ``linear_path=True``, unless
     `codebook_normalize`, the latents drop the principal components of least variance,
-    up to a share of :math:`\min(g - 1, 1/2)\, u^{3/2}` of all variance, but never a
-    component above the water level of reverse water-filling [1]_, which also predicts
-    :math:`u` here. This assumes Gaussian components. k-means tests the assumption: if
-    it finds structure in the components to be dropped, all are kept.
+    up to a share of :math:`\min(g - 1, 1)\, u` of all variance, but never a component
+    above the water level of reverse water-filling [1]_, which also predicts :math:`u`
+    here. That share is what overfitting adds to the error of unseen rows. This assumes
+    Gaussian components. k-means tests the assumption: if it finds structure in the
+    components to be dropped, all are kept.
 
     **Experts.** An expert has one hidden layer, as wide as the encoder's last one. A
     reconstruction is the sum of the linear path, the decoder's MLP, and the expert

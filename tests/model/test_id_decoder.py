@@ -67,6 +67,25 @@ def test_the_loss_of_a_candidate_does_not_depend_on_other_rows(rows):
             assert torch.equal(decoder.losses(x[part], codes[part]), together[part])
 
 
+def test_experts_can_compute_their_ids_one_by_one_or_together(rows):
+    module = fitted_module(rows, n_experts=5)
+    experts = module.tabulated_decoder()._experts
+    codes = torch.cartesian_prod(*[torch.arange(3)] * 3)
+    with torch.no_grad():
+        chosen = experts.nearest(codes)
+        together = experts.of_each(codes, chosen)
+        for index, expert in enumerate(chosen.tolist()):
+            alone = experts.of_one(codes[index : index + 1], expert)
+            torch.testing.assert_close(together[index : index + 1], alone)
+    assert len(chosen.unique()) > 1
+
+
+def test_a_decoder_whose_tables_would_be_large_has_none(rows, monkeypatch):
+    module = fitted_module(rows, n_experts=5)
+    monkeypatch.setattr("sk_rqvae._model.id_decoder._MAX_HIDDEN_VALUES", 100)
+    assert module.tabulated_decoder() is None
+
+
 def test_sorted_blocks_hold_every_input_once_and_only_inputs_of_their_expert():
     experts = torch.randint(0, 4, (500,), generator=torch.Generator().manual_seed(0))
     experts[experts == 2] = 3
