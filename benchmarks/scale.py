@@ -38,6 +38,7 @@ from _faiss import fit_faiss
 from _records import Records, Result, code_version
 from _table import NOTHING, markdown_table
 from gpu import made_rows
+from measured import mark_of_this_run
 from memory import MB, PeakGrowth
 from sk_rqvae import RQVAETransformer
 
@@ -96,6 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
     methods = [name for name in METHODS if name == "ours" or find_spec(name)]
     records = Records(options.records)
     print(f"Times and memory: {conditions(options)}", end="\n\n")
+    print(mark_of_this_run(), end="\n\n")
     for name in options.vary:
         axis = (QUICK_AXES if options.quick else AXES)[name]
         results = {
