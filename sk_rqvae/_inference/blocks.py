@@ -71,7 +71,7 @@ def fill(
     Parameters
     ----------
     outs : sequence of ndarray or of Tensor, each of shape (n, ...)
-        One for each result of a block. Tensors are on the device of the results.
+        One for each result of a block. Results are copied to the device of a tensor.
     results : iterable of (slice, sequence of Tensor)
     on_progress : ProgressCallback, default=no_progress
         Called with the number of rows of each block.

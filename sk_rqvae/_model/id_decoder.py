@@ -13,7 +13,7 @@ from sk_rqvae._model.experts import SORTED_BLOCK_SIZE, Experts, sorted_blocks
 from sk_rqvae._model.mlp import SkipMLP
 from sk_rqvae._model.products import Linear, matmul
 
-_MAX_HIDDEN_VALUES = 2**26
+_MAX_HIDDEN_VALUES = 2**26  # a bound of memory: 256 MiB
 
 RowLosses = Callable[[Tensor, Tensor], Tensor]
 """Maps rows and their decoded values, both ``(..., width)``, to losses, ``(...)``."""
