@@ -179,7 +179,7 @@ def _check_training(estimator: Any) -> None:
 
 def _uses_bf16(value: Any, device: torch.device) -> bool:
     check_choice("mixed_precision", value, MIXED_PRECISIONS)
-    fast = _multiplies_bf16(device)
+    fast = multiplies_bf16(device)
     if value == "bf16" and device.type == "cuda" and not fast:
         raise ValueError(
             'mixed_precision must be "no" or "auto" where the CUDA device has no '
@@ -188,7 +188,7 @@ def _uses_bf16(value: Any, device: torch.device) -> bool:
     return bool(fast if value == "auto" else value == "bf16")
 
 
-def _multiplies_bf16(device: torch.device) -> bool:
+def multiplies_bf16(device: torch.device) -> bool:
     """Whether a device has instructions for products in bfloat16."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= _CUDA_WITH_BF16
