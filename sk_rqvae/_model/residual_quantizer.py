@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple, Self, cast
@@ -19,7 +18,7 @@ from sk_rqvae._model.beam_search import (
     sum_of_codes,
 )
 from sk_rqvae._model.codebook import Codebook
-from sk_rqvae._model.modes import QuantizeForwardMode
+from sk_rqvae._model.modes import CommitmentLoss, QuantizeForwardMode
 
 
 class Quantized(NamedTuple):
@@ -160,16 +159,20 @@ class ResidualQuantizer(nn.Module):
         latents, total : Tensor of shape (n, dim)
             Each latent and the sum of its code vectors.
         weight : float
-            Commitment weight.
+            Commitment weight, before the multipliers of the modes.
 
         Returns
         -------
         Tensor of shape ()
         """
-        n_levels = Counter(mode.behaviour.commitment for mode in self.modes)
+        multipliers: dict[CommitmentLoss, float] = {}
+        for mode in self.modes:
+            loss = mode.behaviour.commitment
+            multiplier = mode.behaviour.commitment_multiplier
+            multipliers[loss] = multipliers.get(loss, 0.0) + multiplier
         first, *others = (
-            count / len(self.modes) * loss(latents, total)
-            for loss, count in n_levels.items()
+            multiplier / len(self.modes) * loss(latents, total)
+            for loss, multiplier in multipliers.items()
         )
         return weight * sum(others, start=first)
 

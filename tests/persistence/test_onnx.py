@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -150,7 +151,8 @@ def test_every_kind_of_model_is_exported_and_not_changed(
 @pytest.mark.slow
 def test_the_file_contains_no_path_of_this_machine(file):
     content = file.read_bytes()
-    assert b".py" not in content
+    # Weights are random bytes: among two million, three of them often make ".py".
+    assert re.search(rb"\w{4}\.py", content) is None
     assert str(Path(sk_rqvae.__file__).parent).encode() not in content
 
 
