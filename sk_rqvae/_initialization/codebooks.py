@@ -95,7 +95,8 @@ def initialize_codebooks(
         errors.clamp_min_(0)
         mean_errors.append(errors[:, 0].mean().clamp_min(_SMALLEST_POWER))
     prefix_shares = (mean_errors[-1] / torch.stack(mean_errors)[:-1]).square()
-    quantizer.prefix_shares.copy_(prefix_shares)
+    # Where all errors are zero, rounding can make that of more codes the larger one.
+    quantizer.prefix_shares.copy_(prefix_shares.clamp_max(1))
     return mean_errors[-1]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from conftest import new_generator, small
@@ -164,6 +165,13 @@ def test_an_exact_initialisation_is_kept(blobs):
     rows = blobs[:8]
     estimator = small(codebook_size=16, max_epochs=None).fit(rows)
     assert estimator.n_iter_ == 1
+    assert estimator.score(rows) > 1 - 1e-4
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_fewer_rows_than_codes_are_kept_exactly_whatever_the_seed(seed):
+    rows = np.eye(4)
+    estimator = small(codebook_size=8, max_epochs=1, random_state=seed).fit(rows)
     assert estimator.score(rows) > 1 - 1e-4
 
 
