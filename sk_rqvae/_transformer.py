@@ -182,7 +182,8 @@ class RQVAETransformer(
         An int makes `fit` repeatable. Global generators are neither read nor set.
     max_epochs : int, default=None
         Passes over the rows in `fit`. None takes 10 to 150, enough for 860 optimizer
-        steps if possible, and keeps the initial model if that is nearly exact.
+        steps if possible. If the initial model is nearly exact, None takes one, and
+        epochs do not change it.
     batch_size : int, default=None
         Rows per optimizer step. None is 256, and more from 22 000 rows on, up to 2048,
         so that ten passes make 860 steps.

@@ -10,7 +10,10 @@ from typing import Any
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler, PrintLog
 from torch.optim.lr_scheduler import LambdaLR
 
-_ANNEALED_SHARE = 0.5  # of the epochs
+# Share of the epochs in which the temperature falls from 1 to 0. Not tuned: with all of
+# them, errors on unseen rows of seven data sets were 1.009 times as large in mode
+# Gumbel-Softmax and 0.997 times in mode Sinkhorn.
+_ANNEALED_SHARE = 0.5
 
 
 class EpochTable(PrintLog):
