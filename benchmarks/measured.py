@@ -10,7 +10,7 @@ A *recipe* is a hash of the code that decides results: the defaults, and the fil
 `RECIPES`. Comments, docstrings and annotations do not count. Beside each table and
 picture stands the command that printed it, the commit, and the recipe of that commit:
 
-    <!-- measured: python benchmarks/gpu.py | 25d6f12 | model 1a2b3c4d5e6f -->
+    <!-- measured: python benchmarks/seconds.py | 25d6f12 | model 1a2b3c4d5e6f -->
 
 Benchmarks print this line themselves. If the recipe has changed since, a line below it
 tells the reader; `--write` adds that line and removes it. A refactoring that changes no

@@ -8,10 +8,10 @@ is missing, it is left out. For example::
     OMP_NUM_THREADS=2 python benchmarks/scale.py --minutes 5
     python benchmarks/scale.py --vary rows --device cuda
 
-Rows are random, as in `gpu.py`: times are those of real embeddings of that size. A case
-that takes longer than `--minutes` is ended, and larger ones of its kind are skipped.
-Results are kept in a file as they come, with a hash of the package's sources, and the
-next call on the same sources continues. Memory needs Linux.
+Rows are random, as in `seconds.py`: times are those of real embeddings of that size. A
+case that takes longer than `--minutes` is ended, and larger ones of its kind are
+skipped. Results are kept in a file as they come, with a hash of the package's sources,
+and the next call on the same sources continues. Memory needs Linux.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from _datasets import CACHE
 from _faiss import fit_faiss
 from _records import Records, Result, code_version
 from _table import NOTHING, markdown_table
-from gpu import made_rows
 from measured import mark_of_this_run
 from memory import MB, PeakGrowth
+from seconds import made_rows
 from sk_rqvae import RQVAETransformer
 
 N_BEAMS = 5

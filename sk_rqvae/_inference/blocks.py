@@ -150,8 +150,7 @@ def map_rows(
 
 def narrow(rows: NDArray[Any]) -> NDArray[Any]:
     """A contiguous, writable copy in a dtype that torch supports."""
-    dtype = rows.dtype if rows.dtype in _DTYPES else np.float64
-    return np.array(rows, dtype=dtype, order="C")
+    return np.array(rows, dtype=_supported(rows), order="C")
 
 
 def on_device(rows: Block, device: torch.device) -> Tensor:
@@ -166,9 +165,14 @@ def on_device(rows: Block, device: torch.device) -> Tensor:
 
 
 def _pinned(rows: NDArray[Any]) -> Tensor:
-    dtype = rows.dtype if rows.dtype in _DTYPES else np.dtype(np.float64)
     # Rows that are writable and in order are copied once, by several threads.
-    return torch.from_numpy(np.require(rows, dtype, ["C", "W"])).pin_memory()
+    in_order = np.require(rows, _supported(rows), ["C", "W"])
+    return torch.from_numpy(in_order).pin_memory()
+
+
+def _supported(rows: NDArray[Any]) -> np.dtype[Any]:
+    """The dtype of the rows if torch supports it, else float64."""
+    return rows.dtype if rows.dtype in _DTYPES else np.dtype(np.float64)
 
 
 def as_float64(rows: Block) -> Any:

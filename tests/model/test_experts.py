@@ -8,7 +8,7 @@ from hypothesis import given
 from torch import nn
 
 from sk_rqvae._initialization.experts import initialize_experts
-from sk_rqvae._model.experts import Experts, _Blocks
+from sk_rqvae._model.experts import ExpertBlocks, Experts
 
 N_IN, N_OUT, N_EXPERTS = 5, 7, 4
 
@@ -42,12 +42,16 @@ def test_each_input_is_mapped_by_the_expert_of_its_direction(experts, training):
     assert len(experts.nearest(x).unique()) == N_EXPERTS
 
 
-def test_computing_all_experts_gives_the_same_outputs_and_gradients(experts):
-    x = inputs()
+@pytest.mark.parametrize("max_padding", [-1, 100], ids=["groups", "equal groups"])
+def test_every_way_to_compute_experts_gives_the_same_outputs_and_gradients(
+    experts, max_padding, monkeypatch
+):
+    monkeypatch.setattr("sk_rqvae._model.experts._MAX_PADDING", max_padding)
+    x = inputs().requires_grad_()
     chosen = experts.nearest(x)
     outputs = [experts._in_groups(x, chosen), experts._by_all(x, chosen)]
     torch.testing.assert_close(*outputs)
-    weights = list(experts.parameters())
+    weights = [x, *experts.parameters()]
     gradients = [
         torch.autograd.grad(output.square().sum(), weights) for output in outputs
     ]
@@ -78,12 +82,31 @@ def test_in_evaluation_an_output_does_not_depend_on_the_other_inputs(data):
         assert torch.equal(experts(x)[some], experts(x[some]))
 
 
-@given(st.lists(st.integers(0, N_EXPERTS - 1), min_size=1, max_size=200))
+chosen_experts = st.lists(st.integers(0, N_EXPERTS - 1), min_size=1, max_size=200)
+
+
+@given(chosen_experts)
 def test_every_block_holds_inputs_of_one_expert(chosen):
     chosen = torch.tensor(chosen)
-    blocks = _Blocks(chosen, N_EXPERTS)
-    assert len(blocks.slots.unique()) == len(chosen)
-    assert torch.equal(blocks.expert[blocks.slots // blocks.size], chosen)
+    blocks = ExpertBlocks(chosen, N_EXPERTS, size=8)
+    experts = blocks.expert.unsqueeze(1).expand(-1, 8)
+    assert torch.equal(blocks.unpad(experts), chosen)
+
+
+@given(chosen_experts, st.integers(1, 3))
+def test_runs_of_blocks_hold_every_input_once(chosen, max_blocks):
+    chosen = torch.tensor(chosen)
+    numbers = torch.arange(1, len(chosen) + 1)
+    blocks = ExpertBlocks(chosen, N_EXPERTS, size=8)
+    padded = blocks.pad(numbers)
+    assert torch.equal(blocks.unpad(padded), numbers)
+    seen = []
+    for expert, part in blocks.runs(max_blocks):
+        held = padded[part][padded[part] > 0]
+        assert part.stop - part.start <= max_blocks
+        assert set(chosen[held - 1].tolist()) == {expert}
+        seen += held.tolist()
+    assert sorted(seen) == numbers.tolist()
 
 
 def test_blocks_can_be_computed_together(experts):

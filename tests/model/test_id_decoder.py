@@ -6,7 +6,6 @@ import torch
 from conftest import small
 
 from sk_rqvae import RQVAEModule
-from sk_rqvae._model.experts import sorted_blocks
 
 BINARY = {"n_cat_features": 2}
 
@@ -36,6 +35,8 @@ def rows(blobs):
         {"n_experts": 5},
         {"n_experts": 0},
         {"n_experts": 3, "decoder_hidden_dims": (7,)},
+        {"n_experts": 3, "decoder_hidden_dims": (7, 6)},
+        {"n_experts": 3, "decoder_hidden_dims": ()},
         {"n_experts": 5, "codebook_normalize": True},
         {"n_experts": 5, "codebook_sim_vq": True},
         BINARY,
@@ -56,8 +57,11 @@ def test_losses_by_tables_are_those_of_decoded_ids(rows, options):
     assert len(found.unique()) > len(found)
 
 
-def test_the_loss_of_a_candidate_does_not_depend_on_other_rows(rows):
-    module = fitted_module(rows, n_experts=5)
+@pytest.mark.parametrize("decoder_hidden_dims", [(8,), (7, 6)])
+def test_the_loss_of_a_candidate_does_not_depend_on_other_rows(
+    rows, decoder_hidden_dims
+):
+    module = fitted_module(rows, n_experts=5, decoder_hidden_dims=decoder_hidden_dims)
     decoder = module.tabulated_decoder()
     with torch.no_grad():
         x = module.standardize(torch.from_numpy(rows.astype(np.float64)))
@@ -67,16 +71,17 @@ def test_the_loss_of_a_candidate_does_not_depend_on_other_rows(rows):
             assert torch.equal(decoder.losses(x[part], codes[part]), together[part])
 
 
-def test_experts_can_compute_their_ids_one_by_one_or_together(rows):
-    module = fitted_module(rows, n_experts=5)
-    experts = module.tabulated_decoder()._experts
+def test_ids_are_decoded_alike_one_by_one_and_together(rows):
+    decoder = fitted_module(rows, n_experts=5).tabulated_decoder()
+    experts = decoder._experts
     codes = torch.cartesian_prod(*[torch.arange(3)] * 3)
     with torch.no_grad():
-        chosen = experts.nearest(codes)
-        together = experts.of_each(codes, chosen)
+        chosen = experts._nearest(codes)
+        together = decoder._common(codes) + experts.of_each(codes)
         for index, expert in enumerate(chosen.tolist()):
-            alone = experts.of_one(codes[index : index + 1], expert)
-            torch.testing.assert_close(together[index : index + 1], alone)
+            one_block = codes[index].view(1, 1, -1)
+            alone = decoder._decoded_by(expert, one_block, experts)
+            torch.testing.assert_close(together[index], alone.flatten())
     assert len(chosen.unique()) > 1
 
 
@@ -84,16 +89,6 @@ def test_a_decoder_whose_tables_would_be_large_has_none(rows, monkeypatch):
     module = fitted_module(rows, n_experts=5)
     monkeypatch.setattr("sk_rqvae._model.id_decoder._MAX_HIDDEN_VALUES", 100)
     assert module.tabulated_decoder() is None
-
-
-def test_sorted_blocks_hold_every_input_once_and_only_inputs_of_their_expert():
-    experts = torch.randint(0, 4, (500,), generator=torch.Generator().manual_seed(0))
-    experts[experts == 2] = 3
-    ordered, seen = experts.sort().values, []
-    for expert, part in sorted_blocks(experts):
-        assert set(ordered[part].tolist()) == {expert}
-        seen += range(500)[part]
-    assert seen == list(range(500))
 
 
 @pytest.mark.parametrize("name", ["decode", "reconstruct", "row_losses"])

@@ -1,9 +1,10 @@
-"""Seconds of `fit` and `transform` on a CUDA device, at the default parameters.
+"""Seconds of `fit` and `transform` by rows and columns, at the default parameters.
 
 Rows are random: clusters of clusters with components of falling variance. So the times
 are those of real embeddings of that size, and the scores mean nothing. For example::
 
-    python benchmarks/gpu.py 10800x384 1000000x768
+    python benchmarks/seconds.py 10800x384 1000000x768
+    OMP_NUM_THREADS=2 python benchmarks/seconds.py 10000x384 60000x384 --device cpu
 
 Each size prints one line when it is done, so that a run that is cut short has shown the
 sizes before.
@@ -15,6 +16,9 @@ import argparse
 import sys
 import time
 import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,12 +43,17 @@ def made_rows(n_rows: int, n_features: int) -> NDArray[np.float32]:
     return rows
 
 
-def seconds_of(function, *arguments):
-    torch.cuda.synchronize()
+def seconds_of(function: Callable[..., Any], *arguments: Any) -> float:
+    _wait()
     start = time.perf_counter()
-    result = function(*arguments)
-    torch.cuda.synchronize()
-    return result, time.perf_counter() - start
+    function(*arguments)
+    _wait()
+    return time.perf_counter() - start
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def size(text: str) -> tuple[int, int]:
@@ -55,26 +64,31 @@ def size(text: str) -> tuple[int, int]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sizes", nargs="+", type=size, metavar="ROWSxCOLUMNS")
+    parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     options = parser.parse_args()
-    if not torch.cuda.is_available():
-        print("needs a CUDA device", file=sys.stderr)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        print("needs a CUDA device, or --device cpu", file=sys.stderr)
         return 1
     warnings.simplefilter("ignore")
     print(mark_of_this_run(), end="\n\n")
-    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
-    RQVAETransformer(max_epochs=1, random_state=0).fit(made_rows(2000, 64))  # warm up
+    if options.device == "cuda":
+        machine = torch.cuda.get_device_name()
+    else:
+        machine = f"CPU, {torch.get_num_threads()} threads"
+    print(f"{machine}, torch {torch.__version__}")
+    new_model = partial(RQVAETransformer, random_state=0, device=options.device)
+    new_model(max_epochs=1).fit(made_rows(2000, 64))  # warm up
     for n_rows, n_features in options.sizes:
         X = made_rows(n_rows, n_features)
-        model = RQVAETransformer(random_state=0)
-        _, fit_time = seconds_of(model.fit, X)
-        _, transform_time = seconds_of(model.transform, X)
-        greedy = model.set_params(rerank=False)
-        greedy.net_.module_.rerank = False
-        _, greedy_time = seconds_of(greedy.transform, X)
+        model = new_model()
+        fit_time = seconds_of(model.fit, X)
+        transform_time = seconds_of(model.transform, X)
+        model.net_.module_.rerank = False
+        greedy_time = seconds_of(model.transform, X)
         print(
             f"{n_rows} x {n_features}: fit {fit_time:.1f} s, {model.n_iter_} epochs; "
-            f"transform {n_rows / transform_time:.0f} rows/s, with rerank=False "
-            f"{n_rows / greedy_time:.0f} rows/s",
+            f"transform {transform_time:.1f} s, {n_rows / transform_time:.0f} rows/s, "
+            f"with rerank=False {n_rows / greedy_time:.0f} rows/s",
             flush=True,
         )
     return 0
