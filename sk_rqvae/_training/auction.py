@@ -65,11 +65,14 @@ def auction(
     where = _positions(wanted, keys)
     # The last price, always zero, is that of all IDs that one row alone wants.
     prices = torch.zeros(len(wanted) + 1, dtype=torch.float64, device=keys.device)
+    choices = _Choices(where, costs, prices)
     for _ in range(_ROUNDS):
-        raise_by = _raises(where, costs, prices)
-        if not bool((raise_by > 0).any()):
+        raise_by = _raises(choices, len(prices))
+        risen = raise_by > 0
+        if not bool(risen.any()):
             break
         prices += raise_by
+        choices.update(prices, risen)
         on_progress(1 / _ROUNDS)
     if max_error < math.inf:
         prices = _clipped(where, costs, prices, max_error)
@@ -128,44 +131,79 @@ def _total_error(where: Tensor, costs: Tensor, prices: Tensor) -> float:
     return total
 
 
-def _raises(where: Tensor, costs: Tensor, prices: Tensor) -> Tensor:
-    """Increase of the price of each ID, given the choices at `prices`."""
-    losses, chosen = _choices(where, costs, prices)
-    n_takers = torch.bincount(chosen, minlength=len(prices))
+def _raises(choices: _Choices, n_prices: int) -> Tensor:
+    """Increase of the price of each ID, given the choices of all rows."""
+    n_takers = torch.bincount(choices.first, minlength=n_prices)
     n_takers[-1] = 0
-    shared = n_takers[chosen] > 1
-    losses, chosen = losses[shared], chosen[shared]
-    order = losses.argsort(descending=True, stable=True)
-    order = order[chosen[order].argsort(stable=True)]
-    ranked, loss = chosen[order], losses[order]
-    is_second = ranked[1:] == ranked[:-1]
-    is_second[1:] &= ranked[2:] != ranked[:-2]
-    runner_up = is_second.nonzero().squeeze(1) + 1
-    upper, lower = loss[runner_up - 1], loss[runner_up]
+    shared = n_takers[choices.first] > 1
+    chosen, losses = choices.first[shared], choices.losses[shared]
+    upper = _largest(losses, chosen, n_prices)
+    is_upper = losses == upper[chosen]
+    lower = _largest(losses[~is_upper], chosen[~is_upper], n_prices)
+    # Rows that would lose equally much cannot be separated by a price.
+    n_upper = torch.bincount(chosen[is_upper], minlength=n_prices)
+    lower = torch.where(n_upper > 1, upper, lower)
     raised = torch.where(
         upper.isfinite(), (upper + lower) / 2, _RAISE_WITHOUT_ALTERNATIVE * lower
     )
     separable = (lower < upper) & lower.isfinite() & (raised > lower)
-    raise_by = torch.zeros_like(prices)
-    raise_by[ranked[runner_up[separable]]] = raised[separable]
-    return raise_by
+    return raised.where(separable, 0)
 
 
-def _choices(where: Tensor, costs: Tensor, prices: Tensor) -> tuple[Tensor, Tensor]:
-    """Extra cost of the second choice of each row, and its first choice."""
-    losses, chosen = [], []
-    for position, cost in zip(
-        where.split(_ROWS_AT_ONCE), costs.split(_ROWS_AT_ONCE), strict=True
-    ):
-        total = cost + prices[position]
-        best, second = _two_smallest(total)
-        losses.append(second - best)
-        chosen.append(position.gather(1, total.argmin(1, keepdim=True)).squeeze(1))
-    return torch.cat(losses), torch.cat(chosen)
+def _largest(values: Tensor, ids: Tensor, n_ids: int) -> Tensor:
+    """Largest value of each ID, minus infinity where there is none."""
+    largest = values.new_full((n_ids,), -torch.inf)
+    return largest.scatter_reduce_(0, ids, values, "amax")
 
 
-def _two_smallest(values: Tensor) -> tuple[Tensor, Tensor]:
-    if values.shape[1] == 1:
-        return values[:, 0], torch.full_like(values[:, 0], torch.inf)
-    smallest = values.topk(2, dim=1, largest=False).values
-    return smallest[:, 0], smallest[:, 1]
+class _Choices:
+    """The two cheapest candidates of each row, while prices rise.
+
+    Parameters
+    ----------
+    where : Tensor of shape (n, n_candidates), int64
+        Index of the price of each candidate.
+    costs : Tensor of shape (n, n_candidates)
+    prices : Tensor of shape (n_prices,), float64
+
+    Attributes
+    ----------
+    first : Tensor of shape (n,), int64
+        Index of the price of the cheapest candidate.
+    losses : Tensor of shape (n,), float64
+        What the second candidate costs more; infinite if there is none.
+    """
+
+    def __init__(self, where: Tensor, costs: Tensor, prices: Tensor) -> None:
+        self._where, self._costs = where, costs
+        self.first = where.new_empty(len(where))
+        self._second = where.new_empty(len(where))
+        self.losses = prices.new_empty(len(where))
+        self._choose(torch.arange(len(where), device=where.device), prices)
+
+    def update(self, prices: Tensor, risen: Tensor) -> None:
+        """Choose again, where one of the two cheapest candidates has risen in price.
+
+        A third candidate that gets more expensive changes nothing.
+
+        Parameters
+        ----------
+        prices : Tensor of shape (n_prices,)
+            None lower than before.
+        risen : Tensor of shape (n_prices,), bool
+            Which of them are higher than before.
+        """
+        again = risen[self.first] | risen[self._second]
+        self._choose(again.nonzero().squeeze(1), prices)
+
+    def _choose(self, rows: Tensor, prices: Tensor) -> None:
+        for part in rows.split(_ROWS_AT_ONCE):
+            where = self._where[part]
+            totals = self._costs[part] + prices[where]
+            first = totals.argmin(1, keepdim=True)
+            best = totals.gather(1, first)
+            totals.scatter_(1, first, torch.inf)
+            second = totals.argmin(1, keepdim=True)
+            self.losses[part] = (totals.gather(1, second) - best).squeeze(1)
+            self.first[part] = where.gather(1, first).squeeze(1)
+            self._second[part] = where.gather(1, second).squeeze(1)

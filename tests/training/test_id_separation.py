@@ -42,6 +42,37 @@ def test_rows_get_different_ids_if_there_are_enough_candidates():
     assert len(choices(keys, costs, auction(keys.clone(), costs)).unique()) == 500
 
 
+def auction_by_definition(keys, costs, n_rounds=100):
+    """Prices by key, with the choices of all rows made anew in every round."""
+    prices = dict.fromkeys(keys.flatten().tolist(), 0.0)
+    for _ in range(n_rounds):
+        losses = {}
+        for row, cost in zip(keys.tolist(), costs.tolist(), strict=True):
+            offers = [(c + prices[key], key) for key, c in zip(row, cost, strict=True)]
+            (best, key), (second, _) = sorted(offers, key=lambda offer: offer[0])[:2]
+            losses.setdefault(key, []).append(second - best)
+        rises = {}
+        for key, of_key in losses.items():
+            highest, *others = sorted(of_key, reverse=True)
+            rise = (highest + others[0]) / 2 if others else 0
+            if others and others[0] < rise:  # not if it is rounded to it
+                rises[key] = rise
+        if not rises:
+            break
+        for key, rise in rises.items():
+            prices[key] += rise
+    return {key: price for key, price in prices.items() if price > 0}
+
+
+@given(st.integers(0, 2**31), st.integers(1, 40), st.sampled_from([4, 1000]))
+def test_an_auction_follows_its_definition(seed, n_rows, n_steps):
+    keys, costs = crowd(seed, n_rows, n_ids=12, n_candidates=4)
+    costs = (costs * n_steps).round() / n_steps  # few steps make ties
+    found = auction(keys.clone(), costs)
+    prices = dict(zip(found.keys.tolist(), found.prices.tolist(), strict=True))
+    assert prices == pytest.approx(auction_by_definition(keys, costs))
+
+
 def test_the_row_with_the_costliest_alternative_keeps_the_id():
     keys = torch.tensor([[7, 1], [7, 2], [7, 3]])
     costs = torch.tensor([[0.0, 0.2], [0.0, 0.9], [0.0, 0.4]], dtype=torch.float64)
