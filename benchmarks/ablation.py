@@ -38,6 +38,7 @@ from _data import sample_rows, split_rows
 from _datasets import CACHE, DATA_SETS, load
 from _mechanisms import BY_NAME, DEFAULT, MECHANISMS, switched_off
 from _records import Records, Result, code_version
+from measured import mark_of_this_run
 from sk_rqvae import RQVAETransformer
 from sk_rqvae.exceptions import DivergenceError
 from sk_rqvae.metrics import collision_rate, reconstruction_error
@@ -101,6 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
     version = code_version()
     if not options.table:
         _run(_queue(options), records, version, options)
+        print(mark_of_this_run(), end="\n\n")
     print_tables(records, None if options.table else version, options)
 
 
