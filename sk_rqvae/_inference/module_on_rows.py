@@ -31,8 +31,8 @@ from sk_rqvae._progress import ProgressCallback, no_progress
 FloatArray = NDArray[np.float64]
 
 # Blocks of 256 rows. With 8, 16 and 32 of them, `transform` of 384 columns took 84, 75
-# and 75 us a row on one thread, and 64, 51 and 50 us on two.
-_BLOCKS_DECODED_TOGETHER = 32
+# and 75 us a row on one thread, and 64, 51 and 50 us on two; more take more memory.
+_BLOCKS_DECODED_TOGETHER = 16
 
 
 def level_sizes(module: RQVAEModule) -> list[int]:
