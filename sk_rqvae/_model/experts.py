@@ -18,8 +18,9 @@ from sk_rqvae._model.products import addmm, baddbmm
 # has a copy of its expert's weights; 256 was not measured.
 _BLOCK_SIZES = {"cpu": 16, "cuda": 256}
 
-# Rows of padding for each expert, in a training step on a CPU. With up to 8 on one
-# thread and 30 on two, one product of all experts takes less time than one for each.
+# Mean rows of padding for each expert, in a training step on a CPU. With 64 experts and
+# up to 8 such rows on one thread, or 30 on two, one product of all experts takes less
+# time than a product for each.
 _MAX_PADDING = 16
 
 
@@ -94,22 +95,20 @@ class Experts(nn.Module):
             return self._in_groups(x, experts)
         return self._in_blocks(x, experts, self._expert)
 
-    def outputs_of_hidden(self, hidden: Tensor, experts: Tensor | int) -> Tensor:
+    def outputs_of_hidden(self, hidden: Tensor, experts: Tensor) -> Tensor:
         """Outputs where what enters the hidden units is known.
 
         Parameters
         ----------
         hidden : Tensor of shape (n, width)
             Inputs of the hidden units.
-        experts : Tensor of shape (n,), int64, or int
-            Expert of each input, or of all.
+        experts : Tensor of shape (n,), int64
+            Expert of each input.
 
         Returns
         -------
         Tensor of shape (n, n_out)
         """
-        if isinstance(experts, int):
-            return self._from_hidden(hidden, experts)
         return self._in_blocks(hidden, experts, self._from_hidden)
 
     def nearest(self, x: Tensor) -> Tensor:

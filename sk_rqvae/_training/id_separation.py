@@ -62,7 +62,7 @@ def price_shared_ids(
     -----
     UserWarning
         If there are more than five million rows. The candidates of all rows are held
-        in memory, about 180 bytes per row.
+        in memory, up to 260 bytes per row.
     """
     device = module.input_mean.device
     with torch.no_grad():
