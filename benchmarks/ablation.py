@@ -43,7 +43,18 @@ from sk_rqvae import RQVAETransformer
 from sk_rqvae.exceptions import DivergenceError
 from sk_rqvae.metrics import collision_rate, reconstruction_error
 
-DATA = ("nouns", "voices", "films", "digits", "pictures", "words", "patches")
+DATA = (
+    "nouns",
+    "voices",
+    "films",
+    "digits",
+    "pictures",
+    "words",
+    "patches",
+    "titles",
+    "readers",
+    "photographs",
+)
 N_LAYERS, N_CODES = 3, 256
 
 

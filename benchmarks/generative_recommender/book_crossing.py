@@ -56,13 +56,7 @@ def from_tables(
     """
     import pandas as pd
 
-    book = _table(books, escape="\\")
-    title, author = book["Book-Title"].str.strip(), book["Book-Author"].str.strip()
-    edition = pd.factorize(title.str.lower() + "\n" + author.str.lower())[0]
-    item_of = pd.Series(edition, index=book["ISBN"].to_numpy())
-    item_of = item_of[~item_of.index.duplicated()]
-    texts = (title + " by " + author).groupby(edition).first().tolist()
-
+    item_of, texts = texts_of_books(books)
     rating = _table(ratings, escape=None)
     rating["item"] = rating["ISBN"].map(item_of)
     rating = rating.dropna(subset="item").drop_duplicates(["User-ID", "item"])
@@ -73,6 +67,18 @@ def from_tables(
     users, items = users[modest], items[modest]
     kept = core_of(users, items, min_interactions)
     return renumbered(texts, histories_of(users[kept], items[kept]))
+
+
+def texts_of_books(books: bytes) -> tuple[Any, list[str]]:
+    """Each ISBN's book, and each book's "title by author", editions joined."""
+    import pandas as pd
+
+    book = _table(books, escape="\\")
+    title, author = book["Book-Title"].str.strip(), book["Book-Author"].str.strip()
+    edition = pd.factorize(title.str.lower() + "\n" + author.str.lower())[0]
+    item_of = pd.Series(edition, index=book["ISBN"].to_numpy())
+    item_of = item_of[~item_of.index.duplicated()]
+    return item_of, (title + " by " + author).groupby(edition).first().tolist()
 
 
 def _table(content: bytes, escape: str | None) -> Any:
