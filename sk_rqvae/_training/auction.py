@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -13,29 +14,32 @@ from sk_rqvae._progress import ProgressCallback, no_progress
 
 _ROUNDS = 100
 _ROWS_AT_ONCE = 65536
-_KEYS_PER_SORT = 2**22
+_KEYS_PER_SORT = 2**20
 _RAISE_WITHOUT_ALTERNATIVE = 1.5
 _MIN_KEY = -(2**63)
 
 
 @torch.no_grad()
 def auction(
-    keys: Tensor,
+    keys: list[Tensor],
     costs: Tensor,
     on_progress: ProgressCallback = no_progress,
     *,
+    capacity: int = 1,
     max_error: float = math.inf,
 ) -> PriceList:
-    """Find prices at which rows choose different IDs.
+    """Find prices at which at most `capacity` rows choose one ID.
 
     Parameters
     ----------
-    keys : Tensor of shape (n, n_candidates), int64
-        Candidate IDs of each row. Overwritten, to save the memory of a copy.
+    keys : list of Tensor of shape (n_of_block, n_candidates), int64
+        Candidate IDs of each row, in blocks. Emptied, to save the memory of a copy.
     costs : Tensor of shape (n, n_candidates), float32 or float64
         Error of the row under each candidate.
     on_progress : ProgressCallback
         Called after each round with its share of 1, and not for rounds saved.
+    capacity : int, default=1
+        At least 1.
     max_error : float, default=inf
         Largest total error of the chosen candidates, relative to the smallest possible
         total. The cheapest separations are kept until this limit.
@@ -47,9 +51,9 @@ def auction(
     Notes
     -----
     1. In each round, every row chooses the candidate of least cost plus price.
-    2. If several rows choose one ID, its price rises. The row that would lose most by
-       leaving stays; the new price lies between its loss and that of the second row,
-       so that all others leave.
+    2. If more than `capacity` rows choose one ID, its price rises. The rows that would
+       lose most by leaving stay; the new price lies between the smallest loss of these
+       and the next one, so that all others leave.
     3. Prices only rise, and the auction ends when none does, or after `_ROUNDS`
        rounds. Exact duplicates have equal candidates and costs, and stay together.
     4. If the total error exceeds `max_error`, all prices are clipped at a common
@@ -61,13 +65,13 @@ def auction(
     Bertsekas (1988), "The auction algorithm: a distributed relaxation method for the
     assignment problem".
     """
-    wanted = _wanted_twice(keys)
+    wanted = _wanted_by_more_than(capacity, keys)
     where = _positions(wanted, keys)
-    # The last price, always zero, is that of all IDs that one row alone wants.
-    prices = torch.zeros(len(wanted) + 1, dtype=torch.float64, device=keys.device)
+    # The last price, always zero, is that of IDs that at most `capacity` rows want.
+    prices = torch.zeros(len(wanted) + 1, dtype=torch.float64, device=costs.device)
     choices = _Choices(where, costs, prices)
     for _ in range(_ROUNDS):
-        raise_by = _raises(choices, len(prices))
+        raise_by = _raises(choices, len(prices), capacity)
         risen = raise_by > 0
         if not bool(risen.any()):
             break
@@ -80,27 +84,30 @@ def auction(
     return PriceList(wanted[priced], prices[:-1][priced])
 
 
-def _wanted_twice(keys: Tensor) -> Tensor:
-    """Keys that occur more than once, ascending; found one range of keys at a time."""
-    n_ranges = -(-keys.numel() // _KEYS_PER_SORT)
+def _wanted_by_more_than(n_rows: int, keys: Sequence[Tensor]) -> Tensor:
+    """Keys of more than `n_rows` rows, ascending; found one range of keys at a time."""
+    n_keys = sum(block.numel() for block in keys)
+    n_ranges = -(-n_keys // _KEYS_PER_SORT)
     edges = [_MIN_KEY + 2**64 * part // n_ranges for part in range(1, n_ranges)]
     found = []
     for low, high in itertools.pairwise([_MIN_KEY, *edges, -_MIN_KEY - 1]):
-        inside = keys[(keys >= low) & (keys < high)]
+        inside = torch.cat([block[(block >= low) & (block < high)] for block in keys])
         each, count = torch.unique(inside, return_counts=True)
-        found.append(each[count > 1])
+        found.append(each[count > n_rows])
     return torch.cat(found)
 
 
-def _positions(wanted: Tensor, keys: Tensor) -> Tensor:
-    """Replace keys by their indices in `wanted`, or by its length if not in it."""
-    if len(wanted) == 0:
-        return keys.zero_()
-    for block in keys.split(_ROWS_AT_ONCE):
-        position = torch.searchsorted(wanted, block)
-        known = wanted[position.clamp_max(len(wanted) - 1)] == block
-        block.copy_(torch.where(known, position, len(wanted)))
-    return keys
+def _positions(wanted: Tensor, keys: list[Tensor]) -> Tensor:
+    """Indices of keys in `wanted`, or its length if not in it; empties `keys`."""
+    positions = []
+    while keys:
+        block = keys.pop(0)
+        position = torch.searchsorted(wanted, block, out_int32=True)
+        if len(wanted):
+            known = wanted[position.clamp_max(len(wanted) - 1)] == block
+            position[~known] = len(wanted)
+        positions.append(position)
+    return torch.cat(positions)
 
 
 def _clipped(where: Tensor, costs: Tensor, prices: Tensor, max_error: float) -> Tensor:
@@ -131,29 +138,27 @@ def _total_error(where: Tensor, costs: Tensor, prices: Tensor) -> float:
     return total
 
 
-def _raises(choices: _Choices, n_prices: int) -> Tensor:
+def _raises(choices: _Choices, n_prices: int, capacity: int) -> Tensor:
     """Increase of the price of each ID, given the choices of all rows."""
     n_takers = torch.bincount(choices.first, minlength=n_prices)
     n_takers[-1] = 0
-    shared = n_takers[choices.first] > 1
-    chosen, losses = choices.first[shared], choices.losses[shared]
-    upper = _largest(losses, chosen, n_prices)
-    is_upper = losses == upper[chosen]
-    lower = _largest(losses[~is_upper], chosen[~is_upper], n_prices)
-    # Rows that would lose equally much cannot be separated by a price.
-    n_upper = torch.bincount(chosen[is_upper], minlength=n_prices)
-    lower = torch.where(n_upper > 1, upper, lower)
+    crowded = n_takers[choices.first] > capacity
+    chosen, losses = choices.first[crowded], choices.losses[crowded]
+    order = losses.argsort(descending=True)
+    order = order[chosen[order].argsort(stable=True)]
+    chosen, losses = chosen[order], losses[order]
+    is_first = torch.ones_like(chosen, dtype=torch.bool)
+    is_first[1:] = chosen[1:] != chosen[:-1]
+    first = is_first.nonzero().squeeze(1)
+    stays, leaves = losses[first + capacity - 1], losses[first + capacity]
     raised = torch.where(
-        upper.isfinite(), (upper + lower) / 2, _RAISE_WITHOUT_ALTERNATIVE * lower
+        stays.isfinite(), (stays + leaves) / 2, _RAISE_WITHOUT_ALTERNATIVE * leaves
     )
-    separable = (lower < upper) & lower.isfinite() & (raised > lower)
-    return raised.where(separable, 0)
-
-
-def _largest(values: Tensor, ids: Tensor, n_ids: int) -> Tensor:
-    """Largest value of each ID, minus infinity where there is none."""
-    largest = values.new_full((n_ids,), -torch.inf)
-    return largest.scatter_reduce_(0, ids, values, "amax")
+    # Rows that would lose equally much cannot be separated by a price.
+    separable = (leaves < stays) & leaves.isfinite() & (raised > leaves)
+    raises = losses.new_zeros(n_prices)
+    raises[chosen[first]] = raised.where(separable, 0)
+    return raises
 
 
 class _Choices:
@@ -161,14 +166,14 @@ class _Choices:
 
     Parameters
     ----------
-    where : Tensor of shape (n, n_candidates), int64
+    where : Tensor of shape (n, n_candidates), int32
         Index of the price of each candidate.
     costs : Tensor of shape (n, n_candidates)
     prices : Tensor of shape (n_prices,), float64
 
     Attributes
     ----------
-    first : Tensor of shape (n,), int64
+    first : Tensor of shape (n,), int32
         Index of the price of the cheapest candidate.
     losses : Tensor of shape (n,), float64
         What the second candidate costs more; infinite if there is none.

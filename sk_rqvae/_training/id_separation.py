@@ -80,19 +80,20 @@ def price_shared_ids(
         )
         return no_prices(device)
     keys, costs = _candidates(module, X, prepared, n_candidates, on_progress)
+    # One row an ID, or where there are more rows than IDs, their fair share.
+    capacity = -(-len(X) // math.prod(module.quantizer.sizes))
     if weights is None:
-        return auction(keys, costs, on_progress, max_error=max_error)
+        return auction(keys, costs, on_progress, capacity=capacity, max_error=max_error)
     costs = costs.double()  # as `assign` adds prices
     relative = torch.from_numpy(weights / weights.max()).to(device)
     discounts, error = discounts_for_lighter_rows(
-        keys, costs, relative / relative.mean(), max_error=max_error
+        torch.cat(keys), costs, relative / relative.mean(), max_error=max_error
     )
-    for part, block in zip(
-        keys.split(_ROWS_AT_ONCE), costs.split(_ROWS_AT_ONCE), strict=True
-    ):
+    for part, block in zip(keys, costs.split([*map(len, keys)]), strict=True):
         block += look_up(discounts, part)
     max_error = max(1.0, 1 + max_error - error)
-    return _sum(discounts, auction(keys, costs, on_progress, max_error=max_error))
+    prices = auction(keys, costs, on_progress, capacity=capacity, max_error=max_error)
+    return _sum(discounts, prices)
 
 
 @torch.no_grad()
@@ -102,14 +103,19 @@ def _candidates(
     prepared: PreparedAssignment,
     n_candidates: int,
     on_progress: ProgressCallback,
-) -> tuple[Tensor, Tensor]:
-    """Keys and costs of the candidate IDs of each row."""
+) -> tuple[list[Tensor], Tensor]:
+    """Keys of the candidate IDs of each row, in blocks, and their costs."""
     device = module.input_mean.device
-    keys = torch.empty(len(X), n_candidates, dtype=torch.int64, device=device)
     # The model computes errors in float32, so float64 would only take memory.
     costs = torch.empty(len(X), n_candidates, dtype=torch.float32, device=device)
+    keys: list[Tensor] = []
+    block: list[Tensor] = []
     for part, codes, errors in candidates_of_rows(module, X, prepared):
-        keys[part], costs[part] = id_keys(codes), errors
+        block.append(id_keys(codes))
+        costs[part] = errors
+        if part.stop % _ROWS_AT_ONCE == 0 or part.stop == len(X):
+            keys.append(torch.cat(block))
+            block = []
         on_progress(len(codes) / len(X))
     return keys, costs
 

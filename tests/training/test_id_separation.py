@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sk_rqvae import SemanticIDIndex
 from sk_rqvae._model.id_prices import id_keys, look_up, no_prices
 from sk_rqvae._training.auction import auction
-from sk_rqvae.metrics import collision_rate, explained_variance
+from sk_rqvae.metrics import collision_rate, explained_variance, worst_bucket_size
 
 
 def choices(keys, costs, prices):
@@ -32,17 +32,17 @@ def crowd(seed, n_rows, n_ids, n_candidates):
 def test_an_auction_never_leaves_more_rows_sharing_an_id(seed, n_rows):
     keys, costs = crowd(seed, n_rows, n_ids=80, n_candidates=4)
     before = choices(keys, costs, no_prices(keys.device))
-    after = choices(keys, costs, auction(keys.clone(), costs))
+    after = choices(keys, costs, auction([keys], costs))
     assert len(after.unique()) >= len(before.unique())
 
 
 def test_rows_get_different_ids_if_there_are_enough_candidates():
     keys, costs = crowd(0, n_rows=500, n_ids=2000, n_candidates=5)
     assert len(choices(keys, costs, no_prices(keys.device)).unique()) < 500
-    assert len(choices(keys, costs, auction(keys.clone(), costs)).unique()) == 500
+    assert len(choices(keys, costs, auction([keys], costs)).unique()) == 500
 
 
-def auction_by_definition(keys, costs, n_rounds=100):
+def auction_by_definition(keys, costs, capacity, n_rounds=100):
     """Prices by key, with the choices of all rows made anew in every round."""
     prices = dict.fromkeys(keys.flatten().tolist(), 0.0)
     for _ in range(n_rounds):
@@ -53,9 +53,11 @@ def auction_by_definition(keys, costs, n_rounds=100):
             losses.setdefault(key, []).append(second - best)
         rises = {}
         for key, of_key in losses.items():
-            highest, *others = sorted(of_key, reverse=True)
-            rise = (highest + others[0]) / 2 if others else 0
-            if others and others[0] < rise:  # not if it is rounded to it
+            if len(of_key) <= capacity:
+                continue
+            stays, leaves = sorted(of_key, reverse=True)[capacity - 1 : capacity + 1]
+            rise = (stays + leaves) / 2
+            if leaves < rise:  # not if they are equal, or it is rounded to one
                 rises[key] = rise
         if not rises:
             break
@@ -64,25 +66,38 @@ def auction_by_definition(keys, costs, n_rounds=100):
     return {key: price for key, price in prices.items() if price > 0}
 
 
-@given(st.integers(0, 2**31), st.integers(1, 40), st.sampled_from([4, 1000]))
-def test_an_auction_follows_its_definition(seed, n_rows, n_steps):
+@given(
+    st.integers(0, 2**31),
+    st.integers(1, 40),
+    st.sampled_from([4, 1000]),
+    st.integers(1, 4),
+)
+def test_an_auction_follows_its_definition(seed, n_rows, n_steps, capacity):
     keys, costs = crowd(seed, n_rows, n_ids=12, n_candidates=4)
     costs = (costs * n_steps).round() / n_steps  # few steps make ties
-    found = auction(keys.clone(), costs)
+    found = auction([keys], costs, capacity=capacity)
     prices = dict(zip(found.keys.tolist(), found.prices.tolist(), strict=True))
-    assert prices == pytest.approx(auction_by_definition(keys, costs))
+    assert prices == pytest.approx(auction_by_definition(keys, costs, capacity))
 
 
 def test_the_row_with_the_costliest_alternative_keeps_the_id():
     keys = torch.tensor([[7, 1], [7, 2], [7, 3]])
     costs = torch.tensor([[0.0, 0.2], [0.0, 0.9], [0.0, 0.4]], dtype=torch.float64)
-    assert choices(keys, costs, auction(keys.clone(), costs)).tolist() == [1, 7, 3]
+    assert choices(keys, costs, auction([keys], costs)).tolist() == [1, 7, 3]
 
 
 def test_equal_rows_keep_one_id():
     keys = torch.tensor([[7, 1], [7, 1]])
     costs = torch.tensor([[0.1, 0.2], [0.1, 0.2]], dtype=torch.float64)
-    assert len(auction(keys.clone(), costs).keys) == 0
+    assert len(auction([keys], costs).keys) == 0
+
+
+def test_as_many_rows_keep_an_id_as_the_capacity_says():
+    keys, costs = crowd(0, n_rows=600, n_ids=300, n_candidates=8)
+    wanted = choices(keys, costs, no_prices(keys.device))
+    evened = choices(keys, costs, auction([keys], costs, capacity=3))
+    assert wanted.bincount().max() > 3
+    assert evened.bincount().max() == 3
 
 
 def test_different_ids_have_different_keys():
@@ -122,7 +137,7 @@ def test_separation_spends_at_most_its_error_budget(max_error):
     keys, costs = crowd(0, n_rows=90, n_ids=100, n_candidates=5)
     costs += 1
     n_shared, error = shared(keys, costs, no_prices(keys.device))
-    prices = auction(keys.clone(), costs, max_error=max_error)
+    prices = auction([keys], costs, max_error=max_error)
     n_still_shared, error_after = shared(keys, costs, prices)
     assert error_after <= max_error * error
     assert n_still_shared < n_shared
@@ -132,7 +147,7 @@ def test_a_larger_error_budget_leaves_fewer_shared_ids():
     keys, costs = crowd(0, n_rows=300, n_ids=400, n_candidates=5)
     costs += 1
     n_shared = [
-        shared(keys, costs, auction(keys.clone(), costs, max_error=limit))[0]
+        shared(keys, costs, auction([keys], costs, max_error=limit))[0]
         for limit in (1.0, 1.01, 1.03, 1.1, float("inf"))
     ]
     assert n_shared == sorted(n_shared, reverse=True)
@@ -142,8 +157,8 @@ def test_a_larger_error_budget_leaves_fewer_shared_ids():
 def test_a_budget_that_is_not_reached_changes_nothing():
     keys, costs = crowd(0, n_rows=500, n_ids=2000, n_candidates=5)
     costs += 10
-    assert len(auction(keys.clone(), costs, max_error=1.01).keys) == len(
-        auction(keys.clone(), costs).keys
+    assert len(auction([keys], costs, max_error=1.01).keys) == len(
+        auction([keys], costs).keys
     )
 
 
@@ -158,6 +173,19 @@ def test_by_default_ids_are_separated_until_the_error_has_grown_by_one_percent(d
     assert rates[0] > rates[1] > rates[2]
     unexplained = [1 - model.score(dense) for model in (together, default)]
     assert unexplained[1] < 1.015 * unexplained[0]
+
+
+@pytest.mark.parametrize("option", ["auto", True])
+@pytest.mark.parametrize("codebook_size", [3, 5, 9])
+def test_rows_are_spread_where_there_are_more_of_them_than_ids(
+    dense, codebook_size, option
+):
+    codebooks = {"codebook_size": codebook_size, "n_layers": 2}
+    together, apart = (
+        small(separate_ids=choice, **codebooks).fit(dense) for choice in (False, option)
+    )
+    fullest = [worst_bucket_size(model.transform(dense)) for model in (together, apart)]
+    assert fullest[1] < fullest[0]
 
 
 def test_prices_do_not_make_a_row_depend_on_others(dense):
