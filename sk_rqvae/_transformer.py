@@ -183,14 +183,14 @@ class RQVAETransformer(
     random_state : int, RandomState instance or None, default=None
         An int makes `fit` repeatable. Global generators are neither read nor set.
     max_epochs : int, default=None
-        Passes over the rows in `fit`. None takes 10 to 150, enough for 860 optimizer
-        steps if possible. If the initial model is nearly exact, None takes one, and
-        epochs do not change it.
+        Passes over the rows in `fit`. None takes as many as make 860 optimizer steps,
+        at most 150, and at most 12 where `batch_size` is 2048 by default. If the
+        initial model is nearly exact, None takes one, and epochs do not change it.
     batch_size : int, default=None
-        Rows per optimizer step. None is 256, and more from 22 000 rows on, up to 2048,
-        so that ten passes make 860 steps.
+        Rows per optimizer step. None is 256 for up to 18 346 rows, and 2048 for more.
     lr : float, default=2e-3
-        Peak learning rate of AdamW.
+        Peak learning rate of AdamW. Where ``batch_size=None`` takes 2048 rows, it is
+        multiplied by the square root of 2048 / 256.
     weight_decay : float, default=1.0
         Weight decay of MLPs and experts. With ``linear_path=False``, 1e-4 to 1e-2 are
         usual.

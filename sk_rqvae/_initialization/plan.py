@@ -16,17 +16,17 @@ from torch import Tensor
 
 from sk_rqvae._defaults import (
     EQUAL_NOISE_SHARE,
+    LARGE_STEP_EPOCHS,
+    MAX_STEPS,
     MAX_STRUCTURE_DISCARDED,
-    MIN_BATCH_SIZE,
-    MIN_EPOCHS,
-    MIN_STEPS,
+    SMALL_BATCH_SIZE,
 )
 from sk_rqvae._initialization.gaussianity import explained_beyond_gaussian
 from sk_rqvae._initialization.latent_width import max_width, water_level
 from sk_rqvae._initialization.pca import principal_components
 
 # Bounds of time and memory. Not measured on their own.
-_MAX_BATCH_SIZE = 2048
+_LARGE_BATCH_SIZE = 2048
 _MAX_EPOCHS = 150
 _MAX_ROWS_TESTED = 2**14
 # Unexplained share of variance that is not trained. Not measured on its own.
@@ -84,20 +84,33 @@ def is_nearly_exact(unexplained: float) -> bool:
 
 
 def rows_per_step(n_rows: int) -> int:
-    """Rows of a batch with which `MIN_EPOCHS` epochs make `MIN_STEPS` steps.
+    """Rows of a batch: few, if `MAX_STEPS` such steps make `LARGE_STEP_EPOCHS`."""
+    is_small = n_rows * LARGE_STEP_EPOCHS <= MAX_STEPS * SMALL_BATCH_SIZE
+    return SMALL_BATCH_SIZE if is_small else _LARGE_BATCH_SIZE
 
-    More rows thus make steps larger, not more. Larger steps estimate gradients better
-    and need fewer launches on a GPU.
+
+def rate_of_step(batch_size: int) -> float:
+    """Factor on the learning rate for a batch of `rows_per_step` rows.
+
+    It is 1 for a small batch and grows with the square root of the rows: Malladi, Lyu,
+    Panigrahi and Arora (2022), "On the SDEs and scaling rules for adaptive gradient
+    algorithms", arXiv:2205.10287.
     """
-    enough = n_rows * MIN_EPOCHS // MIN_STEPS
-    return min(max(enough, MIN_BATCH_SIZE), _MAX_BATCH_SIZE)
+    return math.sqrt(batch_size / SMALL_BATCH_SIZE)
 
 
 def number_of_epochs(n_rows: int, batch_size: int) -> int:
-    """Epochs that make enough optimizer steps over `n_rows` rows."""
-    steps_per_epoch = max(1, math.ceil(n_rows / batch_size))
-    enough = math.ceil(MIN_STEPS / steps_per_epoch)
-    return min(max(enough, MIN_EPOCHS), _MAX_EPOCHS)
+    """Epochs that make `MAX_STEPS` steps, within bounds.
+
+    How well a model is trained depends on the rows that it has seen, and hardly on the
+    steps. So batches smaller than usual make as many epochs as usual.
+    """
+    usual_size = rows_per_step(n_rows)
+    steps_per_epoch = max(1, math.ceil(n_rows / max(batch_size, usual_size)))
+    epochs = math.ceil(MAX_STEPS / steps_per_epoch)
+    if batch_size <= usual_size == _LARGE_BATCH_SIZE:
+        epochs = min(epochs, LARGE_STEP_EPOCHS)
+    return min(epochs, _MAX_EPOCHS)
 
 
 def latent_width(

@@ -101,12 +101,12 @@ def _positions(wanted: Tensor, keys: list[Tensor]) -> Tensor:
     """Indices of keys in `wanted`, or its length if not in it; empties `keys`."""
     positions = []
     while keys:
-        block = keys.pop(0)
-        position = torch.searchsorted(wanted, block, out_int32=True)
-        if len(wanted):
-            known = wanted[position.clamp_max(len(wanted) - 1)] == block
-            position[~known] = len(wanted)
-        positions.append(position)
+        for block in keys.pop(0).split(_ROWS_AT_ONCE):
+            position = torch.searchsorted(wanted, block, out_int32=True)
+            if len(wanted):
+                known = wanted[position.clamp_max(len(wanted) - 1)] == block
+                position.masked_fill_(~known, len(wanted))
+            positions.append(position)
     return torch.cat(positions)
 
 

@@ -15,6 +15,7 @@ from sk_rqvae._inference.row_subset import Block, Matrix, RowSubset
 from sk_rqvae._initialization.plan import (
     is_nearly_exact,
     number_of_epochs,
+    rate_of_step,
     rows_per_step,
 )
 from sk_rqvae._model.id_prices import PriceList, no_prices
@@ -153,6 +154,8 @@ def _train(
     """Train the net in place; what codes leave unexplained is known of a new one."""
     n_epochs = 1
     net.batch_size = estimator.batch_size or rows_per_step(len(task.X))
+    if estimator.batch_size is None:
+        net.lr *= rate_of_step(net.batch_size)
     if not task.is_partial:
         n_epochs = estimator.max_epochs or number_of_epochs(len(task.X), net.batch_size)
     if unexplained is not None and is_nearly_exact(unexplained):

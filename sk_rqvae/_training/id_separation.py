@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sk_rqvae._inference.blocks import on_device
+from sk_rqvae._inference.blocks import blocks, on_device
 from sk_rqvae._inference.module_on_rows import candidates_of_rows
 from sk_rqvae._inference.row_subset import Matrix
 from sk_rqvae._model.assignment import PreparedAssignment
@@ -23,7 +23,8 @@ from sk_rqvae._training.id_discounts import discounts_for_lighter_rows
 SEPARATION_STEPS = 2
 
 _MAX_ROWS = 5_000_000
-_ROWS_AT_ONCE = 65536
+# Ten keys each are 42 MB: memory of that size goes back to the system when it is freed.
+_ROWS_OF_KEYS = 2**19
 
 
 def price_shared_ids(
@@ -62,7 +63,7 @@ def price_shared_ids(
     -----
     UserWarning
         If there are more than five million rows. The candidates of all rows are held
-        in memory, up to 260 bytes per row.
+        in memory, up to 150 bytes per row.
     """
     device = module.input_mean.device
     with torch.no_grad():
@@ -108,14 +109,16 @@ def _candidates(
     device = module.input_mean.device
     # The model computes errors in float32, so float64 would only take memory.
     costs = torch.empty(len(X), n_candidates, dtype=torch.float32, device=device)
-    keys: list[Tensor] = []
-    block: list[Tensor] = []
+    keys = [
+        torch.empty(
+            part.stop - part.start, n_candidates, dtype=torch.int64, device=device
+        )
+        for part in blocks(len(X), _ROWS_OF_KEYS)
+    ]
     for part, codes, errors in candidates_of_rows(module, X, prepared):
-        block.append(id_keys(codes))
+        block, start = divmod(part.start, _ROWS_OF_KEYS)
+        keys[block][start : start + len(codes)] = id_keys(codes)
         costs[part] = errors
-        if part.stop % _ROWS_AT_ONCE == 0 or part.stop == len(X):
-            keys.append(torch.cat(block))
-            block = []
         on_progress(len(codes) / len(X))
     return keys, costs
 

@@ -193,7 +193,7 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
             "max_epochs",
             _INT_OR_NONE,
             "none",
-            "Passes over the rows; none chooses from 10 to 150.",
+            "Passes over the rows; none chooses, up to 150.",
         ),
         Parameter(
             "batch_size",
