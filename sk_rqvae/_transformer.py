@@ -187,7 +187,8 @@ class RQVAETransformer(
         at most 150, and at most 12 where `batch_size` is 2048 by default. If the
         initial model is nearly exact, None takes one, and epochs do not change it.
     batch_size : int, default=None
-        Rows per optimizer step. None is 256 for up to 18 346 rows, and 2048 for more.
+        Rows per optimizer step. None is 256 for up to 18 346 rows, and 2048 for more;
+        in `partial_fit`, 256 for up to 220 160 rows.
     lr : float, default=2e-3
         Peak learning rate of AdamW. Where ``batch_size=None`` takes 2048 rows, it is
         multiplied by the square root of 2048 / 256.
@@ -1124,7 +1125,7 @@ class RQVAETransformer(
         pairs = None
         if affinity is not None:
             pairs = check_affinity(affinity, len(rows))
-        chosen = {"batch_size": rows_per_step(len(rows))}
+        chosen = {"batch_size": rows_per_step(len(rows), is_partial=is_partial)}
         with named_out_of_memory(self, TRAINING, **chosen):
             net = train(
                 self,

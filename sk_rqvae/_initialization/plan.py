@@ -85,9 +85,13 @@ def is_nearly_exact(unexplained: float) -> bool:
     return unexplained < _NEGLIGIBLE_RESIDUAL
 
 
-def rows_per_step(n_rows: int) -> int:
-    """Rows of a batch: few, if `MAX_STEPS` such steps make `LARGE_STEP_EPOCHS`."""
-    is_small = n_rows * LARGE_STEP_EPOCHS <= MAX_STEPS * SMALL_BATCH_SIZE
+def rows_per_step(n_rows: int, *, is_partial: bool = False) -> int:
+    """Rows of a batch: few, if `MAX_STEPS` such steps make enough epochs.
+
+    These are `LARGE_STEP_EPOCHS`, or the one epoch of a partial fit.
+    """
+    n_epochs = 1 if is_partial else LARGE_STEP_EPOCHS
+    is_small = n_rows * n_epochs <= MAX_STEPS * SMALL_BATCH_SIZE
     return SMALL_BATCH_SIZE if is_small else _LARGE_BATCH_SIZE
 
 

@@ -153,8 +153,9 @@ def _train(
 ) -> None:
     """Train the net in place; what codes leave unexplained is known of a new one."""
     n_epochs = 1
-    net.batch_size = estimator.batch_size or rows_per_step(len(task.X))
-    if estimator.batch_size is None:
+    net.batch_size = estimator.batch_size
+    if net.batch_size is None:
+        net.batch_size = rows_per_step(len(task.X), is_partial=task.is_partial)
         net.lr *= rate_of_step(net.batch_size)
     if not task.is_partial:
         n_epochs = estimator.max_epochs or number_of_epochs(len(task.X), net.batch_size)

@@ -71,6 +71,13 @@ def test_a_fit_on_many_rows_takes_larger_steps_than_on_few():
     assert largest_step(40_000, batch_size=100) == 100
 
 
+def test_a_partial_fit_of_many_rows_takes_small_steps_as_it_makes_one_epoch():
+    count = CountSteps()
+    model = small(n_layers=1, hidden_dims=(), callbacks=[count])
+    model.partial_fit(np.random.default_rng(0).normal(size=(40_000, 2)))
+    assert max(count.sizes_) < rows_per_step(40_000)
+
+
 def test_the_learning_rate_grows_with_the_root_of_larger_steps():
     options = {"lr": 0.001, "lr_schedule": "constant", "warmup_epochs": 0}
 
