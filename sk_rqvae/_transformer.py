@@ -184,7 +184,8 @@ class RQVAETransformer(
         An int makes `fit` repeatable. Global generators are neither read nor set.
     max_epochs : int, default=None
         Passes over the rows in `fit`. None takes as many as make 860 optimizer steps,
-        at most 150, and at most 12 where `batch_size` is 2048 by default. If the
+        at most 150, and at most 12 where `batch_size` is 2048 by default. A smaller
+        `batch_size` than the default makes as many epochs, and so more steps. If the
         initial model is nearly exact, None takes one, and epochs do not change it.
     batch_size : int, default=None
         Rows per optimizer step. None is 256 for up to 18 346 rows, and 2048 for more;

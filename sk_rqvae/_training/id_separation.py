@@ -24,6 +24,7 @@ SEPARATION_STEPS = 2
 
 _MAX_ROWS = 5_000_000
 # Ten keys each are 42 MB: memory of that size goes back to the system when it is freed.
+# A multiple of the rows that are encoded at once.
 _ROWS_OF_KEYS = 2**19
 
 
