@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -22,12 +22,15 @@ from torch import Tensor
 from sk_rqvae import _defaults
 from sk_rqvae._initialization.kmeans import kmeans, random_rows
 from sk_rqvae._initialization.latent_width import max_width
+from sk_rqvae._initialization.plan import number_of_experts
+from sk_rqvae._model.beam_search import PreparedBeamSearch
 
 DEFAULT = "default"
 
 _PLAIN_KMEANS_ITERATIONS = 25
 _ADAMW_DECAY = 1e-2
 _TINY = 1e-30
+_N_BEAMS = 5
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,26 @@ def _best_beams(
     return order[:max_pairs] * n_beams
 
 
+def _no_limit(codes: Tensor, errors: Tensor) -> float:
+    return math.inf
+
+
+def _most_experts(n_rows: int | None, width: int) -> int:
+    return number_of_experts(None, width)
+
+
+def _all_dead(dead: Tensor, *args: Any) -> Tensor:
+    return dead
+
+
+def _codes_of_beams(
+    latents: Tensor, all_vectors: Tensor, sizes: Sequence[int], *args: Any
+) -> Tensor:
+    """Codes of the best beam, in training; only modes without biases can use them."""
+    beams = PreparedBeamSearch(all_vectors, sizes, _N_BEAMS).search(latents)
+    return beams.codes[:, 0]
+
+
 def _plain_kmeans(
     points: Tensor,
     n_clusters: int,
@@ -166,7 +189,7 @@ MECHANISMS = [
     Mechanism(
         "plausible beams only in k-means",
         "every beam",
-        constants={"PLAUSIBLE_ERROR": math.inf},
+        functions={"_initialization.codebooks:_leave_one_out_errors": _no_limit},
     ),
     # Training
     Mechanism(
@@ -190,29 +213,29 @@ MECHANISMS = [
         "a factor of 1",
         functions={"_training.initialize:growth_of_unseen_residuals": _no_factor},
     ),
-    Mechanism("learning rate of 0.002", "0.001", {"lr": 1e-3}),
-    Mechanism("weight decay of 1", "0.01", {"weight_decay": _ADAMW_DECAY}),
+    Mechanism("36 epochs of 10 000 rows", "24", constants={"EPOCHS_OF_ONE_ROW": 2400}),
+    Mechanism("learning rate of 0.004", "0.002", {"lr": 2e-3}),
+    Mechanism("weight decay of 2", "0.01", {"weight_decay": _ADAMW_DECAY}),
     Mechanism("cosine schedule", "a constant rate", {"lr_schedule": "constant"}),
     Mechanism("warm-up", "none", {"warmup_epochs": 0}),
     Mechanism("experts", "the decoder's MLP alone", {"n_experts": 0}),
     Mechanism(
         "rows for each expert",
         "as many experts, however few rows",
-        constants={"ROWS_PER_EXPERT": 1},
+        functions={"_training.initialize:number_of_experts": _most_experts},
     ),
     Mechanism("commitment loss", "none", {"commitment_weight": 0}),
-    Mechanism("commitment weight of 0.5", "0.25", {"commitment_weight": 0.25}),
-    Mechanism("prefix loss and penalty", "none", {"prefix_weight": 0}),
+    Mechanism("commitment weight of 0.25", "0.5", {"commitment_weight": 0.5}),
     Mechanism(
-        "prefix penalty times 20 in training",
-        "times 1",
-        constants={"TRAINING_PREFIX_PENALTY": 1.0},
+        "greedy search in training",
+        f"{_N_BEAMS} beams",
+        functions={"_model.residual_quantizer:greedy_codes": _codes_of_beams},
     ),
     Mechanism("restarts of dead codes", "none", {"restart_dead_codes": False}),
     Mechanism(
         "no restarts with few rows per code",
         "restarts always",
-        constants={"MIN_ROWS_PER_CODE": 1},
+        functions={"_training.net:worth_replacing": _all_dead},
     ),
     # The search
     Mechanism("beams", "greedy, without re-ranking", {"n_beams": 1}),

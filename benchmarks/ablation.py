@@ -78,8 +78,8 @@ class Size:
 
 SIZES = {
     "full": Size(None, N_CODES, {}),
-    # As many rows per code as in full size, and a third of the optimizer steps.
-    "small": Size(600, 32, {"hidden_dims": (64,), "batch_size": 64, "max_epochs": 30}),
+    # As many rows per code as in full size.
+    "small": Size(600, 32, {"hidden_dims": (64,)}),
     "quick": Size(150, 16, {"hidden_dims": (16,), "max_epochs": QUICK_EPOCHS}),
 }
 

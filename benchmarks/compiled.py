@@ -37,7 +37,6 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "dropout": 0.0,
         "linear_path": False,
         "noise": 0.0,
-        "prefix_weight": 0.0,
         "mixed_precision": "no",
     },
     "defaults": {"mixed_precision": "no"},

@@ -59,7 +59,6 @@ LIKE_FOR_LIKE: dict[str, Any] = {
     "dropout": 0.0,
     "linear_path": False,
     "noise": 0.0,
-    "prefix_weight": 0.0,
     "device": "cpu",
     "mixed_precision": "no",
     "random_state": 0,
@@ -68,7 +67,6 @@ EXTRAS: dict[str, dict[str, Any]] = {
     "linear_path": {"linear_path": True},
     "dropout=0.2": {"dropout": 0.2},
     "noise=1": {"noise": 1},
-    "prefix_weight=0.14": {"prefix_weight": 0.14},
     "gumbel_softmax": {"codebook_mode": "gumbel_softmax"},
     "rotation_trick": {"codebook_mode": "rotation_trick"},
     "sinkhorn": {"codebook_mode": "sinkhorn"},
@@ -76,7 +74,6 @@ EXTRAS: dict[str, dict[str, Any]] = {
 ALL_ON: dict[str, Any] = {
     "linear_path": True,
     "noise": 1.0,
-    "prefix_weight": 0.14,
     "n_beams": 5,
 }
 HEADER = ("what", "measured", "target")

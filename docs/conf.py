@@ -126,7 +126,6 @@ numpydoc_validation_checks = {
 # made to be overridden.
 numpydoc_validation_exclude = {
     r"\.QuantizeForwardMode$",
-    r"\.CoarseOutput$",
     r"\.RQVAEOutput$",
     r"\.SemanticIDReport$",
     r"\.GeneratedIDScores$",

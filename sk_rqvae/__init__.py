@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from sk_rqvae._inference.report import SemanticIDReport
     from sk_rqvae._model.modes import QuantizeForwardMode
     from sk_rqvae._model.module import RQVAEModule
-    from sk_rqvae._model.output import CoarseOutput, RQVAEOutput
+    from sk_rqvae._model.output import RQVAEOutput
     from sk_rqvae._transformer import RQVAETransformer
     from sk_rqvae.exceptions import CollapseWarning, DivergenceError
     from sk_rqvae.index import SemanticIDIndex
@@ -19,7 +19,6 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "BlockScaler",
-    "CoarseOutput",
     "CollapseWarning",
     "DivergenceError",
     "QuantizeForwardMode",
@@ -34,7 +33,6 @@ __all__ = [
 # that a program that only looks IDs up does not wait for torch.
 _HOMES = {
     "BlockScaler": "sk_rqvae.preprocessing",
-    "CoarseOutput": "sk_rqvae._model.output",
     "CollapseWarning": "sk_rqvae.exceptions",
     "DivergenceError": "sk_rqvae.exceptions",
     "QuantizeForwardMode": "sk_rqvae._model.modes",

@@ -31,9 +31,7 @@ from sk_rqvae._checks.rows import refuse_other_kinds
 from sk_rqvae._checks.sample_weight import check_sample_weight
 from sk_rqvae._checks.scalars import check_int
 from sk_rqvae._defaults import (
-    COMMITMENT_WEIGHT,
     LEARNING_RATE,
-    PREFIX_WEIGHT,
     WEIGHT_DECAY,
 )
 from sk_rqvae._inference.dask import (
@@ -52,7 +50,6 @@ from sk_rqvae._inference.module_on_rows import (
 )
 from sk_rqvae._inference.report import SemanticIDReport, summarise
 from sk_rqvae._inference.row_subset import Block
-from sk_rqvae._initialization.plan import rows_per_step
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._persistence.assemble import adopt
 from sk_rqvae._persistence.checkpoints import load_checkpoint
@@ -139,9 +136,10 @@ class RQVAETransformer(
     n_experts : int, default=None
         Number of experts of the decoder: MLPs of which each latent uses one (see
         Notes). More of them reconstruct fitted rows better, and hardly take longer
-        except in training on CUDA. None is one for each 128 fitted rows, at most 64, if
-        there is a linear path, `hidden_dims` has one layer and `decoder_hidden_dims` is
-        None. Otherwise it is 0. A first `partial_fit` takes 64.
+        except in training on CUDA. None is one for each `hidden_dims[-1]` fitted rows,
+        at most 64, if there is a linear path, `hidden_dims` has one layer and
+        `decoder_hidden_dims` is None. Otherwise it is 0. A first `partial_fit` takes
+        64.
     activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
         Activation function of the hidden layers.
     dropout : float, default=0
@@ -155,13 +153,9 @@ class RQVAETransformer(
         binary cross-entropy, and `inverse_transform` returns their probabilities.
     module : type, default=RQVAEModule
         Class of the model. Subclass `RQVAEModule` to change the loss.
-    commitment_weight : float, default=0.5
-        Weight of the loss that keeps latents close to their codes. It is multiplied by
-        0.75 for the rotation trick.
-    prefix_weight : float, default=0.14
-        Weight of the prefix reconstruction loss, and of the errors of prefixes in the
-        score of a beam. Higher values improve the first codes at the expense of
-        complete IDs.
+    commitment_weight : float, default=0.25
+        Weight of the loss that keeps latents close to their codes. The default is that
+        of VQ-VAE. Higher values improve the first codes.
     noise : float, default=1
         Standard deviation of the input noise in training, relative to the quantisation
         error of the initial codebooks (see Notes). Raise it against overfitting.
@@ -169,7 +163,8 @@ class RQVAETransformer(
         Variance of behaviour, which `fit` derives from `affinity`, relative to the
         variance of `X`. Raise it if IDs should follow `affinity` more and `X` less.
     n_beams : int, default=5
-        Beams of the search for codes. 1 is greedy residual quantisation.
+        Beams of the search for codes. 1 is greedy residual quantisation, which
+        training uses in any case.
     rerank : bool, default=True
         Let `transform` search twice `n_beams` candidates per row, decode them, and
         choose the one with the lowest reconstruction error instead of the one nearest
@@ -183,17 +178,15 @@ class RQVAETransformer(
     random_state : int, RandomState instance or None, default=None
         An int makes `fit` repeatable. Global generators are neither read nor set.
     max_epochs : int, default=None
-        Passes over the rows in `fit`. None takes as many as make 860 optimizer steps,
-        at most 150, and at most 12 where `batch_size` is 2048 by default. A smaller
-        `batch_size` than the default makes as many epochs, and so more steps. If the
-        initial model is nearly exact, None takes one, and epochs do not change it.
-    batch_size : int, default=None
-        Rows per optimizer step. None is 256 for up to 18 346 rows, and 2048 for more;
-        in `partial_fit`, 256 for up to 220 160 rows.
-    lr : float, default=2e-3
-        Peak learning rate of AdamW. Where ``batch_size=None`` takes 2048 rows, it is
-        multiplied by the square root of 2048 / 256.
-    weight_decay : float, default=1.0
+        Passes over the rows in `fit`. None is 3600 divided by the square root of the
+        number of rows, rounded up, at most 150. If the initial model is nearly exact,
+        None takes one, and epochs do not change it.
+    batch_size : int, default=1024
+        Rows per optimizer step.
+    lr : float, default=4e-3
+        Peak learning rate of AdamW. It should grow with the square root of
+        `batch_size`.
+    weight_decay : float, default=2.0
         Weight decay of MLPs and experts. With ``linear_path=False``, 1e-4 to 1e-2 are
         usual.
     lr_schedule : {"cosine", "constant"}, default="cosine"
@@ -315,8 +308,7 @@ class RQVAETransformer(
         linear_path: bool = True,
         n_cat_features: int = 0,
         module: type[RQVAEModule] = RQVAEModule,
-        commitment_weight: float = COMMITMENT_WEIGHT,
-        prefix_weight: float = PREFIX_WEIGHT,
+        commitment_weight: float = 0.25,
         noise: float = 1.0,
         affinity_weight: float = 1.0,
         n_beams: int = 5,
@@ -324,7 +316,7 @@ class RQVAETransformer(
         separate_ids: bool | str = "auto",
         random_state: int | np.random.RandomState | None = None,
         max_epochs: int | None = None,
-        batch_size: int | None = None,
+        batch_size: int = 1024,
         lr: float = LEARNING_RATE,
         weight_decay: float = WEIGHT_DECAY,
         lr_schedule: str = "cosine",
@@ -357,7 +349,6 @@ class RQVAETransformer(
         self.n_cat_features = n_cat_features
         self.module = module
         self.commitment_weight = commitment_weight
-        self.prefix_weight = prefix_weight
         self.noise = noise
         self.affinity_weight = affinity_weight
         self.n_beams = n_beams
@@ -577,8 +568,8 @@ class RQVAETransformer(
             of candidates that it compares. A tensor if `transform` returns one.
         errors : ndarray or Tensor of shape (n_samples, k), dtype float64
             What `transform` minimises: the squared error of the standardised
-            reconstruction with `rerank`, otherwise of the latent, plus the penalty of
-            the prefixes, plus the price of the ID.
+            reconstruction with `rerank`, otherwise of the latent, plus the price of the
+            ID.
 
         Raises
         ------
@@ -1126,8 +1117,7 @@ class RQVAETransformer(
         pairs = None
         if affinity is not None:
             pairs = check_affinity(affinity, len(rows))
-        chosen = {"batch_size": rows_per_step(len(rows), is_partial=is_partial)}
-        with named_out_of_memory(self, TRAINING, **chosen):
+        with named_out_of_memory(self, TRAINING):
             net = train(
                 self,
                 rows,

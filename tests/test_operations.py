@@ -19,7 +19,6 @@ PLAIN = {
     "dropout": 0.0,
     "linear_path": False,
     "noise": 0.0,
-    "prefix_weight": 0.0,
 }
 
 

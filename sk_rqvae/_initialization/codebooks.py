@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sk_rqvae._defaults import PLAUSIBLE_ERROR
 from sk_rqvae._initialization.kmeans import (
     nearest_centre,
     progressive_kmeans,
@@ -20,6 +19,8 @@ _POINTS_PER_CODE = 256
 _MAX_VALUES = 2**26
 _ROWS_AT_ONCE = 1024
 _SMALLEST_POWER = 1e-30
+# Expected squared distance of two rows of a cluster, over that of one from their mean.
+_SAME_CLUSTER = 2.0
 
 
 @torch.no_grad()
@@ -38,7 +39,7 @@ def initialize_codebooks(
     Parameters
     ----------
     quantizer : ResidualQuantizer
-        Changed in place, its `prefix_shares` too.
+        Changed in place.
     latents : Tensor of shape (n, dim)
     kmeans_init : bool
         Cluster the residuals; otherwise draw random ones, see `random_codes`.
@@ -58,10 +59,11 @@ def initialize_codebooks(
     average out the noise of the centres, which improves unseen rows. Where clusters
     are far apart, only the best beam is plausible.
 
-    A beam is plausible if its squared error is at most `PLAUSIBLE_ERROR` times that
-    which the row, or a mean row, would have if it were left out of the clustering (see
-    `_leave_one_out_errors`). With no more rows than codes, errors of fitted rows say
-    nothing about rows left out, and every beam counts as plausible.
+    A beam is plausible if it is as near to the row as other rows of the row's cluster
+    are: if its squared error is at most twice the error that the row, or a mean row,
+    would have if it were left out of the clustering (see `_leave_one_out_errors`). With
+    no more rows than codes, errors of fitted rows say nothing about rows left out, and
+    every beam counts as plausible.
 
     References
     ----------
@@ -69,7 +71,6 @@ def initialize_codebooks(
     (beam search); the residual quantizer of faiss, arXiv:2401.08281, section 5.
     """
     codebooks: list[Tensor] = []
-    mean_errors: list[Tensor] = []
     codes = torch.empty(len(latents), 1, 0, dtype=torch.int64, device=latents.device)
     errors = torch.ones(len(latents), 1, device=latents.device)
     all_memorised = sum(quantizer.sizes) >= len(latents)
@@ -78,7 +79,7 @@ def initialize_codebooks(
         if all_memorised:
             plausible = torch.ones_like(errors, dtype=torch.bool)
         else:
-            plausible = errors <= PLAUSIBLE_ERROR * _leave_one_out_errors(codes, errors)
+            plausible = errors <= _SAME_CLUSTER * _leave_one_out_errors(codes, errors)
         pairs = _random_pairs(plausible, max_points, generator)
         points = _residuals(latents, codebooks, codes, pairs)
         if kmeans_init:
@@ -93,11 +94,7 @@ def initialize_codebooks(
         codes, errors = _search_all(latents, codebooks, quantizer.n_beams)
         # Rounding can leave a tiny negative where it is zero.
         errors.clamp_min_(0)
-        mean_errors.append(errors[:, 0].mean().clamp_min(_SMALLEST_POWER))
-    prefix_shares = (mean_errors[-1] / torch.stack(mean_errors)[:-1]).square()
-    # Where all errors are zero, rounding can make that of more codes the larger one.
-    quantizer.prefix_shares.copy_(prefix_shares.clamp_max(1))
-    return mean_errors[-1]
+    return errors[:, 0].mean().clamp_min(_SMALLEST_POWER)
 
 
 @torch.no_grad()

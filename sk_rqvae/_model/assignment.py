@@ -36,7 +36,6 @@ class IDAssignment(Autoencoder):
     """
 
     rerank: bool
-    latent_unit: Tensor
     price_keys: Tensor
     prices: Tensor
 
@@ -70,10 +69,8 @@ class IDAssignment(Autoencoder):
     def costs(self, x: Tensor, found: Beams, prepared: PreparedAssignment) -> Tensor:
         """Costs of the candidates of standardised rows, without prices.
 
-        The error of a candidate is its squared distance to the latent. With `rerank` it
-        is the error of the decoded candidate instead (see `row_losses`). The cost is
-        this error plus the weighted errors of the candidate's prefixes. With `rerank`,
-        `latent_unit` converts these from the latent space.
+        The cost of a candidate is its squared distance to the latent. With `rerank` it
+        is the error of the decoded candidate instead (see `row_losses`).
 
         Parameters
         ----------
@@ -85,12 +82,11 @@ class IDAssignment(Autoencoder):
         -------
         Tensor of shape (n, n_candidates), float64
         """
-        codes, errors, penalties = found
+        codes, errors = found
         n_candidates = codes.shape[1]
         if self.rerank and n_candidates > 1:
             errors = self._decoded_losses(x, codes, prepared.decoder)
-            penalties = self.latent_unit * penalties
-        return (errors + penalties).double()
+        return errors.double()
 
     def _decoded_losses(
         self, x: Tensor, codes: Tensor, decoder: TabulatedDecoder | None

@@ -29,7 +29,6 @@ class Autoencoder(nn.Module):
     encoder: SkipMLP
     quantizer: ResidualQuantizer
     decoder: SkipMLP
-    prefix_offsets: nn.Parameter
     input_mean: Tensor
     input_scale: Tensor
 
@@ -61,11 +60,7 @@ class Autoencoder(nn.Module):
 
     def reconstruct(self, codes: Tensor) -> Tensor:
         """Standardised reconstruction of IDs or of prefixes, ``(n, k)``."""
-        latents = self.quantizer.sum_of(codes)
-        depth = codes.shape[-1]
-        if depth <= len(self.prefix_offsets):
-            latents = latents + self.prefix_offsets[depth - 1]
-        return self.decode(latents)
+        return self.decode(self.quantizer.sum_of(codes))
 
     def tabulated_decoder(self) -> TabulatedDecoder | None:
         """Tables of the decoder for complete IDs, or None where these do not serve.

@@ -9,14 +9,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sk_rqvae._defaults import ROTATION_COMMITMENT
-from sk_rqvae._model.beam_search import CodeBias
 from sk_rqvae._model.commitment import angular_commitment, squared_commitment
 from sk_rqvae._model.gradient_estimators import (
     gumbel_softmax,
     rotation_trick,
     straight_through,
 )
+from sk_rqvae._model.greedy_search import CodeBias
 from sk_rqvae._model.sinkhorn import sinkhorn_biases
 
 GradientEstimator = Callable[
@@ -40,15 +39,12 @@ class Behaviour(NamedTuple):
         this mode share one estimate of their sum.
     commitment : callable
         The commitment loss.
-    commitment_multiplier : float
-        Factor on the commitment weight for levels of this mode.
     """
 
     estimate: GradientEstimator
     code_bias: CodeBias | None = None
     per_level: bool = False
     commitment: CommitmentLoss = squared_commitment
-    commitment_multiplier: float = 1.0
 
 
 class QuantizeForwardMode(StrEnum):
@@ -79,7 +75,6 @@ class QuantizeForwardMode(StrEnum):
             rotation_trick,
             per_level=True,
             commitment=angular_commitment,
-            commitment_multiplier=ROTATION_COMMITMENT,
         ),
     )
     SINKHORN = "sinkhorn", Behaviour(straight_through, code_bias=sinkhorn_biases)

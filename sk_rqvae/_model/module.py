@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from sk_rqvae._model.assignment import IDAssignment
 from sk_rqvae._model.behaviour_map import BehaviourMap
 from sk_rqvae._model.mlp import Dropout, SkipMLP
 from sk_rqvae._model.modes import QuantizeForwardMode
-from sk_rqvae._model.output import CoarseOutput, RQVAEOutput
+from sk_rqvae._model.output import RQVAEOutput
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
-
-# Bound of time: share of the rows of a batch that are also decoded from a prefix. Not
-# measured on its own.
-_PREFIX_BATCH_SHARE = 0.25
 
 
 class RQVAEModule(IDAssignment):
@@ -56,14 +51,12 @@ class RQVAEModule(IDAssignment):
     codebook_normalize, codebook_sim_vq : bool
         As in `RQVAETransformer`.
     n_beams : int
-        Beams of the search for codes while training.
+        Beams of the search for codes. Training searches greedily.
     rerank : bool
         Whether `assign` chooses among the candidates by the errors of their
         reconstructions.
     commitment_weight : float
         Weight of the commitment loss.
-    prefix_weight : float
-        Weight of the prefix loss, and of the errors of prefixes in the score of a beam.
     noise : float
         Factor on the input noise of training, see `noise_scale`.
     behaviour_shape : tuple of int, default=(0, 0)
@@ -81,9 +74,6 @@ class RQVAEModule(IDAssignment):
     noise_axes : Tensor of shape (embed_dim, n_features)
         Maps white noise of the latents to the input, as large as the initial
         quantisation error. Without a linear path it has no rows.
-    latent_unit : Tensor of shape ()
-        Squared distance of two reconstructions per squared distance of their latents.
-        It converts penalties from the latent space to the space of the rows.
 
     References
     ----------
@@ -113,7 +103,6 @@ class RQVAEModule(IDAssignment):
         n_beams: int,
         rerank: bool,
         commitment_weight: float,
-        prefix_weight: float,
         noise: float,
         behaviour_shape: tuple[int, int] = (0, 0),
         n_experts: int = 0,
@@ -128,7 +117,6 @@ class RQVAEModule(IDAssignment):
         self.n_cat_features = n_cat_features
         self.rerank = rerank
         self.commitment_weight = commitment_weight
-        self.prefix_weight = prefix_weight
         self.noise = noise
         self.codebook_normalize = codebook_normalize
         mlp = partial(
@@ -152,18 +140,10 @@ class RQVAEModule(IDAssignment):
             n_beams=n_beams,
             normalize=codebook_normalize,
             sim_vq=codebook_sim_vq,
-            prefix_weight=prefix_weight,
-        )
-        # Added to the sum of a prefix's codes before decoding: the mean of the missing
-        # code vectors need not be zero.
-        n_prefixes = len(codebook_sizes) - 1
-        self.prefix_offsets = nn.Parameter(
-            torch.zeros(n_prefixes, embed_dim, dtype=torch.float32)
         )
         self.register_buffer("input_mean", torch.zeros(n_features, dtype=torch.float64))
         self.register_buffer("input_scale", torch.ones(n_features, dtype=torch.float64))
         self.register_buffer("noise_scale", torch.zeros((), dtype=torch.float32))
-        self.register_buffer("latent_unit", torch.ones((), dtype=torch.float32))
         n_axes = embed_dim if linear_path else 0
         noise_axes = torch.zeros(n_axes, self.width, dtype=torch.float32)
         self.register_buffer("noise_axes", noise_axes)
@@ -190,16 +170,13 @@ class RQVAEModule(IDAssignment):
         dropout: float,
         n_beams: int,
         noise: float,
-        prefix_weight: float,
         rerank: bool,
     ) -> None:
         """Change the settings that can change when training continues."""
         self.quantizer.modes = tuple(codebook_modes)
         self.quantizer.n_beams = n_beams
-        self.quantizer.prefix_weight = prefix_weight
         self.commitment_weight = commitment_weight
         self.noise = noise
-        self.prefix_weight = prefix_weight
         self.rerank = rerank
         for layer in self.modules():
             if isinstance(layer, Dropout):
@@ -211,7 +188,7 @@ class RQVAEModule(IDAssignment):
         self.decoder.mixed_precision = mixed_precision
 
     def draw_from(self, generator: torch.Generator | None) -> None:
-        """Draw noise, prefixes, dropout and Gumbel samples from `generator`.
+        """Draw noise, dropout and Gumbel samples from `generator`.
 
         None is torch's global generator.
         """
@@ -223,18 +200,8 @@ class RQVAEModule(IDAssignment):
     def forward(self, x: Tensor) -> RQVAEOutput:
         """Quantise and reconstruct a batch of standardised rows, for training."""
         latents = self.encode(self._add_noise(x))
-        codes, vectors, total, decoder_input = self.quantizer(latents, self._generator)
-        n_prefixes = len(self.prefix_offsets)
-        if n_prefixes == 0 or self.prefix_weight == 0:
-            decoded = self.decode(decoder_input)
-            return RQVAEOutput(x, latents, codes, total, decoded, None)
-        n_coarse = math.ceil(_PREFIX_BATCH_SHARE * len(x))
-        # One pass of the decoder for both, as large matrix products are faster.
-        prefixes, weights = self._random_prefixes(vectors[:n_coarse])
-        decoded = self.decode(torch.cat([decoder_input, prefixes]))
-        complete, partial_ids = decoded.split([len(x), n_coarse])
-        coarse = CoarseOutput(partial_ids, weights)
-        return RQVAEOutput(x, latents, codes, total, complete, coarse)
+        codes, total, decoder_input = self.quantizer(latents, self._generator)
+        return RQVAEOutput(x, latents, codes, total, self.decode(decoder_input))
 
     def train(self, mode: bool = True) -> Self:
         """Switch between training and evaluation.
@@ -265,20 +232,6 @@ class RQVAEModule(IDAssignment):
             noise = noise @ self.noise_axes
         return torch.addcmul(x, noise, self.noise_scale, value=self.noise)
 
-    def _random_prefixes(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Decoder inputs for prefixes of random lengths, and their loss weights."""
-        n_prefixes = len(self.prefix_offsets)
-        depths = torch.randint(
-            n_prefixes,
-            (len(vectors),),
-            device=vectors.device,
-            generator=self._generator,
-        )
-        levels = torch.arange(vectors.shape[1], device=vectors.device)
-        kept = (levels <= depths.unsqueeze(1)).unsqueeze(2)
-        latents = (vectors * kept).sum(1) + F.embedding(depths, self.prefix_offsets)
-        return latents, self.quantizer.prefix_weights()[depths]
-
     def compute_loss(self, output: RQVAEOutput) -> dict[str, Tensor]:
         r"""Compute the terms of the loss; training minimises their sum.
 
@@ -289,9 +242,8 @@ class RQVAEModule(IDAssignment):
         Returns
         -------
         dict of str to Tensor of shape ()
-            ``reconstruction``, ``codebook``, ``commitment`` and, unless IDs have one
-            code or `prefix_weight` is 0, ``prefix``. The history records every entry,
-            also those of a subclass, as ``train_<name>``.
+            ``reconstruction``, ``codebook`` and ``commitment``. The history records
+            every entry, also those of a subclass, as ``train_<name>``.
 
         Notes
         -----
@@ -300,19 +252,14 @@ class RQVAEModule(IDAssignment):
 
         .. math:: \frac1d \left( \lVert x - \hat x \rVert^2
             + \lVert \mathrm{sg}(z) - q \rVert^2
-            + \beta \lVert z - \mathrm{sg}(q) \rVert^2
-            + \gamma_k \lVert x - \tilde x_k \rVert^2 \right)
+            + \beta \lVert z - \mathrm{sg}(q) \rVert^2 \right)
 
         with
 
         - :math:`d` the width of the standardised row, :math:`x` the standardised row,
           :math:`\hat x` its reconstruction and :math:`\mathrm{sg}` the stop-gradient,
-        - :math:`z` the latent and :math:`q` the sum of its code vectors,
-        - :math:`\beta` the commitment weight, times 0.75 for the rotation trick,
-        - :math:`\tilde x_k` the reconstruction from a prefix of random length
-          :math:`k`, computed for a quarter of the rows only,
-        - :math:`\gamma_k` the prefix weight times ``prefix_shares`` of the quantizer
-          for this length.
+        - :math:`z` the latent and :math:`q` the sum of its code vectors, and
+        - :math:`\beta` the commitment weight.
 
         Levels of the rotation trick replace :math:`\lVert z - q \rVert^2` by the cosine
         loss :math:`2 \lVert z \rVert \lVert q \rVert (1 - \cos(z, q))`, see
@@ -325,15 +272,10 @@ class RQVAEModule(IDAssignment):
         x, latents, quantized = output.inputs, output.latents, output.quantized
         # Turns a mean over latent dimensions into a sum divided by the width.
         scale = latents.shape[1] / self.width
-        terms = {
+        return {
             "reconstruction": self.reconstruction_loss(x, output.reconstruction),
             "codebook": scale * F.mse_loss(quantized, latents.detach()),
             "commitment": self.quantizer.commitment(
                 latents, quantized.detach(), self.commitment_weight * scale
             ),
         }
-        if output.coarse is not None:
-            reconstruction, weights = output.coarse
-            losses = self.row_losses(x[: len(weights)], reconstruction)
-            terms["prefix"] = (weights * losses).mean() / self.width
-        return terms

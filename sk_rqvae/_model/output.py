@@ -7,21 +7,6 @@ from typing import NamedTuple
 from torch import Tensor
 
 
-class CoarseOutput(NamedTuple):
-    """Reconstructions from prefixes of random length, shorter than an ID.
-
-    Attributes
-    ----------
-    reconstruction : Tensor of shape (m, n_features)
-        Standardised reconstructions of the first ``m`` rows of the batch.
-    weights : Tensor of shape (m,)
-        Weight of the loss of each of these rows.
-    """
-
-    reconstruction: Tensor
-    weights: Tensor
-
-
 class RQVAEOutput(NamedTuple):
     """Output of `RQVAEModule.forward`, and input of `RQVAEModule.compute_loss`.
 
@@ -37,9 +22,6 @@ class RQVAEOutput(NamedTuple):
         Sum of the chosen code vectors. Its gradient reaches the codebooks.
     reconstruction : Tensor of shape (n, n_features)
         Standardised reconstructions. The last `n_cat_features` columns are logits.
-    coarse : CoarseOutput or None
-        Reconstructions of some of the rows from prefixes. None if IDs have one code or
-        `prefix_weight` is 0.
     """
 
     inputs: Tensor
@@ -47,4 +29,3 @@ class RQVAEOutput(NamedTuple):
     codes: Tensor
     quantized: Tensor
     reconstruction: Tensor
-    coarse: CoarseOutput | None

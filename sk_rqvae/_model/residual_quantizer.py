@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import NamedTuple, Self, cast
@@ -10,15 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sk_rqvae._defaults import TRAINING_PREFIX_PENALTY
-from sk_rqvae._model.beam_search import (
-    Beams,
-    CodeBias,
-    PreparedBeamSearch,
-    sum_of_codes,
-)
+from sk_rqvae._model.beam_search import Beams, PreparedBeamSearch, sum_of_codes
 from sk_rqvae._model.codebook import Codebook
-from sk_rqvae._model.modes import CommitmentLoss, QuantizeForwardMode
+from sk_rqvae._model.greedy_search import CodeBias, greedy_codes
+from sk_rqvae._model.modes import QuantizeForwardMode
 
 
 class Quantized(NamedTuple):
@@ -27,8 +23,6 @@ class Quantized(NamedTuple):
     Attributes
     ----------
     codes : Tensor of shape (n, n_layers), int64
-    vectors : Tensor of shape (n, n_layers, dim)
-        The code vectors. Their gradients reach the codebooks.
     total : Tensor of shape (n, dim)
         Sum of the code vectors. Its gradient reaches the codebooks.
     decoder_input : Tensor of shape (n, dim)
@@ -38,7 +32,6 @@ class Quantized(NamedTuple):
     """
 
     codes: Tensor
-    vectors: Tensor
     total: Tensor
     decoder_input: Tensor
 
@@ -48,7 +41,8 @@ class ResidualQuantizer(nn.Module):
 
     A forward pass has three steps:
 
-    1. Beam search chooses one code per level (see `beam_search`).
+    1. Greedy search chooses one code per level (see `greedy_codes`). It costs less than
+       beam search, and the first codes then describe the latent better.
     2. The code vectors are looked up and summed.
     3. Gradient estimators compute the input of the decoder, level after level or for
        groups of levels (see Notes).
@@ -62,20 +56,12 @@ class ResidualQuantizer(nn.Module):
     modes : sequence of QuantizeForwardMode
         Gradient estimator of each level.
     n_beams : int
-        Beams of the search while training.
+        Beams of `search`.
     normalize, sim_vq : bool
         As in `Codebook`.
-    prefix_weight : float, default=0.0
-        Weight of the errors of prefixes in the score of a beam. Training multiplies it
-        by `TRAINING_PREFIX_PENALTY`, which improves the codes of unseen rows.
 
     Attributes
     ----------
-    prefix_shares : Tensor of shape (n_layers - 1,)
-        Factor on `prefix_weight` for the prefix of each length: the squared ratio of
-        the mean error of complete IDs to that of prefixes of this length, both with the
-        initial codebooks. Without it, the large errors of prefixes would dominate the
-        scores if complete IDs have almost no error.
     idle_rows : Tensor of shape (sum of sizes,), int64
         For each code, the number of training rows since it was last chosen. Updated at
         the end of each epoch.
@@ -108,7 +94,6 @@ class ResidualQuantizer(nn.Module):
 
     temperature: Tensor
     offsets: Tensor
-    prefix_shares: Tensor
     idle_rows: Tensor
     uses_biases = True
 
@@ -121,20 +106,16 @@ class ResidualQuantizer(nn.Module):
         n_beams: int,
         normalize: bool,
         sim_vq: bool,
-        prefix_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.modes = tuple(modes)
         self.n_beams = n_beams
-        self.prefix_weight = prefix_weight
         self.sizes = tuple(sizes)
         levels = nn.ModuleList(
             Codebook(size, dim, normalize=normalize, sim_vq=sim_vq) for size in sizes
         )
         self.levels = cast("Sequence[Codebook]", levels)
         self.register_buffer("temperature", torch.ones((), dtype=torch.float32))
-        prefix_shares = torch.ones(len(self.sizes) - 1, dtype=torch.float32)
-        self.register_buffer("prefix_shares", prefix_shares)
         idle_rows = torch.zeros(sum(self.sizes), dtype=torch.int64)
         self.register_buffer("idle_rows", idle_rows, persistent=False)
         # Index of the first code of each level in the concatenated codebooks.
@@ -159,26 +140,18 @@ class ResidualQuantizer(nn.Module):
         latents, total : Tensor of shape (n, dim)
             Each latent and the sum of its code vectors.
         weight : float
-            Commitment weight, before the multipliers of the modes.
+            Commitment weight.
 
         Returns
         -------
         Tensor of shape ()
         """
-        multipliers: dict[CommitmentLoss, float] = {}
-        for mode in self.modes:
-            loss = mode.behaviour.commitment
-            multiplier = mode.behaviour.commitment_multiplier
-            multipliers[loss] = multipliers.get(loss, 0.0) + multiplier
+        losses = Counter(mode.behaviour.commitment for mode in self.modes)
         first, *others = (
-            multiplier / len(self.modes) * loss(latents, total)
-            for loss, multiplier in multipliers.items()
+            count / len(self.modes) * loss(latents, total)
+            for loss, count in losses.items()
         )
         return weight * sum(others, start=first)
-
-    def prefix_weights(self) -> Tensor:
-        """Weight of the prefix of each length, ``(n_layers - 1,)``."""
-        return self.prefix_weight * self.prefix_shares
 
     def codebooks(self) -> list[Tensor]:
         """The code vectors of each level, ``(codebook_size, dim)``."""
@@ -205,7 +178,7 @@ class ResidualQuantizer(nn.Module):
                 generator,
             )
             decoder_input = decoder_input + estimate if start else estimate
-        return Quantized(codes, vectors, total, decoder_input)
+        return Quantized(codes, total, decoder_input)
 
     def prepare_search(self, n_beams: int | None = None) -> PreparedBeamSearch:
         """Prepare a search to be used for many batches.
@@ -213,7 +186,7 @@ class ResidualQuantizer(nn.Module):
         It is valid as long as the codebooks do not change.
         """
         all_vectors = torch.cat(self.codebooks()).detach()
-        return self._prepare(all_vectors, n_beams or self.n_beams)
+        return PreparedBeamSearch(all_vectors, self.sizes, n_beams or self.n_beams)
 
     def search(self, latents: Tensor, n_beams: int | None = None) -> Beams:
         """Search the codes of latents as at inference: without biases."""
@@ -244,6 +217,7 @@ class ResidualQuantizer(nn.Module):
             return total.detach()
         return vectors[:, start:stop].sum(1)
 
+    @torch.no_grad()
     def _choose_codes(self, latents: Tensor, all_vectors: Tensor) -> Tensor:
         biases = [
             _tempered(mode.behaviour.code_bias, self.temperature)
@@ -251,20 +225,7 @@ class ResidualQuantizer(nn.Module):
             else None
             for mode in self.modes
         ]
-        prepared = self._prepare(
-            all_vectors, self.n_beams, TRAINING_PREFIX_PENALTY, len(latents)
-        )
-        return prepared.best_codes(latents, biases)
-
-    def _prepare(
-        self,
-        all_vectors: Tensor,
-        n_beams: int,
-        multiplier: float = 1.0,
-        n_rows: int | None = None,
-    ) -> PreparedBeamSearch:
-        weights = multiplier * self.prefix_weights() if self.prefix_weight else None
-        return PreparedBeamSearch(all_vectors, self.sizes, n_beams, weights, n_rows)
+        return greedy_codes(latents, all_vectors, self.sizes, biases)
 
 
 def _tempered(bias: CodeBias | None, temperature: Tensor) -> CodeBias | None:

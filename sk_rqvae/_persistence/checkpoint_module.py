@@ -51,7 +51,7 @@ class CheckpointModule(RQVAEModule):
             return super().find(x, prepared)
         codes, residual = self._greedy(x)
         errors = residual.square().sum(1, keepdim=True)
-        return Beams(codes.unsqueeze(1), errors, torch.zeros_like(errors))
+        return Beams(codes.unsqueeze(1), errors)
 
     def _greedy(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The nearest code at each level, and the residual after the last one."""

@@ -19,7 +19,6 @@ _ADJUSTABLE = (
     "dropout",
     "n_beams",
     "noise",
-    "prefix_weight",
     "rerank",
 )
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sk_rqvae._defaults import MIN_ROWS_PER_CODE
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
 
 # A code that is as likely as the others is unused in so many rows by chance with a
@@ -60,10 +59,10 @@ def worth_replacing(dead: Tensor, sizes: Sequence[int], n_fitted: int) -> Tensor
     Returns
     -------
     Tensor of shape (sum of sizes,), bool
-        The first dead codes of each level, as many as leave three rows per code in
-        use. More codes would overfit single rows.
+        The first dead codes of each level, as many as leave no more codes in use at
+        all levels together than there are rows. More would memorise rows.
     """
-    most = n_fitted // MIN_ROWS_PER_CODE
+    most = n_fitted // len(sizes)
     by_level = zip(dead.split(list(sizes)), sizes, strict=True)
     return torch.cat(
         [

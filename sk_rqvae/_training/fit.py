@@ -15,8 +15,6 @@ from sk_rqvae._inference.row_subset import Block, Matrix, RowSubset
 from sk_rqvae._initialization.plan import (
     is_nearly_exact,
     number_of_epochs,
-    rate_of_step,
-    rows_per_step,
 )
 from sk_rqvae._model.id_prices import PriceList, no_prices
 from sk_rqvae._model.module import RQVAEModule
@@ -36,7 +34,6 @@ from sk_rqvae._training.continue_fit import continued_net
 from sk_rqvae._training.hold_out import hold_out, without_weightless
 from sk_rqvae._training.id_separation import SEPARATION_STEPS, price_shared_ids
 from sk_rqvae._training.initialize import initialized_net
-from sk_rqvae._training.latent_unit import measured_latent_unit
 from sk_rqvae._training.net import RQVAENet
 from sk_rqvae._training.seeds import (
     Generators,
@@ -50,7 +47,6 @@ from sk_rqvae._training.task import Task, fits_on_device
 _ROWS_CHECKED = 256
 # How much `separate_ids="auto"` may increase the rows' error. A choice, not tuned.
 _SEPARATION_BUDGET = 0.01
-_ROWS_MEASURED = 2048
 
 
 def train(
@@ -154,11 +150,8 @@ def _train(
     """Train the net in place; what codes leave unexplained is known of a new one."""
     n_epochs = 1
     net.batch_size = estimator.batch_size
-    if net.batch_size is None:
-        net.batch_size = rows_per_step(len(task.X), is_partial=task.is_partial)
-        net.lr *= rate_of_step(net.batch_size)
     if not task.is_partial:
-        n_epochs = estimator.max_epochs or number_of_epochs(len(task.X), net.batch_size)
+        n_epochs = estimator.max_epochs or number_of_epochs(len(task.X))
     if unexplained is not None and is_nearly_exact(unexplained):
         # Epochs that change nothing: the history has rows, the model stays exact.
         net.lr, net.restart_dead_codes = 0.0, False
@@ -187,9 +180,7 @@ def _train(
         net.callbacks = [epoch_counter, *callbacks, *task.settings.callbacks]
         net.initialize_callbacks()
         net.partial_fit(training)
-    sample = training.sample(_ROWS_MEASURED)
-    net.check_finite(sample[:_ROWS_CHECKED])
-    net.module_.latent_unit.copy_(measured_latent_unit(net.module_, sample))
+    net.check_finite(training.sample(_ROWS_CHECKED))
 
 
 def _replays_steps(net: RQVAENet, settings: Settings) -> bool:

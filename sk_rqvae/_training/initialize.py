@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sk_rqvae._defaults import ROWS_PER_EXPERT
 from sk_rqvae._initialization.behaviour import new_behaviour_map
 from sk_rqvae._initialization.codebooks import initialize_codebooks, unexplained_share
 from sk_rqvae._initialization.experts import initialize_experts
@@ -18,6 +17,7 @@ from sk_rqvae._initialization.plan import (
     growth_of_unseen_residuals,
     latent_width,
     noise_factor,
+    number_of_experts,
 )
 from sk_rqvae._initialization.standardization import location_and_scale
 from sk_rqvae._model.behaviour_map import BehaviourMap, with_behaviour
@@ -94,10 +94,10 @@ def _new_behaviour_map(
 
 def _planned_experts(estimator: Any, task: Task) -> int:
     """Number of experts: as given, or as many as there are rows for."""
-    n_experts = task.settings.n_experts
-    if estimator.n_experts is None and not task.is_partial:
-        n_experts = min(n_experts, max(1, len(task.X) // ROWS_PER_EXPERT))
-    return n_experts
+    if task.settings.n_experts is not None:
+        return task.settings.n_experts
+    n_rows = None if task.is_partial else len(task.X)
+    return number_of_experts(n_rows, task.settings.hidden_dims[-1])
 
 
 def _planned_width(estimator: Any, task: Task, sample: Tensor) -> int:

@@ -16,9 +16,7 @@ _CPU_MESSAGES = ("DefaultCPUAllocator", "not enough memory")
 
 
 @contextmanager
-def named_out_of_memory(
-    estimator: Any, names: tuple[str, ...], **chosen: Any
-) -> Iterator[None]:
+def named_out_of_memory(estimator: Any, names: tuple[str, ...]) -> Iterator[None]:
     """Name the parameters that memory depends on, and their values.
 
     Parameters
@@ -26,8 +24,6 @@ def named_out_of_memory(
     estimator : RQVAETransformer
     names : tuple of str
         Parameters of the estimator to name.
-    **chosen
-        Values that were chosen for parameters that are None.
 
     Raises
     ------
@@ -37,7 +33,6 @@ def named_out_of_memory(
         If the CPU has not enough memory.
     """
     values = {name: getattr(estimator, name) for name in names}
-    values |= {name: value for name, value in chosen.items() if values[name] is None}
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:

@@ -17,7 +17,6 @@ from sk_rqvae._checks.parameters import (
     check_widths,
 )
 from sk_rqvae._checks.scalars import check_bool, check_choice, check_int, check_real
-from sk_rqvae._defaults import N_EXPERTS
 from sk_rqvae._model.mlp import ACTIVATIONS
 from sk_rqvae._model.modes import QuantizeForwardMode
 from sk_rqvae._model.module import RQVAEModule
@@ -42,7 +41,7 @@ class Settings:
     codebook_modes: tuple[QuantizeForwardMode, ...]
     hidden_dims: tuple[int, ...]
     decoder_hidden_dims: tuple[int, ...]
-    n_experts: int
+    n_experts: int | None
     callbacks: list[Any]
     resident_bytes: int
     mixed_precision: bool
@@ -102,7 +101,6 @@ def module_arguments(
         "rerank": estimator.rerank,
         "commitment_weight": float(estimator.commitment_weight),
         "noise": float(estimator.noise),
-        "prefix_weight": float(estimator.prefix_weight),
     }
 
 
@@ -114,11 +112,11 @@ def _decoder_hidden_dims(
     return tuple(reversed(hidden_dims))
 
 
-def _n_experts(estimator: Any, hidden_dims: tuple[int, ...]) -> int:
+def _n_experts(estimator: Any, hidden_dims: tuple[int, ...]) -> int | None:
     can_have_experts = bool(estimator.linear_path and hidden_dims)
     if estimator.n_experts is None:
         is_usual = estimator.decoder_hidden_dims is None and len(hidden_dims) == 1
-        return N_EXPERTS if can_have_experts and is_usual else 0
+        return None if can_have_experts and is_usual else 0
     n_experts = check_int("n_experts", estimator.n_experts, minimum=0)
     if n_experts and not can_have_experts:
         raise ValueError(
@@ -142,7 +140,6 @@ def _check_model(estimator: Any) -> None:
     separate_ids = estimator.separate_ids
     if not (isinstance(separate_ids, str) and separate_ids == "auto"):
         check_bool("separate_ids", separate_ids, others=' or "auto"')
-    check_real("prefix_weight", estimator.prefix_weight, low=0)
     check_real("noise", estimator.noise, low=0)
     check_real("affinity_weight", estimator.affinity_weight, low=0)
     check_int("n_cat_features", estimator.n_cat_features, minimum=0)
@@ -156,8 +153,7 @@ def _check_training(estimator: Any) -> None:
     check_bool("restart_dead_codes", estimator.restart_dead_codes)
     if estimator.max_epochs is not None:
         check_int("max_epochs", estimator.max_epochs, minimum=1)
-    if estimator.batch_size is not None:
-        check_int("batch_size", estimator.batch_size, minimum=1)
+    check_int("batch_size", estimator.batch_size, minimum=1)
     check_real("lr", estimator.lr, low=0, low_open=True)
     check_real("weight_decay", estimator.weight_decay, low=0)
     check_choice("lr_schedule", estimator.lr_schedule, SCHEDULES)

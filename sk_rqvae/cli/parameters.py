@@ -148,13 +148,7 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
     ),
     "Loss": (
         Parameter(
-            "commitment_weight", _NUMBER, "0.5", "Weight of the commitment loss."
-        ),
-        Parameter(
-            "prefix_weight",
-            _NUMBER,
-            "0.14",
-            "Weight of the reconstruction error of prefixes, in training and search.",
+            "commitment_weight", _NUMBER, "0.25", "Weight of the commitment loss."
         ),
         Parameter(
             "noise",
@@ -195,17 +189,12 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
             "none",
             "Passes over the rows; none chooses, up to 150.",
         ),
-        Parameter(
-            "batch_size",
-            _INT_OR_NONE,
-            "none",
-            "Rows per optimizer step; none chooses from 256 to 2048.",
-        ),
-        Parameter("lr", _NUMBER, "0.002", "Peak learning rate of AdamW."),
+        Parameter("batch_size", _INT, "1024", "Rows per optimizer step."),
+        Parameter("lr", _NUMBER, "0.004", "Peak learning rate of AdamW."),
         Parameter(
             "weight_decay",
             _NUMBER,
-            "1.0",
+            "2.0",
             "Weight decay of AdamW on the MLPs' weights.",
         ),
         Parameter(

@@ -14,10 +14,8 @@ from sk_rqvae.index.code_model import Route
 FINGERPRINT_VERSION = 2
 
 # Buffers and parameters of the module that only training reads.
-_TRAINING_ONLY = frozenset(
-    {"noise_axes", "noise_scale", "prefix_offsets", "quantizer.temperature"}
-)
-_SEARCH_SETTINGS = ("codebook_normalize", "n_beams", "prefix_weight", "rerank")
+_TRAINING_ONLY = frozenset({"noise_axes", "noise_scale", "quantizer.temperature"})
+_SEARCH_SETTINGS = ("codebook_normalize", "n_beams", "rerank")
 # Parameters of the steps of a Pipeline that do not change what they return.
 _NO_EFFECT = frozenset(
     {"copy", "device", "memory", "n_jobs", "random_state", "verbose", "warm_start"}

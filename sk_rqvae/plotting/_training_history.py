@@ -68,7 +68,7 @@ class TrainingHistoryDisplay:
     >>> rq = RQVAETransformer(n_layers=2, codebook_size=4, max_epochs=3, random_state=0)
     >>> display = TrainingHistoryDisplay.from_estimator(rq.fit(X))
     >>> list(display.lines_)
-    ['loss', 'reconstruction', 'codebook', 'commitment', 'prefix']
+    ['loss', 'reconstruction', 'codebook', 'commitment']
     """
 
     def __init__(

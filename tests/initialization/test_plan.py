@@ -19,8 +19,9 @@ from sk_rqvae._initialization.codebooks import (
 from sk_rqvae._initialization.plan import (
     growth_of_unseen_residuals,
     noise_factor,
+    number_of_epochs,
+    number_of_experts,
 )
-from sk_rqvae._model.beam_search import beam_search
 from sk_rqvae._model.modes import QuantizeForwardMode
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
 from sk_rqvae._progress import no_progress
@@ -57,6 +58,33 @@ def test_a_row_alone_at_its_centre_has_the_leave_one_out_error_of_its_second_bea
     torch.testing.assert_close(_leave_one_out_errors(codes, errors), expected)
 
 
+@given(st.integers(1, 10**8), st.integers(1, 10**8))
+def test_more_rows_make_fewer_epochs_and_see_more_rows_in_all(one, other):
+    fewer, more = sorted((one, other))
+    assert 150 >= number_of_epochs(fewer) >= number_of_epochs(more) >= 1
+    # An epoch more or less by rounding.
+    assert (number_of_epochs(more) + 1) * more >= number_of_epochs(fewer) * fewer
+
+
+@given(st.integers(1, 10**6), st.integers(1, 4096))
+def test_no_expert_has_fewer_rows_than_hidden_units_unless_there_is_only_one(
+    n_rows, width
+):
+    n_experts = number_of_experts(n_rows, width)
+    assert 1 <= n_experts <= number_of_experts(None, width)
+    assert n_experts == 1 or n_rows / n_experts >= width
+
+
+def test_the_number_of_experts_follows_from_the_rows_unless_it_is_given(blobs):
+    def n_experts(**options):
+        parameters = {"hidden_dims": (16,), "max_epochs": 1} | options
+        decoder = small(**parameters).fit(blobs[:100]).net_.module_.decoder
+        return len(decoder.experts.centres)
+
+    assert n_experts() == 100 // 16
+    assert n_experts(n_experts=3) == 3
+
+
 def test_the_standard_deviation_of_the_noise_is_proportional_to_its_parameter(blobs):
     def power(noise):
         module = (
@@ -76,35 +104,10 @@ def test_the_noise_factor_grows_with_the_unexplained_share_of_variance():
     assert (factors.diff() > 0).all()
 
 
-def test_prefixes_are_weighted_by_the_squared_ratio_of_the_complete_error_to_theirs():
-    torch.manual_seed(0)
-    latents = torch.randn(200, 4)
-    quantizer = ResidualQuantizer(
-        [8, 8, 8],
-        4,
-        modes=[QuantizeForwardMode.STE] * 3,
-        n_beams=3,
-        normalize=False,
-        sim_vq=False,
-        prefix_weight=0.5,
-    )
-    with torch.no_grad():
-        initialize_codebooks(
-            quantizer, latents, kmeans_init=True, generator=new_generator()
-        )
-    codebooks = quantizer.codebooks()
-    first, second, third = (
-        beam_search(latents, codebooks[:depth], 3).errors[:, 0].mean()
-        for depth in (1, 2, 3)
-    )
-    expected = 0.5 * (third / torch.stack([first, second])).square()
-    torch.testing.assert_close(quantizer.prefix_weights(), expected)
-
-
 @pytest.mark.parametrize("kmeans_init", [True, False])
 def test_noise_has_the_power_of_the_initial_residuals(blobs, kmeans_init):
     # One epoch at a learning rate of almost zero does not change the initialisation.
-    options = {"lr": 1e-12, "restart_dead_codes": False, "prefix_weight": 0}
+    options = {"lr": 1e-12, "restart_dead_codes": False}
     estimator = small(max_epochs=1, codebook_kmeans_init=kmeans_init, **options)
     module = estimator.fit(blobs).net_.module_
     with torch.no_grad():

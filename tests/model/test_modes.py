@@ -378,8 +378,9 @@ def test_the_rotation_trick_rotates_the_residual_of_each_level_onto_its_code():
     quantizer = quantizer_of([QuantizeForwardMode.ROTATION_TRICK] * 3, dim=3)
     residual = latent = draw(0, 3)
     eye = product = torch.eye(3, dtype=torch.float64)
-    vectors = quantizer(latent[None]).vectors[0].detach()
-    for chosen in vectors:
+    codes = quantizer(latent[None]).codes[0]
+    for codebook, code in zip(quantizer.codebooks(), codes, strict=True):
+        chosen = codebook[code].detach()
         product = (eye - rotation_matrix(residual, chosen)) @ product
         residual = residual - chosen
     found = jacobian(lambda z: quantizer(z[None]).decoder_input[0], latent)

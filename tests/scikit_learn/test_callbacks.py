@@ -144,7 +144,7 @@ def test_a_checkpoint_writes_weights_that_can_be_read(blobs, tmp_path, kind):
     (file,) = tmp_path.glob("*params.pt")
     weights = torch.load(file, weights_only=True)
     # Measured after training.
-    later = ("price_keys", "prices", "latent_unit")
+    later = ("price_keys", "prices")
     for name, value in weights.items():
         if name not in later:
             assert torch.equal(value, estimator.net_.module_.state_dict()[name]), name

@@ -61,11 +61,8 @@ UNCHANGED = {
 
 
 def test_usage_and_perplexity_describe_the_codes_of_the_epoch(blobs):
-    """One epoch at a learning rate of almost zero chooses the codes of `transform`.
-
-    `prefix_weight` is zero because training penalises the errors of prefixes more.
-    """
-    estimator = small(**(UNCHANGED | {"rerank": False, "prefix_weight": 0})).fit(blobs)
+    """One epoch at a learning rate of almost zero chooses the codes of `transform`."""
+    estimator = small(**(UNCHANGED | {"n_beams": 1})).fit(blobs)
     codes = estimator.transform(blobs)
     row = estimator.net_.history[-1]
     for level, column in enumerate(codes.T):
@@ -76,7 +73,7 @@ def test_usage_and_perplexity_describe_the_codes_of_the_epoch(blobs):
 
 
 def test_the_reconstruction_loss_is_the_unexplained_share_of_variance(blobs):
-    estimator = small(**(UNCHANGED | {"rerank": False, "prefix_weight": 0})).fit(blobs)
+    estimator = small(**(UNCHANGED | {"n_beams": 1})).fit(blobs)
     (unexplained,) = estimator.net_.history[:, "train_reconstruction"]
     assert 1 - unexplained == pytest.approx(estimator.score(blobs), abs=1e-4)
 
@@ -84,9 +81,8 @@ def test_the_reconstruction_loss_is_the_unexplained_share_of_variance(blobs):
 def test_the_mean_loss_of_an_epoch_weights_batches_by_their_rows(blobs):
     losses = {}
     for batch_size in (600, 599):
-        estimator = small(
-            max_epochs=1, lr=1e-30, noise=0, batch_size=batch_size, prefix_weight=0
-        ).fit(blobs)
+        estimator = small(max_epochs=1, lr=1e-30, noise=0, batch_size=batch_size)
+        estimator.fit(blobs)
         losses[batch_size] = estimator.net_.history[-1, "train_loss"]
     assert losses[599] == pytest.approx(losses[600], rel=1e-4)
 
@@ -401,7 +397,7 @@ def n_experts(estimator):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, 4),
+        ({}, 600 // 32),
         ({"n_experts": 3}, 3),
         ({"n_experts": 0}, 0),
         ({"linear_path": False}, 0),
@@ -425,7 +421,7 @@ def test_there_is_an_expert_however_few_rows_there_are(blobs):
 def test_the_number_of_experts_stays_when_training_continues(blobs):
     estimator = small(max_epochs=1, warm_start=True).fit(blobs[:600])
     estimator.fit(blobs).partial_fit(blobs)
-    assert n_experts(estimator) == 4
+    assert n_experts(estimator) == 600 // 32
 
 
 @pytest.mark.parametrize("options", [{"linear_path": False}, {"hidden_dims": ()}])

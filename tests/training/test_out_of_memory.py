@@ -29,8 +29,8 @@ def test_the_error_of_training_out_of_memory_names_parameters_to_lower(
 
 def test_the_error_names_the_batch_size_that_was_chosen(blobs, monkeypatch):
     monkeypatch.setattr(RQVAEModule, "forward", without_memory)
-    with pytest.raises(torch.cuda.OutOfMemoryError, match="batch_size=256"):
-        small(batch_size=None).fit(blobs)
+    with pytest.raises(torch.cuda.OutOfMemoryError, match="batch_size=1024"):
+        small(batch_size=1024).fit(blobs)
 
 
 def test_the_error_of_encoding_out_of_memory_names_parameters_to_lower(

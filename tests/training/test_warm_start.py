@@ -142,7 +142,6 @@ HONOURED = {
     "dropout": 0.5,
     "codebook_mode": "gumbel_softmax",
     "commitment_weight": 3.0,
-    "prefix_weight": 3.0,
     "noise": 5.0,
     "n_beams": 2,
     "rerank": False,
@@ -184,7 +183,8 @@ def binary_last(blobs):
 @pytest.fixture(scope="module")
 def first_fit(binary_last):
     """What the second fits continue from, each from a copy."""
-    return small(warm_start=True, max_epochs=1, separate_ids=True).fit(binary_last)
+    options = {"max_epochs": 1, "batch_size": 50, "separate_ids": True}
+    return small(warm_start=True, **options).fit(binary_last)
 
 
 @pytest.fixture(scope="module")
