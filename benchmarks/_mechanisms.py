@@ -213,7 +213,7 @@ MECHANISMS = [
         "a factor of 1",
         functions={"_training.initialize:growth_of_unseen_residuals": _no_factor},
     ),
-    Mechanism("36 epochs of 10 000 rows", "24", constants={"EPOCHS_OF_ONE_ROW": 2400}),
+    Mechanism("34 epochs of 10 000 rows", "24", constants={"EPOCHS_OF_ONE_ROW": 2400}),
     Mechanism("learning rate of 0.004", "0.002", {"lr": 2e-3}),
     Mechanism("weight decay of 2", "0.01", {"weight_decay": _ADAMW_DECAY}),
     Mechanism("cosine schedule", "a constant rate", {"lr_schedule": "constant"}),

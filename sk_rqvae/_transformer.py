@@ -178,7 +178,7 @@ class RQVAETransformer(
     random_state : int, RandomState instance or None, default=None
         An int makes `fit` repeatable. Global generators are neither read nor set.
     max_epochs : int, default=None
-        Passes over the rows in `fit`. None is 3600 divided by the square root of the
+        Passes over the rows in `fit`. None is 3400 divided by the square root of the
         number of rows, rounded up, at most 150. If the initial model is nearly exact,
         None takes one, and epochs do not change it.
     batch_size : int, default=1024

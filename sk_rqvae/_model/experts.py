@@ -18,10 +18,13 @@ from sk_rqvae._model.products import addmm, baddbmm
 # has a copy of its expert's weights; 256 was not measured.
 _BLOCK_SIZES = {"cpu": 16, "cuda": 256}
 
-# Mean rows of padding for each expert, in a training step on a CPU. With 64 experts and
-# up to 8 such rows on one thread, or 30 on two, one product of all experts takes less
-# time than a product for each.
-_MAX_PADDING = 16
+# Inputs that the product of all experts computes in the time that a product for one
+# expert takes beyond its inputs, forward and backward, on a CPU: 28 on one thread, 40
+# on two, with 64 experts of 285 inputs and 128 units.
+_INPUTS_PER_PRODUCT = 32
+
+# Experts that have a product of their own, each with how many inputs that has.
+Groups = list[tuple[int, int]]
 
 
 class ExpertLinear(nn.Module):
@@ -136,24 +139,30 @@ class Experts(nn.Module):
         return output + one_hot @ self.last.bias
 
     def _in_groups(self, x: Tensor, experts: Tensor) -> Tensor:
-        """Let each expert compute its inputs, however many these are."""
-        counts = _counts(experts, len(self.centres))
-        most = int(counts.max())
-        if most * len(counts) - len(x) <= _MAX_PADDING * len(counts):
-            return self._in_equal_groups(x, experts, most)
-        order = experts.argsort(stable=True)
-        sizes = counts.tolist()
-        hidden = self.activation(_grouped_linear(self.first, x[order], sizes))
-        return _grouped_linear(self.last, hidden, sizes)[_inverse(order)]
+        """Let each expert compute its inputs, most of them in one product of all.
 
-    def _in_equal_groups(self, x: Tensor, experts: Tensor, size: int) -> Tensor:
-        """Let the experts compute as many rows each, their inputs and padding."""
-        n_experts = len(self.centres)
-        slots = experts * size + _ranks(experts, n_experts)
-        padded = x.new_zeros(n_experts * size, x.shape[1]).index_copy(0, slots, x)
-        inputs = padded.unflatten(0, (n_experts, size))
-        hidden = self.activation(_equal_groups_linear(self.first, inputs))
-        return _equal_groups_linear(self.last, hidden).flatten(0, 1)[slots]
+        For that product, each expert gets as many inputs or padding. The inputs that an
+        expert has beyond these are its group, for a product of its own.
+        """
+        counts = _counts(experts, len(self.centres))
+        ranks = _ranks(experts, counts)
+        counts_list: list[int] = counts.tolist()
+        size = _size_for_all(counts_list)
+        groups = [
+            (expert, count - size)
+            for expert, count in enumerate(counts_list)
+            if count > size
+        ]
+        n_padded = size * len(counts)
+        in_group = (counts - size).clamp_(min=0)
+        group_starts = n_padded + in_group.cumsum(0) - in_group
+        slots = torch.where(
+            ranks < size, experts * size + ranks, group_starts[experts] + ranks - size
+        )
+        n_slots = n_padded + sum(count for _, count in groups)
+        inputs = x.new_zeros(n_slots, x.shape[1]).index_copy(0, slots, x)
+        hidden = self.activation(_grouped_linear(self.first, inputs, size, groups))
+        return _grouped_linear(self.last, hidden, size, groups)[slots]
 
     def _in_blocks(
         self,
@@ -192,25 +201,36 @@ def _linear(layer: ExpertLinear, x: Tensor, expert: int | Tensor) -> Tensor:
     return baddbmm(bias.unsqueeze(-2), x, weight)
 
 
-def _equal_groups_linear(layer: ExpertLinear, x: Tensor) -> Tensor:
-    """Apply a layer to inputs ``(n_experts, size, n_in)``, as many of each expert."""
-    return torch.baddbmm(layer.bias.unsqueeze(1), x, layer.weight)
+def _size_for_all(counts: list[int]) -> int:
+    """How many inputs of each expert the product of all should have to take least time.
+
+    Each input more is padding for the experts that have none left, and each expert that
+    has more inputs needs a product of its own.
+    """
+    sizes = sorted([0, *counts])
+    costs = (
+        len(counts) * size + _INPUTS_PER_PRODUCT * n_larger
+        for size, n_larger in zip(sizes, reversed(range(len(sizes))), strict=True)
+    )
+    return min(zip(costs, sizes, strict=True))[1]
 
 
-def _grouped_linear(layer: ExpertLinear, x: Tensor, counts: list[int]) -> Tensor:
-    """Apply a layer to inputs that are sorted by expert, `counts` of each expert."""
+def _grouped_linear(
+    layer: ExpertLinear, x: Tensor, size: int, groups: Groups
+) -> Tensor:
+    """Apply a layer to `size` inputs of each expert, then to groups of some experts."""
     dtype = x.dtype
     if torch.is_autocast_enabled(x.device.type):
         dtype = torch.get_autocast_dtype(x.device.type)
     tensors = (tensor.to(dtype) for tensor in (x, layer.weight, layer.bias))
     output: Tensor = _GroupedLinear.apply(  # type: ignore[no-untyped-call]
-        *tensors, counts
+        *tensors, size, groups
     )
     return output
 
 
 class _GroupedLinear(torch.autograd.Function):
-    """One product for each expert.
+    """One product of all experts, and one more for each group.
 
     Its gradient writes each expert's part into one tensor. That of indexed or unbound
     weights would copy all weights in every step.
@@ -218,30 +238,45 @@ class _GroupedLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, counts: list[int]
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, size: int, groups: Groups
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.counts = counts
+        ctx.size, ctx.groups = size, groups
         output = x.new_empty(len(x), bias.shape[1])
-        groups = zip(x.split(counts), output.split(counts), strict=True)
-        for expert, (part, part_output) in enumerate(groups):
-            torch.addmm(bias[expert], part, weight[expert], out=part_output)
+        for_all, *parts = _parts(x, len(weight), size, groups)
+        output_for_all, *output_parts = _parts(output, len(weight), size, groups)
+        torch.baddbmm(bias.unsqueeze(1), for_all, weight, out=output_for_all)
+        for (expert, _), part, of_part in zip(groups, parts, output_parts, strict=True):
+            torch.addmm(bias[expert], part, weight[expert], out=of_part)
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        of_x, of_weight = torch.empty_like(x), torch.empty_like(weight)
-        of_bias = weight.new_empty(len(weight), weight.shape[2])
-        parts = (tensor.split(ctx.counts) for tensor in (x, gradient, of_x))
-        for expert, (part, part_gradient, of_part) in enumerate(
-            zip(*parts, strict=True)
+        of_x = torch.empty_like(x)
+        (for_all, *parts), (gradient_for_all, *gradient_parts), (of_all, *of_parts) = (
+            _parts(rows, len(weight), ctx.size, ctx.groups)
+            for rows in (x, gradient, of_x)
+        )
+        torch.bmm(gradient_for_all, weight.transpose(1, 2), out=of_all)
+        of_weight = torch.bmm(for_all.transpose(1, 2), gradient_for_all)
+        of_bias = gradient_for_all.sum(1)
+        for (expert, _), part, part_gradient, of_part in zip(
+            ctx.groups, parts, gradient_parts, of_parts, strict=True
         ):
             torch.mm(part_gradient, weight[expert].T, out=of_part)
-            torch.mm(part.T, part_gradient, out=of_weight[expert])
-            torch.sum(part_gradient, dim=0, out=of_bias[expert])
-        return of_x, of_weight, of_bias, None
+            of_weight[expert].addmm_(part.T, part_gradient)
+            of_bias[expert] += part_gradient.sum(0)
+        return of_x, of_weight, of_bias, None, None
+
+
+def _parts(
+    rows: Tensor, n_experts: int, size: int, groups: Groups
+) -> tuple[Tensor, ...]:
+    """The rows of all experts, ``(n_experts, size, n)``, then those of each group."""
+    for_all, *parts = rows.split([n_experts * size, *(count for _, count in groups)])
+    return for_all.unflatten(0, (n_experts, size)), *parts
 
 
 class ExpertBlocks:
@@ -264,10 +299,11 @@ class ExpertBlocks:
 
     def __init__(self, experts: Tensor, n_experts: int, size: int) -> None:
         self._size = size
-        blocks_of_each = -(_counts(experts, n_experts) // -size)
+        counts = _counts(experts, n_experts)
+        blocks_of_each = -(counts // -size)
         ends = blocks_of_each.cumsum(0)
         first_slots = size * (ends - blocks_of_each)
-        self._slots = first_slots[experts] + _ranks(experts, n_experts)
+        self._slots = first_slots[experts] + _ranks(experts, counts)
         self._n_used = ends[-1]
         n_blocks = -(len(experts) // -size) + n_experts
         block = torch.arange(n_blocks, device=experts.device)
@@ -306,14 +342,12 @@ def _counts(experts: Tensor, n_experts: int) -> Tensor:
     return counts.index_add_(0, experts, torch.ones_like(experts))
 
 
-def _ranks(experts: Tensor, n_experts: int) -> Tensor:
+def _ranks(experts: Tensor, counts: Tensor) -> Tensor:
     """Position of each input among those of its expert, ``(n,)``."""
-    counts = _counts(experts, n_experts)
     order = experts.argsort(stable=True)
-    return _inverse(order) - (counts.cumsum(0) - counts)[experts]
-
-
-def _inverse(order: Tensor) -> Tensor:
-    inverse = torch.empty_like(order)
-    inverse[order] = torch.arange(len(order), device=order.device)
-    return inverse
+    starts = counts.cumsum(0) - counts
+    ranks = torch.empty_like(order)
+    ranks[order] = (
+        torch.arange(len(order), device=order.device) - starts[experts[order]]
+    )
+    return ranks

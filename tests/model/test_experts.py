@@ -42,11 +42,14 @@ def test_each_input_is_mapped_by_the_expert_of_its_direction(experts, training):
     assert len(experts.nearest(x).unique()) == N_EXPERTS
 
 
-@pytest.mark.parametrize("max_padding", [-1, 100], ids=["groups", "equal groups"])
+@pytest.mark.parametrize(
+    "inputs_per_product", [0, 5, 10**6], ids=["groups", "both", "one product"]
+)
 def test_every_way_to_compute_experts_gives_the_same_outputs_and_gradients(
-    experts, max_padding, monkeypatch
+    experts, inputs_per_product, monkeypatch
 ):
-    monkeypatch.setattr("sk_rqvae._model.experts._MAX_PADDING", max_padding)
+    name = "sk_rqvae._model.experts._INPUTS_PER_PRODUCT"
+    monkeypatch.setattr(name, inputs_per_product)
     x = inputs().requires_grad_()
     chosen = experts.nearest(x)
     outputs = [experts._in_groups(x, chosen), experts._by_all(x, chosen)]
