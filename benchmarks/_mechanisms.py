@@ -225,7 +225,7 @@ MECHANISMS = [
         functions={"_training.initialize:number_of_experts": _most_experts},
     ),
     Mechanism("commitment loss", "none", {"commitment_weight": 0}),
-    Mechanism("commitment weight of 0.25", "0.5", {"commitment_weight": 0.5}),
+    Mechanism("commitment weight of 0.5", "0.25", {"commitment_weight": 0.25}),
     Mechanism(
         "greedy search in training",
         f"{_N_BEAMS} beams",

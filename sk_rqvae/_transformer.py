@@ -31,6 +31,7 @@ from sk_rqvae._checks.rows import refuse_other_kinds
 from sk_rqvae._checks.sample_weight import check_sample_weight
 from sk_rqvae._checks.scalars import check_int
 from sk_rqvae._defaults import (
+    COMMITMENT_WEIGHT,
     LEARNING_RATE,
     WEIGHT_DECAY,
 )
@@ -153,9 +154,8 @@ class RQVAETransformer(
         binary cross-entropy, and `inverse_transform` returns their probabilities.
     module : type, default=RQVAEModule
         Class of the model. Subclass `RQVAEModule` to change the loss.
-    commitment_weight : float, default=0.25
-        Weight of the loss that keeps latents close to their codes. The default is that
-        of VQ-VAE. Higher values improve the first codes.
+    commitment_weight : float, default=0.5
+        Weight of the loss that keeps latents close to their codes.
     noise : float, default=1
         Standard deviation of the input noise in training, relative to the quantisation
         error of the initial codebooks (see Notes). Raise it against overfitting.
@@ -308,7 +308,7 @@ class RQVAETransformer(
         linear_path: bool = True,
         n_cat_features: int = 0,
         module: type[RQVAEModule] = RQVAEModule,
-        commitment_weight: float = 0.25,
+        commitment_weight: float = COMMITMENT_WEIGHT,
         noise: float = 1.0,
         affinity_weight: float = 1.0,
         n_beams: int = 5,

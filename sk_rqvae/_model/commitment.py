@@ -45,8 +45,8 @@ def angular_commitment(latents: Tensor, chosen: Tensor) -> Tensor:
     .. math:: \lVert z - q \rVert^2 = (\lVert z \rVert - \lVert q \rVert)^2
         + 2 \lVert z \rVert \lVert q \rVert (1 - \cos \theta) .
 
-    This loss is the second term, averaged over rows and divided by the dimension. The
-    norms are treated as constants.
+    This loss is half of the second term, averaged over rows and divided by the
+    dimension. The norms are treated as constants.
 
     It serves the rotation trick. If a code is the mean of its latents, the gradient
     that the rotation trick returns is orthogonal to the latent and cannot lengthen it.
@@ -55,4 +55,4 @@ def angular_commitment(latents: Tensor, chosen: Tensor) -> Tensor:
     """
     norms = latents.detach().norm(dim=1) * chosen.norm(dim=1)
     cosines = F.cosine_similarity(latents, chosen, dim=1)
-    return 2 * (norms * (1 - cosines)).mean() / latents.shape[1]
+    return (norms * (1 - cosines)).mean() / latents.shape[1]

@@ -262,7 +262,7 @@ class RQVAEModule(IDAssignment):
         - :math:`\beta` the commitment weight.
 
         Levels of the rotation trick replace :math:`\lVert z - q \rVert^2` by the cosine
-        loss :math:`2 \lVert z \rVert \lVert q \rVert (1 - \cos(z, q))`, see
+        loss :math:`\lVert z \rVert \lVert q \rVert (1 - \cos(z, q))`, see
         `angular_commitment`.
 
         Since rows are standardised, the reconstruction loss of real columns is the

@@ -148,7 +148,7 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
     ),
     "Loss": (
         Parameter(
-            "commitment_weight", _NUMBER, "0.25", "Weight of the commitment loss."
+            "commitment_weight", _NUMBER, "0.5", "Weight of the commitment loss."
         ),
         Parameter(
             "noise",
