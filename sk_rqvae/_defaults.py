@@ -42,7 +42,7 @@ COMMITMENT_WEIGHT = 0.5
 
 The usual 0.25 gave 0.997 / 0.997, but 1.019 on first codes. On four made data sets of
 ``benchmarks/carry_over.py`` (factors, correlated columns, heavy tails, Gaussians of
-1536 columns) it gave 1.03 / 1.034.
+1536 columns) it gave 1.021 / 1.034.
 """
 
 # --- Search -----------------------------------------------------------------------
