@@ -33,7 +33,6 @@ from sk_rqvae._checks.scalars import check_int
 from sk_rqvae._defaults import (
     COMMITMENT_WEIGHT,
     LEARNING_RATE,
-    WEIGHT_DECAY,
 )
 from sk_rqvae._inference.dask import (
     gather,
@@ -186,9 +185,10 @@ class RQVAETransformer(
     lr : float, default=4e-3
         Peak learning rate of AdamW. It should grow with the square root of
         `batch_size`.
-    weight_decay : float, default=2.0
-        Weight decay of MLPs and experts. With ``linear_path=False``, 1e-4 to 1e-2 are
-        usual.
+    weight_decay : float, default=None
+        Weight decay of MLPs and experts. None is 2 for fits of up to 228 steps, and 456
+        divided by the number of steps for longer ones. With ``linear_path=False``, 1e-4
+        to 1e-2 are usual.
     lr_schedule : {"cosine", "constant"}, default="cosine"
         Schedule of the learning rate after the warm-up. For others, set "constant" and
         add ``skorch.callbacks.LRScheduler`` to `callbacks`.
@@ -318,7 +318,7 @@ class RQVAETransformer(
         max_epochs: int | None = None,
         batch_size: int = 1024,
         lr: float = LEARNING_RATE,
-        weight_decay: float = WEIGHT_DECAY,
+        weight_decay: float | None = None,
         lr_schedule: str = "cosine",
         warmup_epochs: int = 2,
         early_stopping: bool = False,

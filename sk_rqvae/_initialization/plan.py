@@ -18,6 +18,8 @@ from sk_rqvae._defaults import (
     EPOCHS_OF_ONE_ROW,
     EQUAL_NOISE_SHARE,
     MAX_STRUCTURE_DISCARDED,
+    STEPS_OF_FULL_DECAY,
+    WEIGHT_DECAY,
 )
 from sk_rqvae._initialization.gaussianity import explained_beyond_gaussian
 from sk_rqvae._initialization.latent_width import max_width, water_level
@@ -89,6 +91,16 @@ def number_of_epochs(n_rows: int) -> int:
     More rows then take more steps in all, but fewer for each row.
     """
     return min(math.ceil(EPOCHS_OF_ONE_ROW / math.sqrt(n_rows)), _MAX_EPOCHS)
+
+
+def usual_weight_decay(n_steps: int) -> float:
+    """Weight decay of a fit of so many steps.
+
+    Long fits decay less in each step, so that weights shrink as much in all: Loshchilov
+    and Hutter (2019), "Decoupled weight decay regularization", arXiv:1711.05101, whose
+    normalised weight decay falls with the root of the steps.
+    """
+    return WEIGHT_DECAY * min(1.0, STEPS_OF_FULL_DECAY / n_steps)
 
 
 def number_of_experts(n_rows: int | None, width: int) -> int:

@@ -15,6 +15,7 @@ from sk_rqvae._inference.row_subset import Block, Matrix, RowSubset
 from sk_rqvae._initialization.plan import (
     is_nearly_exact,
     number_of_epochs,
+    usual_weight_decay,
 )
 from sk_rqvae._model.id_prices import PriceList, no_prices
 from sk_rqvae._model.module import RQVAEModule
@@ -35,6 +36,7 @@ from sk_rqvae._training.hold_out import hold_out, without_weightless
 from sk_rqvae._training.id_separation import SEPARATION_STEPS, price_shared_ids
 from sk_rqvae._training.initialize import initialized_net
 from sk_rqvae._training.net import RQVAENet
+from sk_rqvae._training.new_net import set_weight_decay
 from sk_rqvae._training.seeds import (
     Generators,
     draw_seed,
@@ -168,6 +170,7 @@ def _train(
         net.max_epochs = n_epochs
         net.n_fitted = None if task.is_partial else len(training)
         net.module_.set_mixed_precision(task.settings.mixed_precision)
+        set_weight_decay(net, _weight_decay(estimator, task, n_epochs))
         net.initialize_optimizer()
         if task.is_partial:
             callbacks = []
@@ -181,6 +184,16 @@ def _train(
         net.initialize_callbacks()
         net.partial_fit(training)
     net.check_finite(training.sample(_ROWS_CHECKED))
+
+
+def _weight_decay(estimator: Any, task: Task, n_epochs: int) -> float:
+    """As given, or by the steps of a complete fit."""
+    if estimator.weight_decay is not None:
+        return float(estimator.weight_decay)
+    if task.is_partial:
+        n_epochs = number_of_epochs(len(task.X))
+    steps_per_epoch = math.ceil(len(task.X) / estimator.batch_size)
+    return usual_weight_decay(n_epochs * steps_per_epoch)
 
 
 def _replays_steps(net: RQVAENet, settings: Settings) -> bool:

@@ -50,9 +50,13 @@ def new_net(
 def set_training_parameters(net: RQVAENet, estimator: Any) -> None:
     """Set what a net trains with, new or continued."""
     net.lr = estimator.lr
-    decay = {"weight_decay": estimator.weight_decay}
+    net.restart_dead_codes = estimator.restart_dead_codes
+    net.verbose = int(estimator.verbose)
+
+
+def set_weight_decay(net: RQVAENet, weight_decay: float) -> None:
+    """Let the optimizer that comes next decay the weights of MLPs and experts."""
+    decay = {"weight_decay": weight_decay}
     net.optimizer__param_groups = [
         (f"*coder.{part}.*.weight", decay) for part in ("mlp", "experts")
     ]
-    net.restart_dead_codes = estimator.restart_dead_codes
-    net.verbose = int(estimator.verbose)

@@ -155,7 +155,8 @@ def _check_training(estimator: Any) -> None:
         check_int("max_epochs", estimator.max_epochs, minimum=1)
     check_int("batch_size", estimator.batch_size, minimum=1)
     check_real("lr", estimator.lr, low=0, low_open=True)
-    check_real("weight_decay", estimator.weight_decay, low=0)
+    if estimator.weight_decay is not None:
+        check_real("weight_decay", estimator.weight_decay, low=0)
     check_choice("lr_schedule", estimator.lr_schedule, SCHEDULES)
     check_int("warmup_epochs", estimator.warmup_epochs, minimum=0)
     check_bool("early_stopping", estimator.early_stopping)

@@ -22,6 +22,7 @@ NOT_OPTIONS = ("callbacks", "module", "verbose", "warm_start")
 
 _INT = OneOf(int)
 _NUMBER = OneOf(float)
+_NUMBER_OR_NONE = OneOf(float, {"none": None})
 _INT_OR_NONE = OneOf(int, {"none": None})
 _FLAG = click.BOOL
 
@@ -193,9 +194,9 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
         Parameter("lr", _NUMBER, "0.004", "Peak learning rate of AdamW."),
         Parameter(
             "weight_decay",
-            _NUMBER,
-            "2.0",
-            "Weight decay of AdamW on the MLPs' weights.",
+            _NUMBER_OR_NONE,
+            "none",
+            "Weight decay of AdamW on the MLPs' weights; none chooses, up to 2.",
         ),
         Parameter(
             "lr_schedule",

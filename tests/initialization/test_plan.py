@@ -21,6 +21,7 @@ from sk_rqvae._initialization.plan import (
     noise_factor,
     number_of_epochs,
     number_of_experts,
+    usual_weight_decay,
 )
 from sk_rqvae._model.modes import QuantizeForwardMode
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
@@ -64,6 +65,24 @@ def test_more_rows_make_fewer_epochs_and_see_more_rows_in_all(one, other):
     assert 150 >= number_of_epochs(fewer) >= number_of_epochs(more) >= 1
     # An epoch more or less by rounding.
     assert (number_of_epochs(more) + 1) * more >= number_of_epochs(fewer) * fewer
+
+
+@given(st.integers(1, 10**6), st.integers(1, 10**6))
+def test_weights_shrink_more_in_longer_fits_but_only_up_to_a_limit(one, other):
+    shorter, longer = sorted((one, other))
+    assert usual_weight_decay(shorter) >= usual_weight_decay(longer) > 0
+    total = [steps * usual_weight_decay(steps) for steps in (shorter, longer, 10**9)]
+    assert total[0] <= total[1] * (1 + 1e-12)
+    assert total[1] <= total[2] * (1 + 1e-12)
+
+
+def test_a_fit_decays_weights_by_its_steps_unless_told_otherwise(blobs):
+    def decay(**options):
+        net = small(max_epochs=10, batch_size=6, **options).fit(blobs).net_
+        return max(group["weight_decay"] for group in net.optimizer_.param_groups)
+
+    assert decay() == usual_weight_decay(10 * 100)
+    assert decay(weight_decay=0.3) == 0.3
 
 
 @given(st.integers(1, 10**6), st.integers(1, 4096))
