@@ -55,7 +55,7 @@ The usual 0.25 gave 0.997 / 0.997, but 1.019 on first codes. On four made data s
 # --- Search -----------------------------------------------------------------------
 
 CANDIDATES_PER_BEAM = 2
-"""Candidates that `rerank` decodes, per beam of the initialisation.
+"""Candidates that `rerank` decodes for each of the `n_beams` beams.
 
 1 gave 1.006 / 1.022. With an earlier recipe, 3 instead of 2 took 0.1 to 0.4% off the
 error of unseen nouns, voices and histories, and took half as long again.
