@@ -16,6 +16,7 @@ from generative_recommender.recommenders import (
     Catalogue,
     binary_loss,
     generation_loss,
+    rows_of,
     softmax_loss,
     user_states,
 )
@@ -246,11 +247,15 @@ def _loss(
     ids = catalogue.ids
     at = torch.arange(first, items.shape[2] - 1, stride, device=items.device)
     states = user_states(weights, ids, items[:, :, :-1], at, rates, generator)
-    real = (at < lengths[..., None] - 1).flatten(1).float()
-    targets = items[:, :, at + 1].flatten(1)
-    states = states.flatten(1, 2)
-    # The item after the end of a history may be cold: its loss would be infinite.
-    targets = torch.where(real > 0, targets, warm.int().argmax())
+    real = (at < lengths[..., None] - 1).flatten(1)
+    # Positions behind the end of histories come last, and most are left out. The rest
+    # make the runs of a stack as long; the item there may be cold, its loss infinite.
+    n_kept = int(real.sum(1).max())
+    kept = real.argsort(dim=1, descending=True, stable=True)[:, :n_kept]
+    real = real.gather(1, kept)
+    states = rows_of(states.flatten(1, 2), kept)
+    targets = items[:, :, at + 1].flatten(1).gather(1, kept)
+    targets = torch.where(real, targets, warm.int().argmax())
     if loss == "generation":
         losses = generation_loss(weights, states, targets, catalogue)
     elif loss == "softmax":

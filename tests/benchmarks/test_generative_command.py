@@ -48,9 +48,11 @@ def test_a_summary_has_the_figures_of_the_table(cache, capsys):
     assert all(cell in row for cell in cells)
 
 
+@pytest.mark.filterwarnings("ignore::sk_rqvae.exceptions.CollapseWarning")
 def test_records_of_other_code_are_not_printed_unless_asked_for(
     cache, capsys, monkeypatch
 ):
+    call(cache, capsys)
     monkeypatch.setattr(experiment, "judges_fingerprint", lambda: "changed")
     now = call(cache, capsys, "--table")
     assert "calls have not been run" in now.err
