@@ -201,23 +201,24 @@ class _Mixture(torch.autograd.Function):
         temperature: Tensor,
     ) -> Tensor:
         squared_norms = codebook.square().sum(1)
-        logits = torch.addmm(squared_norms, residual, codebook.T, beta=-0.5)
+        transposed = codebook.T
+        logits = torch.addmm(squared_norms, residual, transposed, beta=-0.5)
         # Before the division: by a tiny variance, several logits could become infinite.
         logits.sub_(logits.amax(1, keepdim=True))
         logits.div_(variance).sub_(negative_noise)
         weights = torch.softmax(logits, dim=1)
         mixture = weights @ codebook
-        ctx.save_for_backward(residual, codebook, weights, mixture)
+        ctx.save_for_backward(residual, codebook, transposed, weights, mixture)
         ctx.constants = variance, temperature
         return mixture
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        residual, codebook, weights, mixture = ctx.saved_tensors
+        residual, codebook, transposed, weights, mixture = ctx.saved_tensors
         variance, temperature = ctx.constants
         along_mixture = (gradient * mixture).sum(1, keepdim=True)
-        by_logit = torch.addmm(along_mixture, gradient, codebook.T, beta=-1)
+        by_logit = torch.addmm(along_mixture, gradient, transposed, beta=-1)
         by_logit.mul_(weights).div_(variance)
         by_code = by_logit.T
         of_codebook = torch.addmm(weights.T @ gradient, by_code, residual)
