@@ -108,9 +108,7 @@ class Experiment:
         """Do all that has no record yet, and collect `codes` and `results`."""
         for name in self.data:
             progress = _Progress(self, load(name, self.cache), workers)
-            # Tuning needs the first seed alone.
-            for seed in self.seeds:
-                progress.make_codes(seed)
+            progress.make_codes(self.seeds[0])
         workers.run()
 
     def codes_key(self, data: DataSet, ids: str, seed: int, other: Codes | None) -> str:
@@ -179,6 +177,7 @@ class _Progress:
         self.missing = set(product(experiment.ids, experiment.seeds))
         self.tuning: dict[str, set[Run]] = {}
         self.reported: set[str] = set()
+        self.makes_other_seeds = False
         identity = np.arange(data.n_items)[:, None]
         for seed in experiment.seeds:
             self.codes[NO_IDS, seed] = identity
@@ -242,9 +241,14 @@ class _Progress:
 
     def _next(self) -> None:
         """Start the tuning and the reported runs for which there are codes."""
-        first = self.experiment.seeds[0]
+        first, *others = self.experiment.seeds
         if any(seed == first for _, seed in self.missing):
             return
+        # Tuning needs the first seed alone, and should not wait for others.
+        if not self.makes_other_seeds:
+            self.makes_other_seeds = True
+            for seed in others:
+                self.make_codes(seed)
         for judge in self.experiment.judges:
             if judge not in self.tuning:
                 self._tune(judge, first)
