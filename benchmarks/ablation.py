@@ -234,7 +234,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         const="small",
         default="full",
         dest="size",
-        help="a tenth of the rows, codes and widths, for CPUs",
+        help="a seventh of the rows, an eighth of the codes, half of the width",
     )
     parser.add_argument("--device", default="cpu", help="default: %(default)s")
     parser.add_argument("--jobs", type=int, default=1, help="processes at once")

@@ -31,16 +31,15 @@ from sk_rqvae.exceptions import CollapseWarning
 
 N_ROWS, N_FEATURES = 8192, 768
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
-    "one beam, nothing beside the quantizer": {
+    "nothing beside the quantizer": {
         "embed_dim": 32,
-        "n_beams": 1,
         "dropout": 0.0,
         "linear_path": False,
         "noise": 0.0,
         "mixed_precision": "no",
     },
-    "defaults": {"mixed_precision": "no"},
-    "defaults, bf16": {"mixed_precision": "bf16"},
+    "defaults, the papers' layers": {"mixed_precision": "no"},
+    "defaults, the papers' layers, bf16": {"mixed_precision": "bf16"},
 }
 HEADER = (
     "parameters",

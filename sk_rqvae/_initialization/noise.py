@@ -24,7 +24,7 @@ def initialize_noise(
     module : RQVAEModule
         Changed in place.
     scale : Tensor of shape ()
-        Norm of the noise, in those of residuals.
+        Norm of the noise over that of the residuals.
     residual_power : Tensor of shape ()
         Mean squared norm of the residuals of the latents.
     unexplained : Tensor of shape ()

@@ -96,9 +96,9 @@ def number_of_epochs(n_rows: int) -> int:
 def usual_weight_decay(n_steps: int) -> float:
     """Weight decay of a fit of so many steps.
 
-    Long fits decay less in each step, so that weights shrink as much in all: Loshchilov
-    and Hutter (2019), "Decoupled weight decay regularization", arXiv:1711.05101, whose
-    normalised weight decay falls with the root of the steps.
+    In long fits each step decays less, so that weights shrink as much in all.
+    Loshchilov and Hutter (2019), "Decoupled weight decay regularization",
+    arXiv:1711.05101, let it fall with the root of the steps instead.
     """
     return WEIGHT_DECAY * min(1.0, STEPS_OF_FULL_DECAY / n_steps)
 

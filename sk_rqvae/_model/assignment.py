@@ -42,8 +42,8 @@ class IDAssignment(Autoencoder):
     def prepare(self, min_candidates: int = 1) -> PreparedAssignment:
         """Prepare `candidates` and `assign`, to be used for many batches.
 
-        With `rerank`, there are more beams than in training, because the best
-        reconstruction often belongs to a beam that is not nearest to the latent.
+        With `rerank`, there are more beams than `n_beams`, because the best
+        reconstruction often belongs to one that is not nearest to the latent.
 
         Parameters
         ----------

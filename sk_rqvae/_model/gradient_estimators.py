@@ -2,8 +2,8 @@
 
 The nearest code is piecewise constant in the residual, so its derivative is zero or
 undefined. Each estimator defines what the backward pass uses instead. All of them take
-a residual, the chosen vector (of one code, or the sum over neighbouring levels) and the
-codebook.
+a residual, the chosen vector (of one code, or the sum over neighbouring levels), the
+codebook, a temperature and a generator.
 
 To add a mode, write a function with the signature of `straight_through` and add one
 line to `QuantizeForwardMode` in `modes.py`.
@@ -133,8 +133,7 @@ def gumbel_softmax(
     2. Add Gumbel noise.
     3. Average the codes, weighted by the softmax of these values.
 
-    As the temperature falls, the average approaches the nearest code, which is what
-    encoding uses.
+    As the temperature falls, the average approaches the nearest code.
 
     Parameters and shapes are those of `straight_through`.
 

@@ -261,8 +261,8 @@ class RQVAEModule(IDAssignment):
         - :math:`z` the latent and :math:`q` the sum of its code vectors, and
         - :math:`\beta` the commitment weight.
 
-        Levels of the rotation trick replace :math:`\lVert z - q \rVert^2` by the cosine
-        loss :math:`\lVert z \rVert \lVert q \rVert (1 - \cos(z, q))`, see
+        In the commitment term, levels of the rotation trick have the cosine loss
+        :math:`\lVert z \rVert \lVert q \rVert (1 - \cos(z, q))` instead, see
         `angular_commitment`.
 
         Since rows are standardised, the reconstruction loss of real columns is the

@@ -34,8 +34,9 @@ class EpochTable(PrintLog):
 class Annealing(Callback):
     """Anneal the temperature of the modes from 1 to 0 over the first half of training.
 
-    At zero, Gumbel-Softmax is nearly the nearest code and Sinkhorn has no bias, as in
-    `transform`. The second half trains at zero, so that training and inference agree.
+    At zero, Gumbel-Softmax is nearly the nearest code and Sinkhorn has no bias. The
+    second half trains at zero, so that the decoder learns from codes as `transform`
+    has them.
     """
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:

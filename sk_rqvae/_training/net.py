@@ -94,7 +94,7 @@ class EpochTotals:
 class RQVAENet(NeuralNet):
     """A `skorch.NeuralNet` around a `RQVAEModule`.
 
-    It differs from its base in three ways:
+    It differs from its base:
 
     1. Losses are read once per epoch, because reading them waits for the device.
     2. Rows of the history also describe the use of codes.

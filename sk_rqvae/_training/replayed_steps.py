@@ -18,11 +18,12 @@ _N_ORDINARY_STEPS = 3
 class ReplayedSteps:
     """A training step that the GPU repeats without a launch for each operation.
 
-    A step has 340 to 460 operations, as ``benchmarks/speed.py --counts`` prints. On a
-    few hundred rows, a GPU needs less time to compute them than the CPU to launch them.
-    A CUDA graph records the kernels of one step, and one call replays them all.
-    Recording waits for the device and empties PyTorch's cache of free device memory,
-    which other threads share: they may allocate again, and nothing of theirs changes.
+    Without experts, a step has about 180 to 320 operations, as ``benchmarks/speed.py
+    --counts`` prints. On a few hundred rows, a GPU needs less time to compute them than
+    the CPU to launch them. A CUDA graph records the kernels of one step, and one call
+    replays them all. Recording waits for the device and empties PyTorch's cache of free
+    device memory, which other threads share: they may allocate again, and nothing of
+    theirs changes.
 
     A graph repeats kernels and not Python code, so the following are needed:
 

@@ -196,7 +196,7 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
             "weight_decay",
             _NUMBER_OR_NONE,
             "none",
-            "Weight decay of AdamW on the MLPs' weights; none chooses, up to 2.",
+            "Weight decay of the MLPs and experts; none chooses, up to 2.",
         ),
         Parameter(
             "lr_schedule",
