@@ -602,7 +602,10 @@ class RQVAETransformer(
         if k > n_ids:
             raise ValueError(f"k must be at most the number of IDs, {n_ids}. Got {k}.")
         rows = model._check_rows(X, reset=False)
-        with model._bar("searching", len(rows)) as on_progress:
+        with (
+            named_out_of_memory(model, ENCODING),
+            model._bar("searching", len(rows)) as on_progress,
+        ):
             codes, errors = best_candidates(
                 model.net_.module_, rows, int(k), on_progress
             )

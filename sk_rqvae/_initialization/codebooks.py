@@ -10,7 +10,7 @@ from sk_rqvae._initialization.kmeans import (
     progressive_kmeans,
     random_rows,
 )
-from sk_rqvae._model.beam_search import beam_search, sum_of_codes
+from sk_rqvae._model.beam_search import PreparedBeamSearch, sum_of_codes
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
 from sk_rqvae._progress import ProgressCallback, no_progress
 
@@ -99,9 +99,13 @@ def initialize_codebooks(
 
 @torch.no_grad()
 def unexplained_share(residual_power: Tensor, latents: Tensor) -> Tensor:
-    """Share of the variance of latents that their residuals have, ``()``."""
-    power = latents.square().sum(1).mean().clamp_min(_SMALLEST_POWER)
-    return residual_power / power
+    """Share of the variance of latents that their residuals have, ``()``.
+
+    0 if all latents are zero, as those of equal rows are.
+    """
+    power = latents.square().sum(1).mean()
+    share = residual_power / power.clamp_min(_SMALLEST_POWER)
+    return torch.where(power > _SMALLEST_POWER, share, 0.0)
 
 
 def random_codes(points: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -135,9 +139,9 @@ def _search_all(
     latents: Tensor, codebooks: list[Tensor], n_beams: int
 ) -> tuple[Tensor, Tensor]:
     """Codes and errors of all beams, searched in blocks of bounded memory."""
-    found = [
-        beam_search(block, codebooks, n_beams) for block in latents.split(_ROWS_AT_ONCE)
-    ]
+    sizes = [len(codebook) for codebook in codebooks]
+    prepared = PreparedBeamSearch(torch.cat(codebooks), sizes, n_beams)
+    found = [prepared.search(block) for block in latents.split(_ROWS_AT_ONCE)]
     codes = torch.cat([beams.codes for beams in found])
     return codes, torch.cat([beams.errors for beams in found])
 

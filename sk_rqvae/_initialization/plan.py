@@ -157,7 +157,7 @@ def latent_width(
     order = torch.randperm(len(sample), device=sample.device, generator=generator)
     discarded = sample[order[:_MAX_ROWS_TESTED]] @ axes[width:].T
     share = variances[width:].sum() / variances.sum()
-    structure = explained_beyond_gaussian(discarded, sizes[0], generator)
+    structure = explained_beyond_gaussian(discarded, max(sizes), generator)
     structure *= float(share)
     return full_width if structure > MAX_STRUCTURE_DISCARDED else width
 

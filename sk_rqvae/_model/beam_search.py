@@ -30,9 +30,8 @@ class Beams(NamedTuple):
     errors: Tensor
 
 
-@torch.no_grad()
-def beam_search(latents: Tensor, codebooks: Sequence[Tensor], n_beams: int) -> Beams:
-    """Find the codes whose vectors sum most nearly to each latent.
+class PreparedBeamSearch:
+    r"""Find the codes whose vectors sum most nearly to each latent.
 
     The search starts from the empty prefix. At each level it
 
@@ -40,30 +39,8 @@ def beam_search(latents: Tensor, codebooks: Sequence[Tensor], n_beams: int) -> B
     2. computes the squared distance of each extended prefix to the latent,
     3. keeps the `n_beams` nearest prefixes.
 
-    With one beam this is greedy residual quantisation.
-
-    Parameters
-    ----------
-    latents : Tensor of shape (n, dim)
-    codebooks : sequence of Tensor of shape (codebook_size, dim)
-        One codebook per level.
-    n_beams : int
-        Prefixes kept per row. The first levels keep fewer if fewer exist.
-
-    Returns
-    -------
-    Beams
-    """
-    sizes = [len(codebook) for codebook in codebooks]
-    return PreparedBeamSearch(torch.cat(list(codebooks)), sizes, n_beams).search(
-        latents
-    )
-
-
-class PreparedBeamSearch:
-    r"""A `beam_search` over fixed codebooks, for many batches of latents.
-
-    What depends on the codebooks alone is computed once, in the constructor.
+    With one beam this is greedy residual quantisation. What depends on the codebooks
+    alone is computed once, in the constructor.
 
     Parameters
     ----------
@@ -72,7 +49,7 @@ class PreparedBeamSearch:
     sizes : sequence of int
         Codes per level.
     n_beams : int
-        As in `beam_search`.
+        Prefixes kept per row. The first levels keep fewer if fewer exist.
 
     Notes
     -----
@@ -95,15 +72,15 @@ class PreparedBeamSearch:
         # methods of an object that is created inside the graph.
         with torch.no_grad():
             self._all_vectors = all_vectors
-            self._squared_norms = all_vectors.square().sum(1)
             self._sizes = list(sizes)
             self._codebooks = all_vectors.split(self._sizes)
             self.n_beams = n_beams
+            self._squared_norms = all_vectors.square().sum(1)
             is_tabulated = n_beams > 1 and sum(sizes) <= MAX_TABULATED_CODES
             self._tables = self._product_tables() if is_tabulated else None
 
     def search(self, latents: Tensor) -> Beams:
-        """Search as `beam_search` does."""
+        """Search the codes of latents, ``(n, dim)``."""
         with torch.no_grad():
             if self.n_beams > 1:
                 return self._search_beams(latents)

@@ -70,6 +70,7 @@ class LearningRateFactor:
         max_epochs: int,
         warmup_epochs: int,
     ) -> None:
+        self.is_constant = schedule == "constant"
         self.n_steps = steps_per_epoch * max_epochs
         self.n_warmup = min(steps_per_epoch * warmup_epochs, self.n_steps // 2)
         self.after_warmup: Callable[[int], float] = {
@@ -90,11 +91,23 @@ class LearningRateFactor:
         return 1.0
 
 
+class _Schedule(LambdaLR):
+    """Applies a `LearningRateFactor`; a constant rate is then left to others."""
+
+    def get_lr(self) -> list[Any]:
+        """Rates of the step."""
+        factor = self.lr_lambdas[0]
+        assert isinstance(factor, LearningRateFactor)
+        if factor.is_constant and self.last_epoch > factor.n_warmup:
+            return [group["lr"] for group in self.optimizer.param_groups]
+        return super().get_lr()
+
+
 def schedule_learning_rate(factor: LearningRateFactor) -> LRScheduler:
     """The skorch callback that applies `factor` at every step."""
     # By default skorch would continue the schedule of the training before.
     return LRScheduler(
-        policy=LambdaLR,
+        policy=_Schedule,
         lr_lambda=factor,
         last_epoch=-1,
         step_every="batch",
@@ -102,8 +115,17 @@ def schedule_learning_rate(factor: LearningRateFactor) -> LRScheduler:
     )
 
 
+class _EarlyStopping(EarlyStopping):
+    """Also bears a training that another callback ends before its first epoch."""
+
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
+        """Restore the best weights, if there are any."""
+        if net.history:
+            super().on_train_end(net, **kwargs)
+
+
 def stop_early(n_iter_no_change: int) -> EarlyStopping:
     """Stop when the held-out loss stops falling, and restore its best weights."""
-    return EarlyStopping(
+    return _EarlyStopping(
         monitor="valid_loss", patience=n_iter_no_change, threshold=0, load_best=True
     )

@@ -12,11 +12,7 @@ from skorch.callbacks import Callback
 from skorch.helper import predefined_split
 
 from sk_rqvae._inference.row_subset import Block, Matrix, RowSubset
-from sk_rqvae._initialization.plan import (
-    is_nearly_exact,
-    number_of_epochs,
-    usual_weight_decay,
-)
+from sk_rqvae._initialization.plan import number_of_epochs, usual_weight_decay
 from sk_rqvae._model.id_prices import PriceList, no_prices
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._progress import FitProgress
@@ -114,15 +110,15 @@ def train(
         affinity,
     )
     if fitted is None:
-        net, n_distinct, unexplained = initialized_net(estimator, task)
+        net, n_distinct, is_exact = initialized_net(estimator, task)
     else:
         net, n_distinct = continued_net(estimator, task, fitted)
-        unexplained = None
-    _train(net, estimator, task, fitted, unexplained)
+        is_exact = False
+    _train(net, estimator, task, fitted, is_exact)
     net.module_.set_price_list(_separated(net, estimator, task))
     net.callbacks, net.train_split, net.generators_ = None, None, None
     net.callbacks_, net.replays_steps_ = [], False
-    _report_collapse(net, n_distinct)
+    _report_collapse(net, n_distinct, n_epochs_before)
     return net
 
 
@@ -130,7 +126,7 @@ def _held_out_rows(
     estimator: Any, X: Matrix, settings: Settings, generators: Generators
 ) -> tuple[RowSubset, RowSubset]:
     """Rows to train on and rows for early stopping."""
-    is_streamed = not fits_on_device(X, settings)
+    is_streamed = not fits_on_device(settings, X)
     return hold_out(
         X,
         estimator.validation_fraction,
@@ -147,14 +143,16 @@ def _train(
     estimator: Any,
     task: Task,
     fitted: RQVAENet | None,
-    unexplained: float | None,
+    is_exact: bool,
 ) -> None:
-    """Train the net in place; what codes leave unexplained is known of a new one."""
+    """Train the net in place; if it is exact, only so that it has a history."""
     n_epochs = 1
     net.batch_size = estimator.batch_size
     if not task.is_partial:
         n_epochs = estimator.max_epochs or number_of_epochs(len(task.X))
-    if unexplained is not None and is_nearly_exact(unexplained):
+        # The prices of an earlier fit are for IDs that this one changes.
+        net.module_.set_price_list(no_prices(net.module_.input_mean.device))
+    if is_exact:
         # Epochs that change nothing: the history has rows, the model stays exact.
         net.lr, net.restart_dead_codes = 0.0, False
         n_epochs = n_epochs if estimator.max_epochs else 1
@@ -166,11 +164,12 @@ def _train(
         )
     net.generators_ = task.generators
     net.replays_steps_ = _replays_steps(net, task.settings)
+    steps_per_epoch = math.ceil(len(training) / net.batch_size)
     with task.progress.epochs(n_epochs) as epoch_counter:
         net.max_epochs = n_epochs
         net.n_fitted = None if task.is_partial else len(training)
         net.module_.set_mixed_precision(task.settings.mixed_precision)
-        set_weight_decay(net, _weight_decay(estimator, task, n_epochs))
+        set_weight_decay(net, _weight_decay(estimator, task, n_epochs, steps_per_epoch))
         net.initialize_optimizer()
         if task.is_partial:
             callbacks = []
@@ -178,7 +177,6 @@ def _train(
             if fitted is not None and fitted.optimizer_ is not None:
                 _take_over_state(net.optimizer_, fitted.optimizer_)
         else:
-            steps_per_epoch = math.ceil(len(training) / net.batch_size)
             callbacks = _scheduling_callbacks(estimator, n_epochs, steps_per_epoch)
         net.callbacks = [epoch_counter, *callbacks, *task.settings.callbacks]
         net.initialize_callbacks()
@@ -186,13 +184,14 @@ def _train(
     net.check_finite(training.sample(_ROWS_CHECKED))
 
 
-def _weight_decay(estimator: Any, task: Task, n_epochs: int) -> float:
+def _weight_decay(
+    estimator: Any, task: Task, n_epochs: int, steps_per_epoch: int
+) -> float:
     """As given, or by the steps of a complete fit."""
     if estimator.weight_decay is not None:
         return float(estimator.weight_decay)
     if task.is_partial:
         n_epochs = number_of_epochs(len(task.X))
-    steps_per_epoch = math.ceil(len(task.X) / estimator.batch_size)
     return usual_weight_decay(n_epochs * steps_per_epoch)
 
 
@@ -254,10 +253,10 @@ def _separated(net: RQVAENet, estimator: Any, task: Task) -> PriceList:
         )
 
 
-def _report_collapse(net: RQVAENet, n_distinct: int) -> None:
+def _report_collapse(net: RQVAENet, n_distinct: int, n_epochs_before: int) -> None:
     """Warn of collapsed levels, as of the epoch whose weights the model has."""
     # A callback can end training within an epoch, whose row then lacks the usage.
-    rows = [row for row in net.history if "usage" in row]
+    rows = [row for row in net.history[n_epochs_before:] if "usage" in row]
     if not rows:
         return
     held_out = [row for row in rows if "valid_loss" in row]

@@ -15,6 +15,7 @@ from sk_rqvae._initialization.linear_paths import initialize_linear_paths
 from sk_rqvae._initialization.noise import initialize_noise
 from sk_rqvae._initialization.plan import (
     growth_of_unseen_residuals,
+    is_nearly_exact,
     latent_width,
     noise_factor,
     number_of_experts,
@@ -30,8 +31,11 @@ from sk_rqvae._training.new_net import new_net
 from sk_rqvae._training.seeds import next_seed
 from sk_rqvae._training.task import Task, count_distinct
 
+# Rows that decide whether the initial model is exact.
+_ROWS_PROBED = 1024
 
-def initialized_net(estimator: Any, task: Task) -> tuple[RQVAENet, int, float]:
+
+def initialized_net(estimator: Any, task: Task) -> tuple[RQVAENet, int, bool]:
     """A net at its initialisation.
 
     Returns
@@ -39,8 +43,8 @@ def initialized_net(estimator: Any, task: Task) -> tuple[RQVAENet, int, float]:
     net : RQVAENet
     n_distinct : int
         Different rows that it was initialised from.
-    unexplained : float
-        Share of their variance that the codebooks leave unexplained.
+    is_exact : bool
+        Whether it reconstructs rows so well that training could only do harm.
     """
     sizes, device = task.settings.codebook_sizes, task.settings.device
     with task.progress.steps("set-up", 1 + len(sizes)) as on_progress:
@@ -61,7 +65,7 @@ def initialized_net(estimator: Any, task: Task) -> tuple[RQVAENet, int, float]:
             embed_dim,
             seed,
             behaviour_shape=shape,
-            n_experts=_planned_experts(estimator, task),
+            n_experts=_planned_experts(task),
         )
         net.module_.input_mean.copy_(mean)
         net.module_.input_scale.copy_(scale)
@@ -69,6 +73,7 @@ def initialized_net(estimator: Any, task: Task) -> tuple[RQVAENet, int, float]:
         n_distinct = count_distinct(sample, task.generators.device)
         warn_of_few_rows(n_distinct, sizes, sampled=len(sample) < len(task.X))
         latents = initialize_linear_paths(net.module_, sample)
+        probe = sample[:_ROWS_PROBED].clone()
         del sample  # frees memory for the codebooks
         on_progress()
         unexplained = initialize_quantizer(
@@ -79,7 +84,20 @@ def initialized_net(estimator: Any, task: Task) -> tuple[RQVAENet, int, float]:
             generator=task.generators.device,
             on_progress=on_progress,
         )
-    return net, n_distinct, unexplained
+    # Exact latents are not enough: an autoencoder without a linear path does not yet
+    # map them back to rows.
+    is_exact = is_nearly_exact(unexplained) and is_nearly_exact(
+        _reconstruction_error(net.module_, probe)
+    )
+    return net, n_distinct, is_exact
+
+
+@torch.no_grad()
+def _reconstruction_error(module: RQVAEModule, rows: Tensor) -> float:
+    """Error of standardised rows, encoded as by `transform`; a share of variance."""
+    module.eval()
+    codes = module.cheapest(*module.candidates(rows))
+    return float(module.reconstruction_loss(rows, module.reconstruct(codes)))
 
 
 def _new_behaviour_map(
@@ -92,7 +110,7 @@ def _new_behaviour_map(
     return new_behaviour_map(data, estimator.affinity_weight)
 
 
-def _planned_experts(estimator: Any, task: Task) -> int:
+def _planned_experts(task: Task) -> int:
     """Number of experts: as given, or as many as there are rows for."""
     if task.settings.n_experts is not None:
         return task.settings.n_experts

@@ -278,7 +278,13 @@ class RQVAENet(NeuralNet):
         light = object.__new__(type(self))
         light.__dict__.update(vars(self))
         light.__dict__.update(
-            optimizer_=None, callbacks=None, callbacks_=[], generators_=None
+            optimizer_=None,
+            callbacks=None,
+            callbacks_=[],
+            generators_=None,
+            train_split=None,
+            replays_steps_=False,
+            _replayed=None,
         )
         if self.initialized_:
             light.module_, empty_module = split_tensors(self.module_)

@@ -84,15 +84,17 @@ class Task:
         weights: Weights | None,
         standardize: Callable[[Tensor], Tensor],
     ) -> Rows:
-        """Standardised rows: on the device if all of `X` fits, otherwise streamed."""
-        is_resident = fits_on_device(self.X, self.settings)
+        """Standardised rows: on the device if all of the task fit, else streamed."""
+        held_out = () if self.held_out is None else (self.held_out,)
+        is_resident = fits_on_device(self.settings, self.X, *held_out)
         kind = resident_rows if is_resident else StreamedRows
         return kind(rows, standardize, self.settings.device, self.generators, weights)
 
 
-def fits_on_device(X: Matrix, settings: Settings) -> bool:
-    """Whether the rows may be copied to the device."""
-    return X.shape[0] * X.shape[1] * _BYTES_PER_FLOAT <= settings.resident_bytes
+def fits_on_device(settings: Settings, *matrices: Matrix) -> bool:
+    """Whether all rows may be copied to the device."""
+    n_values = sum(X.shape[0] * X.shape[1] for X in matrices)
+    return n_values * _BYTES_PER_FLOAT <= settings.resident_bytes
 
 
 def count_distinct(rows: Tensor, generator: torch.Generator) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import small
+import torch
+from conftest import new_generator, small
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sk_rqvae._initialization.latent_width import water_level
-from sk_rqvae._initialization.plan import gaussian_width
+from sk_rqvae._initialization.plan import gaussian_width, latent_width
 
 VARIANCES = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=40)
 SIZES = st.lists(st.integers(1, 4096), min_size=1, max_size=8)
@@ -105,6 +106,16 @@ def test_latents_that_are_not_principal_components_are_as_wide_as_the_rows(
 ):
     rows = np.hstack([blobs, 1e-5 * blobs])
     assert small(**options).fit(rows).codebooks_[0].shape == (16, 24)
+
+
+@pytest.mark.parametrize("sizes", [(256, 4, 4), (4, 4, 256)])
+def test_sparse_components_are_kept_whatever_the_order_of_codebooks(sizes):
+    """Each row has one of 64 words, most of them rare."""
+    chances = falling(64, 1) / falling(64, 1).sum()
+    rng = np.random.default_rng(0)
+    words = torch.eye(64)[torch.from_numpy(rng.choice(64, 2000, p=chances))]
+    rows = (words - words.mean(0)) / words.std()
+    assert latent_width(rows, sizes, len(rows), new_generator()) == 64
 
 
 def test_continued_training_keeps_the_width_chosen_from_the_data(blobs):

@@ -78,10 +78,10 @@ def test_weights_shrink_more_in_longer_fits_but_only_up_to_a_limit(one, other):
 
 def test_a_fit_decays_weights_by_its_steps_unless_told_otherwise(blobs):
     def decay(**options):
-        net = small(max_epochs=10, batch_size=6, **options).fit(blobs).net_
+        net = small(max_epochs=10, batch_size=24, **options).fit(blobs).net_
         return max(group["weight_decay"] for group in net.optimizer_.param_groups)
 
-    assert decay() == usual_weight_decay(10 * 100)
+    assert decay() == usual_weight_decay(10 * 25)
     assert decay(weight_decay=0.3) == 0.3
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sk_rqvae._model import beam_search as beam_search_module
-from sk_rqvae._model.beam_search import beam_search, sum_of_codes
+from sk_rqvae._model.beam_search import PreparedBeamSearch, sum_of_codes
 
 SEEDS = st.integers(0, 2**16)
 SIZES = st.lists(st.integers(1, 5), min_size=1, max_size=3)
@@ -19,6 +19,11 @@ def problem(seed, sizes, n_rows=9, dim=4):
     options = {"dtype": torch.float64, "generator": generator}
     latents = torch.randn(n_rows, dim, **options)
     return latents, [torch.randn(size, dim, **options) for size in sizes]
+
+
+def beam_search(latents, codebooks, n_beams):
+    sizes = [len(codebook) for codebook in codebooks]
+    return PreparedBeamSearch(torch.cat(codebooks), sizes, n_beams).search(latents)
 
 
 def squared_errors(latents, codebooks, codes):

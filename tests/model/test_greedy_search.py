@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sk_rqvae._model.beam_search import beam_search
+from sk_rqvae._model.beam_search import PreparedBeamSearch
 from sk_rqvae._model.greedy_search import greedy_codes
 
 SIZES = [5, 4, 6]
@@ -21,7 +21,7 @@ def problem(seed=0, n_rows=9, dim=4):
 @given(seed=st.integers(0, 2**16))
 def test_it_chooses_what_a_beam_search_with_one_beam_chooses(seed):
     latents, vectors = problem(seed)
-    beams = beam_search(latents, vectors.split(SIZES), n_beams=1)
+    beams = PreparedBeamSearch(vectors, SIZES, n_beams=1).search(latents)
     assert torch.equal(greedy_codes(latents, vectors, SIZES), beams.codes[:, 0])
 
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pickle
+
+import numpy as np
 import pytest
 import torch
 from conftest import assert_same_model, small
@@ -99,6 +102,59 @@ def test_callbacks_of_skorch_work(blobs, callback):
     estimator = small(early_stopping=True, callbacks=[callback]).fit(blobs)
     assert estimator.transform(blobs).shape == (600, 3)
     assert estimator.net_.callbacks_ == []
+
+
+class Rates(Callback):
+    """Records the learning rate of each training step."""
+
+    def __init__(self):
+        self.rates = []
+
+    def on_batch_begin(self, net, batch, training, **kwargs):
+        if training:
+            self.rates.append(net.optimizer_.param_groups[0]["lr"])
+
+
+@pytest.mark.parametrize(
+    ("step_every", "expected"),
+    [
+        ("epoch", [1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5]),
+        ("batch", [1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8]),
+    ],
+)
+def test_a_scheduler_of_skorch_decides_the_rate_if_ours_is_constant(
+    blobs, step_every, expected
+):
+    rates = Rates()
+    scheduler = LRScheduler("StepLR", step_size=1, gamma=0.1, step_every=step_every)
+    constant = {"lr_schedule": "constant", "warmup_epochs": 0, "lr": 1e-3}
+    small(max_epochs=3, batch_size=300, callbacks=[scheduler, rates], **constant).fit(
+        blobs
+    )
+    np.testing.assert_allclose(rates.rates, expected)
+
+
+def test_a_callback_can_end_training_before_the_first_epoch(blobs):
+    class Stops(Callback):
+        def on_train_begin(self, net, **kwargs):
+            raise KeyboardInterrupt
+
+    model = small(early_stopping=True, callbacks=[Stops()]).fit(blobs)
+    assert model.n_iter_ == 0
+    assert model.transform(blobs).shape == (600, 3)
+
+
+def test_a_net_that_is_copied_while_it_trains_leaves_the_rows_behind(blobs):
+    sizes = []
+
+    class Copies(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            sizes.append(len(pickle.dumps(net)))
+
+    options = {"max_epochs": 1, "n_experts": 0, "early_stopping": True}
+    for rows in (blobs[:100], blobs):
+        small(resident_mb=0, callbacks=[Copies()], **options).fit(rows)
+    assert sizes[1] < sizes[0] + blobs[100:].nbytes / 2
 
 
 def test_a_score_of_a_callback_is_in_the_history(blobs, fitted):

@@ -9,6 +9,7 @@ from conftest import small
 from skorch.callbacks import Callback
 
 from sk_rqvae import CollapseWarning, QuantizeForwardMode
+from sk_rqvae._training import fit
 from sk_rqvae._training.collapse_warnings import warn_of_collapse, warn_of_few_rows
 
 MODES = [mode.value for mode in QuantizeForwardMode]
@@ -191,3 +192,15 @@ def test_fit_restarts_fewer_codes_if_there_are_few_rows(blobs):
         streamed.partial_fit(few)  # further calls may bring other rows
     fit, stream = (each.net_.history[:, "restarts"] for each in (fitted, streamed))
     assert 0 < np.sum(fit) < np.sum(stream) / 2
+
+
+def test_a_later_fit_is_judged_by_its_own_epochs(blobs, monkeypatch):
+    judged = []
+    monkeypatch.setattr(
+        fit, "warn_of_collapse", lambda usage, *others: judged.append(usage)
+    )
+    estimator = small(max_epochs=2, warm_start=True, early_stopping=True).fit(blobs)
+    estimator.net_.history[0]["valid_loss"] = 0.0
+    estimator.fit(blobs)
+    assert judged[-1] in estimator.net_.history[2:, "usage"]
+    assert judged[-1] not in estimator.net_.history[:2, "usage"]

@@ -428,3 +428,33 @@ def test_the_number_of_experts_stays_when_training_continues(blobs):
 def test_experts_without_the_layers_that_they_need_are_refused(blobs, options):
     with pytest.raises(ValueError, match=r"n_experts must be 0 or None .* Got 2"):
         small(n_experts=2, **options).fit(blobs)
+
+
+# Models that are exact from the beginning
+
+
+def few_rows():
+    return np.random.default_rng(0).normal(size=(60, 6))
+
+
+def test_a_model_that_is_exact_from_the_beginning_is_not_trained():
+    model = small(n_layers=2, codebook_size=64).set_params(max_epochs=None)
+    model.fit(few_rows())
+    assert model.n_iter_ == 1
+    assert model.net_.history[-1, "lr"] == 0
+    assert model.score(few_rows()) > 0.9999
+
+
+@pytest.mark.parametrize("options", [{"linear_path": False}, {"embed_dim": 2}])
+def test_a_model_with_exact_latents_is_trained_if_its_rows_are_not_exact(options):
+    model = small(n_layers=2, codebook_size=64, **options).fit(few_rows())
+    assert model.net_.history[-1, "lr"] > 0
+
+
+@pytest.mark.filterwarnings("ignore:X has 1 different rows")
+@pytest.mark.parametrize("X", [np.full((6, 3), 7.3), [[1.0, 2.0, 3.0]]])
+def test_equal_rows_are_reconstructed_exactly_without_training(X):
+    model = small(max_epochs=None).fit(X)
+    assert model.n_iter_ == 1
+    assert model.score(X) == 1
+    np.testing.assert_allclose(model.inverse_transform(model.transform(X)), X, 1e-6)

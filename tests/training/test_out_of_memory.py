@@ -42,6 +42,9 @@ def test_the_error_of_encoding_out_of_memory_names_parameters_to_lower(
     monkeypatch.setattr(RQVAEModule, "reconstruct", without_memory)
     with pytest.raises(torch.cuda.OutOfMemoryError, match="hidden_dims"):
         fitted.inverse_transform(np.zeros((3, 3), dtype=int))
+    monkeypatch.setattr(RQVAEModule, "candidates", without_memory)
+    with pytest.raises(torch.cuda.OutOfMemoryError, match="n_beams=5"):
+        fitted.candidates(blobs, k=2)
 
 
 @pytest.mark.parametrize(

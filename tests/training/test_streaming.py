@@ -5,6 +5,8 @@ import pytest
 from conftest import assert_same_model, small
 from skorch.callbacks import Callback
 
+from sk_rqvae._training.batches import ResidentRows, StreamedRows
+
 
 @pytest.mark.parametrize("mode", ["ste", "sinkhorn"])
 def test_streamed_rows_train_as_well_as_resident_ones(blobs, tmp_path, mode):
@@ -56,3 +58,17 @@ def test_a_value_that_is_not_finite_in_a_file_is_named_before_training(blobs, tm
     with pytest.raises(ValueError, match="NaN in row 555, column 7"):
         estimator.fit(np.load(tmp_path / "rows.npy", mmap_mode="r"))
     assert not hasattr(counts, "n_epochs_")
+
+
+def test_training_and_held_out_rows_together_stay_within_the_limit(blobs):
+    kinds = []
+
+    class Watch(Callback):
+        def on_train_begin(self, net, X, **kwargs):
+            kinds.extend([type(X), type(net.train_split(X)[1])])
+
+    estimator = small(early_stopping=True, validation_fraction=0.8, callbacks=[Watch()])
+    megabytes = blobs.nbytes / 2**20
+    for share, kind in ((1.01, ResidentRows), (0.5, StreamedRows)):
+        estimator.set_params(resident_mb=share * megabytes).fit(blobs)
+        assert kinds[-2:] == [kind, kind]

@@ -225,3 +225,20 @@ def same_result(one, other, X):
         and one.n_iter_ == other.n_iter_
         and np.array_equal(one.transform(X), other.transform(X))
     )
+
+
+def test_a_warm_start_trains_without_the_prices_of_the_fit_before(blobs):
+    prices = []
+
+    class Watch(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            prices.append(len(net.module_.price_keys))
+
+    estimator = small(
+        n_layers=2, codebook_size=8, max_epochs=1, warm_start=True, separate_ids=True
+    )
+    estimator.set_params(callbacks=[Watch()])
+    rows = blobs[:60]
+    assert len(estimator.fit(rows).net_.module_.price_keys)
+    estimator.fit(rows)
+    assert prices == [0, 0]
