@@ -124,6 +124,10 @@ def _no_limit(codes: Tensor, errors: Tensor) -> float:
     return math.inf
 
 
+def _full_batches(n_rows: int, most: int) -> int:
+    return most
+
+
 def _most_experts(n_rows: int | None, width: int) -> int:
     return number_of_experts(None, width)
 
@@ -193,6 +197,11 @@ MECHANISMS = [
     ),
     # Training
     Mechanism(
+        "batches of equal size",
+        "full batches and the rest",
+        functions={"_training.fit:size_of_batches": _full_batches},
+    ),
+    Mechanism(
         "training",
         "the initial model",
         {"max_epochs": 1, "lr": _TINY, "restart_dead_codes": False},
@@ -215,7 +224,7 @@ MECHANISMS = [
     ),
     Mechanism("34 epochs of 10 000 rows", "24", constants={"EPOCHS_OF_ONE_ROW": 2400}),
     Mechanism("learning rate of 0.004", "0.002", {"lr": 2e-3}),
-    Mechanism("weight decay of 2", "0.01", {"weight_decay": _ADAMW_DECAY}),
+    Mechanism("strong weight decay", "0.01", {"weight_decay": _ADAMW_DECAY}),
     Mechanism("cosine schedule", "a constant rate", {"lr_schedule": "constant"}),
     Mechanism("warm-up", "none", {"warmup_epochs": 0}),
     Mechanism("experts", "the decoder's MLP alone", {"n_experts": 0}),

@@ -41,6 +41,11 @@ def all_methods() -> list[Method]:
             partial(fit_transformer, embed_dim=32, max_epochs=_EPOCHS),
         ),
         Method(
+            "ours-greedy",
+            "RQVAETransformer, defaults but for n_beams=1, rerank=False",
+            partial(fit_transformer, n_beams=1, rerank=False),
+        ),
+        Method(
             "ours-initial",
             "RQVAETransformer before training: residual k-means with beams (RQ-KMeans+ "
             "is that with training)",

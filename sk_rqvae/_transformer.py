@@ -182,14 +182,14 @@ class RQVAETransformer(
         number of rows, rounded up, at most 150. If the initial model is nearly exact,
         None takes one, and epochs do not change it.
     batch_size : int, default=1024
-        Rows per optimizer step.
+        Rows per optimizer step, at most. All batches of an epoch have the same size,
+        give or take a row in the last ones.
     lr : float, default=4e-3
         Peak learning rate of AdamW. It should grow with the square root of
         `batch_size`.
     weight_decay : float, default=None
-        Weight decay of MLPs and experts. None is 2 for fits of up to 228 steps, and 456
-        divided by the number of steps for longer ones. With ``linear_path=False``, 1e-4
-        to 1e-2 are usual.
+        Weight decay of MLPs and experts. None is 30 divided by the square root of the
+        number of steps. With ``linear_path=False``, 1e-4 to 1e-2 are usual.
     lr_schedule : {"cosine", "constant"}, default="cosine"
         Schedule of the learning rate after the warm-up. For others, set "constant" and
         add ``skorch.callbacks.LRScheduler`` to `callbacks`.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -52,26 +51,27 @@ class IDMethod:
     after: str | None = None
 
 
-def _ours(view: str, views: Views, task: Task, *, device: str) -> Codes:
+def _ours(view: str, views: Views, task: Task, *, device: str, **options: Any) -> Codes:
     X: Matrix = getattr(views, view)
-    return _transformer(task, device).fit(X).transform(X)
+    return _transformer(task, device, **options).fit(X).transform(X)
 
 
-def _ours_with_affinity(views: Views, task: Task, *, device: str) -> Codes:
-    if "affinity" not in signature(RQVAETransformer.fit).parameters:
-        raise Unavailable("RQVAETransformer.fit has no parameter affinity.")
-    fitted: Any = _transformer(task, device)
+def _ours_with_affinity(
+    views: Views, task: Task, *, device: str, **options: Any
+) -> Codes:
+    fitted = _transformer(task, device, **options)
     fitted.fit(views.text, affinity=views.affinity)
     return fitted.transform(views.text)
 
 
-def _transformer(task: Task, device: str) -> RQVAETransformer:
+def _transformer(task: Task, device: str, **options: Any) -> RQVAETransformer:
     return RQVAETransformer(
         n_layers=task.n_layers,
         codebook_size=task.n_codes,
         random_state=task.seed,
         device=device,
         **({"max_epochs": task.epochs(2)} if task.quick else {}),
+        **options,
     )
 
 
@@ -108,6 +108,8 @@ def _random(views: Views, task: Task) -> Codes:
 
 
 _faiss_rq = partial(_with_faiss, partial(fit_faiss, n_beams=5))
+# Each code is the nearest one, whatever the later codes are.
+_GREEDY = {"n_beams": 1, "rerank": False}
 
 METHODS = {
     "random": IDMethod("random", _random),
@@ -119,6 +121,9 @@ METHODS = {
     "opq": IDMethod("faiss OPQ, text", partial(_with_faiss, fit_rotated_product)),
     "lc-rec": IDMethod("RQ-VAE as in LC-Rec, text", _lc_rec),
     "ours": IDMethod("ours, text", partial(_ours, "text"), is_ours=True),
+    "ours-greedy": IDMethod(
+        "ours, text, greedy", partial(_ours, "text", **_GREEDY), is_ours=True
+    ),
     "kmeans-behaviour": IDMethod(
         "residual k-means, behaviour",
         partial(_residual_kmeans, "behaviour_or_mean"),
@@ -135,11 +140,31 @@ METHODS = {
         is_ours=True,
         uses_behaviour=True,
     ),
+    "ours-both-greedy": IDMethod(
+        "ours, text + behaviour, greedy",
+        partial(_ours, "both", **_GREEDY),
+        is_ours=True,
+        uses_behaviour=True,
+    ),
     "ours-affinity": IDMethod(
         "ours, text, fitted with affinity",
         _ours_with_affinity,
         is_ours=True,
         uses_behaviour=True,
     ),
+    "ours-affinity-greedy": IDMethod(
+        "ours, text, fitted with affinity, greedy",
+        partial(_ours_with_affinity, **_GREEDY),
+        is_ours=True,
+        uses_behaviour=True,
+    ),
 }
-TEXT_ONLY = ("kmeans", "kmeans-separated", "faiss", "opq", "lc-rec", "ours")
+TEXT_ONLY = (
+    "kmeans",
+    "kmeans-separated",
+    "faiss",
+    "opq",
+    "lc-rec",
+    "ours",
+    "ours-greedy",
+)

@@ -101,9 +101,9 @@ def initialize_codebooks(
 def unexplained_share(residual_power: Tensor, latents: Tensor) -> Tensor:
     """Share of the variance of latents that their residuals have, ``()``.
 
-    0 if all latents are zero, as those of equal rows are.
+    0 if all latents are equal, as those of equal rows are.
     """
-    power = latents.square().sum(1).mean()
+    power = latents.var(0, correction=0).sum()
     share = residual_power / power.clamp_min(_SMALLEST_POWER)
     return torch.where(power > _SMALLEST_POWER, share, 0.0)
 

@@ -18,8 +18,7 @@ from sk_rqvae._defaults import (
     EPOCHS_OF_ONE_ROW,
     EQUAL_NOISE_SHARE,
     MAX_STRUCTURE_DISCARDED,
-    STEPS_OF_FULL_DECAY,
-    WEIGHT_DECAY,
+    WEIGHT_DECAY_OF_ONE_STEP,
 )
 from sk_rqvae._initialization.gaussianity import explained_beyond_gaussian
 from sk_rqvae._initialization.latent_width import max_width, water_level
@@ -93,14 +92,23 @@ def number_of_epochs(n_rows: int) -> int:
     return min(math.ceil(EPOCHS_OF_ONE_ROW / math.sqrt(n_rows)), _MAX_EPOCHS)
 
 
-def usual_weight_decay(n_steps: int) -> float:
-    """Weight decay of a fit of so many steps.
+def size_of_batches(n_rows: int, most: int) -> int:
+    """Rows of each batch of an epoch: equally many, and at most `most`.
 
-    In long fits each step decays less, so that weights shrink as much in all.
-    Loshchilov and Hutter (2019), "Decoupled weight decay regularization",
-    arXiv:1711.05101, let it fall with the root of the steps instead.
+    A last batch of few rows would make a full step.
     """
-    return WEIGHT_DECAY * min(1.0, STEPS_OF_FULL_DECAY / n_steps)
+    return math.ceil(n_rows / math.ceil(n_rows / most))
+
+
+def usual_weight_decay(n_steps: int) -> float:
+    """Weight decay of a fit of so many steps: it falls with their square root.
+
+    References
+    ----------
+    Loshchilov and Hutter (2019), "Decoupled weight decay regularization",
+    arXiv:1711.05101, appendix B.1.
+    """
+    return WEIGHT_DECAY_OF_ONE_STEP / math.sqrt(n_steps)
 
 
 def number_of_experts(n_rows: int | None, width: int) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sk_rqvae.exceptions import CollapseWarning
 
+# Different rows for each code that are evidence enough, and rows drawn to find them.
 _ROWS_PER_CODE = 4
+_ROWS_DRAWN_PER_CODE = 5
 _FEW_ROWS_PER_CODE = 2
 _MIN_USAGE = 0.5
 _MIN_PERPLEXITY = 0.1
@@ -17,7 +19,7 @@ def warn_of_collapse(
     usage: Sequence[float],
     perplexity: Sequence[float],
     sizes: Sequence[int],
-    n_distinct: int,
+    n_distinct: Callable[[int], int],
 ) -> None:
     """Warn of each level that uses few of its codes although there are enough rows.
 
@@ -27,14 +29,16 @@ def warn_of_collapse(
         Of each level, in the epoch whose weights the model has.
     sizes : sequence of int
         Codes of each level.
-    n_distinct : int
-        Number of different rows.
+    n_distinct : callable
+        Maps a number of rows to that of different ones among so many random rows. It is
+        called only for levels that use few of their codes.
     """
     for level, size in enumerate(sizes):
-        enough = n_distinct >= _ROWS_PER_CODE * size
         idle = usage[level] < _MIN_USAGE
         lopsided = perplexity[level] < _MIN_PERPLEXITY * size
-        if size > 1 and enough and (idle or lopsided):
+        if size == 1 or not (idle or lopsided):
+            continue
+        if n_distinct(_ROWS_DRAWN_PER_CODE * size) >= _ROWS_PER_CODE * size:
             warnings.warn(
                 f"Level {level} collapsed: {round(usage[level] * size)} of {size} "
                 f"codes are used, with a perplexity of {perplexity[level]:.1f}. Try a "

@@ -11,7 +11,7 @@ from sk_rqvae._initialization.behaviour import updated_behaviour_map
 from sk_rqvae._training.net import RQVAENet
 from sk_rqvae._training.new_net import set_training_parameters
 from sk_rqvae._training.settings import module_arguments
-from sk_rqvae._training.task import Task, count_distinct
+from sk_rqvae._training.task import Task
 
 _ADJUSTABLE = (
     "codebook_modes",
@@ -23,14 +23,12 @@ _ADJUSTABLE = (
 )
 
 
-def continued_net(estimator: Any, task: Task, fitted: RQVAENet) -> tuple[RQVAENet, int]:
-    """A copy of a fitted net, and the number of different rows in a sample."""
+def continued_net(estimator: Any, task: Task, fitted: RQVAENet) -> RQVAENet:
+    """A copy of a fitted net, ready to train on."""
     net = _copy_of(fitted, estimator, task)
-    module = net.module_
     if task.affinity is not None and estimator.affinity_weight:
         _update_behaviour(net, task, task.affinity)
-    sample = task.sample(estimator, module.standardize)
-    return net, count_distinct(sample, task.generators.device)
+    return net
 
 
 def _copy_of(fitted: RQVAENet, estimator: Any, task: Task) -> RQVAENet:

@@ -105,8 +105,10 @@ def restart_dead_codes(
     if not any(replaced):
         return replaced
     quantizer.idle_rows.masked_fill_(dead, 0)
+    # Training searches greedily, so these are the residuals that it leaves.
+    search = quantizer.prepare_search(1).search
     blocks = latents.split(_ROWS_AT_ONCE)
-    codes = torch.cat([quantizer.search(block).codes[:, 0] for block in blocks])
+    codes = torch.cat([search(block).codes[:, 0] for block in blocks])
     residual = latents
     for depth, (level, where) in enumerate(
         zip(quantizer.levels, by_level, strict=True)

@@ -12,7 +12,11 @@ from skorch.callbacks import Callback
 from skorch.helper import predefined_split
 
 from sk_rqvae._inference.row_subset import Block, Matrix, RowSubset
-from sk_rqvae._initialization.plan import number_of_epochs, usual_weight_decay
+from sk_rqvae._initialization.plan import (
+    number_of_epochs,
+    size_of_batches,
+    usual_weight_decay,
+)
 from sk_rqvae._model.id_prices import PriceList, no_prices
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._progress import FitProgress
@@ -40,7 +44,7 @@ from sk_rqvae._training.seeds import (
     numpy_generator,
 )
 from sk_rqvae._training.settings import Settings
-from sk_rqvae._training.task import Task, fits_on_device
+from sk_rqvae._training.task import Task, count_distinct, fits_on_device
 
 _ROWS_CHECKED = 256
 # How much `separate_ids="auto"` may increase the rows' error. A choice, not tuned.
@@ -110,15 +114,15 @@ def train(
         affinity,
     )
     if fitted is None:
-        net, n_distinct, is_exact = initialized_net(estimator, task)
+        net, is_exact = initialized_net(estimator, task)
     else:
-        net, n_distinct = continued_net(estimator, task, fitted)
+        net = continued_net(estimator, task, fitted)
         is_exact = False
     _train(net, estimator, task, fitted, is_exact)
     net.module_.set_price_list(_separated(net, estimator, task))
     net.callbacks, net.train_split, net.generators_ = None, None, None
     net.callbacks_, net.replays_steps_ = [], False
-    _report_collapse(net, n_distinct, n_epochs_before)
+    _report_collapse(net, task, n_epochs_before)
     return net
 
 
@@ -147,7 +151,6 @@ def _train(
 ) -> None:
     """Train the net in place; if it is exact, only so that it has a history."""
     n_epochs = 1
-    net.batch_size = estimator.batch_size
     if not task.is_partial:
         n_epochs = estimator.max_epochs or number_of_epochs(len(task.X))
         # The prices of an earlier fit are for IDs that this one changes.
@@ -164,6 +167,7 @@ def _train(
         )
     net.generators_ = task.generators
     net.replays_steps_ = _replays_steps(net, task.settings)
+    net.batch_size = size_of_batches(len(training), estimator.batch_size)
     steps_per_epoch = math.ceil(len(training) / net.batch_size)
     with task.progress.epochs(n_epochs) as epoch_counter:
         net.max_epochs = n_epochs
@@ -253,7 +257,7 @@ def _separated(net: RQVAENet, estimator: Any, task: Task) -> PriceList:
         )
 
 
-def _report_collapse(net: RQVAENet, n_distinct: int, n_epochs_before: int) -> None:
+def _report_collapse(net: RQVAENet, task: Task, n_epochs_before: int) -> None:
     """Warn of collapsed levels, as of the epoch whose weights the model has."""
     # A callback can end training within an epoch, whose row then lacks the usage.
     rows = [row for row in net.history[n_epochs_before:] if "usage" in row]
@@ -261,6 +265,11 @@ def _report_collapse(net: RQVAENet, n_distinct: int, n_epochs_before: int) -> No
         return
     held_out = [row for row in rows if "valid_loss" in row]
     kept = min(held_out, key=lambda row: row["valid_loss"]) if held_out else rows[-1]
+
+    def n_distinct(n_rows: int) -> int:
+        sample = task.sample(n_rows, net.module_.standardize)
+        return count_distinct(sample, task.generators.device)
+
     warn_of_collapse(
         kept["usage"], kept["perplexity"], net.module__codebook_sizes, n_distinct
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -35,14 +36,12 @@ from sk_rqvae._training.task import Task, count_distinct
 _ROWS_PROBED = 1024
 
 
-def initialized_net(estimator: Any, task: Task) -> tuple[RQVAENet, int, bool]:
+def initialized_net(estimator: Any, task: Task) -> tuple[RQVAENet, bool]:
     """A net at its initialisation.
 
     Returns
     -------
     net : RQVAENet
-    n_distinct : int
-        Different rows that it was initialised from.
     is_exact : bool
         Whether it reconstructs rows so well that training could only do harm.
     """
@@ -52,7 +51,7 @@ def initialized_net(estimator: Any, task: Task) -> tuple[RQVAENet, int, bool]:
         mean, scale = (torch.from_numpy(values).to(device) for values in location)
         behaviour_map = _new_behaviour_map(estimator, task, mean, scale)
         sample = task.sample(
-            estimator,
+            estimator.init_sample_size,
             lambda rows: with_behaviour(standardized(rows, mean, scale), behaviour_map),
         )
         embed_dim = _planned_width(estimator, task, sample)
@@ -73,7 +72,8 @@ def initialized_net(estimator: Any, task: Task) -> tuple[RQVAENet, int, bool]:
         n_distinct = count_distinct(sample, task.generators.device)
         warn_of_few_rows(n_distinct, sizes, sampled=len(sample) < len(task.X))
         latents = initialize_linear_paths(net.module_, sample)
-        probe = sample[:_ROWS_PROBED].clone()
+        # The sample may be in the order of a sorted file.
+        probe = sample[:: math.ceil(len(sample) / _ROWS_PROBED)].clone()
         del sample  # frees memory for the codebooks
         on_progress()
         unexplained = initialize_quantizer(
@@ -89,7 +89,7 @@ def initialized_net(estimator: Any, task: Task) -> tuple[RQVAENet, int, bool]:
     is_exact = is_nearly_exact(unexplained) and is_nearly_exact(
         _reconstruction_error(net.module_, probe)
     )
-    return net, n_distinct, is_exact
+    return net, is_exact
 
 
 @torch.no_grad()

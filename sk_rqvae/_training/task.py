@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from scipy.sparse import csr_array
@@ -64,12 +63,12 @@ class Task:
         """Columns of the rows."""
         return self.X.shape[1]
 
-    def sample(self, estimator: Any, standardize: Callable[[Tensor], Tensor]) -> Tensor:
-        """Up to `init_sample_size` standardised rows, drawn at random."""
+    def sample(self, count: int, standardize: Callable[[Tensor], Tensor]) -> Tensor:
+        """Up to `count` standardised rows, drawn at random."""
         rows = StreamedRows(
             self.X, standardize, self.settings.device, self.generators, self.weights
         )
-        return rows.sample(estimator.init_sample_size)
+        return rows.sample(count)
 
     def behaviour(
         self, affinity: csr_array, mean: Tensor, scale: Tensor

@@ -190,13 +190,13 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
             "none",
             "Passes over the rows; none chooses, up to 150.",
         ),
-        Parameter("batch_size", _INT, "1024", "Rows per optimizer step."),
+        Parameter("batch_size", _INT, "1024", "Rows per optimizer step, at most."),
         Parameter("lr", _NUMBER, "0.004", "Peak learning rate of AdamW."),
         Parameter(
             "weight_decay",
             _NUMBER_OR_NONE,
             "none",
-            "Weight decay of the MLPs and experts; none chooses, up to 2.",
+            "Weight decay of the MLPs and experts; none chooses by the steps.",
         ),
         Parameter(
             "lr_schedule",

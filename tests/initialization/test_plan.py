@@ -15,12 +15,14 @@ from sk_rqvae._initialization.codebooks import (
     _leave_one_out_errors,
     initialize_codebooks,
     random_codes,
+    unexplained_share,
 )
 from sk_rqvae._initialization.plan import (
     growth_of_unseen_residuals,
     noise_factor,
     number_of_epochs,
     number_of_experts,
+    size_of_batches,
     usual_weight_decay,
 )
 from sk_rqvae._model.modes import QuantizeForwardMode
@@ -67,13 +69,21 @@ def test_more_rows_make_fewer_epochs_and_see_more_rows_in_all(one, other):
     assert (number_of_epochs(more) + 1) * more >= number_of_epochs(fewer) * fewer
 
 
+@given(st.integers(1, 10**6), st.integers(1, 4096))
+def test_batches_of_equal_size_make_no_more_steps(n_rows, most):
+    size = size_of_batches(n_rows, most)
+    n_steps = math.ceil(n_rows / size)
+    assert 1 <= size <= most
+    assert n_steps == math.ceil(n_rows / most)
+    assert n_rows > (n_steps - 1) * size
+
+
 @given(st.integers(1, 10**6), st.integers(1, 10**6))
-def test_weights_shrink_more_in_longer_fits_but_only_up_to_a_limit(one, other):
+def test_weights_shrink_less_in_each_step_of_a_longer_fit_and_more_in_all(one, other):
     shorter, longer = sorted((one, other))
     assert usual_weight_decay(shorter) >= usual_weight_decay(longer) > 0
-    total = [steps * usual_weight_decay(steps) for steps in (shorter, longer, 10**9)]
+    total = [steps * usual_weight_decay(steps) for steps in (shorter, longer)]
     assert total[0] <= total[1] * (1 + 1e-12)
-    assert total[1] <= total[2] * (1 + 1e-12)
 
 
 def test_a_fit_decays_weights_by_its_steps_unless_told_otherwise(blobs):
@@ -142,6 +152,15 @@ def test_noise_is_white_without_a_linear_path(blobs):
     module = small(linear_path=False, max_epochs=1).fit(blobs).net_.module_
     assert module.noise_axes.shape == (0, module.n_features)
     assert module.noise_scale > 0
+
+
+def test_a_mean_that_all_latents_share_is_no_variance_that_codes_explain():
+    latents = torch.randn(1000, 8, generator=new_generator())
+    shares = [
+        float(unexplained_share(torch.tensor(2.0), latents + mean)) for mean in (0, 10)
+    ]
+    assert shares[0] == pytest.approx(2 / 8, rel=0.1)
+    assert shares[1] == pytest.approx(shares[0], rel=1e-3)
 
 
 @pytest.mark.parametrize("linear_path", [True, False])

@@ -84,6 +84,12 @@ def test_fewer_rows_than_codes_are_no_collapse(blobs):
         small(codebook_size=64).fit(blobs[:20])
 
 
+@pytest.mark.filterwarnings("ignore:The 64 codes of a level are initialised")
+def test_a_collapse_is_warned_of_however_few_rows_initialise_the_codebooks(blobs):
+    with pytest.warns(CollapseWarning):
+        collapsing("ste").set_params(init_sample_size=100).fit(blobs)
+
+
 @pytest.mark.filterwarnings("error::sk_rqvae.CollapseWarning")
 def test_duplicates_are_no_collapse(blobs):
     with pytest.warns(UserWarning, match="5 different rows"):
@@ -124,7 +130,7 @@ def test_dead_codes_are_restarted_and_counted(blobs):
 def messages_of(usage, perplexity, sizes, n_distinct):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        warn_of_collapse(usage, perplexity, sizes, n_distinct)
+        warn_of_collapse(usage, perplexity, sizes, lambda n_rows: n_distinct)
     return [str(each.message) for each in caught]
 
 

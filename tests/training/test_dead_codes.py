@@ -44,6 +44,18 @@ def test_dead_codes_alone_are_replaced_by_residuals_of_rows():
     assert torch.cdist(now[1][[1]], residuals).min() < 1e-5
 
 
+def test_replaced_codes_are_residuals_of_the_greedy_search_that_training_uses():
+    quantizer, latents = two_levels(n_beams=5), torch.randn(50, 5)
+    first = quantizer.search(latents, 1).codes[:, 0, 0]
+    assert not torch.equal(first, quantizer.search(latents).codes[:, 0, 0])
+    residuals = latents - quantizer.levels[0].table.detach()[first]
+    dead = torch.tensor([9, 9, 1, 4, 0, 0, 0]) == 0
+    restart_dead_codes(quantizer, dead, latents, new_generator())
+    now = quantizer.levels[1].table.detach()
+    for code in now:
+        assert torch.isclose(code, residuals, atol=1e-5).all(1).any()
+
+
 def test_without_dead_codes_nothing_is_restarted():
     quantizer = two_levels()
     before = [level.table.detach().clone() for level in quantizer.levels]

@@ -87,6 +87,31 @@ def test_the_mean_loss_of_an_epoch_weights_batches_by_their_rows(blobs):
     assert losses[599] == pytest.approx(losses[600], rel=1e-4)
 
 
+class BatchSizes(Callback):
+    """Collects the rows of each batch."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.found = []
+
+    def on_batch_begin(self, net, batch, training, **kwargs):
+        self.found.append(len(batch))
+
+
+@pytest.mark.parametrize("resident_mb", [1, 0])
+@pytest.mark.parametrize(
+    ("batch_size", "sizes"),
+    [(599, [300, 300]), (250, [200, 200, 200]), (7000, [600]), (601, [600])],
+)
+def test_batches_are_of_equal_size_and_never_larger_than_asked_for(
+    blobs, batch_size, sizes, resident_mb
+):
+    watch = BatchSizes()
+    small(
+        max_epochs=1, batch_size=batch_size, resident_mb=resident_mb, callbacks=[watch]
+    ).fit(blobs)
+    assert watch.found == sizes
+
+
 def test_training_improves_the_loss(blobs):
     history = small(max_epochs=20, noise=0).fit(blobs).net_.history
     assert history[-1, "train_loss"] < history[0, "train_loss"]
@@ -448,6 +473,14 @@ def test_a_model_that_is_exact_from_the_beginning_is_not_trained():
 @pytest.mark.parametrize("options", [{"linear_path": False}, {"embed_dim": 2}])
 def test_a_model_with_exact_latents_is_trained_if_its_rows_are_not_exact(options):
     model = small(n_layers=2, codebook_size=64, **options).fit(few_rows())
+    assert model.net_.history[-1, "lr"] > 0
+
+
+def test_the_first_rows_of_a_sorted_file_do_not_decide_whether_a_model_is_exact():
+    """The last rows alone have a third component, which two latents cannot encode."""
+    X = np.tile([[2.0, 0.0, 0.0], [-1.0, 2.0, 0.0], [-1.0, -2.0, 0.0]], (700, 1))
+    X[1600:, 2] = np.where(np.arange(500) % 2, 1.0, -1.0)
+    model = small(embed_dim=2, resident_mb=0, codebook_size=3, n_layers=1).fit(X)
     assert model.net_.history[-1, "lr"] > 0
 
 
