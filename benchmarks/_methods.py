@@ -42,8 +42,8 @@ def all_methods() -> list[Method]:
         ),
         Method(
             "ours-greedy",
-            "RQVAETransformer, defaults but for n_beams=1, rerank=False",
-            partial(fit_transformer, n_beams=1, rerank=False),
+            "RQVAETransformer, defaults but for n_beams=1",
+            partial(fit_transformer, n_beams=1),
         ),
         Method(
             "ours-initial",

@@ -109,7 +109,7 @@ def _random(views: Views, task: Task) -> Codes:
 
 _faiss_rq = partial(_with_faiss, partial(fit_faiss, n_beams=5))
 # Each code is the nearest one, whatever the later codes are.
-_GREEDY = {"n_beams": 1, "rerank": False}
+_GREEDY = {"n_beams": 1}
 
 METHODS = {
     "random": IDMethod("random", _random),

@@ -22,6 +22,9 @@ N_ITERATIONS = 10
 _N_FULL_STAGES = 2
 _POINTS_PER_CLUSTER = 32
 _ROWS_AT_ONCE = 4096
+# Distance of the two halves of a cluster that is divided, relative to its centre: small
+# beside the cluster, and far above rounding.
+_NUDGE = 1e-3
 
 
 @torch.no_grad()
@@ -167,5 +170,5 @@ def _split_largest(means: Tensor, counts: Tensor, generator: torch.Generator) ->
     noise = torch.randn(
         means.shape, dtype=means.dtype, device=means.device, generator=generator
     )
-    nudge = 1e-3 * noise * means[donors].abs()
+    nudge = _NUDGE * noise * means[donors].abs()
     return torch.where(empty.unsqueeze(1), means[donors] + nudge, means)

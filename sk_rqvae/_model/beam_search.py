@@ -13,6 +13,7 @@ from sk_rqvae._model.greedy_search import greedy_codes
 from sk_rqvae._model.products import addmm, matmul
 from sk_rqvae._model.row_minima import k_smallest
 
+# A bound of memory: the table of products of all codes has the square of their number.
 MAX_TABULATED_CODES = 8192
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
+# On a CPU, up to so many passes over a row are faster than `topk`.
 _MAX_REPEATED_ARGMIN = 10
 
 

@@ -12,9 +12,12 @@ from torch import Tensor
 from sk_rqvae._model.id_prices import PriceList
 from sk_rqvae._progress import ProgressCallback, no_progress
 
+# Bounds of time and memory.
 _ROUNDS = 100
 _ROWS_AT_ONCE = 65536
 _KEYS_PER_SORT = 2**20
+# If all rows that stay have no other candidate, any price above what the others lose by
+# leaving makes these leave. It is that loss times this factor.
 _RAISE_WITHOUT_ALTERNATIVE = 1.5
 _MIN_KEY = -(2**63)
 

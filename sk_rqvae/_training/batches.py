@@ -18,8 +18,10 @@ from sk_rqvae._training.weighted_draws import draw_counts, number_of_draws
 
 Weights = NDArray[np.float64]
 
+# Long runs are read fast, and many runs in a matrix mix its rows well.
 _MAX_RUN_LENGTH = 256
 _MIN_RUNS = 64
+# Bounds of memory.
 _ROWS_PER_POOL = 16384
 _VALUES_PER_POOL = 2**24
 _ROWS_PER_CONVERSION = 8192

@@ -11,6 +11,8 @@ from sk_rqvae.exceptions import CollapseWarning
 _ROWS_PER_CODE = 4
 _ROWS_DRAWN_PER_CODE = 5
 _FEW_ROWS_PER_CODE = 2
+# What counts as a collapse is a choice: half of the codes unused, or a perplexity of
+# less than a tenth of the codes.
 _MIN_USAGE = 0.5
 _MIN_PERPLEXITY = 0.1
 

@@ -11,6 +11,8 @@ from torch import Tensor
 from sk_rqvae._model.id_prices import PriceList
 
 _ROWS_AT_ONCE = 65536
+# A discount exceeds the loss that it makes up for by this share of the error: far above
+# rounding, and small beside the error.
 _MARGIN = 1e-3
 
 

@@ -31,6 +31,8 @@ from sk_rqvae._training.seeds import Generators
 from sk_rqvae.exceptions import DivergenceError
 
 _EMPTY = "empty_module"
+# Rows to choose from for each code that is replaced, so that few codes get the same
+# row, and a bound of memory.
 _ROWS_PER_DEAD_CODE = 16
 _MAX_RESTART_SAMPLE = 8192
 
