@@ -77,7 +77,3 @@ test, glosses had 1.53 / 1.17 with an earlier recipe.
 
 BEHAVIOUR_WIDTH = 64
 """Eigenvectors of the affinity that items are described by. MovieLens-1M."""
-
-BEHAVIOUR_KERNEL_RIDGE = 0.01
-"""Penalty of the kernel map, in similarities of a row with itself. MovieLens-1M, films
-held out."""

@@ -11,7 +11,6 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from sk_rqvae._defaults import BEHAVIOUR_KERNEL_RIDGE
 from sk_rqvae._inference.blocks import on_device
 from sk_rqvae._inference.column_means import shares_of
 from sk_rqvae._inference.row_subset import Matrix
@@ -25,6 +24,12 @@ Array = NDArray[np.float64]
 # Bound of memory and time: items whose behaviour is remembered one by one.
 _MAX_CENTRES = 4096
 _ROWS_AT_ONCE = 8192
+# Penalty of the kernel map, in similarities of a row with itself: so small that known
+# items keep nearly all of their own behaviour, and large enough to solve for items with
+# equal rows. On films of MovieLens-1M and MovieLens-100K (two seeds each), penalties of
+# 0.0001, 0.001 and 0.01 gave known and new films the same lift, within its errors. With
+# 0.1, known films had a lift of two codes that was 12 and 16% lower.
+_KERNEL_RIDGE = 0.01
 
 
 class BehaviourData:
@@ -190,7 +195,7 @@ def _ridge(data: BehaviourData, targets: Array) -> Array:
 def _kernel_ridge(rows: Tensor, targets: Array, weights: Array) -> Tensor:
     """Coefficients of the centres `rows`, which are fitted to `targets`."""
     similarity = kernel(rows, rows).double().cpu().numpy()
-    similarity[np.diag_indices(len(similarity))] += BEHAVIOUR_KERNEL_RIDGE / weights
+    similarity[np.diag_indices(len(similarity))] += _KERNEL_RIDGE / weights
     return torch.from_numpy(_solved(similarity, targets))
 
 
