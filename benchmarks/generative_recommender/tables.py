@@ -41,7 +41,15 @@ HEADER = (
 SETTINGS_TITLE = "Settings that were chosen"
 BEST_TEXT = "best of text only"
 QUICK_DRAWS = 250
-SUMMARY = ("kmeans", "ours", "ours-affinity", "kmeans-both", "ours-both")
+SUMMARY = (
+    "kmeans",
+    "ours",
+    "ours-affinity",
+    "ours-affinity-greedy",
+    "kmeans-both",
+    "ours-both",
+    "ours-both-greedy",
+)
 # What a table of differences compares.
 PAIRS = (
     ("ours-both", BEST_TEXT),
