@@ -54,6 +54,7 @@ SUMMARY = (
 PAIRS = (
     ("ours-both", BEST_TEXT),
     ("ours-affinity", BEST_TEXT),
+    ("ours-affinity-greedy", BEST_TEXT),
     ("ours-both", "kmeans-both"),
     ("ours-affinity", "kmeans-both"),
     ("ours-affinity-greedy", "kmeans-both"),
