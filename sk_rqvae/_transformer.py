@@ -189,7 +189,8 @@ class RQVAETransformer(
         `batch_size`.
     weight_decay : float, default=None
         Weight decay of MLPs and experts. None is 30 divided by the square root of the
-        number of steps. With ``linear_path=False``, 1e-4 to 1e-2 are usual.
+        steps of a fit with `max_epochs` None. With ``linear_path=False``, 1e-4 to 1e-2
+        are usual.
     lr_schedule : {"cosine", "constant"}, default="cosine"
         Schedule of the learning rate after the warm-up. For others, set "constant" and
         add ``skorch.callbacks.LRScheduler`` to `callbacks`.

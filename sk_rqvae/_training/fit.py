@@ -173,7 +173,7 @@ def _train(
         net.max_epochs = n_epochs
         net.n_fitted = None if task.is_partial else len(training)
         net.module_.set_mixed_precision(task.settings.mixed_precision)
-        set_weight_decay(net, _weight_decay(estimator, task, n_epochs, steps_per_epoch))
+        set_weight_decay(net, _weight_decay(estimator, len(task.X), steps_per_epoch))
         net.initialize_optimizer()
         if task.is_partial:
             callbacks = []
@@ -188,15 +188,15 @@ def _train(
     net.check_finite(training.sample(_ROWS_CHECKED))
 
 
-def _weight_decay(
-    estimator: Any, task: Task, n_epochs: int, steps_per_epoch: int
-) -> float:
-    """As given, or by the steps of a complete fit."""
+def _weight_decay(estimator: Any, n_rows: int, steps_per_epoch: int) -> float:
+    """As given, or by the steps of a fit with the usual number of epochs.
+
+    Shorter trainings, above all those that continue an earlier one, would lose what
+    was learnt if their few steps decayed weights as much as a complete fit does.
+    """
     if estimator.weight_decay is not None:
         return float(estimator.weight_decay)
-    if task.is_partial:
-        n_epochs = number_of_epochs(len(task.X))
-    return usual_weight_decay(n_epochs * steps_per_epoch)
+    return usual_weight_decay(number_of_epochs(n_rows) * steps_per_epoch)
 
 
 def _replays_steps(net: RQVAENet, settings: Settings) -> bool:

@@ -86,12 +86,14 @@ def test_weights_shrink_less_in_each_step_of_a_longer_fit_and_more_in_all(one, o
     assert total[0] <= total[1] * (1 + 1e-12)
 
 
-def test_a_fit_decays_weights_by_its_steps_unless_told_otherwise(blobs):
+def test_weights_decay_by_the_steps_of_a_usual_fit_unless_told_otherwise(blobs):
     def decay(**options):
-        net = small(max_epochs=10, batch_size=24, **options).fit(blobs).net_
+        parameters = {"max_epochs": 10, "batch_size": 24} | options
+        net = small(**parameters).fit(blobs).net_
         return max(group["weight_decay"] for group in net.optimizer_.param_groups)
 
-    assert decay() == usual_weight_decay(10 * 25)
+    steps = number_of_epochs(600) * 25
+    assert decay() == decay(warm_start=True, max_epochs=1) == usual_weight_decay(steps)
     assert decay(weight_decay=0.3) == 0.3
 
 

@@ -153,7 +153,6 @@ HONOURED = {
     "lr_schedule": "constant",
     "warmup_epochs": 0,
     "early_stopping": True,
-    "init_sample_size": 64,
     "callbacks": [GradientNormClipping(1e-6)],
     "resident_mb": 0,
     "mixed_precision": "bf16",
@@ -161,6 +160,7 @@ HONOURED = {
 }
 ELSEWHERE = {
     "affinity_weight": "where there is affinity, see test_affinity.py",
+    "init_sample_size": "the first fit has initialised the model",
     "warm_start": "it decides whether training continues at all",
     "validation_fraction": "with early_stopping",
     "n_iter_no_change": "with early_stopping",
