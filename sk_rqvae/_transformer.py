@@ -136,8 +136,8 @@ class RQVAETransformer(
     n_experts : int, default=None
         Number of experts of the decoder: MLPs of which each latent uses one (see
         Notes). More of them reconstruct fitted rows better. On a CPU, 64 instead of 28
-        take up to a fifth longer; on CUDA, training takes longer still. None is one for each
-        `hidden_dims[-1]` fitted rows, at most 64, if there is a linear path,
+        take up to a fifth longer; on CUDA, training takes longer still. None is one for
+        each `hidden_dims[-1]` fitted rows, at most 64, if there is a linear path,
         `hidden_dims` has one layer and `decoder_hidden_dims` is None. Otherwise it is
         0. A first `partial_fit` takes 64.
     activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
