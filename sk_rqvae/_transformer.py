@@ -182,8 +182,8 @@ class RQVAETransformer(
         number of rows, rounded up, at most 150. If the initial model is nearly exact,
         None takes one, and epochs do not change it.
     batch_size : int, default=1024
-        Rows per optimizer step, at most. All batches of an epoch have the same size,
-        give or take a row in the last ones.
+        Rows per optimizer step, at most. The batches of an epoch have the same size,
+        except for the last, which can have fewer rows.
     lr : float, default=4e-3
         Peak learning rate of AdamW. It should grow with the square root of
         `batch_size`.
