@@ -93,9 +93,9 @@ def number_of_epochs(n_rows: int) -> int:
 
 
 def size_of_batches(n_rows: int, most: int) -> int:
-    """Rows of each batch of an epoch: equally many, and at most `most`.
+    """Rows of each batch of an epoch, at most `most`; the last can have fewer.
 
-    A last batch of few rows would make a full step.
+    Batches of `most` rows could leave few for the last, which makes a full step too.
     """
     return math.ceil(n_rows / math.ceil(n_rows / most))
 
