@@ -129,17 +129,17 @@ class RQVAETransformer(
         Width of the latents that are quantised. None keeps the width of `X`, up to
         1024, and drops low-variance components, which codes would overfit (see Notes).
         A smaller width is faster and reconstructs less; the papers use 32.
-    hidden_dims : sequence of int, default=(128,)
+    hidden_dims : sequence of int, default=(64,)
         Widths of the hidden layers of the encoder. The papers use (512, 256, 128).
     decoder_hidden_dims : sequence of int, default=None
         Widths of the hidden layers of the decoder. None reverses `hidden_dims`.
     n_experts : int, default=None
         Number of experts of the decoder: MLPs of which each latent uses one (see
-        Notes). More of them reconstruct fitted rows better. On a CPU, 64 instead of 28
-        take up to a fifth longer; on CUDA, training takes longer still. None is one for
-        each `hidden_dims[-1]` fitted rows, at most 64, if there is a linear path,
+        Notes). More of them reconstruct fitted rows better. On a CPU they take little
+        more time; on CUDA, training takes longer. None is one for each
+        `hidden_dims[-1]` fitted rows, at most 128, if there is a linear path,
         `hidden_dims` has one layer and `decoder_hidden_dims` is None. Otherwise it is
-        0. A first `partial_fit` takes 64.
+        0. A first `partial_fit` takes 128.
     activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
         Activation function of the hidden layers.
     dropout : float, default=0
@@ -303,7 +303,7 @@ class RQVAETransformer(
         restart_dead_codes: bool = True,
         init_sample_size: int = 32768,
         embed_dim: int | None = None,
-        hidden_dims: Sequence[int] = (128,),
+        hidden_dims: Sequence[int] = (64,),
         decoder_hidden_dims: Sequence[int] | None = None,
         n_experts: int | None = None,
         activation: str = "relu",

@@ -81,11 +81,8 @@ class Autoencoder(nn.Module):
         # Exporters do not know `embedding_bag`.
         if of_subclass or not has_tables or torch.compiler.is_compiling():
             return None
-        columns = self._columns()
         return TabulatedDecoder(
-            self.decoder,
-            self.quantizer.codebooks(),
-            lambda x, decoded: columns.row_losses(x, columns.with_logits(decoded)),
+            self.decoder, self.quantizer.codebooks(), self._columns()
         )
 
     def next_code_distances(self, x: Tensor, prefix: Tensor) -> Tensor:

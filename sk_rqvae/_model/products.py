@@ -36,11 +36,19 @@ def addmm(
     return total if out is None else out.copy_(total)
 
 
-def baddbmm(summand: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """``summand + left @ right``, for batches of float32 matrices."""
+def baddbmm(
+    summand: Tensor,
+    left: Tensor,
+    right: Tensor,
+    *,
+    alpha: float = 1,
+    out: Tensor | None = None,
+) -> Tensor:
+    """``summand + alpha * left @ right``, for batches of float32 matrices."""
     if _is_reduced() or _is_narrow(left, right.shape[-1]):
-        return summand + matmul(left, right)
-    return torch.baddbmm(summand, left, right)
+        total = summand + alpha * matmul(left, right)
+        return total if out is None else out.copy_(total)
+    return torch.baddbmm(summand, left, right, alpha=alpha, out=out)
 
 
 def matmul(left: Tensor, right: Tensor) -> Tensor:

@@ -111,7 +111,7 @@ GROUPS: dict[str, tuple[Parameter, ...]] = {
         Parameter(
             "hidden_dims",
             ListOf(_INT),
-            "128",
+            "64",
             "Widths of the encoder's hidden layers; --hidden-dims= is none.",
         ),
         Parameter(

@@ -34,6 +34,7 @@ def rows(blobs):
     [
         {"n_experts": 5},
         {"n_experts": 0},
+        {"n_experts": 0, "decoder_hidden_dims": ()},
         {"n_experts": 3, "decoder_hidden_dims": (7,)},
         {"n_experts": 3, "decoder_hidden_dims": (7, 6)},
         {"n_experts": 3, "decoder_hidden_dims": ()},
@@ -71,16 +72,17 @@ def test_the_loss_of_a_candidate_does_not_depend_on_other_rows(
             assert torch.equal(decoder.losses(x[part], codes[part]), together[part])
 
 
-def test_ids_are_decoded_alike_one_by_one_and_together(rows):
-    decoder = fitted_module(rows, n_experts=5).tabulated_decoder()
+def test_experts_give_ids_the_same_outputs_in_blocks_and_all_at_once(rows):
+    module = fitted_module(rows, n_experts=5, decoder_hidden_dims=())
+    decoder = module.tabulated_decoder()
     experts = decoder._experts
     codes = torch.cartesian_prod(*[torch.arange(3)] * 3)
     with torch.no_grad():
         chosen = experts._nearest(codes)
-        together = decoder._common(codes) + experts.of_each(codes)
+        together = experts.outputs(codes)
         for index, expert in enumerate(chosen.tolist()):
-            one_block = codes[index].view(1, 1, -1)
-            alone = decoder._decoded_by(expert, one_block, experts)
+            units = experts.last_units(codes[index].view(1, 1, -1), expert)
+            alone = units @ experts.last.weight[expert] + experts.last.bias[expert]
             torch.testing.assert_close(together[index], alone.flatten())
     assert len(chosen.unique()) > 1
 

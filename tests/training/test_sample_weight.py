@@ -84,8 +84,9 @@ def test_weights_act_like_repeated_rows(two_kinds):
     X, weights = two_kinds
     X, weights = X[::2], weights[::2]
     repeated = np.repeat(X, weights.astype(int), axis=0)
-    weighted = small().fit(X, sample_weight=weights)
-    by_rows = small(max_epochs=2).fit(repeated)
+    # More rows would have more experts.
+    weighted = small(n_experts=8).fit(X, sample_weight=weights)
+    by_rows = small(n_experts=8, max_epochs=2).fit(repeated)
     assert weighted.score(repeated) == pytest.approx(by_rows.score(repeated), abs=0.03)
 
 
