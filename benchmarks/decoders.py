@@ -4,7 +4,7 @@ Fits the defaults, other numbers of experts, and decoders of one hidden layer wi
 experts on the same rows. Prints the processor time of `fit` and `transform` relative
 to the defaults. For example::
 
-    python benchmarks/decoders.py --experts 0 8 128 --widths 1024 8192 --seeds 0 1 2
+    python benchmarks/decoders.py --experts 0 8 64 --widths 1024 8192 --seeds 0 1 2
     python benchmarks/decoders.py rows.npy
 """
 

@@ -137,9 +137,9 @@ class RQVAETransformer(
         Number of experts of the decoder: MLPs of which each latent uses one (see
         Notes). More of them reconstruct fitted rows better. On a CPU they take little
         more time; on CUDA, training takes longer. None is one for each
-        `hidden_dims[-1]` fitted rows, at most 128, if there is a linear path,
+        `hidden_dims[-1]` fitted rows, at most 64, if there is a linear path,
         `hidden_dims` has one layer and `decoder_hidden_dims` is None. Otherwise it is
-        0. A first `partial_fit` takes 128.
+        0. A first `partial_fit` takes 64.
     activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
         Activation function of the hidden layers.
     dropout : float, default=0
