@@ -24,8 +24,8 @@ from sk_rqvae._initialization.gaussianity import explained_beyond_gaussian
 from sk_rqvae._initialization.latent_width import max_width, water_level
 from sk_rqvae._initialization.pca import principal_components
 
-# Bounds of time and memory. With 60 000 rows, 128 experts take 1.15 times as long to fit
-# as 64, and leave 0.99 of the error of fitted rows and as much of that of unseen ones.
+# Bounds of time and memory. With 60 000 rows, `fit` takes 1.15 times as long with 128
+# experts, and leaves 0.99 of the error of fitted rows and as much of unseen ones.
 # The others were not measured on their own.
 _MAX_EXPERTS = 64
 _MAX_EPOCHS = 150
