@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sk_rqvae._inference.in_threads import map_in_threads
 from sk_rqvae._inference.row_subset import Block, Matrix
 from sk_rqvae._progress import ProgressCallback, no_progress
 
@@ -25,6 +26,11 @@ def blocks(n_rows: int, size: int) -> Iterator[slice]:
     """Consecutive slices of `size` rows; the last may be shorter."""
     for start in range(0, n_rows, size):
         yield slice(start, min(start + size, n_rows))
+
+
+def rows_of_a_block(device: torch.device) -> int:
+    """Rows that a model gets at once."""
+    return _ROWS_ON_CUDA if device.type == "cuda" else _ROWS_ON_CPU
 
 
 def equal_blocks(rows: Matrix, device: torch.device) -> Iterator[tuple[slice, Tensor]]:
@@ -47,7 +53,7 @@ def equal_blocks(rows: Matrix, device: torch.device) -> Iterator[tuple[slice, Te
     block : Tensor of shape (block size, ...)
         These rows, then the padding.
     """
-    size = _ROWS_ON_CUDA if device.type == "cuda" else _ROWS_ON_CPU
+    size = rows_of_a_block(device)
     for part in blocks(len(rows), size):
         block = on_device(rows[part], device)
         n_padded = size - len(block)
@@ -115,7 +121,6 @@ def _finished(
     return part, copies
 
 
-@torch.inference_mode()
 def map_rows(
     function: Callable[[Tensor], Tensor],
     rows: Block,
@@ -140,10 +145,12 @@ def map_rows(
     ndarray or Tensor
         `out`.
     """
-    results = (
-        (part, [function(block)[: part.stop - part.start]])
-        for part, block in equal_blocks(rows, device)
-    )
+
+    def results_of(item: tuple[slice, Tensor]) -> tuple[slice, list[Tensor]]:
+        part, block = item
+        return part, [function(block)[: part.stop - part.start]]
+
+    results = map_in_threads(results_of, equal_blocks(rows, device), device)
     fill([out], results, on_progress)
     return out
 

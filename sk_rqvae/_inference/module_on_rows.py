@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,7 +21,9 @@ from sk_rqvae._inference.blocks import (
     fill,
     map_rows,
     new_results,
+    rows_of_a_block,
 )
+from sk_rqvae._inference.in_threads import map_in_threads, number_of_threads
 from sk_rqvae._inference.row_subset import Block, Matrix
 from sk_rqvae._model.assignment import PreparedAssignment
 from sk_rqvae._model.beam_search import Beams
@@ -29,9 +31,10 @@ from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._progress import ProgressCallback, no_progress
 
 FloatArray = NDArray[np.float64]
+Item = TypeVar("Item")
 
-# Blocks of 256 rows. With 8, 16 and 32 of them, `transform` of 384 columns took 84, 75
-# and 75 us a row on one thread, and 64, 51 and 50 us on two; more take more memory.
+# Blocks of 256 rows. With 8 of them, `transform` of 384 columns took 1.12 times as long
+# on one thread; with 32 it took as long, and more memory.
 _BLOCKS_DECODED_TOGETHER = 16
 
 
@@ -57,11 +60,11 @@ def candidates_of_rows(
         Without prices.
     """
     device = module.input_mean.device
-    blocks = equal_blocks(rows, device)
     decoder = prepared.decoder
     together = decoder is not None and decoder.groups_by_expert
-    n_blocks = _BLOCKS_DECODED_TOGETHER if together else 1
-    while group := list(islice(blocks, n_blocks)):
+    n_blocks = _blocks_of_a_group(len(rows), device) if together else 1
+
+    def candidates(group: list[tuple[slice, Tensor]]) -> tuple[slice, Tensor, Tensor]:
         x = [module.standardize(block) for _, block in group]
         beams = [module.find(each, prepared) for each in x]
         found = Beams(*map(torch.cat, zip(*beams, strict=True)))
@@ -72,7 +75,22 @@ def candidates_of_rows(
             rows_of_group = rows_of_group[:n_rows]
             found = Beams(*(values[:n_rows] for values in found))
         costs = module.costs(rows_of_group, found, prepared)
-        yield part, found.codes[:n_rows], costs[:n_rows]
+        return part, found.codes[:n_rows], costs[:n_rows]
+
+    groups = _groups(equal_blocks(rows, device), n_blocks)
+    return map_in_threads(candidates, groups, device)
+
+
+def _blocks_of_a_group(n_rows: int, device: torch.device) -> int:
+    """As many as are fast, but few enough for all threads to have a group."""
+    n_blocks = -(-n_rows // rows_of_a_block(device))
+    return max(1, min(_BLOCKS_DECODED_TOGETHER, n_blocks // number_of_threads(device)))
+
+
+def _groups(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
+    """Consecutive items in lists of `size`; the last may be shorter."""
+    while group := list(islice(items, size)):
+        yield group
 
 
 def assign_rows(

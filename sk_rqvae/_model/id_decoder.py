@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import torch
@@ -17,11 +17,11 @@ from sk_rqvae._model.row_minima import nearest
 
 _MAX_HIDDEN_VALUES = 2**26  # a bound of memory: 256 MiB
 
-# IDs of a block, and blocks of one expert that are decoded at once, on a CPU. As many
-# IDs in half or in twice as many blocks take the same time. Larger blocks have more
-# padding if there are few rows.
+# IDs of a block, and blocks of one expert that are decoded at once, on a CPU. Larger
+# blocks have more padding if there are few rows. With at most 4, 8 and 16 blocks at
+# once, `transform` of nouns took 49, 47 and 44 us a row, and 64 took no less than 16.
 _BLOCK_SIZE = 64
-_MAX_BLOCKS = 4
+_MAX_BLOCKS = 16
 # IDs whose experts are chosen at once, on a CPU: few enough for a cache to hold their
 # products with the centres. With 128 experts and 40 960 IDs at once, `transform` takes
 # 1.07 times as long.
@@ -63,12 +63,14 @@ class TabulatedDecoder:
         self._experts = None
         if decoder.experts is not None:
             self._experts = _TabulatedExperts(decoder.experts, vectors, sizes)
-        self._last_weights: dict[int, Tensor] = {}
+        self._by_expert = None
+        if self._experts is not None and vectors.is_cpu:
+            self._by_expert = _DecoderByExpert(self._linear, self._mlp, self._experts)
 
     @property
     def groups_by_expert(self) -> bool:
         """Whether experts compute their IDs in groups, and so are faster with more."""
-        return self._experts is not None and self._linear.is_cpu
+        return self._by_expert is not None
 
     def losses(self, x: Tensor, codes: Tensor) -> Tensor:
         """Losses of candidate IDs: those of the decoded IDs, except for rounding.
@@ -84,8 +86,8 @@ class TabulatedDecoder:
         Tensor of shape (n, n_candidates)
         """
         flat = codes.flatten(0, 1)
-        if self._experts is not None and self.groups_by_expert:
-            losses = self._losses_by_expert(x, flat, self._experts)
+        if self._by_expert is not None:
+            losses = self._losses_by_expert(x, flat, self._by_expert)
             return losses.view(codes.shape[:2])
         decoded = self._linear(flat)
         for part in (self._mlp, self._experts):
@@ -95,7 +97,7 @@ class TabulatedDecoder:
         return self._losses_of(x.unsqueeze(1), decoded)
 
     def _losses_by_expert(
-        self, x: Tensor, codes: Tensor, experts: _TabulatedExperts
+        self, x: Tensor, codes: Tensor, decoder: _DecoderByExpert
     ) -> Tensor:
         """Losses of IDs, as many for each row, one expert after another.
 
@@ -103,52 +105,12 @@ class TabulatedDecoder:
         """
         per_row = len(codes) // len(x)
         rows = torch.arange(len(codes)).div_(per_row, rounding_mode="floor")
-        blocks = experts.blocks(codes)
-        codes, rows = blocks.pad(codes), blocks.pad(rows)
-        # A row minus the linear paths and the bias of its ID, as one sum. Several
-        # operations would each write a tensor as large as the decoded IDs.
-        table = torch.cat([x, -self._linear.table, -self._last_biases(experts)])
-        bias = len(table) - experts.n_experts + blocks.expert
-        numbers = torch.cat(
-            [
-                rows.unsqueeze(2),
-                len(x) + self._linear.numbers(codes),
-                bias.view(-1, 1, 1).expand(*rows.shape, 1),
-            ],
-            dim=2,
-        )
+        blocks = decoder.blocks(codes)
+        rows, numbers = blocks.pad(rows), blocks.pad(self._linear.numbers(codes))
         losses = x.new_empty(rows.shape)
-        for expert, part in blocks.runs(_MAX_BLOCKS):
-            target = _summed(table, numbers[part].flatten(0, 1))
-            target = target.unflatten(0, (-1, rows.shape[1]))
-            units = self._last_units(codes[part], expert, experts)
-            weight = self._last_weight(expert, experts).expand(len(units), -1, -1)
-            errors = baddbmm(target, units, weight, alpha=-1, out=target)
+        for part, errors in decoder.errors(x, rows, numbers, blocks):
             losses[part] = self._losses_of_errors(errors, x, rows[part])
         return blocks.unpad(losses)
-
-    def _last_units(
-        self, codes: Tensor, expert: int, experts: _TabulatedExperts
-    ) -> Tensor:
-        """Last hidden units of MLP and expert, for blocks ``(n_blocks, size, k)``."""
-        units = experts.last_units(codes, expert)
-        if self._mlp is None:
-            return units
-        return torch.cat([self._mlp.last_units(codes), units], 2)
-
-    def _last_weight(self, expert: int, experts: _TabulatedExperts) -> Tensor:
-        """Weight of the last layers of the MLP and of an expert, side by side."""
-        if expert not in self._last_weights:
-            weight = experts.last.weight[expert]
-            if self._mlp is not None:
-                weight = torch.cat([self._mlp.last.weight.T, weight])
-            self._last_weights[expert] = weight
-        return self._last_weights[expert]
-
-    def _last_biases(self, experts: _TabulatedExperts) -> Tensor:
-        """Last bias of the MLP plus that of each expert, ``(n_experts, width)``."""
-        biases = experts.last.bias
-        return biases if self._mlp is None else biases + self._mlp.last.bias
 
     def _losses_of_errors(self, errors: Tensor, x: Tensor, rows: Tensor) -> Tensor:
         """Losses from rows minus decoded IDs, both standardised, ``(..., width)``."""
@@ -162,6 +124,98 @@ class TabulatedDecoder:
         return columns.row_losses(x, columns.with_logits(decoded))
 
 
+class _DecoderByExpert:
+    """A decoder for groups of IDs that have one expert, on a CPU.
+
+    The MLP of the decoder and the expert compute side by side, as one layer.
+
+    Parameters
+    ----------
+    linear : _SumOfCodes
+    mlp : _TabulatedMLP or None
+    experts : _TabulatedExperts
+    """
+
+    def __init__(
+        self,
+        linear: _SumOfCodes,
+        mlp: _TabulatedMLP | None,
+        experts: _TabulatedExperts,
+    ) -> None:
+        self._mlp, self._experts = mlp, experts
+        bias: Tensor = experts.last.bias
+        if mlp is not None:
+            bias = bias + mlp.last.bias
+        self._n_linear = len(linear.table)
+        self._subtracted = -torch.cat([linear.table, bias])
+        # Few IDs need few experts.
+        self._of_expert: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def blocks(self, codes: Tensor) -> ExpertBlocks:
+        """Divide IDs among the experts that are nearest to them."""
+        experts = self._experts
+        return ExpertBlocks(experts.nearest(codes), experts.n_experts, _BLOCK_SIZE)
+
+    def errors(
+        self, x: Tensor, rows: Tensor, numbers: Tensor, blocks: ExpertBlocks
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Rows minus decoded IDs, for some blocks after another.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, width)
+            Standardised rows.
+        rows : Tensor of shape (n_blocks, size), int64
+            For each ID, which of the rows it is subtracted from.
+        numbers : Tensor of shape (n_blocks, size, n_layers), int64
+            Which rows of the tables the codes of each ID have.
+        blocks : ExpertBlocks
+
+        Yields
+        ------
+        part : slice
+            Which blocks.
+        errors : Tensor of shape (n_of_part, size, width)
+        """
+        # A row minus the linear paths and the bias of its ID, as one sum. Several
+        # operations would each write a tensor as large as the decoded IDs.
+        table = torch.cat([x, self._subtracted])
+        bias = (len(x) + self._n_linear + blocks.expert).view(-1, 1, 1)
+        summands = torch.cat(
+            [rows.unsqueeze(2), len(x) + numbers, bias.expand(*rows.shape, 1)], dim=2
+        )
+        for expert, part in blocks.runs(_MAX_BLOCKS):
+            hidden, weight = self._layers(expert)
+            target = _summed_in_blocks(table, summands[part])
+            units = self._last_units(_summed_in_blocks(hidden, numbers[part]))
+            weights = weight.expand(len(units), -1, -1)
+            yield part, baddbmm(target, units, weights, alpha=-1, out=target)
+
+    def _layers(self, expert: int) -> tuple[Tensor, Tensor]:
+        """What codes add to hidden units of MLP and expert, and their last weights."""
+        if expert not in self._of_expert:
+            hidden = self._experts.hidden_inputs(expert)
+            weight = self._experts.last.weight[expert]
+            if self._mlp is not None:
+                hidden = torch.cat([self._mlp.hidden.table, hidden], 1)
+                weight = torch.cat([self._mlp.last.weight.T, weight])
+            self._of_expert[expert] = hidden, weight
+        return self._of_expert[expert]
+
+    def _last_units(self, inputs: Tensor) -> Tensor:
+        """Last hidden units of MLP and expert, ``(n_blocks, size, k)``."""
+        units: Tensor = self._experts.activation(inputs)
+        if self._mlp is None or not len(self._mlp.inner_layers):
+            return units
+        width = self._mlp.hidden.table.shape[1]
+        # Each block by itself: products of one shape round a row alike, whatever the
+        # rest.
+        inner = [
+            self._mlp.inner_layers(block) for block in units[..., :width].contiguous()
+        ]
+        return torch.cat([torch.stack(inner), units[..., width:]], 2)
+
+
 class _TabulatedMLP:
     """The MLP of a decoder, for many complete IDs.
 
@@ -172,31 +226,29 @@ class _TabulatedMLP:
         The code vectors of all levels.
     sizes : list of int
         Codes of each level.
+
+    Attributes
+    ----------
+    hidden : _SumOfCodes
+        The inputs of the first hidden units.
+    inner_layers : nn.Sequential
+        The layers between the first hidden units and the last layer.
+    last : Linear
     """
 
     def __init__(self, mlp: nn.Sequential, vectors: Tensor, sizes: list[int]) -> None:
-        first = cast(Linear, mlp[0])
+        first, self.last = cast(Linear, mlp[0]), cast(Linear, mlp[-1])
         table = matmul(vectors, first.weight.T)
         table[: sizes[0]] += first.bias
-        self._hidden = _SumOfCodes(table, sizes)
-        self._later_layers = nn.Sequential(*list(mlp)[1:])
-        self.last = cast(Linear, mlp[-1])
+        self.hidden = _SumOfCodes(table, sizes)
+        layers = list(mlp)
+        self.inner_layers = nn.Sequential(*layers[2:-1])
+        self._later_layers = nn.Sequential(*layers[1:])
 
     def outputs(self, codes: Tensor) -> Tensor:
         """Outputs for IDs ``(n, n_layers)``, ``(n, n_out)``."""
-        outputs: Tensor = self._later_layers(self._hidden(codes))
+        outputs: Tensor = self._later_layers(self.hidden(codes))
         return outputs
-
-    def last_units(self, codes: Tensor) -> Tensor:
-        """Last hidden units for blocks of IDs, ``(n_blocks, size, n_layers)``."""
-        nonlinearity, *inner_layers, _ = self._later_layers
-        hidden = self._hidden(codes.flatten(0, 1)).unflatten(0, codes.shape[:2])
-        units: Tensor = nonlinearity(hidden)
-        if not inner_layers:
-            return units
-        # Each block by itself: products of one shape round a row alike, whatever the
-        # rest.
-        return torch.stack([nn.Sequential(*inner_layers)(block) for block in units])
 
 
 class _TabulatedExperts:
@@ -214,40 +266,28 @@ class _TabulatedExperts:
     def __init__(self, experts: Experts, vectors: Tensor, sizes: list[int]) -> None:
         self._experts, self._vectors, self._sizes = experts, vectors, sizes
         self.n_experts = len(experts.centres)
+        self.activation = experts.activation
         self.last = experts.last
-        self._distances = _SumOfCodes(-experts.scores(vectors), sizes)
-        self._hidden_of_one: dict[int, _SumOfCodes] = {}
+        self._negative_scores = _SumOfCodes(-experts.scores(vectors), sizes)
         self._hidden_of_all: Tensor | None = None
-
-    def blocks(self, codes: Tensor) -> ExpertBlocks:
-        """Divide IDs among the experts that are nearest to them."""
-        return ExpertBlocks(self._nearest(codes), self.n_experts, _BLOCK_SIZE)
-
-    def last_units(self, codes: Tensor, expert: int) -> Tensor:
-        """Hidden units of one expert for blocks ``(n_blocks, size, n_layers)``."""
-        if expert not in self._hidden_of_one:  # few IDs need few experts
-            table = self._hidden_inputs(expert)
-            self._hidden_of_one[expert] = _SumOfCodes(table, self._sizes)
-        hidden = self._hidden_of_one[expert](codes.flatten(0, 1))
-        units: Tensor = self._experts.activation(hidden)
-        return units.unflatten(0, codes.shape[:2])
 
     def outputs(self, codes: Tensor) -> Tensor:
         """Outputs of the nearest expert of each ID, ``(n, n_out)``."""
-        experts = self._nearest(codes)
+        experts = self.nearest(codes)
         if self._hidden_of_all is None:
-            self._hidden_of_all = self._hidden_inputs(slice(None)).flatten(0, 1)
+            self._hidden_of_all = self.hidden_inputs(slice(None)).flatten(0, 1)
         first = len(self._vectors) * experts.unsqueeze(1)
-        hidden = _summed(self._hidden_of_all, self._distances.numbers(codes) + first)
+        numbers = self._negative_scores.numbers(codes) + first
+        hidden = _summed(self._hidden_of_all, numbers)
         return self._experts.outputs_of_hidden(hidden, experts)
 
-    def _nearest(self, codes: Tensor) -> Tensor:
+    def nearest(self, codes: Tensor) -> Tensor:
         """The expert of each ID, ``(n,)``, int64."""
         # On CUDA, parts would mean as many launches more.
         parts = codes.split(_CHOSEN_AT_ONCE if codes.is_cpu else len(codes))
-        return torch.cat([nearest(self._distances(part)) for part in parts])
+        return torch.cat([nearest(self._negative_scores(part)) for part in parts])
 
-    def _hidden_inputs(self, expert: int | slice) -> Tensor:
+    def hidden_inputs(self, expert: int | slice) -> Tensor:
         """What each code adds to the inputs of hidden units, ``(..., n_codes, width)``.
 
         Those of the first level include the bias.
@@ -274,10 +314,6 @@ class _SumOfCodes:
         starts = torch.tensor([0, *sizes[:-1]], device=table.device).cumsum(0)
         self._starts = starts
 
-    @property
-    def is_cpu(self) -> bool:
-        return self.table.is_cpu
-
     def numbers(self, codes: Tensor) -> Tensor:
         """Rows of the table that the codes of IDs have, ``(n, n_layers)``."""
         return codes + self._starts
@@ -285,6 +321,11 @@ class _SumOfCodes:
     def __call__(self, codes: Tensor) -> Tensor:
         """Map IDs ``(n, n_layers)`` to sums ``(n, dim)``."""
         return _summed(self.table, self.numbers(codes))
+
+
+def _summed_in_blocks(table: Tensor, numbers: Tensor) -> Tensor:
+    """Sums of the rows with these numbers, ``(n_blocks, size, k)``."""
+    return _summed(table, numbers.flatten(0, 1)).unflatten(0, numbers.shape[:2])
 
 
 def _summed(table: Tensor, numbers: Tensor) -> Tensor:

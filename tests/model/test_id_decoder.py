@@ -72,19 +72,18 @@ def test_the_loss_of_a_candidate_does_not_depend_on_other_rows(
             assert torch.equal(decoder.losses(x[part], codes[part]), together[part])
 
 
-def test_experts_give_ids_the_same_outputs_in_blocks_and_all_at_once(rows):
-    module = fitted_module(rows, n_experts=5, decoder_hidden_dims=())
-    decoder = module.tabulated_decoder()
-    experts = decoder._experts
-    codes = torch.cartesian_prod(*[torch.arange(3)] * 3)
+@pytest.mark.parametrize("decoder_hidden_dims", [(8,), (7, 6), ()])
+def test_losses_are_the_same_by_groups_of_one_expert_and_for_all_ids_at_once(
+    rows, decoder_hidden_dims
+):
+    module = fitted_module(rows, n_experts=5, decoder_hidden_dims=decoder_hidden_dims)
     with torch.no_grad():
-        chosen = experts._nearest(codes)
-        together = experts.outputs(codes)
-        for index, expert in enumerate(chosen.tolist()):
-            units = experts.last_units(codes[index].view(1, 1, -1), expert)
-            alone = units @ experts.last.weight[expert] + experts.last.bias[expert]
-            torch.testing.assert_close(together[index], alone.flatten())
-    assert len(chosen.unique()) > 1
+        x = module.standardize(torch.from_numpy(rows.astype(np.float64)))
+        codes, _ = module.candidates(x)
+        decoder = module.tabulated_decoder()
+        in_groups = decoder.losses(x, codes)
+        decoder._by_expert = None  # as on CUDA
+        torch.testing.assert_close(decoder.losses(x, codes), in_groups)
 
 
 def test_a_decoder_whose_tables_would_be_large_has_none(rows, monkeypatch):

@@ -1,0 +1,102 @@
+"""Apply a function to blocks of rows, on several threads of a CPU."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import lru_cache
+from itertools import chain, islice
+from typing import Any, TypeVar
+
+import torch
+from threadpoolctl import ThreadpoolController
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# A bound of memory: each thread has up to 4096 rows, some 30 MB for 384 columns.
+_MAX_THREADS = 16
+
+
+def number_of_threads(device: torch.device) -> int:
+    """How many threads of this process `map_in_threads` uses at most."""
+    return min(torch.get_num_threads(), _MAX_THREADS) if device.type == "cpu" else 1
+
+
+def map_in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], device: torch.device
+) -> Iterator[Result]:
+    """Results of `function` for each item, in order and without gradients.
+
+    On a CPU there are as many threads as torch would use, and each computes an item by
+    itself. To share the small operations of one item among threads would take longer,
+    and their number could change how it rounds.
+
+    Parameters
+    ----------
+    function : callable
+        Must not depend on the order of its calls.
+    items : iterable
+        Read in the thread of the caller, a few items ahead.
+    device : torch.device
+        Where `function` computes. Only on a CPU are there threads.
+
+    Yields
+    ------
+    result
+        As soon as it and those before it are there.
+
+    Raises
+    ------
+    Exception
+        The first one that `function` raises, in the order of items. Items that no
+        thread has begun are dropped then, and if the caller closes the iterator.
+    """
+
+    def compute(item: Item) -> Result:
+        with torch.inference_mode():  # a setting of each thread by itself
+            return function(item)
+
+    n_threads = number_of_threads(device)
+    if n_threads == 1:
+        yield from map(compute, items)
+        return
+    items = iter(items)
+    first_two = list(islice(items, 2))
+    if len(first_two) < 2:
+        with _one_thread_each():
+            results = [*map(compute, first_two)]
+        yield from results
+        return
+    with ThreadPoolExecutor(n_threads, initializer=_compute_alone) as executor:
+        pending: deque[Future[Result]] = deque()
+        try:
+            for item in chain(first_two, items):
+                pending.append(executor.submit(compute, item))
+                if len(pending) > n_threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _compute_alone() -> None:
+    """Let the calling thread compute without help from others, until it ends."""
+    torch.get_num_threads()  # torch sets the number when a thread first asks
+    _one_thread_each()
+
+
+def _one_thread_each() -> AbstractContextManager[Any]:
+    """Let the calling thread, and no other one, compute without help from others."""
+    limit: AbstractContextManager[Any] = _libraries().limit(limits=1, user_api="openmp")
+    return limit
+
+
+@lru_cache(maxsize=1)
+def _libraries() -> ThreadpoolController:
+    """The OpenMP libraries of this process, torch's among them; found once."""
+    return ThreadpoolController()
