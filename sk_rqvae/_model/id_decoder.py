@@ -15,7 +15,9 @@ from sk_rqvae._model.mlp import SkipMLP
 from sk_rqvae._model.products import Linear, baddbmm, matmul
 from sk_rqvae._model.row_minima import nearest
 
-_MAX_HIDDEN_VALUES = 2**26  # a bound of memory: 256 MiB
+# A bound of memory: 256 MiB for experts, and on a CPU about as much for a copy of what
+# codes add to the MLP beside each expert. Both are made for experts that have IDs.
+_MAX_HIDDEN_VALUES = 2**26
 
 # IDs of a block, and blocks of one expert that are decoded at once, on a CPU. Larger
 # blocks have more padding if there are few rows. With at most 4, 8 and 16 blocks at
