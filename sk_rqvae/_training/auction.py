@@ -136,7 +136,7 @@ def _total_error(where: Tensor, costs: Tensor, prices: Tensor) -> float:
     for position, cost in zip(
         where.split(_ROWS_AT_ONCE), costs.split(_ROWS_AT_ONCE), strict=True
     ):
-        chosen = (cost + prices[position]).argmin(1, keepdim=True)
+        chosen = (cost + _at(prices, position)).argmin(1, keepdim=True)
         total += float(cost.gather(1, chosen).double().clamp_min(0).sum())
     return total
 
@@ -145,7 +145,7 @@ def _raises(choices: _Choices, n_prices: int, capacity: int) -> Tensor:
     """Increase of the price of each ID, given the choices of all rows."""
     n_takers = torch.bincount(choices.first, minlength=n_prices)
     n_takers[-1] = 0
-    crowded = n_takers[choices.first] > capacity
+    crowded = _at(n_takers, choices.first) > capacity
     chosen, losses = choices.first[crowded], choices.losses[crowded]
     order = losses.argsort(descending=True)
     order = order[chosen[order].argsort(stable=True)]
@@ -162,6 +162,11 @@ def _raises(choices: _Choices, n_prices: int, capacity: int) -> Tensor:
     raises = losses.new_zeros(n_prices)
     raises[chosen[first]] = raised.where(separable, 0)
     return raises
+
+
+def _at(values: Tensor, index: Tensor) -> Tensor:
+    """``values[index]``; on a CPU, several times as fast."""
+    return values.index_select(0, index.flatten()).view_as(index)
 
 
 class _Choices:
@@ -201,17 +206,18 @@ class _Choices:
         risen : Tensor of shape (n_prices,), bool
             Which of them are higher than before.
         """
-        again = risen[self.first] | risen[self._second]
+        again = _at(risen, self.first) | _at(risen, self._second)
         self._choose(again.nonzero().squeeze(1), prices)
 
     def _choose(self, rows: Tensor, prices: Tensor) -> None:
         for part in rows.split(_ROWS_AT_ONCE):
-            where = self._where[part]
-            totals = self._costs[part] + prices[where]
+            where = self._where.index_select(0, part)
+            totals = self._costs.index_select(0, part) + _at(prices, where)
             first = totals.argmin(1, keepdim=True)
             best = totals.gather(1, first)
             totals.scatter_(1, first, torch.inf)
             second = totals.argmin(1, keepdim=True)
-            self.losses[part] = (totals.gather(1, second) - best).squeeze(1)
-            self.first[part] = where.gather(1, first).squeeze(1)
-            self._second[part] = where.gather(1, second).squeeze(1)
+            losses = (totals.gather(1, second) - best).squeeze(1)
+            self.losses.index_copy_(0, part, losses)
+            self.first.index_copy_(0, part, where.gather(1, first).squeeze(1))
+            self._second.index_copy_(0, part, where.gather(1, second).squeeze(1))
