@@ -32,10 +32,12 @@ from sk_rqvae._progress import ProgressCallback, no_progress
 
 FloatArray = NDArray[np.float64]
 Item = TypeVar("Item")
+# Which rows, their codes and the costs of these, see `candidates_of_rows`.
+Candidates = tuple[slice, Tensor, Tensor]
 
 # Blocks of 256 rows. With 8 of them, `transform` of 384 columns took 1.12 times as long
 # on one thread; with 32 it took as long, and more memory.
-_BLOCKS_DECODED_TOGETHER = 16
+_BLOCKS_OF_A_GROUP = 16
 
 
 def level_sizes(module: RQVAEModule) -> list[int]:
@@ -45,11 +47,11 @@ def level_sizes(module: RQVAEModule) -> list[int]:
 
 def candidates_of_rows(
     module: RQVAEModule, rows: Matrix, prepared: PreparedAssignment
-) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Candidate IDs of checked rows and their costs, block by block.
+) -> Iterator[Candidates]:
+    """Candidate IDs of checked rows and their costs, in groups of blocks.
 
-    Products have one shape, see `equal_blocks`. Several blocks are decoded together
-    where that is faster.
+    Products have one shape, see `equal_blocks`. The blocks of a group are decoded
+    together where that is faster.
 
     Yields
     ------
@@ -62,9 +64,8 @@ def candidates_of_rows(
     device = module.input_mean.device
     decoder = prepared.decoder
     together = decoder is not None and decoder.groups_by_expert
-    n_blocks = _blocks_of_a_group(len(rows), device) if together else 1
 
-    def candidates(group: list[tuple[slice, Tensor]]) -> tuple[slice, Tensor, Tensor]:
+    def of_blocks(group: list[tuple[slice, Tensor]]) -> Candidates:
         x = [module.standardize(block) for _, block in group]
         beams = [module.find(each, prepared) for each in x]
         found = Beams(*map(torch.cat, zip(*beams, strict=True)))
@@ -77,14 +78,28 @@ def candidates_of_rows(
         costs = module.costs(rows_of_group, found, prepared)
         return part, found.codes[:n_rows], costs[:n_rows]
 
+    def of_group(group: list[tuple[slice, Tensor]]) -> Candidates:
+        if together:
+            return of_blocks(group)
+        return _joined([of_blocks([block]) for block in group])
+
+    n_blocks = _blocks_of_a_group(len(rows), device)
     groups = _groups(equal_blocks(rows, device), n_blocks)
-    return map_in_threads(candidates, groups, device)
+    return map_in_threads(of_group, groups, device)
+
+
+def _joined(found: list[Candidates]) -> Candidates:
+    """Candidates of consecutive rows."""
+    parts, codes, costs = zip(*found, strict=True)
+    return slice(parts[0].start, parts[-1].stop), torch.cat(codes), torch.cat(costs)
 
 
 def _blocks_of_a_group(n_rows: int, device: torch.device) -> int:
-    """As many as are fast, but few enough for all threads to have a group."""
+    """As many as are fast on a CPU, but few enough for all threads to have a group."""
+    if device.type != "cpu":
+        return 1
     n_blocks = -(-n_rows // rows_of_a_block(device))
-    return max(1, min(_BLOCKS_DECODED_TOGETHER, n_blocks // number_of_threads(device)))
+    return max(1, min(_BLOCKS_OF_A_GROUP, n_blocks // number_of_threads(device)))
 
 
 def _groups(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
