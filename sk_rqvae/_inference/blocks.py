@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sk_rqvae._inference.in_threads import map_in_threads
 from sk_rqvae._inference.row_subset import Block, Matrix
 from sk_rqvae._progress import ProgressCallback, no_progress
 
@@ -121,6 +120,7 @@ def _finished(
     return part, copies
 
 
+@torch.inference_mode()
 def map_rows(
     function: Callable[[Tensor], Tensor],
     rows: Block,
@@ -145,12 +145,10 @@ def map_rows(
     ndarray or Tensor
         `out`.
     """
-
-    def results_of(item: tuple[slice, Tensor]) -> tuple[slice, list[Tensor]]:
-        part, block = item
-        return part, [function(block)[: part.stop - part.start]]
-
-    results = map_in_threads(results_of, equal_blocks(rows, device), device)
+    results = (
+        (part, [function(block)[: part.stop - part.start]])
+        for part, block in equal_blocks(rows, device)
+    )
     fill([out], results, on_progress)
     return out
 
