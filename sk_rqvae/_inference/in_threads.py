@@ -16,7 +16,7 @@ from threadpoolctl import ThreadpoolController
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# A bound of memory: each thread has up to 4096 rows, some 30 MB for 384 columns.
+# A choice, not measured. What Python itself does runs in one thread at a time.
 _MAX_THREADS = 16
 
 

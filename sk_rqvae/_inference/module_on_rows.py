@@ -38,6 +38,8 @@ Candidates = tuple[slice, Tensor, Tensor]
 # Blocks of 256 rows. With 8 of them, `transform` of 384 columns took 1.12 times as long
 # on one thread; with 32 it took as long, and more memory.
 _BLOCKS_OF_A_GROUP = 16
+# A bound of memory, for the groups of all threads: with 1024 columns they took 222 MiB.
+_BLOCKS_OF_THREADS = 32
 
 
 def level_sizes(module: RQVAEModule) -> list[int]:
@@ -98,7 +100,7 @@ def _blocks_of_a_group(n_rows: int, device: torch.device) -> int:
     """As many as are fast on a CPU, but few enough for all threads to have a group."""
     if device.type != "cpu":
         return 1
-    n_blocks = -(-n_rows // rows_of_a_block(device))
+    n_blocks = min(-(-n_rows // rows_of_a_block(device)), _BLOCKS_OF_THREADS)
     return max(1, min(_BLOCKS_OF_A_GROUP, n_blocks // number_of_threads(device)))
 
 
