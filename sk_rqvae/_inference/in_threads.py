@@ -30,9 +30,8 @@ def map_in_threads(
 ) -> Iterator[Result]:
     """Results of `function` for each item, in order and without gradients.
 
-    On a CPU there are as many threads as torch would use, and each computes an item by
-    itself. To share the small operations of one item among threads would take longer,
-    and their number could change how it rounds.
+    On a CPU there are as many threads as torch would use, at most 16. Each computes an
+    item by itself, because the operations of an item are too small to be shared.
 
     Parameters
     ----------
@@ -66,7 +65,7 @@ def map_in_threads(
     items = iter(items)
     first_two = list(islice(items, 2))
     if len(first_two) < 2:
-        with _one_thread_each():
+        with _limit_to_one_thread():
             results = [*map(compute, first_two)]
         yield from results
         return
@@ -87,11 +86,11 @@ def map_in_threads(
 def _compute_alone() -> None:
     """Let the calling thread compute without help from others, until it ends."""
     torch.get_num_threads()  # torch sets the number when a thread first asks
-    _one_thread_each()
+    _limit_to_one_thread()
 
 
-def _one_thread_each() -> AbstractContextManager[Any]:
-    """Let the calling thread, and no other one, compute without help from others."""
+def _limit_to_one_thread() -> AbstractContextManager[Any]:
+    """Let the calling thread alone compute without help, until the block ends."""
     limit: AbstractContextManager[Any] = _libraries().limit(limits=1, user_api="openmp")
     return limit
 
