@@ -94,7 +94,7 @@ def _runs(records: Records, version: str, options: argparse.Namespace) -> Runs:
     for what, result in records:
         wanted = (
             what["code"] == version
-            and what["size"] == options.size
+            and what["setting"] == options.setting
             and what["device"] == options.device
             and what["seed"] in options.seeds
         )
@@ -108,13 +108,14 @@ def _heading(version: str, options: argparse.Namespace) -> str:
     seeds = " ".join(map(str, options.seeds))
     quick = " A quick run: the figures mean nothing." * options.quick
     return (
-        f"Code {version}; {options.size} size; {options.device}; seeds {seeds}.{quick}"
+        f"Code {version}; setting: {options.setting}; {options.device}; "
+        f"seeds {seeds}.{quick}"
     )
 
 
 def _default_table(runs: Runs, data: Sequence[str], options: argparse.Namespace) -> str:
     """Errors of the defaults beside faiss, and first codes beside k-means."""
-    references = read_references(CACHE) if options.size == "full" else {}
+    references = read_references(CACHE) if options.setting == "full" else {}
     header = (
         "data",
         "seeds",

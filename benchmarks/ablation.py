@@ -40,6 +40,7 @@ from _mechanisms import BY_NAME, DEFAULT, MECHANISMS, switched_off
 from _records import Records, Result, code_version
 from measured import mark_of_this_run
 from sk_rqvae import RQVAETransformer
+from sk_rqvae._defaults import LEARNING_RATE
 from sk_rqvae.exceptions import DivergenceError
 from sk_rqvae.metrics import collision_rate, reconstruction_error
 
@@ -60,8 +61,8 @@ N_LAYERS, N_CODES = 3, 256
 
 
 @dataclass(frozen=True)
-class Size:
-    """How large trials are.
+class Setting:
+    """What all trials of a run have in common.
 
     Attributes
     ----------
@@ -77,11 +78,13 @@ class Size:
     parameters: Mapping[str, Any]
 
 
-SIZES = {
-    "full": Size(None, N_CODES, {}),
+SETTINGS = {
+    "full": Setting(None, N_CODES, {}),
     # As many rows per code as in full size.
-    "small": Size(600, 32, {"hidden_dims": (64,)}),
-    "quick": Size(150, 16, {"hidden_dims": (16,), "max_epochs": QUICK_EPOCHS}),
+    "small": Setting(600, 32, {"hidden_dims": (64,)}),
+    "quick": Setting(150, 16, {"hidden_dims": (16,), "max_epochs": QUICK_EPOCHS}),
+    "deep": Setting(None, N_CODES, {"hidden_dims": (512, 256)}),
+    "high rate": Setting(None, N_CODES, {"lr": 4 * LEARNING_RATE}),
 }
 
 
@@ -97,15 +100,15 @@ class Trial:
     seed : int
         Of the split and of the transformer.
     device : str
-    size : str
-        A key of `SIZES`.
+    setting : str
+        A key of `SETTINGS`.
     """
 
     data: str
     mechanism: str
     seed: int
     device: str
-    size: str
+    setting: str
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -121,18 +124,18 @@ def main(arguments: list[str] | None = None) -> None:
 def run_trial(trial: Trial) -> Result:
     """Fit and measure; training that diverges is a result too."""
     warnings.simplefilter("ignore")  # of collapse, which the figures show
-    size = SIZES[trial.size]
-    fitted, unseen = _split(trial.data, trial.seed, size.n_rows)
+    setting = SETTINGS[trial.setting]
+    fitted, unseen = _split(trial.data, trial.seed, setting.n_rows)
     mechanism = BY_NAME[trial.mechanism]
     start = time.perf_counter()
     with switched_off(mechanism):
         transformer = RQVAETransformer(
             n_layers=N_LAYERS,
-            codebook_size=size.n_codes,
+            codebook_size=setting.n_codes,
             random_state=trial.seed,
             device=trial.device,
         )
-        transformer.set_params(**{**size.parameters, **mechanism.parameters})
+        transformer.set_params(**{**setting.parameters, **mechanism.parameters})
         try:
             transformer.fit(fitted)
         except DivergenceError as error:
@@ -165,7 +168,7 @@ def _queue(options: argparse.Namespace) -> list[Trial]:
     """Trials, seed by seed, so that the first seeds are complete."""
     names = [DEFAULT, *options.mechanisms]
     return [
-        Trial(data, name, seed, options.device, options.size)
+        Trial(data, name, seed, options.device, options.setting)
         for seed, data, name in itertools.product(options.seeds, options.data, names)
     ]
 
@@ -230,12 +233,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--mechanisms", nargs="+", choices=names, default=names, metavar="NAME"
     )
     parser.add_argument(
-        "--small",
-        action="store_const",
-        const="small",
+        "--setting",
+        choices=SETTINGS,
         default="full",
-        dest="size",
-        help="a seventh of the rows, an eighth of the codes, half of the width",
+        help="full: the defaults; small: a seventh of the rows and an eighth of the "
+        "codes; deep: hidden layers of 512 and 256 units; high rate: four times the "
+        "learning rate; quick: see --quick",
     )
     parser.add_argument("--device", default="cpu", help="default: %(default)s")
     parser.add_argument("--jobs", type=int, default=1, help="processes at once")
@@ -256,7 +259,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     options = parser.parse_args(arguments)
     if options.quick:
-        options.size = "quick"
+        options.setting = "quick"
     return options
 
 

@@ -81,7 +81,7 @@ def verdict(path, capsys, ratios, distinct=1.0):
     records = Records(path)
     for seed in (0, 1, 2):
         for data in ("nouns", "films"):
-            what = {"data": data, "seed": seed, "device": "cpu", "size": "full"}
+            what = {"data": data, "seed": seed, "device": "cpu", "setting": "full"}
             what["code"] = "made up"
             default = {**errors, "distinct": 1.0, "seconds": 1.0}
             records.add(default, mechanism="default", **what)
