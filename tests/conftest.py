@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 # Without it scikit-learn skips a check; SciPy reads it when it is imported.
@@ -54,6 +54,17 @@ def assert_same_model(one, other):
     theirs = other.net_.module_.state_dict()
     for name, value in one.net_.module_.state_dict().items():
         assert torch.equal(value, theirs[name]), name
+
+
+@contextmanager
+def threads_of_torch(n_threads):
+    """Let torch use so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

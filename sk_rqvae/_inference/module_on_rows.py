@@ -64,36 +64,28 @@ def candidates_of_rows(
         Without prices.
     """
     device = module.input_mean.device
+    size = rows_of_a_block(device)
     decoder = prepared.decoder
     together = decoder is not None and decoder.groups_by_expert
 
-    def of_blocks(group: list[tuple[slice, Tensor]]) -> Candidates:
-        x = [module.standardize(block) for _, block in group]
-        beams = [module.find(each, prepared) for each in x]
-        found = Beams(*map(torch.cat, zip(*beams, strict=True)))
+    def of_group(group: list[tuple[slice, Tensor]]) -> Candidates:
         part = slice(group[0][0].start, group[-1][0].stop)
         n_rows = part.stop - part.start
-        rows_of_group = torch.cat(x)
+        x = torch.cat([module.standardize(block) for _, block in group])
+        found = [module.find(block, prepared) for block in x.split(size)]
+        codes, errors = map(torch.cat, zip(*found, strict=True))
         if together:  # the padding need not be decoded
-            rows_of_group = rows_of_group[:n_rows]
-            found = Beams(*(values[:n_rows] for values in found))
-        costs = module.costs(rows_of_group, found, prepared)
-        return part, found.codes[:n_rows], costs[:n_rows]
-
-    def of_group(group: list[tuple[slice, Tensor]]) -> Candidates:
-        if together:
-            return of_blocks(group)
-        return _joined([of_blocks([block]) for block in group])
+            all_found = Beams(codes[:n_rows], errors[:n_rows])
+            return part, all_found.codes, module.costs(x[:n_rows], all_found, prepared)
+        costs = [
+            module.costs(block, of_block, prepared)
+            for block, of_block in zip(x.split(size), found, strict=True)
+        ]
+        return part, codes[:n_rows], torch.cat(costs)[:n_rows]
 
     n_blocks = _blocks_of_a_group(len(rows), device)
     groups = _groups(equal_blocks(rows, device), n_blocks)
     return map_in_threads(of_group, groups, device)
-
-
-def _joined(found: list[Candidates]) -> Candidates:
-    """Candidates of consecutive rows."""
-    parts, codes, costs = zip(*found, strict=True)
-    return slice(parts[0].start, parts[-1].stop), torch.cat(codes), torch.cat(costs)
 
 
 def _blocks_of_a_group(n_rows: int, device: torch.device) -> int:

@@ -8,6 +8,8 @@ never changed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,14 +28,7 @@ def addmm(
     out: Tensor | None = None,
 ) -> Tensor:
     """``summand + alpha * left @ right``, for float32 matrices."""
-    if _is_reduced():
-        exact = summand.double() + alpha * (left.double() @ right.double())
-        total = exact.to(left.dtype)
-    elif _is_narrow(left, right.shape[1]):
-        total = summand + alpha * matmul(left, right)
-    else:
-        return torch.addmm(summand, left, right, alpha=alpha, out=out)
-    return total if out is None else out.copy_(total)
+    return _in_one(torch.addmm, summand, left, right, alpha, out)
 
 
 def baddbmm(
@@ -45,10 +40,7 @@ def baddbmm(
     out: Tensor | None = None,
 ) -> Tensor:
     """``summand + alpha * left @ right``, for batches of float32 matrices."""
-    if _is_reduced() or _is_narrow(left, right.shape[-1]):
-        total = summand + alpha * matmul(left, right)
-        return total if out is None else out.copy_(total)
-    return torch.baddbmm(summand, left, right, alpha=alpha, out=out)
+    return _in_one(torch.baddbmm, summand, left, right, alpha, out)
 
 
 def matmul(left: Tensor, right: Tensor) -> Tensor:
@@ -80,6 +72,21 @@ class Linear(nn.Linear):
             product = matmul(x, self.weight.T)
             return product if bias is None else product + bias
         return super().forward(x)
+
+
+def _in_one(
+    operation: Callable[..., Tensor],
+    summand: Tensor,
+    left: Tensor,
+    right: Tensor,
+    alpha: float,
+    out: Tensor | None,
+) -> Tensor:
+    """A sum with a product by one operation, where that keeps full precision."""
+    if _is_reduced() or _is_narrow(left, right.shape[-1]):
+        total = summand + alpha * matmul(left, right)
+        return total if out is None else out.copy_(total)
+    return operation(summand, left, right, alpha=alpha, out=out)
 
 
 def _is_reduced() -> bool:

@@ -92,9 +92,10 @@ def _wanted_by_more_than(n_rows: int, keys: Sequence[Tensor]) -> Tensor:
     n_keys = sum(block.numel() for block in keys)
     n_ranges = -(-n_keys // _KEYS_PER_SORT)
     edges = [_MIN_KEY + 2**64 * part // n_ranges for part in range(1, n_ranges)]
+    parts = [part for block in keys for part in block.split(_ROWS_AT_ONCE)]
     found = []
     for low, high in itertools.pairwise([_MIN_KEY, *edges, -_MIN_KEY - 1]):
-        inside = torch.cat([block[(block >= low) & (block < high)] for block in keys])
+        inside = torch.cat([part[(part >= low) & (part < high)] for part in parts])
         each, count = torch.unique(inside, return_counts=True)
         found.append(each[count > n_rows])
     return torch.cat(found)

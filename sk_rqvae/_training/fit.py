@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import cache
 from typing import Any
 
 import torch
@@ -266,6 +267,7 @@ def _report_collapse(net: RQVAENet, task: Task, n_epochs_before: int) -> None:
     held_out = [row for row in rows if "valid_loss" in row]
     kept = min(held_out, key=lambda row: row["valid_loss"]) if held_out else rows[-1]
 
+    @cache  # levels of one size need one sample
     def n_distinct(n_rows: int) -> int:
         sample = task.sample(n_rows, net.module_.standardize)
         return count_distinct(sample, task.generators.device)

@@ -13,7 +13,6 @@ from torch import Tensor
 from sk_rqvae._inference.blocks import blocks, on_device
 from sk_rqvae._inference.module_on_rows import candidates_of_rows
 from sk_rqvae._inference.row_subset import Matrix
-from sk_rqvae._model.assignment import PreparedAssignment
 from sk_rqvae._model.id_prices import PriceList, id_keys, look_up, no_prices
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._progress import ProgressCallback, no_progress
@@ -67,10 +66,7 @@ def price_shared_ids(
         in memory, up to 150 bytes per row.
     """
     device = module.input_mean.device
-    with torch.no_grad():
-        prepared = module.prepare()
-        first_row = module.standardize(_first_row(X, device))
-        n_candidates = module.find(first_row, prepared).codes.shape[1]
+    n_candidates = _number_of_candidates(module, X)
     if n_candidates == 1:
         return no_prices(device)
     if len(X) > _MAX_ROWS:
@@ -81,7 +77,7 @@ def price_shared_ids(
             stacklevel=2,
         )
         return no_prices(device)
-    keys, costs = _candidates(module, X, prepared, n_candidates, on_progress)
+    keys, costs = _candidates(module, X, n_candidates, on_progress)
     # One row an ID, or where there are more rows than IDs, their fair share.
     capacity = -(-len(X) // math.prod(module.quantizer.sizes))
     if weights is None:
@@ -99,10 +95,17 @@ def price_shared_ids(
 
 
 @torch.no_grad()
+def _number_of_candidates(module: RQVAEModule, X: Matrix) -> int:
+    """How many candidate IDs each row has."""
+    first_row = on_device(X[:1], module.input_mean.device).double()
+    found = module.find(module.standardize(first_row), module.prepare())
+    return found.codes.shape[1]
+
+
+@torch.no_grad()
 def _candidates(
     module: RQVAEModule,
     X: Matrix,
-    prepared: PreparedAssignment,
     n_candidates: int,
     on_progress: ProgressCallback,
 ) -> tuple[list[Tensor], Tensor]:
@@ -116,7 +119,7 @@ def _candidates(
         )
         for part in blocks(len(X), _ROWS_OF_KEYS)
     ]
-    for part, codes, errors in candidates_of_rows(module, X, prepared):
+    for part, codes, errors in candidates_of_rows(module, X, module.prepare()):
         block, start = divmod(part.start, _ROWS_OF_KEYS)
         keys[block][start : start + len(codes)] = id_keys(codes)
         costs[part] = errors
@@ -131,7 +134,3 @@ def _sum(one: PriceList, other: PriceList) -> PriceList:
     return PriceList(
         keys, prices.index_add_(0, index, torch.cat([one.prices, other.prices]))
     )
-
-
-def _first_row(X: Matrix, device: torch.device) -> Tensor:
-    return on_device(X[:1], device).double()

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from conftest import small
+from conftest import small, threads_of_torch
 
 from sk_rqvae._inference.in_threads import map_in_threads
 
@@ -15,10 +15,8 @@ CPU = torch.device("cpu")
 @pytest.fixture(params=[1, 3])
 def n_threads(request):
     """What torch is set to."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
+    with threads_of_torch(request.param):
+        yield request.param
 
 
 @pytest.mark.parametrize("n_items", [0, 1, 2, 20])
@@ -87,13 +85,9 @@ def test_ids_do_not_depend_on_the_number_of_threads(blobs, options):
     X = np.tile(blobs, (6, 1)) + np.random.default_rng(0).normal(
         size=(6 * len(blobs), 1)
     )
-    before = torch.get_num_threads()
     found = []
-    try:
-        for n_threads in (1, 2, 5):
-            torch.set_num_threads(n_threads)
+    for n_threads in (1, 2, 5):
+        with threads_of_torch(n_threads):
             found.append(model.transform(X))
-    finally:
-        torch.set_num_threads(before)
     for codes in found[1:]:
         np.testing.assert_array_equal(codes, found[0])

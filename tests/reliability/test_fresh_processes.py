@@ -11,11 +11,13 @@ import sys
 import joblib
 import numpy as np
 import pytest
-from conftest import assert_same_model, small
+from conftest import assert_same_model, small, threads_of_torch
 
 from sk_rqvae import RQVAETransformer
 
 MODES = ["gumbel_softmax", "sinkhorn", "rotation_trick"]
+# Of the other process. OpenMP's threads do not survive a fork; with one there are none.
+N_THREADS = 1
 
 SCRIPT = """
 import json, os, pickle, sys, threading
@@ -125,16 +127,16 @@ def folder(blobs, fitted, users, tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(folder, fresh_python):
     with pytest.MonkeyPatch.context() as patched:
-        # OpenMP's threads do not survive a fork; with one thread there are none.
-        patched.setenv("OMP_NUM_THREADS", "1")
+        patched.setenv("OMP_NUM_THREADS", str(N_THREADS))
         return json.loads(fresh_python(SCRIPT, folder, " ".join(MODES)))
 
 
 def test_one_seed_gives_the_same_model_in_a_fresh_process(blobs, folder, found):
-    here = small(codebook_mode=MODES).fit(blobs)
+    with threads_of_torch(N_THREADS):
+        here = small(codebook_mode=MODES).fit(blobs)
+        codes = here.transform(blobs)
     assert_same_model(RQVAETransformer.from_pretrained(folder / "seeded"), here)
-    codes = np.load(folder / "seeded.npy")
-    np.testing.assert_array_equal(codes, here.transform(blobs))
+    np.testing.assert_array_equal(np.load(folder / "seeded.npy"), codes)
 
 
 def test_dask_is_not_imported_for_arrays_in_memory(found):
