@@ -62,7 +62,7 @@ def main() -> None:
         rate = len(X) / min(times[name] for times in rounds)
         hours = BILLION / rate / 3600
         print(
-            f"{name:18} {rate:6.0f} rows/s {hours:10.0f} {options.dollars * hours:8.0f}"
+            f"{name:18} {rate:6.0f} rows/s {hours:10.0f} {options.dollars * hours:8.2f}"
         )
     print(f"read: {BILLION * X[0].nbytes / 1e12:.2f} TB; ", end="")
     print(f"codes: {BILLION * 3 * 8 / 1e9:.0f} GB as int64, 3 GB as uint8")

@@ -49,7 +49,7 @@ from sk_rqvae._inference.module_on_rows import (
     reconstruct_codes,
 )
 from sk_rqvae._inference.report import SemanticIDReport, summarise
-from sk_rqvae._inference.row_subset import Block
+from sk_rqvae._inference.row_subset import ArrayOrTensor
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._persistence.assemble import adopt
 from sk_rqvae._persistence.checkpoints import load_checkpoint
@@ -179,8 +179,8 @@ class RQVAETransformer(
         An int makes `fit` repeatable. Global generators are neither read nor set.
     max_epochs : int, default=None
         Passes over the rows in `fit`. None is 3400 divided by the square root of the
-        number of rows, rounded up, at most 150. If the initial model is nearly exact,
-        None takes one, and epochs do not change it.
+        number of rows, rounded up, at most 150. If the initial model reconstructs the
+        rows almost exactly, training changes nothing, and None makes one epoch.
     batch_size : int, default=1024
         Rows per optimizer step, at most. The batches of an epoch have the same size,
         except for the last, which can have fewer rows.
@@ -697,6 +697,11 @@ class RQVAETransformer(
             ``1 - SSE / SST``, at most 1. SST is the sum of squared deviations from the
             column means of `X`. If it is zero, 1 for an exact reconstruction and 0
             otherwise.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `X` is not as documented, or is a Dask collection.
         """
         model = self._snapshot()
         rows = model._check_rows(X, reset=False)
@@ -1017,7 +1022,7 @@ class RQVAETransformer(
 
     def _check_rows(
         self, X: ArrayLike, *, reset: bool, device: torch.device | None = None
-    ) -> Block:
+    ) -> ArrayOrTensor:
         if is_dask(X):
             raise TypeError(
                 "A Dask collection can only be fitted and transformed. For all else, "
@@ -1043,7 +1048,7 @@ class RQVAETransformer(
             check_binary_columns(rows, n_cat_features)
         return rows
 
-    def _check_codes(self, X: ArrayLike) -> Block:
+    def _check_codes(self, X: ArrayLike) -> ArrayOrTensor:
         sizes = self._sizes()
         check_order_of_columns(X, self.get_feature_names_out())
         codes = array_or_device_tensor(X, self._device())
@@ -1055,20 +1060,20 @@ class RQVAETransformer(
                 f"Got {codes.shape[1]}."
             )
         depth = codes.shape[1] if codes.ndim == 2 else len(sizes)
-        checked: Block = check_codes(codes, sizes[:depth], name="X")
+        checked: ArrayOrTensor = check_codes(codes, sizes[:depth], name="X")
         return checked
 
     def _bar(self, doing: str, n_rows: int) -> AbstractContextManager[ProgressCallback]:
         return progress_bar(doing, n_rows, shown=self.verbose > 0)
 
-    def _assign(self, rows: Block) -> Any:
+    def _assign(self, rows: ArrayOrTensor) -> Any:
         with (
             named_out_of_memory(self, ENCODING),
             self._bar("transforming", len(rows)) as on_progress,
         ):
             return assign_rows(self.net_.module_, rows, on_progress)
 
-    def _reconstruct(self, codes: Block) -> Any:
+    def _reconstruct(self, codes: ArrayOrTensor) -> Any:
         with (
             named_out_of_memory(self, ENCODING),
             self._bar("reconstructing", len(codes)) as on_progress,
@@ -1076,12 +1081,12 @@ class RQVAETransformer(
             return reconstruct_codes(self.net_.module_, codes, on_progress)
 
     def _explained(
-        self, rows: Block, codes: Block, depths: Sequence[int]
+        self, rows: ArrayOrTensor, codes: ArrayOrTensor, depths: Sequence[int]
     ) -> NDArray[np.float64]:
         unit = float(self.net_.module_.input_scale.max())
         with self._bar("scoring", len(rows) * len(depths)) as on_progress:
 
-            def reconstruct(part: Block) -> Any:
+            def reconstruct(part: ArrayOrTensor) -> Any:
                 found = self._reconstruct(part)
                 on_progress(len(part))
                 return found

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sk_rqvae._inference.row_subset import Block, Matrix
+from sk_rqvae._inference.row_subset import ArrayOrTensor, Matrix
 from sk_rqvae._progress import ProgressCallback, no_progress
 
 _ROWS_ON_CPU = 256
@@ -123,7 +123,7 @@ def _finished(
 @torch.inference_mode()
 def map_rows(
     function: Callable[[Tensor], Tensor],
-    rows: Block,
+    rows: ArrayOrTensor,
     out: Any,
     device: torch.device,
     on_progress: ProgressCallback = no_progress,
@@ -153,20 +153,25 @@ def map_rows(
     return out
 
 
-def narrow(rows: NDArray[Any]) -> NDArray[Any]:
+def supported_copy(rows: NDArray[Any]) -> NDArray[Any]:
     """A contiguous, writable copy in a dtype that torch supports."""
     return np.array(rows, dtype=_supported(rows), order="C")
 
 
-def on_device(rows: Block, device: torch.device) -> Tensor:
+def on_device(rows: ArrayOrTensor, device: torch.device) -> Tensor:
     """A contiguous copy on `device` in a dtype that the model can standardise."""
     if not isinstance(rows, Tensor):
         if device.type == "cuda":
             # Copies from pinned memory need not wait for the kernels of earlier blocks.
             return _pinned(rows).to(device, non_blocking=True)
-        return torch.from_numpy(narrow(rows)).to(device)
+        return torch.from_numpy(supported_copy(rows)).to(device)
     dtype = rows.dtype if rows.dtype in _TENSOR_DTYPES else torch.float64
     return rows.to(device, dtype, copy=True, memory_format=torch.contiguous_format)
+
+
+def on_device_as_float64(rows: ArrayOrTensor, device: torch.device) -> Tensor:
+    """A float64 copy on `device`, to which narrower rows cross as they are."""
+    return on_device(rows, device).double()
 
 
 def _pinned(rows: NDArray[Any]) -> Tensor:
@@ -180,7 +185,7 @@ def _supported(rows: NDArray[Any]) -> np.dtype[Any]:
     return rows.dtype if rows.dtype in _DTYPES else np.dtype(np.float64)
 
 
-def as_float64(rows: Block) -> Any:
+def as_float64(rows: ArrayOrTensor) -> Any:
     """A contiguous copy in float64, on the device of the rows."""
     if isinstance(rows, Tensor):
         return on_device(rows, rows.device).double()
@@ -188,14 +193,14 @@ def as_float64(rows: Block) -> Any:
     return np.array(rows, dtype=np.float64, order="C")
 
 
-def beside(rows: Block, values: NDArray[Any]) -> Any:
+def beside(rows: ArrayOrTensor, values: NDArray[Any]) -> Any:
     """Values as an array or a tensor, as the rows are, on their device."""
     if isinstance(rows, Tensor):
         return torch.from_numpy(values).to(rows.device)
     return values
 
 
-def new_results(rows: Block, *shape: int, dtype: str) -> Any:
+def new_results(rows: ArrayOrTensor, *shape: int, dtype: str) -> Any:
     """Uninitialised memory for the results of rows, beside them."""
     if isinstance(rows, Tensor):
         return torch.empty(shape, dtype=getattr(torch, dtype), device=rows.device)

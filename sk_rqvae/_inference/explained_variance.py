@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from sk_rqvae._inference.blocks import as_float64, blocks
 from sk_rqvae._inference.column_means import column_means
-from sk_rqvae._inference.row_subset import Block
+from sk_rqvae._inference.row_subset import ArrayOrTensor
 
 _ROWS_AT_ONCE = 8192
 
 
 def explained_by_depth(
-    rows: Block,
-    codes: Block,
+    rows: ArrayOrTensor,
+    codes: ArrayOrTensor,
     reconstruct: Callable[[Any], Any],
     depths: Sequence[int],
     unit: float,

@@ -24,7 +24,7 @@ from sk_rqvae._inference.blocks import (
     rows_of_a_block,
 )
 from sk_rqvae._inference.in_threads import map_in_threads, number_of_threads
-from sk_rqvae._inference.row_subset import Block, Matrix
+from sk_rqvae._inference.row_subset import ArrayOrTensor, Matrix
 from sk_rqvae._model.assignment import PreparedAssignment
 from sk_rqvae._model.beam_search import Beams
 from sk_rqvae._model.module import RQVAEModule
@@ -104,7 +104,7 @@ def _groups(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
 
 def assign_rows(
     module: RQVAEModule,
-    rows: Block,
+    rows: ArrayOrTensor,
     on_progress: ProgressCallback = no_progress,
 ) -> Any:
     """Codes of checked rows, ``(n, n_layers)``."""
@@ -121,7 +121,7 @@ def assign_rows(
 
 def reconstruct_codes(
     module: RQVAEModule,
-    codes: Block,
+    codes: ArrayOrTensor,
     on_progress: ProgressCallback = no_progress,
 ) -> Any:
     """Reconstructions from checked codes or prefixes, in the users' units."""
@@ -136,7 +136,7 @@ def reconstruct_codes(
 
 def best_candidates(
     module: RQVAEModule,
-    rows: Block,
+    rows: ArrayOrTensor,
     k: int,
     on_progress: ProgressCallback = no_progress,
 ) -> tuple[Any, Any]:
@@ -166,7 +166,7 @@ def best_candidates(
     return codes, costs
 
 
-def _sorted_candidates(module: RQVAEModule, rows: Block, k: int) -> Results:
+def _sorted_candidates(module: RQVAEModule, rows: ArrayOrTensor, k: int) -> Results:
     """Codes and costs of the `k` best candidates, block by block."""
     for part, codes, costs in candidates_of_rows(module, rows, module.prepare(k)):
         costs, order = module.priced(codes, costs).sort(dim=1, stable=True)

@@ -31,9 +31,9 @@ class RowSubset:
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, rows: Any) -> Block:
+    def __getitem__(self, rows: Any) -> ArrayOrTensor:
         return self.X[self.index[rows]]
 
 
-Block = NDArray[Any] | Tensor
-Matrix = Block | RowSubset
+ArrayOrTensor = NDArray[Any] | Tensor
+Matrix = ArrayOrTensor | RowSubset

@@ -74,7 +74,7 @@ class IDAssignment(Autoencoder):
 
         Parameters
         ----------
-        x : Tensor of shape (n, n_features)
+        x : Tensor of shape (n, width)
         found : Beams
         prepared : PreparedAssignment
 
@@ -103,7 +103,7 @@ class IDAssignment(Autoencoder):
 
         Parameters
         ----------
-        x : Tensor of shape (n, n_features)
+        x : Tensor of shape (n, width)
         prepared : PreparedAssignment, optional
             Result of `prepare`, to prepare once for many batches.
 
@@ -133,7 +133,7 @@ class IDAssignment(Autoencoder):
 
         Parameters
         ----------
-        x : Tensor of shape (n, n_features)
+        x : Tensor of shape (n, width)
 
         Returns
         -------

@@ -65,8 +65,8 @@ class Autoencoder(nn.Module):
     def tabulated_decoder(self) -> TabulatedDecoder | None:
         """Tables of the decoder for complete IDs, or None where these do not serve.
 
-        They serve for a decoder with a linear path and not too many codes. Where a
-        subclass decodes otherwise, it is asked itself.
+        They serve for a decoder with a linear path and not too many codes. There are
+        none if a subclass overrides decoding, whose own methods are then used.
         """
         of_subclass = any(
             getattr(type(self), name) is not getattr(Autoencoder, name)
@@ -90,7 +90,7 @@ class Autoencoder(nn.Module):
 
         Parameters
         ----------
-        x : Tensor of shape (n, n_features)
+        x : Tensor of shape (n, width)
             Standardised rows.
         prefix : Tensor of shape (n, depth), int64
 
@@ -110,7 +110,7 @@ class Autoencoder(nn.Module):
         return self._columns().row_losses(x, reconstruction)
 
     def reconstruction_loss(self, x: Tensor, reconstruction: Tensor) -> Tensor:
-        """Mean of `row_losses` over rows, divided by the number of features."""
+        """Mean of `row_losses` over rows, divided by the width of a row."""
         if not self.n_cat_features:
             return F.mse_loss(reconstruction, x)
         return self.row_losses(x, reconstruction).mean() / self.width

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 _MIN_GAIN = 1e-12
+
+
+def level_offsets(sizes: Sequence[int], device: torch.device | None = None) -> Tensor:
+    """Index of the first code of each level among those of all levels."""
+    return torch.tensor([0, *sizes[:-1]], device=device).cumsum(0)
 
 
 class Codebook(nn.Module):

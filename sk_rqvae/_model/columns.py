@@ -57,11 +57,11 @@ class Columns(NamedTuple):
 
         Parameters
         ----------
-        decoded : Tensor of shape (n, n_features)
+        decoded : Tensor of shape (n, width)
 
         Returns
         -------
-        Tensor of shape (n, n_features)
+        Tensor of shape (n, width)
         """
         if not self.n_binary:
             return decoded
@@ -77,9 +77,9 @@ class Columns(NamedTuple):
 
         Parameters
         ----------
-        x : Tensor of shape (..., n_features)
+        x : Tensor of shape (..., width)
             Standardised rows.
-        reconstruction : Tensor of shape (..., n_features)
+        reconstruction : Tensor of shape (..., width)
             Standardised values of the real columns and logits of the binary ones.
 
         Returns

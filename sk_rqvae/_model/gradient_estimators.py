@@ -42,6 +42,8 @@ def straight_through(
         All code vectors of the level.
     temperature : Tensor of shape ()
         Annealed from 1 to 0 during training. Only `gumbel_softmax` uses it.
+    generator : torch.Generator, default=None
+        Draws the random numbers, if there are any; None is torch's global one.
 
     Returns
     -------

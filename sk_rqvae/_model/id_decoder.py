@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sk_rqvae._model.codebook import level_offsets
 from sk_rqvae._model.columns import Columns
 from sk_rqvae._model.experts import ExpertBlocks, Experts
 from sk_rqvae._model.mlp import SkipMLP
@@ -75,7 +76,7 @@ class TabulatedDecoder:
         return self._by_expert is not None
 
     def losses(self, x: Tensor, codes: Tensor) -> Tensor:
-        """Losses of candidate IDs: those of the decoded IDs, except for rounding.
+        """Losses of the decoded candidates, up to rounding.
 
         Parameters
         ----------
@@ -108,9 +109,9 @@ class TabulatedDecoder:
         per_row = len(codes) // len(x)
         rows = torch.arange(len(codes)).div_(per_row, rounding_mode="floor")
         blocks = decoder.blocks(codes)
-        rows, numbers = blocks.pad(rows), blocks.pad(self._linear.numbers(codes))
+        rows, table_rows = blocks.pad(rows), blocks.pad(self._linear.table_rows(codes))
         losses = x.new_empty(rows.shape)
-        for part, errors in decoder.errors(x, rows, numbers, blocks):
+        for part, errors in decoder.errors(x, rows, table_rows, blocks):
             losses[part] = self._losses_of_errors(errors, x, rows[part])
         return blocks.unpad(losses)
 
@@ -159,9 +160,9 @@ class _DecoderByExpert:
         return ExpertBlocks(experts.nearest(codes), experts.n_experts, _BLOCK_SIZE)
 
     def errors(
-        self, x: Tensor, rows: Tensor, numbers: Tensor, blocks: ExpertBlocks
+        self, x: Tensor, rows: Tensor, table_rows: Tensor, blocks: ExpertBlocks
     ) -> Iterator[tuple[slice, Tensor]]:
-        """Rows minus decoded IDs, for some blocks after another.
+        """Rows minus decoded IDs, a few blocks at a time.
 
         Parameters
         ----------
@@ -169,7 +170,7 @@ class _DecoderByExpert:
             Standardised rows.
         rows : Tensor of shape (n_blocks, size), int64
             For each ID, which of the rows it is subtracted from.
-        numbers : Tensor of shape (n_blocks, size, n_layers), int64
+        table_rows : Tensor of shape (n_blocks, size, n_layers), int64
             Which rows of the tables the codes of each ID have.
         blocks : ExpertBlocks
 
@@ -184,12 +185,12 @@ class _DecoderByExpert:
         table = torch.cat([x, self._subtracted])
         bias = (len(x) + self._n_linear + blocks.expert).view(-1, 1, 1)
         summands = torch.cat(
-            [rows.unsqueeze(2), len(x) + numbers, bias.expand(*rows.shape, 1)], dim=2
+            [rows.unsqueeze(2), len(x) + table_rows, bias.expand(*rows.shape, 1)], dim=2
         )
         for expert, part in blocks.runs(_MAX_BLOCKS):
             hidden, weight = self._layers(expert)
             target = _summed_in_blocks(table, summands[part])
-            units = self._last_units(_summed_in_blocks(hidden, numbers[part]))
+            units = self._last_units(_summed_in_blocks(hidden, table_rows[part]))
             weights = weight.expand(len(units), -1, -1)
             yield part, baddbmm(target, units, weights, alpha=-1, out=target)
 
@@ -279,8 +280,8 @@ class _TabulatedExperts:
         if self._hidden_of_all is None:
             self._hidden_of_all = self.hidden_inputs(slice(None)).flatten(0, 1)
         first = len(self._vectors) * experts.unsqueeze(1)
-        numbers = self._negative_scores.numbers(codes) + first
-        hidden = _summed(self._hidden_of_all, numbers)
+        table_rows = self._negative_scores.table_rows(codes) + first
+        hidden = _summed(self._hidden_of_all, table_rows)
         return self._experts.outputs_of_hidden(hidden, experts)
 
     def nearest(self, codes: Tensor) -> Tensor:
@@ -313,29 +314,28 @@ class _SumOfCodes:
 
     def __init__(self, table: Tensor, sizes: Sequence[int]) -> None:
         self.table = table
-        starts = torch.tensor([0, *sizes[:-1]], device=table.device).cumsum(0)
-        self._starts = starts
+        self._offsets = level_offsets(sizes, table.device)
 
-    def numbers(self, codes: Tensor) -> Tensor:
+    def table_rows(self, codes: Tensor) -> Tensor:
         """Rows of the table that the codes of IDs have, ``(n, n_layers)``."""
-        return codes + self._starts
+        return codes + self._offsets
 
     def __call__(self, codes: Tensor) -> Tensor:
         """Map IDs ``(n, n_layers)`` to sums ``(n, dim)``."""
-        return _summed(self.table, self.numbers(codes))
+        return _summed(self.table, self.table_rows(codes))
 
 
-def _summed_in_blocks(table: Tensor, numbers: Tensor) -> Tensor:
-    """Sums of the rows with these numbers, ``(n_blocks, size, k)``."""
-    return _summed(table, numbers.flatten(0, 1)).unflatten(0, numbers.shape[:2])
+def _summed_in_blocks(table: Tensor, table_rows: Tensor) -> Tensor:
+    """Sums of these rows of the table, ``(n_blocks, size, k)``."""
+    return _summed(table, table_rows.flatten(0, 1)).unflatten(0, table_rows.shape[:2])
 
 
-def _summed(table: Tensor, numbers: Tensor) -> Tensor:
-    """Sums of the rows with these numbers, ``(n, k)``."""
+def _summed(table: Tensor, table_rows: Tensor) -> Tensor:
+    """Sums of these rows of the table, ``(n, k)``."""
     if table.is_cpu:
-        return F.embedding_bag(numbers, table, mode="sum")
+        return F.embedding_bag(table_rows, table, mode="sum")
     # On CUDA, `embedding_bag` takes longer.
-    first, *others = numbers.unbind(1)
+    first, *others = table_rows.unbind(1)
     total = table[first]
     for each in others:
         total += table[each]

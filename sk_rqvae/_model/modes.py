@@ -24,8 +24,8 @@ GradientEstimator = Callable[
 CommitmentLoss = Callable[[Tensor, Tensor], Tensor]
 
 
-class Behaviour(NamedTuple):
-    """The behaviour of a mode.
+class ModeRule(NamedTuple):
+    """What a mode computes in training.
 
     Attributes
     ----------
@@ -59,22 +59,22 @@ class QuantizeForwardMode(StrEnum):
     ['gumbel_softmax', 'ste', 'rotation_trick', 'sinkhorn']
     """
 
-    behaviour: Behaviour
+    rule: ModeRule
 
-    def __new__(cls, value: str, behaviour: Behaviour) -> QuantizeForwardMode:
+    def __new__(cls, value: str, rule: ModeRule) -> QuantizeForwardMode:
         member = str.__new__(cls, value)
         member._value_ = value
-        member.behaviour = behaviour
+        member.rule = rule
         return member
 
-    GUMBEL_SOFTMAX = "gumbel_softmax", Behaviour(gumbel_softmax, per_level=True)
-    STE = "ste", Behaviour(straight_through)
+    GUMBEL_SOFTMAX = "gumbel_softmax", ModeRule(gumbel_softmax, per_level=True)
+    STE = "ste", ModeRule(straight_through)
     ROTATION_TRICK = (
         "rotation_trick",
-        Behaviour(
+        ModeRule(
             rotation_trick,
             per_level=True,
             commitment=angular_commitment,
         ),
     )
-    SINKHORN = "sinkhorn", Behaviour(straight_through, code_bias=sinkhorn_biases)
+    SINKHORN = "sinkhorn", ModeRule(straight_through, code_bias=sinkhorn_biases)

@@ -71,7 +71,7 @@ class RQVAEModule(IDAssignment):
     noise_scale : Tensor of shape ()
         Factor on the input noise for ``noise=1``. Without a linear path it is the
         standard deviation.
-    noise_axes : Tensor of shape (embed_dim, n_features)
+    noise_axes : Tensor of shape (embed_dim, width)
         Maps white noise of the latents to the input, as large as the initial
         quantisation error. Without a linear path it has no rows.
 
@@ -247,8 +247,8 @@ class RQVAEModule(IDAssignment):
 
         Notes
         -----
-        All terms are sums over dimensions and means over rows, divided by the number of
-        features, so that they have one scale. For one row the loss is
+        All terms are sums over dimensions and means over rows, divided by the width of
+        a row, so that they have one scale. For one row the loss is
 
         .. math:: \frac1d \left( \lVert x - \hat x \rVert^2
             + \lVert \mathrm{sg}(z) - q \rVert^2
@@ -266,8 +266,8 @@ class RQVAEModule(IDAssignment):
         `angular_commitment`.
 
         Since rows are standardised, the reconstruction loss of real columns is the
-        unexplained share of variance. Binary columns contribute their cross-entropy, in
-        nats, instead of a squared error.
+        unexplained share of their variance, if there is no behaviour. Binary columns
+        contribute their cross-entropy, in nats, instead of a squared error.
         """
         x, latents, quantized = output.inputs, output.latents, output.quantized
         # Turns a mean over latent dimensions into a sum divided by the width.

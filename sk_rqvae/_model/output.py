@@ -12,15 +12,16 @@ class RQVAEOutput(NamedTuple):
 
     Attributes
     ----------
-    inputs : Tensor of shape (n, n_features)
-        The standardised rows, without noise.
+    inputs : Tensor of shape (n, width)
+        The standardised rows, without noise. `width` is the number of features. With
+        `affinity`, the predicted behaviour stands before the features, and counts too.
     latents : Tensor of shape (n, embed_dim)
         Output of the encoder for the rows with noise.
     codes : Tensor of shape (n, n_layers), int64
         The chosen codes.
     quantized : Tensor of shape (n, embed_dim)
         Sum of the chosen code vectors. Its gradient reaches the codebooks.
-    reconstruction : Tensor of shape (n, n_features)
+    reconstruction : Tensor of shape (n, width)
         Standardised reconstructions. The last `n_cat_features` columns are logits.
     """
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import NamedTuple, Self, cast
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sk_rqvae._model.beam_search import Beams, PreparedBeamSearch, sum_of_codes
-from sk_rqvae._model.codebook import Codebook
+from sk_rqvae._model.codebook import Codebook, level_offsets
 from sk_rqvae._model.greedy_search import CodeBias, greedy_codes
 from sk_rqvae._model.modes import QuantizeForwardMode
 
@@ -118,9 +117,7 @@ class ResidualQuantizer(nn.Module):
         self.register_buffer("temperature", torch.ones((), dtype=torch.float32))
         idle_rows = torch.zeros(sum(self.sizes), dtype=torch.int64)
         self.register_buffer("idle_rows", idle_rows, persistent=False)
-        # Index of the first code of each level in the concatenated codebooks.
-        offsets = torch.tensor([0, *accumulate(self.sizes[:-1])])
-        self.register_buffer("offsets", offsets, persistent=False)
+        self.register_buffer("offsets", level_offsets(self.sizes), persistent=False)
 
     def train(self, mode: bool = True) -> Self:
         """Switch between training and evaluation.
@@ -146,7 +143,7 @@ class ResidualQuantizer(nn.Module):
         -------
         Tensor of shape ()
         """
-        losses = Counter(mode.behaviour.commitment for mode in self.modes)
+        losses = Counter(mode.rule.commitment for mode in self.modes)
         first, *others = (
             count / len(self.modes) * loss(latents, total)
             for loss, count in losses.items()
@@ -170,7 +167,7 @@ class ResidualQuantizer(nn.Module):
         for start, stop in self._groups():
             if start:
                 residual = latents - decoder_input
-            estimate = self.modes[start].behaviour.estimate(
+            estimate = self.modes[start].rule.estimate(
                 residual,
                 self._group_sum(vectors, start, stop, total),
                 codebooks[start],
@@ -201,9 +198,7 @@ class ResidualQuantizer(nn.Module):
         starts = [
             level
             for level, mode in enumerate(self.modes)
-            if level == 0
-            or mode.behaviour.per_level
-            or mode is not self.modes[level - 1]
+            if level == 0 or mode.rule.per_level or mode is not self.modes[level - 1]
         ]
         return list(zip(starts, [*starts[1:], len(self.modes)], strict=True))
 
@@ -220,7 +215,7 @@ class ResidualQuantizer(nn.Module):
     @torch.no_grad()
     def _choose_codes(self, latents: Tensor, all_vectors: Tensor) -> Tensor:
         biases = [
-            _tempered(mode.behaviour.code_bias, self.temperature)
+            _tempered(mode.rule.code_bias, self.temperature)
             if self.uses_biases
             else None
             for mode in self.modes

@@ -107,7 +107,7 @@ def assemble(
     _load(net.module_, tensors, required)
     net.module_.eval()
     net.optimizer, net.optimizer_ = torch.optim.AdamW, None
-    net.callbacks, net.callbacks_ = None, []
+    net.drop_training_state()
     net.history = History(history)
     estimator.n_features_in_ = n_features
     adopt(estimator, net)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sk_rqvae._model.id_prices import PriceList
 from sk_rqvae._progress import ProgressCallback, no_progress
+from sk_rqvae._training.runs import first_of_runs
 
 # Bounds of time and memory.
 _ROUNDS = 100
@@ -151,9 +152,7 @@ def _raises(choices: _Choices, n_prices: int, capacity: int) -> Tensor:
     order = losses.argsort(descending=True)
     order = order[chosen[order].argsort(stable=True)]
     chosen, losses = chosen[order], losses[order]
-    is_first = torch.ones_like(chosen, dtype=torch.bool)
-    is_first[1:] = chosen[1:] != chosen[:-1]
-    first = is_first.nonzero().squeeze(1)
+    first = first_of_runs(chosen).nonzero().squeeze(1)
     stays, leaves = losses[first + capacity - 1], losses[first + capacity]
     raised = torch.where(
         stays.isfinite(), (stays + leaves) / 2, _RAISE_WITHOUT_ALTERNATIVE * leaves

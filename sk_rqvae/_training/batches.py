@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sk_rqvae._inference.blocks import as_float64, on_device
-from sk_rqvae._inference.row_subset import Block, Matrix
+from sk_rqvae._inference.blocks import on_device_as_float64
+from sk_rqvae._inference.row_subset import Matrix
 from sk_rqvae._training.seeds import Generators, numpy_generator
 from sk_rqvae._training.weighted_draws import draw_counts, number_of_draws
 
@@ -197,11 +197,11 @@ class StreamedRows(Dataset[Tensor]):
 
     def _standardized(self, parts: list[Any], n_rows: int) -> Tensor:
         """The `n_rows` rows of all parts, each a slice or an array of row numbers."""
-        width = self.standardize(as_tensor(self.X[:1], self.device)).shape[1]
+        width = self.standardize(on_device_as_float64(self.X[:1], self.device)).shape[1]
         rows = torch.empty(n_rows, width, dtype=torch.float32, device=self.device)
         n_read = 0
         for part in parts:
-            block = as_tensor(self.X[part], self.device)
+            block = on_device_as_float64(self.X[part], self.device)
             rows[n_read : n_read + len(block)] = self.standardize(block)
             n_read += len(block)
         return rows
@@ -240,13 +240,6 @@ class Batches:
         return self.dataset.batches(self.batch_size, shuffle=self.shuffle)
 
 
-def as_tensor(rows: Block, device: torch.device) -> Tensor:
-    """A float64 tensor of `rows` on `device`; crosses to it in the narrower dtype."""
-    if isinstance(rows, Tensor):
-        return as_float64(rows).to(device)
-    return on_device(rows, device).double()
-
-
 def resident_rows(
     X: Matrix,
     standardize: Callable[[Tensor], Tensor],
@@ -255,9 +248,9 @@ def resident_rows(
     weights: Weights | None = None,
 ) -> ResidentRows:
     """Rows of `X` in one float32 tensor on `device`."""
-    width = standardize(as_tensor(X[:1], device)).shape[1]
+    width = standardize(on_device_as_float64(X[:1], device)).shape[1]
     rows = torch.empty(len(X), width, dtype=torch.float32, device=device)
     for start in range(0, len(X), _ROWS_PER_CONVERSION):
         part = slice(start, start + _ROWS_PER_CONVERSION)
-        rows[part] = standardize(as_tensor(X[part], device))
+        rows[part] = standardize(on_device_as_float64(X[part], device))
     return ResidentRows(rows, generators, weights)

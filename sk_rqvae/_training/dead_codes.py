@@ -16,10 +16,10 @@ _ROWS_AT_ONCE = 1024
 
 
 @torch.no_grad()
-def count_idle_rows(
+def dead_codes_after_epoch(
     quantizer: ResidualQuantizer, counts: Tensor, n_rows: int
 ) -> Tensor:
-    """Update the idle counts of the codes after an epoch, and find dead codes.
+    """Find dead codes after an epoch, and update how long codes have been idle.
 
     With few rows per code, an epoch leaves some codes unused by chance. Replacing them
     at once would move codes to single rows, which is overfitting.

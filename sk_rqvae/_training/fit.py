@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from skorch.callbacks import Callback
 from skorch.helper import predefined_split
 
-from sk_rqvae._inference.row_subset import Block, Matrix, RowSubset
+from sk_rqvae._inference.row_subset import ArrayOrTensor, Matrix, RowSubset
 from sk_rqvae._initialization.plan import (
     number_of_epochs,
     size_of_batches,
@@ -54,7 +54,7 @@ _SEPARATION_BUDGET = 0.01
 
 def train(
     estimator: Any,
-    X: Block,
+    X: ArrayOrTensor,
     settings: Settings,
     progress: FitProgress,
     *,
@@ -91,8 +91,8 @@ def train(
     seed = draw_seed(estimator.random_state) + n_epochs_before
     generators = new_generators(seed, settings.device)
     rows, weights = without_weightless(X, weights)
-    if affinity is not None and isinstance(rows, RowSubset):
-        affinity = affinity[rows.index][:, rows.index]
+    if isinstance(rows, RowSubset):
+        affinity = _among(rows, affinity)
     held_out: RowSubset | None = None
     held_out_weights: Weights | None = None
     if estimator.early_stopping and not is_partial:
@@ -101,18 +101,17 @@ def train(
         if weights is not None:
             held_out_weights = weights[held_out.index]
             weights = weights[rows.index]
-        if affinity is not None:
-            affinity = affinity[rows.index][:, rows.index]
+        affinity = _among(rows, affinity)
     task = Task(
-        rows,
-        held_out,
-        settings,
-        progress,
-        is_partial,
-        generators,
-        weights,
-        held_out_weights,
-        affinity,
+        X=rows,
+        held_out=held_out,
+        settings=settings,
+        progress=progress,
+        is_partial=is_partial,
+        generators=generators,
+        weights=weights,
+        held_out_weights=held_out_weights,
+        affinity=affinity,
     )
     if fitted is None:
         net, is_exact = initialized_net(estimator, task)
@@ -121,10 +120,14 @@ def train(
         is_exact = False
     _train(net, estimator, task, fitted, is_exact)
     net.module_.set_price_list(_separated(net, estimator, task))
-    net.callbacks, net.train_split, net.generators_ = None, None, None
-    net.callbacks_, net.replays_steps_ = [], False
+    net.drop_training_state()
     _report_collapse(net, task, n_epochs_before)
     return net
+
+
+def _among(rows: RowSubset, affinity: csr_array | None) -> csr_array | None:
+    """The affinity of some rows among themselves."""
+    return None if affinity is None else affinity[rows.index][:, rows.index]
 
 
 def _held_out_rows(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_rqvae._inference.row_subset import Block, Matrix, RowSubset
+from sk_rqvae._inference.row_subset import ArrayOrTensor, Matrix, RowSubset
 
 
 def without_weightless(
-    X: Block, weights: NDArray[np.float64] | None
+    X: ArrayOrTensor, weights: NDArray[np.float64] | None
 ) -> tuple[Matrix, NDArray[np.float64] | None]:
     """Rows of positive weight, and their weights; None if these are all equal.
 

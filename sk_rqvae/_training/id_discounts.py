@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sk_rqvae._model.id_prices import PriceList
+from sk_rqvae._training.runs import first_of_runs
 
 _ROWS_AT_ONCE = 65536
 # A discount exceeds the loss that it makes up for by this share of the error: far above
@@ -98,47 +99,61 @@ def _leaving(chosen: Tensor, costs: Tensor, weights: Tensor) -> Tensor:
     order = loss.argsort(descending=True, stable=True)
     order = order[weights[order].argsort(descending=True, stable=True)]
     order = order[group[order].argsort(stable=True)]
-    is_first = torch.ones_like(order, dtype=torch.bool)
-    is_first[1:] = group[order[1:]] != group[order[:-1]]
-    keeps = torch.zeros_like(is_first)
-    keeps[order] = is_first
+    keeps = torch.zeros_like(order, dtype=torch.bool)
+    keeps[order] = first_of_runs(group[order])
     return (n_takers[group] > 1) & ~keeps
 
 
 def _offers(keys: Tensor, losses: Tensor, leaving: Tensor) -> _Offers:
     """What can be offered to the rows that shall leave, in ascending order of loss."""
     wanted = torch.unique(keys[leaving])
-    places, rows, found = [], [], []
-    for start in range(0, len(keys) if len(wanted) else 0, _ROWS_AT_ONCE):
-        block = keys[start : start + _ROWS_AT_ONCE]
-        place = torch.searchsorted(wanted, block).clamp_max(len(wanted) - 1)
-        row, column = (wanted[place] == block).nonzero(as_tuple=True)
-        places.append(place[row, column])
-        rows.append(row + start)
-        found.append(losses[row + start, column])
-    if not places:
-        none = torch.zeros(0, dtype=torch.int64, device=keys.device)
-        return _Offers(none, none, none.double(), none.double())
-    place, row, loss = torch.cat(places), torch.cat(rows), torch.cat(found)
+    position, row, loss = _takers(wanted, keys, losses)
     order = loss.argsort(stable=True)
-    order = order[place[order].argsort(stable=True)]
-    place, row, loss = place[order], row[order], loss[order]
-    is_first = torch.ones_like(place, dtype=torch.bool)
-    is_first[1:] = place[1:] != place[:-1]
+    order = order[position[order].argsort(stable=True)]
+    position, row, loss = position[order], row[order], loss[order]
+    is_first = first_of_runs(position)
     limit = torch.full_like(loss, torch.inf)
     limit[:-1] = torch.where(is_first[1:], torch.inf, loss[1:])
     usable = is_first & leaving[row] & (loss < limit) & loss.isfinite()
     order = loss[usable].argsort(stable=True)
     return _Offers(
-        *(values[usable][order] for values in (wanted[place], row, loss, limit))
+        *(values[usable][order] for values in (wanted[position], row, loss, limit))
     )
+
+
+def _takers(
+    wanted: Tensor, keys: Tensor, losses: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """All rows that could take one of the IDs.
+
+    Parameters
+    ----------
+    wanted : Tensor of shape (m,), int64
+        Keys of the IDs, ascending.
+    keys : Tensor of shape (n, n_candidates), int64
+    losses : Tensor of shape (n, n_candidates), float64
+        What each row loses by taking each candidate.
+
+    Returns
+    -------
+    position : Tensor of shape (k,), int64
+        Of the ID in `wanted`.
+    row : Tensor of shape (k,), int64
+    loss : Tensor of shape (k,), float64
+    """
+    positions, rows, found = [wanted[:0]], [wanted[:0]], [losses.flatten()[:0]]
+    for start in range(0, len(keys) if len(wanted) else 0, _ROWS_AT_ONCE):
+        block = keys[start : start + _ROWS_AT_ONCE]
+        position = torch.searchsorted(wanted, block).clamp_max(len(wanted) - 1)
+        row, column = (wanted[position] == block).nonzero(as_tuple=True)
+        positions.append(position[row, column])
+        rows.append(row + start)
+        found.append(losses[row + start, column])
+    return torch.cat(positions), torch.cat(rows), torch.cat(found)
 
 
 def _best_for_each_row(offers: _Offers) -> _Offers:
     """The first offer of each row."""
     order = offers.row.argsort(stable=True)
-    row = offers.row[order]
-    is_first = torch.ones_like(row, dtype=torch.bool)
-    is_first[1:] = row[1:] != row[:-1]
-    kept = order[is_first]
+    kept = order[first_of_runs(offers.row[order])]
     return _Offers(*(values[kept] for values in offers))

@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sk_rqvae._inference.blocks import blocks, on_device
+from sk_rqvae._inference.blocks import blocks, on_device_as_float64
 from sk_rqvae._inference.module_on_rows import candidates_of_rows
 from sk_rqvae._inference.row_subset import Matrix
+from sk_rqvae._model.assignment import PreparedAssignment
 from sk_rqvae._model.id_prices import PriceList, id_keys, look_up, no_prices
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._progress import ProgressCallback, no_progress
@@ -41,7 +42,7 @@ def price_shared_ids(
     ----------
     module : RQVAEModule
         Trained. Its own prices are ignored.
-    X : ndarray or RowSubset of shape (n, n_features)
+    X : ndarray, Tensor or RowSubset of shape (n, n_features)
         Rows in the user's units.
     on_progress : ProgressCallback
         Called during the two stages, candidates and auction; each adds up to 1.
@@ -66,7 +67,10 @@ def price_shared_ids(
         in memory, up to 150 bytes per row.
     """
     device = module.input_mean.device
-    n_candidates = _number_of_candidates(module, X)
+    with torch.no_grad():
+        prepared = module.prepare()
+        first_row = module.standardize(on_device_as_float64(X[:1], device))
+        n_candidates = module.find(first_row, prepared).codes.shape[1]
     if n_candidates == 1:
         return no_prices(device)
     if len(X) > _MAX_ROWS:
@@ -77,7 +81,8 @@ def price_shared_ids(
             stacklevel=2,
         )
         return no_prices(device)
-    keys, costs = _candidates(module, X, n_candidates, on_progress)
+    keys, costs = _candidates(module, X, prepared, n_candidates, on_progress)
+    del prepared  # its tables take memory
     # One row an ID, or where there are more rows than IDs, their fair share.
     capacity = -(-len(X) // math.prod(module.quantizer.sizes))
     if weights is None:
@@ -95,17 +100,10 @@ def price_shared_ids(
 
 
 @torch.no_grad()
-def _number_of_candidates(module: RQVAEModule, X: Matrix) -> int:
-    """How many candidate IDs each row has."""
-    first_row = on_device(X[:1], module.input_mean.device).double()
-    found = module.find(module.standardize(first_row), module.prepare())
-    return found.codes.shape[1]
-
-
-@torch.no_grad()
 def _candidates(
     module: RQVAEModule,
     X: Matrix,
+    prepared: PreparedAssignment,
     n_candidates: int,
     on_progress: ProgressCallback,
 ) -> tuple[list[Tensor], Tensor]:
@@ -119,7 +117,7 @@ def _candidates(
         )
         for part in blocks(len(X), _ROWS_OF_KEYS)
     ]
-    for part, codes, errors in candidates_of_rows(module, X, module.prepare()):
+    for part, codes, errors in candidates_of_rows(module, X, prepared):
         block, start = divmod(part.start, _ROWS_OF_KEYS)
         keys[block][start : start + len(codes)] = id_keys(codes)
         costs[part] = errors

@@ -15,13 +15,14 @@ from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 
 from sk_rqvae._model.assignment import PreparedAssignment
+from sk_rqvae._model.codebook import level_offsets
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._model.private_generator import PrivateGenerator
 from sk_rqvae._training.batches import Batches
 from sk_rqvae._training.callbacks import EpochTable
 from sk_rqvae._training.code_usage import usage_and_perplexity
 from sk_rqvae._training.dead_codes import (
-    count_idle_rows,
+    dead_codes_after_epoch,
     restart_dead_codes,
     worth_replacing,
 )
@@ -66,8 +67,7 @@ class EpochTotals:
 
     def __init__(self, sizes: list[int], device: torch.device) -> None:
         self.sizes = sizes
-        starts = torch.tensor([0, *sizes[:-1]], device=device).cumsum(0)
-        self.offsets = starts
+        self.offsets = level_offsets(sizes, device)
         self.counts = torch.zeros(sum(sizes), dtype=torch.int64, device=device)
         self.terms: Tensor | None = None
         self.names: list[str] = []
@@ -269,6 +269,17 @@ class RQVAENet(NeuralNet):
             f"most {self.lr:.2g} here), or raise warmup_epochs."
         )
 
+    def drop_training_state(self) -> None:
+        """Leave out what only a running training needs; the optimizer is kept."""
+        self.__dict__.update(
+            callbacks=None,
+            callbacks_=[],
+            generators_=None,
+            train_split=None,
+            replays_steps_=False,
+            _replayed=None,
+        )
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what only training needs.
 
@@ -278,16 +289,8 @@ class RQVAENet(NeuralNet):
         copies such classes.
         """
         light = object.__new__(type(self))
-        light.__dict__.update(vars(self))
-        light.__dict__.update(
-            optimizer_=None,
-            callbacks=None,
-            callbacks_=[],
-            generators_=None,
-            train_split=None,
-            replays_steps_=False,
-            _replayed=None,
-        )
+        light.__dict__.update(vars(self), optimizer_=None)
+        light.drop_training_state()
         if self.initialized_:
             light.module_, empty_module = split_tensors(self.module_)
             return super(RQVAENet, light).__getstate__() | {_EMPTY: empty_module}
@@ -352,7 +355,7 @@ class RQVAENet(NeuralNet):
 
     def _restart(self, totals: EpochTotals, iterator: Batches) -> list[int]:
         quantizer = self.module_.quantizer
-        dead = count_idle_rows(quantizer, totals.counts, totals.n_rows)
+        dead = dead_codes_after_epoch(quantizer, totals.counts, totals.n_rows)
         if self.n_fitted is not None:
             dead = worth_replacing(dead, totals.sizes, self.n_fitted)
         n_dead = int(dead.sum())

@@ -60,17 +60,18 @@ class SemanticIDIndex:
         - ``"suffix"``: IDs have one more code, which numbers the items with the same
           codes from 0, as in TIGER [1]_. Every ID has it.
         - ``"reassign"``: the item gets the best free one of the model's 32
-          ``candidates``. If there is none, it gets the nearest free code at the last
-          level under its prefix, or goes up until there is a free ID below, and down
-          again to the nearest one. Needs `X` and `model`, or `alternatives`.
+          ``candidates``. If none of them is free, its last code changes to the nearest
+          free one. If there is none either, earlier codes change too, as few as
+          possible. Needs `X` and `model`, or `alternatives`.
     codebook_size : int or sequence of int, default=None
         Number of codes, one for all levels or one per level. None takes those of the
         model; without a model any code may come.
     capacity : int, default=None
-        How many items may have the same codes; None is no bound. With ``"none"``, one
-        more is an error, so that 1 makes IDs unique. With ``"suffix"`` it bounds the
-        suffix, so that the vocabulary is known in advance. With ``"reassign"`` that
-        many items share an ID, and None is 1.
+        How many items may have the same codes. None is no bound.
+
+        - ``"none"``: one item more is an error. 1 makes IDs unique.
+        - ``"suffix"``: suffixes stay below it, so the vocabulary is known in advance.
+        - ``"reassign"``: so many items share an ID. None is 1.
     overflow : {"raise", "reassign"}, default="raise"
         What happens with ``policy="suffix"`` to an item whose codes have `capacity`
         items: an error, or the nearest codes that have room.
@@ -96,8 +97,8 @@ class SemanticIDIndex:
     Notes
     -----
     The codes of an ID are the digits of a mixed-radix number. These numbers are kept in
-    a few sorted arrays of falling length, and all queries are binary searches. Adding
-    or removing m items of n takes ``O(m log n)`` on average.
+    a few sorted arrays of descending length, and all queries are binary searches.
+    Adding or removing m items of n takes ``O(m log n)`` on average.
 
     Every call either succeeds or leaves the index as it was. Threads may use an index
     at the same time: calls that change it take turns, and calls that read it never wait
@@ -474,7 +475,7 @@ default=None
         -------
         ndarray of shape (n,), or list of n ndarrays
             The item of each ID. If items share IDs, an array of all items of each, by
-            falling weight and in order of arrival.
+            descending weight, then in order of arrival.
 
         Raises
         ------

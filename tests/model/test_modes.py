@@ -135,11 +135,9 @@ def test_the_rotation_trick_of_equal_vectors_is_the_identity():
 )
 def test_the_estimate_of_a_row_does_not_depend_on_its_batch(mode):
     residual, chosen = draw(1, 6, 3), draw(2, 6, 3)
-    together = mode.behaviour.estimate(residual, chosen, chosen, ONE_HALF)
+    together = mode.rule.estimate(residual, chosen, chosen, ONE_HALF)
     alone = [
-        mode.behaviour.estimate(
-            residual[row, None], chosen[row, None], chosen, ONE_HALF
-        )
+        mode.rule.estimate(residual[row, None], chosen[row, None], chosen, ONE_HALF)
         for row in range(6)
     ]
     assert together.shape == (6, 3)
@@ -151,7 +149,7 @@ def test_the_estimate_of_a_row_does_not_depend_on_its_batch(mode):
 def test_a_batch_of_one_keeps_its_shape_and_has_a_finite_gradient(mode, n_rows):
     residual = draw(1, n_rows, 3).requires_grad_()
     codebook = draw(2, 5, 3)
-    estimate = mode.behaviour.estimate(residual, codebook[:n_rows], codebook, ONE_HALF)
+    estimate = mode.rule.estimate(residual, codebook[:n_rows], codebook, ONE_HALF)
     assert estimate.shape == (n_rows, 3)
     estimate.square().sum().backward()
     assert torch.isfinite(residual.grad).all()
@@ -163,13 +161,11 @@ def test_identical_rows_on_their_code_have_finite_estimates_and_gradients(mode, 
     residual = torch.ones(4, 3, dtype=dtype, requires_grad=True)
     codebook = torch.ones(2, 3, dtype=dtype)
     temperature = torch.ones((), dtype=dtype)
-    estimate = mode.behaviour.estimate(
-        residual, residual.detach(), codebook, temperature
-    )
+    estimate = mode.rule.estimate(residual, residual.detach(), codebook, temperature)
     estimate.sum().backward()
     torch.testing.assert_close(estimate, torch.ones(4, 3, dtype=dtype))
     assert torch.isfinite(residual.grad).all()
-    code_bias = mode.behaviour.code_bias
+    code_bias = mode.rule.code_bias
     if code_bias is not None:
         assert torch.isfinite(code_bias(squared_distances(residual, codebook))).all()
 
@@ -185,7 +181,7 @@ def test_identical_rows_on_their_code_have_finite_estimates_and_gradients(mode, 
 def test_the_value_of_the_estimate_is_the_chosen_code(mode):
     residual, chosen = draw(1, 20, 3), draw(2, 20, 3)
     torch.testing.assert_close(
-        mode.behaviour.estimate(residual, chosen, chosen, ONE_HALF), chosen
+        mode.rule.estimate(residual, chosen, chosen, ONE_HALF), chosen
     )
 
 

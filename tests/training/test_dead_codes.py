@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sk_rqvae import QuantizeForwardMode
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
 from sk_rqvae._training.dead_codes import (
-    count_idle_rows,
+    dead_codes_after_epoch,
     restart_dead_codes,
     worth_replacing,
 )
@@ -76,7 +76,8 @@ def epochs_until_dead(quantizer, n_rows):
     """For each level, how many epochs its unused code may stay unused."""
     epochs = {}
     for epoch in range(1, 1000):
-        for code in count_idle_rows(quantizer, UNUSED, n_rows).nonzero().flatten():
+        dead = dead_codes_after_epoch(quantizer, UNUSED, n_rows)
+        for code in dead.nonzero().flatten():
             epochs.setdefault(int(code), epoch)
         if len(epochs) == 2:
             return epochs[1], epochs[5]
@@ -93,14 +94,14 @@ def test_a_code_is_dead_sooner_in_a_smaller_codebook_and_with_more_rows():
 def test_a_code_that_is_used_again_is_not_dead():
     quantizer = two_levels()
     epochs_until_dead(quantizer, n_rows=30)
-    assert not count_idle_rows(quantizer, torch.ones(7), 30).any()
-    assert not count_idle_rows(quantizer, UNUSED, 1).any()
+    assert not dead_codes_after_epoch(quantizer, torch.ones(7), 30).any()
+    assert not dead_codes_after_epoch(quantizer, UNUSED, 1).any()
 
 
 def test_a_restarted_code_may_stay_unused_as_long_as_a_new_one():
     quantizer = two_levels()
     time = epochs_until_dead(quantizer, n_rows=1)
-    dead = count_idle_rows(quantizer, UNUSED, 1)
+    dead = dead_codes_after_epoch(quantizer, UNUSED, 1)
     assert restart_dead_codes(quantizer, dead, torch.randn(50, 5), new_generator()) == [
         1,
         1,

@@ -171,7 +171,7 @@ class IDTrie:
         -------
         ndarray of shape (n,), or list of n ndarrays
             The item of each state. If items share IDs, an array of all items of each,
-            by falling weight.
+            by descending weight.
         """
         flat = _on_cpu(states).reshape(-1)
         arrays = self._arrays.on_cpu()
