@@ -65,10 +65,7 @@ def check_codes(
     if array.shape[1] == 0:
         raise ValueError(f"{name} must have at least one column. Got {array.shape}.")
     if array.dtype == object:
-        try:
-            array = array.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"{name} must be whole numbers. Got {error}.") from error
+        array = _numbers(array, name)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name} must be whole numbers. Got dtype {array.dtype}.")
     if array.dtype.kind == "f":
@@ -83,6 +80,19 @@ def check_codes(
             array >= sizes, array, name, f"must be below codebook_size {sizes.tolist()}"
         )
     return array.astype(np.int64, copy=False)
+
+
+def _numbers(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """An array of objects as one of numbers, which is exact for integers."""
+    kind: type[np.generic] = np.float64
+    if all(isinstance(code, int | np.integer) for code in array.flat):
+        too_large = [not -(2**63) <= code < 2**63 for code in array.flat]
+        _reject(np.reshape(too_large, array.shape), array, name, "must fit in 64 bits")
+        kind = np.int64
+    try:
+        return array.astype(kind)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be whole numbers. Got {error}.") from error
 
 
 def check_order_of_columns(codes: Any, names: NDArray[Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_array
+from sklearn.utils import assert_all_finite
 
 
 def check_sample_weight(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
@@ -18,14 +18,16 @@ def check_sample_weight(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
         If the shape is not ``(n_rows,)``, a weight is negative or not finite, or no
         weight is positive.
     """
-    weights: Any = check_array(
-        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
-    )
+    try:
+        weights: Any = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"sample_weight must be numbers. Got: {error}.") from error
     if weights.shape != (n_rows,):
         raise ValueError(
             f"sample_weight must have shape ({n_rows},), one weight per row of X. Got "
             f"{weights.shape}."
         )
+    assert_all_finite(weights, input_name="sample_weight")
     if weights.min() < 0:
         raise ValueError(f"sample_weight must not be negative. Got {weights.min()}.")
     if not weights.any():

@@ -67,8 +67,9 @@ def _update_behaviour(net: RQVAENet, task: Task, affinity: csr_array) -> None:
     module = net.module_
     if module.behaviour_map is None:
         raise ValueError(
-            "affinity must be given in the first fit if later ones have it: the fitted "
-            "model has none. Fit anew with warm_start=False."
+            "affinity must have an effect in the first fit if later ones have it. In "
+            "that of this model there was none, it had no groups, or affinity_weight "
+            "was 0. Fit anew with warm_start=False."
         )
     data = task.behaviour(affinity, module.input_mean, module.input_scale)
     module.behaviour_map = updated_behaviour_map(data, module.behaviour_map)

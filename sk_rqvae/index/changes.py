@@ -13,8 +13,8 @@ from sk_rqvae.index.code_model import (
     RowCandidates,
     RowDistances,
     added_errors,
-    checked_sizes,
     route_of,
+    sizes_for_index,
 )
 from sk_rqvae.index.engine.growing import GrowingArray
 from sk_rqvae.index.engine.store import IDStore
@@ -144,7 +144,7 @@ def updated(
 def rebound(state: IndexState, model: Any) -> IndexState:
     """Let later items come from another model."""
     route = route_of(model)
-    checked_sizes(state.store.sizes, route.quantizer, state.store.n_layers)
+    sizes_for_index(state.store, route.quantizer)
     return state._replace(
         fingerprint=fingerprint(route), fingerprint_version=FINGERPRINT_VERSION
     ).after("rebind", 0)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sk_rqvae._checks.codes import IntArray, check_codes, layer_sizes
+from sk_rqvae.index.engine.store import IDStore
 
 FloatArray: TypeAlias = NDArray[np.floating]
 
@@ -111,6 +112,19 @@ def checked_sizes(
     if given not in (None, sizes):
         raise ValueError(
             f"codebook_size must be that of the model, {sizes}. Got {codebook_size!r}."
+        )
+    return sizes
+
+
+def sizes_for_index(store: IDStore, model: CodeModel) -> tuple[int, ...]:
+    """The codes of each level of a model, which must have those of an index."""
+    sizes = codebook_sizes(model)
+    checked_sizes(store.sizes, model, store.n_layers)
+    seen = store.widths(None)[: store.n_layers]
+    if any(n_seen > size for n_seen, size in zip(seen, sizes, strict=True)):
+        raise ValueError(
+            f"model must have the codes of the index, at least {seen} a level. Got "
+            f"{sizes}."
         )
     return sizes
 

@@ -115,8 +115,9 @@ class ItemIds:
         values, runs = self._explicit()
         first = self.n_rows
         run = Run.sorted(item_keys(items), np.arange(first, first + len(items)))
+        named: Kind = "str" if items.dtype == object else "int"
         return ItemIds(
-            self.kind,
+            self.kind if first else named,
             first + len(items),
             values.appended(items),
             runs.inserted(run),

@@ -9,6 +9,8 @@ from sk_rqvae.index.engine.growing import GrowingArray
 from sk_rqvae.index.policies.moves import MovedRows
 from sk_rqvae.index.state import IndexState
 
+_KINDS = {"row": "numbers of rows", "int": "integers", "str": "strings"}
+
 
 def merged_states(theirs: IndexState, mine: IndexState) -> IndexState:
     """Apply to one state the additions and removals that made another one.
@@ -27,7 +29,7 @@ def merged_states(theirs: IndexState, mine: IndexState) -> IndexState:
     ------
     ValueError
         If the states have no such common ancestor, are not of one model, number their
-        items by row, or both have added an ID or an item.
+        items by row, name items in different ways, or both have added an ID or an item.
     """
     if mine.saves[-1] not in theirs.saves:
         raise ValueError(
@@ -44,8 +46,17 @@ def merged_states(theirs: IndexState, mine: IndexState) -> IndexState:
             "items must have item_ids for additions to be merged. Both this index and "
             "the file numbered new items from the same number."
         )
+    if len(fresh) and len(theirs.store) and theirs.items.kind != mine.items.kind:
+        raise ValueError(
+            "item_ids must be of one kind to be merged. Got "
+            f"{_KINDS[mine.items.kind]} in this index and {_KINDS[theirs.items.kind]} "
+            "in the file."
+        )
     gone = mine.store.removed.as_one().keys
+    forgotten = np.setdiff1d(gone, mine.store.retired.as_one().rows)
+    gone = np.setdiff1d(gone, forgotten)
     state = _without(theirs, gone[gone < base])
+    state = _without(state, forgotten[forgotten < base], reuse=True)
     live = fresh[~mine.store.is_removed(fresh)]
     items = mine.items.take(live)
     both = state.rows_of(items) >= 0
@@ -55,7 +66,7 @@ def merged_states(theirs: IndexState, mine: IndexState) -> IndexState:
             f"{items[both].tolist()[0]!r}."
         )
     ids = mine.store.ids_of(fresh)
-    _check_free(state, ids)
+    _check_free(state, mine.store.ids_of(np.setdiff1d(fresh, forgotten)))
     n_before = len(state.store)
     rows, codes, errors = mine.moves.of(fresh)
     digests = None
@@ -68,7 +79,9 @@ def merged_states(theirs: IndexState, mine: IndexState) -> IndexState:
         digests=digests,
         weights=_merged_weights(state, mine, fresh),
     )
-    merged = _without(merged, gone[gone >= base] - base + n_before)
+    moved_by = n_before - base
+    merged = _without(merged, gone[gone >= base] + moved_by)
+    merged = _without(merged, forgotten[forgotten >= base] + moved_by, reuse=True)
     return merged.after("merge", len(fresh))
 
 
@@ -85,11 +98,11 @@ def _merged_weights(
     return weights.appended(mine.weights.values[fresh])
 
 
-def _without(state: IndexState, rows: IntArray) -> IndexState:
+def _without(state: IndexState, rows: IntArray, *, reuse: bool = False) -> IndexState:
     rows = rows[~state.store.is_removed(rows)]
     if len(rows) == 0:
         return state
-    return state._replace(store=state.store.with_retired(rows, reuse=False))
+    return state._replace(store=state.store.with_retired(rows, reuse=reuse))
 
 
 def _check_free(state: IndexState, ids: IntArray) -> None:

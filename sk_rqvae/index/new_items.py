@@ -165,11 +165,16 @@ def _checked_weights(
             "weights rank items that share an ID, so they need policy='none', or "
             f"policy='reassign' with a capacity above 1. Got {rules}."
         )
-    array = np.asarray(weights, dtype=np.float64)
-    if array.shape != (n_rows,) or not np.isfinite(array).all():
-        raise ValueError(
-            f"weights must be {n_rows} finite numbers. Got shape {array.shape}."
-        )
+    wanted = f"weights must be {n_rows} finite numbers. Got"
+    try:
+        array = np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{wanted} {weights!r}: {error}.") from error
+    if array.shape != (n_rows,):
+        raise ValueError(f"{wanted} shape {array.shape}.")
+    wrong = np.flatnonzero(~np.isfinite(array))
+    if len(wrong):
+        raise ValueError(f"{wanted} {array[wrong[0]]} for item {wrong[0]}.")
     return array
 
 

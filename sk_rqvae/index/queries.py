@@ -30,9 +30,14 @@ def lookup(state: IndexState, ids: ArrayLike, default: Any) -> Any:
     if default is REQUIRED:
         raise _no_such_id(checked, missing[0])
     items = state.items.take(np.maximum(rows, 0)) if len(state.store) else rows
-    if type(default) is not int:
-        items = items.astype(object)
-    items[missing] = default
+    if type(default) is int and -(2**63) <= default < 2**63:
+        items[missing] = default
+        return items
+    items = items.astype(object)
+    # NumPy would take a sequence for one default for each item.
+    as_it_is = np.empty((), dtype=object)
+    as_it_is[()] = default
+    items[missing] = as_it_is
     return items
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sk_rqvae._checks.codes import IntArray, check_codes
-from sk_rqvae.index.code_model import checked_sizes, route_of
+from sk_rqvae.index.code_model import route_of, sizes_for_index
 from sk_rqvae.index.fingerprint import fingerprint
 from sk_rqvae.index.items import checked_item_ids
 from sk_rqvae.index.parameters import default_tags
@@ -152,7 +152,7 @@ def realigned(
     sizes = state.store.sizes
     route = None if model is None else route_of(model)
     if route is not None:
-        sizes = checked_sizes(sizes, route.quantizer, n_layers)
+        sizes = sizes_for_index(state.store, route.quantizer)
     check_codes(codes, sizes, name="new_codes")
     rows = state.rows_of(items)
     old = state.store.ids_of(rows[rows >= 0])[:, :n_layers]

@@ -82,7 +82,12 @@ def _from_pair(user: Any, item: Any, n_items: int) -> Interactions:
             f"length. Got shapes {users.shape} and {items.shape}. Pass a list for two "
             "histories."
         )
-    distinct, number = np.unique(users, return_inverse=True)
+    try:
+        distinct, number = np.unique(users, return_inverse=True)
+    except TypeError as error:
+        raise TypeError(
+            f"histories must have users of one kind, which can be sorted. Got: {error}."
+        ) from error
     items = _checked_items(items, n_items)
     order = np.argsort(number, kind="stable")
     return Interactions(number[order].astype(np.int64), items[order], len(distinct))

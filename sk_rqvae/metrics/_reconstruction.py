@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from sk_rqvae.metrics._checks import Matrix, check_reconstruction, row_blocks
 
@@ -88,31 +90,58 @@ def explained_variance(X: ArrayLike, X_rec: ArrayLike) -> float:
     0.75
     """
     original, restored = check_reconstruction(X, X_rec)
-    error = _squared_error(original, restored)
-    total = _squared_deviation(original)
-    if total == 0.0:
-        return float(error == 0.0)
-    return 1.0 - error / total
+    mean = _mean(original)
+    unit = _largest_deviation(original, mean)
+    if unit == 0.0:
+        return float(_squared_error(original, restored) == 0.0)
+    error = _squared_error(original, restored, unit)
+    return 1.0 - error / _squared_deviation(original, mean, unit)
 
 
-def _squared_error(original: Matrix, restored: Matrix) -> float:
+def _squared_error(original: Matrix, restored: Matrix, unit: float = 1.0) -> float:
+    """Sum of squared errors, in units of `unit`."""
     total = 0.0
     for block in row_blocks(original.shape):
-        difference = original[block].astype(np.float64) - restored[block]
+        difference = (original[block].astype(np.float64) - restored[block]) / unit
         total += float(np.einsum("ij,ij->", difference, difference))
     return total
 
 
-def _squared_deviation(original: Matrix) -> float:
-    # Subtracting the first row makes constant columns exact zeros, and a large common
-    # offset loses no digits.
+class _Mean(NamedTuple):
+    """Means of columns, as differences from the first row.
+
+    So constant columns have deviations of exactly zero, and a large common offset loses
+    no digits.
+    """
+
+    first: NDArray[np.float64]
+    offset: NDArray[np.float64]
+
+    def deviations(self, rows: Matrix) -> NDArray[np.float64]:
+        """Rows minus the means."""
+        deviations: NDArray[np.float64] = (rows - self.first) - self.offset
+        return deviations
+
+
+def _mean(original: Matrix) -> _Mean:
     first = original[0].astype(np.float64)
     sums = np.zeros_like(first)
     for block in row_blocks(original.shape):
         sums += (original[block] - first).sum(axis=0)
-    mean = sums / len(original)
+    return _Mean(first, sums / len(original))
+
+
+def _largest_deviation(original: Matrix, mean: _Mean) -> float:
+    """A unit whose multiples have squares that neither overflow nor vanish."""
+    return max(
+        float(np.abs(mean.deviations(original[block])).max())
+        for block in row_blocks(original.shape)
+    )
+
+
+def _squared_deviation(original: Matrix, mean: _Mean, unit: float) -> float:
     total = 0.0
     for block in row_blocks(original.shape):
-        deviation = (original[block] - first) - mean
+        deviation = mean.deviations(original[block]) / unit
         total += float(np.einsum("ij,ij->", deviation, deviation))
     return total

@@ -1,4 +1,4 @@
-"""Means of columns and variances of blocks of columns."""
+"""Means of columns and standard deviations of blocks of columns."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ def block_moments(
     names: list[str],
     sizes: list[int],
 ) -> tuple[FloatArray, FloatArray]:
-    """Mean of each column and variance of each block, over the rows that have it."""
-    mean, variance = np.empty(matrix.shape[1]), np.empty(len(sizes))
+    """Mean of each column and deviation of each block, over the rows that have it.
+
+    The deviation is the root of the sum of the variances of the columns.
+    """
+    mean, deviation = np.empty(matrix.shape[1]), np.empty(len(sizes))
     start = 0
     for block, size in enumerate(sizes):
         columns = slice(start, start + size)
@@ -31,15 +34,20 @@ def block_moments(
             )
         rows, weight = matrix[used, columns].astype(np.float64), weights[used]
         weight = weight / weight.sum()
-        # Relative to the first row, so that constant columns have zero variance.
-        rows -= (first := rows[0].copy())
-        offset = weight @ rows
-        mean[columns] = first + offset
         with np.errstate(over="ignore", invalid="ignore"):
-            variance[block] = weight @ np.square(rows - offset).sum(axis=1)
-        if not np.isfinite(variance[block]):
+            # Relative to the first row, so that constant columns have no variance.
+            rows -= (first := rows[0].copy())
+            offset = weight @ rows
+            mean[columns] = first + offset
+            rows -= offset
+            # Squares of a unit near the largest value neither overflow nor vanish.
+            unit = np.abs(rows).max()
+            if unit > 0:
+                rows /= unit
+            deviation[block] = unit * np.sqrt(weight @ np.square(rows).sum(axis=1))
+        if not np.isfinite(deviation[block]):
             raise ValueError(
-                f"X must have a finite variance. That of block {names[block]!r} "
-                "overflows."
+                "X must have columns whose differences are finite. Those of block "
+                f"{names[block]!r} overflow."
             )
-    return mean, variance
+    return mean, deviation

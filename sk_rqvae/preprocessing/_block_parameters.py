@@ -73,6 +73,7 @@ def check_shares(shares: Any, names: list[str]) -> NDArray[np.float64]:
             for name, value in zip(names, values, strict=True)
         ]
     )
+    checked /= checked.max()  # so that the sum is finite
     return checked / checked.sum()
 
 

@@ -187,9 +187,10 @@ class BlockScaler(DocLink, TransformerMixin, BaseEstimator):
         weights = np.ones(len(matrix))
         if sample_weight is not None:
             weights = check_sample_weight(sample_weight, len(matrix))
+            weights = weights / weights.max()  # so that sums are finite
         missing = _missing_blocks(matrix, names, sizes)
-        mean, variance = block_moments(matrix, weights, missing, names, sizes)
-        scale = np.sqrt(variance / (shares * matrix.shape[1]))
+        mean, deviation = block_moments(matrix, weights, missing, names, sizes)
+        scale = deviation / np.sqrt(shares * matrix.shape[1])
         self.mean_ = mean
         self.scale_ = np.where(scale > 0, scale, 1.0)
         self.block_names_, self.block_sizes_ = names, sizes

@@ -112,3 +112,11 @@ def test_keys_compare_as_their_rows_do(codes):
 
 def test_no_rows_have_no_keys():
     assert row_keys(np.empty((0, 3), dtype=np.int64)).shape == (0,)
+
+
+def test_codes_in_object_arrays_are_exact():
+    codes = np.array([[2**53 + 1, 0], [np.int64(2**62 + 1), True]], dtype=object)
+    assert check_codes(codes).tolist() == [[2**53 + 1, 0], [2**62 + 1, 1]]
+    for too_large in (2**63, 2**70):
+        with pytest.raises(ValueError, match="must fit in 64 bits"):
+            check_codes(np.array([[too_large]], dtype=object))

@@ -268,3 +268,46 @@ def test_indexes_without_a_common_history_cannot_be_merged(tmp_path):
     other.add([[2, 2]])
     with pytest.raises(ValueError, match="must have item_ids for additions"):
         other.save(path, on_conflict="merge")
+
+
+@pytest.mark.parametrize(
+    "names", [(None, [7]), ([5], ["s"]), (["s"], [5]), (None, ["s"])]
+)
+def test_items_that_are_named_in_two_ways_cannot_be_merged(tmp_path, names):
+    path = tmp_path / "index"
+    SemanticIDIndex().fit(np.empty((0, 2), int)).save(path)
+    theirs, mine = SemanticIDIndex.load(path), SemanticIDIndex.load(path)
+    theirs.add([[0, 0]], names[0])
+    theirs.save(path)
+    mine.add([[1, 0]], names[1])
+    with pytest.raises(ValueError, match="item_ids must be of one kind to be merged"):
+        mine.save(path, on_conflict="merge")
+    assert SemanticIDIndex.load(path).item_ids_.tolist() == theirs.item_ids_.tolist()
+
+
+def test_items_of_one_side_are_merged_into_an_empty_file(tmp_path):
+    path = tmp_path / "index"
+    SemanticIDIndex(codebook_size=9).fit(np.empty((0, 2), int)).save(path)
+    theirs, mine = SemanticIDIndex.load(path), SemanticIDIndex.load(path)
+    theirs.add([[0, 0]], ["gone"])
+    theirs.remove(["gone"])
+    theirs.save(path)
+    mine.add([[1, 0]], ["s"])
+    mine.save(path, on_conflict="merge")
+    assert SemanticIDIndex.load(path).item_ids_.tolist() == ["s"]
+
+
+def test_an_id_that_my_side_took_from_its_own_item_is_merged(tmp_path):
+    path, theirs, mine = diverged(tmp_path)
+    theirs.add([[3, 3]], ["q"])
+    theirs.save(path)
+    taken = [[1, 1, 0]]
+    for before, after in (("c", "n"), ("n", "o")):
+        mine.remove([before], reuse=True)
+        assert mine.add([[1, 1]], [after]).tolist() == taken
+    mine.remove(["b"])
+    mine.save(path, on_conflict="merge")
+    merged = SemanticIDIndex.load(path)
+    assert merged.item_ids_.tolist() == ["a", "q", "o"]
+    assert merged.ids_of(["o"]).tolist() == taken
+    assert merged.add([[0, 0]], ["x"]).tolist() == [[0, 0, 2]]  # that of b is retired

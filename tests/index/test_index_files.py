@@ -652,3 +652,14 @@ def test_parquet_with_missing_codes_is_an_error(tmp_path):
     pl.DataFrame({"item": ["x", "y"]}).write_parquet(path)
     with pytest.raises(ValueError, match="a column of items and one per level"):
         SemanticIDIndex.from_table(path)
+
+
+def test_an_index_with_the_largest_codes_can_be_mapped(tmp_path):
+    codes = np.array([[2**62, 1], [2**63 - 1, 0]])
+    SemanticIDIndex(policy="none").fit(codes).save(tmp_path / "index")
+    for mmap_mode in (None, "r"):
+        loaded = SemanticIDIndex.load(tmp_path / "index", mmap_mode=mmap_mode)
+        assert np.array_equal(loaded.ids_, codes)
+        assert [items.tolist() for items in loaded.lookup(codes)] == [[0], [1]]
+        assert loaded.items_with_prefix([2**63 - 1]).tolist() == [1]
+        assert loaded.allowed_next([2**63 - 1]).tolist() == [0]

@@ -254,3 +254,35 @@ def test_importing_the_index_imports_none_of_the_large_libraries():
     command = [sys.executable, "-c", code]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("policy", ["none", "reassign"])
+@pytest.mark.parametrize("n_items", range(12))
+def test_an_index_with_fewer_items_than_its_capacity_is_loaded_again(
+    tmp_path, policy, n_items
+):
+    index = SemanticIDIndex(policy=policy, capacity=10, codebook_size=12)
+    codes = np.arange(n_items).reshape(-1, 1)
+    index.fit(codes, alternatives=codes[:, None] if policy == "reassign" else None)
+    index.save(tmp_path / "index")
+    for mmap_mode in (None, "r"):
+        loaded = SemanticIDIndex.load(tmp_path / "index", mmap_mode=mmap_mode)
+        assert np.array_equal(loaded.ids_, codes)
+
+
+def test_a_default_is_returned_as_it_is_for_each_id_that_does_not_exist():
+    index = SemanticIDIndex().fit([[0, 1]])
+    for default in ([], ("x", "y"), None, 2**70, -1, np.arange(2)):
+        found = index.lookup([[0, 1, 0], [5, 5, 0], [6, 6, 0]], default=default)
+        assert found[0] == 0
+        assert found[1] is default or found[1] == default
+        assert found[2] is default or found[2] == default
+
+
+@pytest.mark.parametrize(
+    ("weights", "got"),
+    [("abcd", "'abcd'"), (list("abcd"), "'a'"), ([1, 2, 3, np.inf], "inf")],
+)
+def test_the_error_says_which_weight_is_no_finite_number(weights, got):
+    with pytest.raises(ValueError, match=rf"weights must be 4 finite numbers.*{got}"):
+        SemanticIDIndex(policy="none").fit(CODES, weights=weights)

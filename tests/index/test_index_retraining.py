@@ -171,3 +171,13 @@ def test_churn_compares_ids_with_and_without_a_suffix():
     report = before.churn(after)
     assert report["n_changed"] == [0, 0, 2]
     assert report["n_reused"] == 0
+
+
+def test_a_model_that_lacks_codes_of_the_index_is_an_error():
+    model = ToyQuantizer(2, 4).fit(np.zeros((1, 2)))
+    index = SemanticIDIndex(policy="none").fit([[0, 5], [2, 3]], ["a", "b"])
+    message = r"model must have the codes of the index, at least \(3, 6\) a level"
+    with pytest.raises(ValueError, match=message):
+        index.realign([[0, 1], [2, 3]], ["a", "b"], model=model)
+    with pytest.raises(ValueError, match=message):
+        index.rebind(model)

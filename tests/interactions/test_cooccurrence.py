@@ -159,3 +159,9 @@ def test_interactions_and_metrics_import_without_torch(fresh_python):
         "sk_rqvae.preprocessing; print({'torch', 'skorch'} & set(sys.modules))"
     )
     assert fresh_python(script) == "set()"
+
+
+def test_users_that_cannot_be_sorted_are_an_error():
+    users = np.array([None, "a", "a"], dtype=object)
+    with pytest.raises(TypeError, match="histories must have users of one kind"):
+        cooccurrence((users, np.arange(3)), n_items=3)

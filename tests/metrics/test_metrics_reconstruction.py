@@ -126,3 +126,13 @@ def test_all_array_likes_give_the_same_result(pair, convert):
 def test_matrices_that_do_not_fit_are_refused_by_name(metric, X, X_rec, message):
     with pytest.raises(ValueError, match=message):
         metric(X, X_rec)
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e160])
+def test_explained_variance_does_not_depend_on_the_unit(unit):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 4))
+    restored = X + rng.normal(scale=0.5, size=X.shape)
+    np.testing.assert_allclose(
+        explained_variance(unit * X, unit * restored), explained_variance(X, restored)
+    )

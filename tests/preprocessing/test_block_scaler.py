@@ -357,6 +357,21 @@ def test_invalid_sample_weights_are_an_error(views, weights, message):
         BlockScaler(BLOCKS).fit(views, sample_weight=weights)
 
 
-def test_values_too_large_for_a_variance_are_an_error():
-    with pytest.raises(ValueError, match="That of block 'block0' overflows"):
-        BlockScaler().fit([[1e300], [-1e300]])
+def test_values_too_far_apart_are_an_error():
+    with pytest.raises(ValueError, match="Those of block 'block0' overflow"):
+        BlockScaler().fit([[1.7e308], [-1.7e308]])
+
+
+def test_only_ratios_of_weights_and_shares_count_however_large(views):
+    expected = BlockScaler(BLOCKS, shares=[1, 3]).fit(views)
+    scaler = BlockScaler(BLOCKS, shares=[5e307, 1.5e308])
+    scaler.fit(views, sample_weight=np.full(len(views), 1e307))
+    np.testing.assert_allclose(scaler.scale_, expected.scale_)
+    np.testing.assert_allclose(scaler.mean_, expected.mean_)
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e-300])
+def test_tiny_values_are_not_taken_for_constants(unit):
+    rows = np.array([[1.0, 0.0], [2.0, 4.0], [3.0, 2.0]])
+    tiny = BlockScaler().fit(unit * rows)
+    np.testing.assert_allclose(tiny.scale_, unit * BlockScaler().fit(rows).scale_)

@@ -265,7 +265,9 @@ def test_later_affinity_without_groups_leaves_the_map_and_warns(catalogue):
 def test_affinity_cannot_come_first_in_a_later_fit(catalogue, plain):
     model = pickle.loads(pickle.dumps(plain))
     before = model.transform(catalogue.known)
-    with pytest.raises(ValueError, match="affinity must be given in the first fit"):
+    with pytest.raises(
+        ValueError, match="affinity must have an effect in the first fit"
+    ):
         model.partial_fit(catalogue.known, affinity=catalogue.affinity)
     assert (model.transform(catalogue.known) == before).all()
 

@@ -168,16 +168,15 @@ class IDStore:
 
     def covering(self, codes: IntArray) -> IDStore:
         """Widen the keys where they have no room for ``(n, depth)`` `codes`."""
-        radices = np.asarray(self.space.radices)
-        depth = codes.shape[1]
-        largest = radices - 1
-        largest[:depth] = np.maximum(largest[:depth], codes.max(axis=0, initial=0))
-        if (largest < radices).all():
-            return self
+        tops = codes.max(axis=0, initial=0).tolist()
+        tops += [0] * (self.n_columns - len(tops))
+        # Python's integers: a radix can be 2**63.
         wider = [
-            radix if top < radix else 1 << int(top).bit_length()
-            for top, radix in zip(largest.tolist(), radices.tolist(), strict=True)
+            radix if top < radix else 1 << top.bit_length()
+            for top, radix in zip(tops, self.space.radices, strict=True)
         ]
+        if wider == list(self.space.radices):
+            return self
         if self.numbered:
             wider[-1] = _suffix_radix(wider[:-1], wider[-1])
         space = key_space(wider)
@@ -320,8 +319,10 @@ class IDStore:
         return sum(map(len, parts)), parts
 
     def _covers(self, codes: IntArray) -> NDArray[np.bool_]:
-        radices = np.asarray(self.space.radices[: codes.shape[1]])
-        return np.logical_and.reduce(codes < radices, axis=1)
+        # A radix of 2**63 is no int64.
+        radices = self.space.radices[: codes.shape[1]]
+        largest = np.array([radix - 1 for radix in radices])
+        return np.logical_and.reduce(codes <= largest, axis=1)
 
     def _replaced(
         self,

@@ -299,7 +299,9 @@ def _key_space_of(
 
 
 def _encoded(space: KeySpace, ids: NDArray[Any]) -> Keys:
-    if (ids >= np.array(space.radices)).any():
+    # Python's integers: a radix can be 2**63.
+    tops = ids.max(axis=0, initial=0).tolist()
+    if any(top >= radix for top, radix in zip(tops, space.radices, strict=True)):
         raise ValueError(f"radices {space.radices} do not fit its ids")
     return space.encode(ids.astype(np.int64))
 
@@ -354,7 +356,7 @@ def _check_shares(store: IDStore, rules: Rules) -> None:
         return
     keys = store.runs.as_one().keys
     limit = 1 if rules.policy == "suffix" else rules.capacity
-    if limit is not None and (keys[limit:] == keys[: len(keys) - limit]).any():
+    if limit is not None and (keys[limit:] == keys[:-limit]).any():
         raise ValueError(f"more than {limit} of its items have the same ID")
 
 
