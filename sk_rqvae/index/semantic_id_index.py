@@ -757,7 +757,8 @@ default=None
         ------
         ValueError
             If there is a conflict, and `on_conflict` is ``"raise"`` or the changes
-            cannot be merged, because both added an item or an ID.
+            cannot be merged, because both added an item or an ID, or name items in
+            different ways.
         """
         choices = ("raise", "merge", "overwrite")
         choice = check_choice("on_conflict", on_conflict, choices)
