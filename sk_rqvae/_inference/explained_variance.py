@@ -37,8 +37,9 @@ def explained_by_depth(
     depths : sequence of int
         Numbers of codes to use, each at least 1.
     unit : float
-        Errors and deviations are divided by it before squaring, so that squares neither
-        overflow nor underflow.
+        Of the data that the model was fitted on. Errors and deviations are divided by
+        it before squaring, or by the largest deviation if that is larger, so that
+        squares do not overflow. Rows that differ by much less than it count as equal.
 
     Returns
     -------
@@ -46,9 +47,12 @@ def explained_by_depth(
         At most 1. If all rows are equal: 1 for an exact reconstruction, else 0.
     """
     mean = column_means(rows)
+    parts = list(blocks(len(rows), _ROWS_AT_ONCE))
+    for part in parts:
+        unit = max(unit, float(abs(as_float64(rows[part]) - mean).max()))
     unexplained = np.zeros(len(depths))
     total = 0.0
-    for part in blocks(len(rows), _ROWS_AT_ONCE):
+    for part in parts:
         block = as_float64(rows[part])
         for index, depth in enumerate(depths):
             error = block - reconstruct(codes[part, :depth])

@@ -370,6 +370,13 @@ def test_the_score_of_many_rows_is_their_explained_variance(fitted, blobs):
     assert fitted.score(rows) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("unit", [1e155, 1e300])
+def test_the_score_of_rows_far_beyond_the_fitted_ones_is_a_number(unit):
+    rows = np.random.default_rng(0).normal(size=(20, 12))
+    # Hardly anything of such rows is explained.
+    assert small().fit(rows).score(unit * rows) == pytest.approx(0, abs=0.1)
+
+
 def test_the_score_of_constant_rows_is_one_if_exact_and_zero_otherwise(fitted):
     assert fitted.score(np.full((5, 12), 3.0)) == 0.0
     constant = np.full((5, 2), 3.0)
