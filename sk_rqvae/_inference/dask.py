@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from sklearn import get_config
 from sklearn.utils.validation import validate_data
 
+from sk_rqvae._checks.rows import refuse_other_kinds
+
 _MIN_BLOCKS = 8
 _BLOCKS_AT_ONCE = 4
 _BYTES_PER_FLOAT = 4
@@ -114,6 +116,7 @@ def gather(estimator: Any, X: Any, *, max_bytes: int, seed: int) -> Any:
     for first in range(0, len(blocks), _BLOCKS_AT_ONCE):
         drawn = blocks[first : first + _BLOCKS_AT_ONCE]
         for rows_read in compute(*(X[low:high] for low, high in drawn.tolist())):
+            refuse_other_kinds(rows_read)  # a copy would lose the mask
             rows[n_read : n_read + len(rows_read)] = rows_read
             n_read += len(rows_read)
     if meta is None:

@@ -12,18 +12,19 @@ _ATTRIBUTE = "_fit_turn"
 
 
 class Turn:
-    """A lock of one estimator. In a forked child it is free."""
+    """A lock of one estimator, for each process.
+
+    A forked child has one of its own: the thread that may have held that of its parent
+    does not exist in it.
+    """
 
     def __init__(self) -> None:
-        self._process = os.getpid()
-        self._lock = threading.RLock()
+        self._of_process: dict[int, threading.RLock] = {}
 
     def lock(self) -> threading.RLock:
-        """The lock; a new one in a process that was forked from that of the lock."""
-        if self._process != os.getpid():
-            # The thread that may have held it does not exist in this process.
-            self.__init__()  # type: ignore[misc]
-        return self._lock
+        """The lock of this process."""
+        # setdefault is atomic, so that two threads cannot make two locks.
+        return self._of_process.setdefault(os.getpid(), threading.RLock())
 
 
 @contextmanager

@@ -15,16 +15,14 @@ class WriterLock:
     does not exist in it.
     """
 
-    __slots__ = ("_lock", "_process")
+    __slots__ = ("_of_process",)
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._process = os.getpid()
+        self._of_process: dict[int, Lock] = {}
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Wait for other writers, and keep them waiting until the block ends."""
-        if self._process != os.getpid():
-            self._lock, self._process = Lock(), os.getpid()
-        with self._lock:
+        # setdefault is atomic, so that two threads cannot make two locks.
+        with self._of_process.setdefault(os.getpid(), Lock()):
             yield

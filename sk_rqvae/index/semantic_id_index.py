@@ -20,7 +20,7 @@ from sk_rqvae.index.decoding.trie import IDTrie
 from sk_rqvae.index.formats.exchange import items_of_type, state_of_file
 from sk_rqvae.index.formats.json import read_json, write_json
 from sk_rqvae.index.formats.native import PathLike
-from sk_rqvae.index.formats.state_file import read_state, save_state
+from sk_rqvae.index.formats.state_file import read_state, save_state, with_name
 from sk_rqvae.index.formats.table import read_table, write_table
 from sk_rqvae.index.formats.tokens import level_tokens, parsed, token_rows
 from sk_rqvae.index.locks import WriterLock
@@ -763,7 +763,11 @@ default=None
         choices = ("raise", "merge", "overwrite")
         choice = check_choice("on_conflict", on_conflict, choices)
         size = self.codebook_size
-        self._changed(lambda state: (save_state(path, state, size, choice), None))
+        with self._writers.held():
+            state, name = with_name(self._fitted())
+            # If it is interrupted after the file is there, the index still knows it.
+            self._state = state
+            self._state = save_state(path, state, name, size, choice)
 
     @classmethod
     def load(cls, path: PathLike, *, mmap_mode: str | None = None) -> Self:

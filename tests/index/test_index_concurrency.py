@@ -8,12 +8,14 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
+from types import SimpleNamespace
 
 import joblib
 import numpy as np
 import pytest
 
-from sk_rqvae.index import SemanticIDIndex
+from sk_rqvae.index import SemanticIDIndex, locks
 
 
 def run_together(*functions):
@@ -311,3 +313,64 @@ def test_an_id_that_my_side_took_from_its_own_item_is_merged(tmp_path):
     assert merged.item_ids_.tolist() == ["a", "q", "o"]
     assert merged.ids_of(["o"]).tolist() == taken
     assert merged.add([[0, 0]], ["x"]).tolist() == [[0, 0, 2]]  # that of b is retired
+
+
+def test_threads_of_a_forked_process_share_its_lock(monkeypatch):
+    lock, holders = locks.WriterLock(), []
+    both_make_one, new_lock = threading.Barrier(2, timeout=10), threading.Lock
+
+    def made_at_the_same_time():
+        both_make_one.wait()
+        return new_lock()
+
+    def work():
+        with lock.held():
+            holders.append(threading.get_ident())
+            time.sleep(0.01)
+            assert holders == [threading.get_ident()]
+            holders.clear()
+
+    monkeypatch.setattr(locks, "os", SimpleNamespace(getpid=lambda: -1))
+    monkeypatch.setattr(locks, "Lock", made_at_the_same_time)
+    run_together(work, work)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_an_index_knows_the_file_that_an_interrupted_save_has_written(
+    tmp_path, monkeypatch, error
+):
+    path, index, _ = diverged(tmp_path)
+    index.add([[2, 2]], ["d"])
+
+    def fail(folder):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr("sk_rqvae._persistence.atomic._sync_directory", fail)
+        with pytest.raises(error):
+            index.save(path)
+    assert "d" in SemanticIDIndex.load(path).item_ids_
+    index.add([[3, 3]], ["e"])
+    index.save(path)
+    assert SemanticIDIndex.load(path).item_ids_.tolist() == list("abcde")
+
+
+def test_a_save_that_failed_early_does_not_hide_changes_of_others(
+    tmp_path, monkeypatch
+):
+    path, index, other = diverged(tmp_path)
+    index.add([[2, 2]], ["d"])
+
+    def fail(*args):
+        raise OSError("no space")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("sk_rqvae.index.formats.state_file.write_file", fail)
+        with pytest.raises(OSError, match="no space"):
+            index.save(path)
+    other.add([[3, 3]], ["e"])
+    other.save(path)
+    with pytest.raises(ValueError, match="was changed since"):
+        index.save(path)
+    index.save(path, on_conflict="merge")
+    assert SemanticIDIndex.load(path).item_ids_.tolist() == list("abced")

@@ -663,3 +663,15 @@ def test_an_index_with_the_largest_codes_can_be_mapped(tmp_path):
         assert [items.tolist() for items in loaded.lookup(codes)] == [[0], [1]]
         assert loaded.items_with_prefix([2**63 - 1]).tolist() == [1]
         assert loaded.allowed_next([2**63 - 1]).tolist() == [0]
+
+
+def test_a_parquet_file_with_a_damaged_footer_is_refused(tmp_path):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    path = tmp_path / "ids.parquet"
+    SemanticIDIndex().fit([[0, 1], [1, 1]], ["a", "b"]).to_table(path)
+    content = bytearray(path.read_bytes())
+    length = int.from_bytes(content[-8:-4], "little")
+    content[-8 - length : -8] = b"\xff" * length
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"ids\.parquet is not a Parquet file"):
+        SemanticIDIndex.from_table(path)

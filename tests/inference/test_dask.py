@@ -309,3 +309,10 @@ def test_a_failed_fit_does_not_change_the_estimator(blobs):
     with pytest.raises(OSError, match="lost"):
         estimator.fit(da.from_array(blobs).map_blocks(lost, dtype="f4", meta=blobs[:0]))
     assert estimator.net_ is net
+
+
+@pytest.mark.parametrize("call", ["fit", "partial_fit"])
+def test_masked_values_in_a_chunk_are_refused(blobs, call):
+    masked = np.ma.masked_equal(blobs, blobs.max())
+    with pytest.raises(TypeError, match="X must not have masked values"):
+        getattr(small(), call)(da.from_array(masked, chunks=50))

@@ -37,9 +37,11 @@ _CHECKED_KEYS = 64
 
 
 def save_state(
-    path: PathLike, state: IndexState, codebook_size: Any, on_conflict: str
+    path: PathLike, state: IndexState, name: str, codebook_size: Any, on_conflict: str
 ) -> IndexState:
     """Write a state to a file, and return it as one that descends from that file.
+
+    The state and its name are as `with_name` returns them.
 
     Raises
     ------
@@ -51,7 +53,7 @@ def save_state(
         checks = state.saves and on_conflict != "overwrite"
         header = read_header(path) if checks else None
         if header is not None:
-            known = header.get("save") in (*state.saves, _name_of(state))
+            known = header.get("save") in state.saves
             if not known and on_conflict == "raise":
                 raise ValueError(
                     f"{path} was changed since this index was loaded from it or saved "
@@ -61,20 +63,33 @@ def save_state(
                 )
             if not known:
                 state = merged_states(read_state(path)[0], state)
-        name = _name_of(state)
-        if state.saves[-1:] != (name,):
-            saves = (*state.saves, name)[-_REMEMBERED_SAVES:]
-            state = state._replace(saves=saves)
-        state = state._replace(n_saved=len(state.store))
+                name = _name_of(state)
+        others = tuple(other for other in state.saves if other != name)
+        saves = (*others, name)[-_REMEMBERED_SAVES:]
+        state = state._replace(saves=saves, n_saved=len(state.store))
         write_file(path, _header(state, codebook_size), _arrays(state))
     return state
+
+
+def with_name(state: IndexState) -> tuple[IndexState, str]:
+    """Let a state know the name that a file of it will have, and return the name.
+
+    The last of its names stays that of a file which is known to be there.
+    """
+    name = _name_of(state)
+    if state.saves and name not in state.saves:
+        state = state._replace(saves=(*state.saves[:-1], name, state.saves[-1]))
+    return state, name
 
 
 def read_state(path: PathLike, *, mapped: bool = False) -> tuple[IndexState, Any]:
     """Read what `save_state` wrote, and the parameter `codebook_size`."""
     header, arrays = read_file(path, mapped=mapped)
     try:
-        return _state_of(header, arrays, mapped=mapped), header["codebook_size"]
+        state, size = _state_of(header, arrays, mapped=mapped), header["codebook_size"]
+        if size is not None:
+            layer_sizes(size, state.store.n_layers)
+        return state, size
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a valid index: {error}.") from error
 

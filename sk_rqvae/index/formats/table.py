@@ -263,7 +263,7 @@ def _read_parquet(path: PathLike) -> tuple[list[str], list[Any]]:
         table = importlib.import_module("pyarrow.parquet").read_table(
             io.BytesIO(content)
         )
-    except library.ArrowInvalid as error:
+    except (library.ArrowException, OSError) as error:
         raise ValueError(f"{path} is not a Parquet file: {error}.") from error
     columns = [column.to_numpy(zero_copy_only=False) for column in table.columns]
     return list(table.column_names), columns
