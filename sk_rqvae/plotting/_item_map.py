@@ -116,7 +116,8 @@ class ItemMapDisplay:
         sklearn.exceptions.NotFittedError
             If the transformer is not fitted.
         ValueError
-            If `embedding` has another shape, or no item has a code of `highlight`.
+            If `embedding` has another shape, no item has a code of `highlight`, or `X`
+            has a single row or column and there is no `embedding`.
         ImportError
             If matplotlib is not installed.
         """
@@ -259,7 +260,12 @@ class ItemMapDisplay:
 
 
 def _principal_plane(rows: Any) -> tuple[FloatArray, tuple[str, str]]:
-    matrix = check_array(rows, dtype=np.float64, ensure_min_features=2)
+    matrix = check_array(rows, dtype=np.float64)
+    if min(matrix.shape) < 2:
+        raise ValueError(
+            "X must have at least two rows and two columns to be drawn on a plane. Got "
+            f"shape {matrix.shape}."
+        )
     pca = PCA(n_components=2, random_state=0)
     points = pca.fit_transform(matrix)
     first, second = (

@@ -260,6 +260,13 @@ def test_the_map_names_the_invalid_argument(options, error, message):
         ItemMapDisplay.from_codes(**{"codes": CODES, "embedding": POINTS} | options)
 
 
+def test_a_plane_needs_two_rows_and_two_columns(fitted, blobs):
+    one_column = small(max_epochs=1, embed_dim=1).fit(blobs[:, :1])
+    for model, X in ((fitted, blobs[:1]), (one_column, blobs[:, :1])):
+        with pytest.raises(ValueError, match="X must have at least two rows and two"):
+            ItemMapDisplay.from_estimator(model, X)
+
+
 # All displays
 
 
