@@ -35,7 +35,7 @@ EPOCHS_OF_ONE_ROW = 3400
 
 More epochs reconstruct fitted rows better, and unseen rows hardly better or worse: 3000
 instead of 3600 gave 1.10 / 1.001 on eight of the ten data sets, and 2000 instead of
-3000 gave 1.25 / 1.000. With 3400, `fit` of 60 000 rows of 384 columns takes 38 s on two
+3000 gave 1.25 / 1.000. With 3400, `fit` of 60 000 rows of 384 columns takes 40 s on two
 cores.
 """
 
