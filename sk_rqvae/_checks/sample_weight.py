@@ -19,7 +19,10 @@ def check_sample_weight(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
         weight is positive.
     """
     try:
-        weights: Any = np.asarray(sample_weight, dtype=np.float64)
+        weights: Any = np.asarray(sample_weight)
+        if weights.dtype.kind == "c":
+            raise ValueError("they are complex")
+        weights = weights.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"sample_weight must be numbers. Got: {error}.") from error
     if weights.shape != (n_rows,):

@@ -176,6 +176,9 @@ def test_discounts_keep_the_limit_of_the_weighted_error(seed, max_error):
         (-np.ones(400), "sample_weight must not be negative. Got -1"),
         (np.zeros(400), "sample_weight must have a positive entry. Got zero weights"),
         (np.full(400, np.nan), "sample_weight contains NaN"),
+        (np.full(400, 1j), "sample_weight must be numbers. Got: they are complex"),
+        ("heavy", "sample_weight must be numbers. Got: could not convert"),
+        (2.0, r"sample_weight must have shape \(400,\)"),
         (np.full(400, np.inf), "sample_weight contains infinity"),
     ],
 )
