@@ -71,7 +71,7 @@ class SemanticIDIndex:
 
         - ``"none"``: one item more is an error. 1 makes IDs unique.
         - ``"suffix"``: suffixes stay below it, so the vocabulary is known in advance.
-        - ``"reassign"``: so many items share an ID. None is 1.
+        - ``"reassign"``: no more items than that share an ID. None is 1.
     overflow : {"raise", "reassign"}, default="raise"
         What happens with ``policy="suffix"`` to an item whose codes have `capacity`
         items: an error, or the nearest codes that have room.
