@@ -8,7 +8,11 @@ tails and tumours of ``benchmarks/_datasets.py``. These are trials during develo
 ``benchmarks/ablation.py`` repeats such comparisons, also on data that no trial used.
 
 Bounds of time and memory, tolerances, and numbers with a source other than scores are
-defined in the modules that use them.
+defined in the modules that use them. So are those for which other values were tried and
+made hardly a difference: the epsilon of Sinkhorn, the share of the epochs that anneal,
+and the penalty of the behaviour map. Defaults of sizes (`hidden_dims`, `n_beams`,
+`batch_size`) are in the signature of `RQVAETransformer`; their trials are in
+``docs/design_notes.md``.
 """
 
 from __future__ import annotations

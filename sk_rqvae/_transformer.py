@@ -126,17 +126,17 @@ class RQVAETransformer(
     init_sample_size : int, default=32768
         Number of random rows that initialise principal components and codebooks.
     embed_dim : int, default=None
-        Width of the latents that are quantised. None keeps the width of `X`, up to
-        1024, and drops low-variance components, which codes would overfit (see Notes).
-        A smaller width is faster and reconstructs less; the papers use 32.
+        Width of the latents that are quantised. None keeps at most 1024 principal
+        components, without those of low variance, which codes would overfit (see
+        Notes). A smaller width is faster and reconstructs less; the papers use 32.
     hidden_dims : sequence of int, default=(64,)
         Widths of the hidden layers of the encoder. The papers use (512, 256, 128).
     decoder_hidden_dims : sequence of int, default=None
         Widths of the hidden layers of the decoder. None reverses `hidden_dims`.
     n_experts : int, default=None
         Number of experts of the decoder: MLPs of which each latent uses one (see
-        Notes). More of them reconstruct fitted rows better. On a CPU they take little
-        more time; on CUDA, training takes longer. None is one for each
+        Notes). More of them reconstruct fitted rows better and take longer, on CUDA
+        above all. None is one for each
         `hidden_dims[-1]` fitted rows, at most 64, if there is a linear path,
         `hidden_dims` has one layer and `decoder_hidden_dims` is None. Otherwise it is
         0. A first `partial_fit` takes 64.
@@ -251,8 +251,9 @@ class RQVAETransformer(
       :math:`n` rows, the expected ratio of the squared residuals of unseen and fitted
       rows.
 
-    **Noise.** Its standard deviation is that of the initial residuals, times `noise`,
-    times :math:`\sqrt{g}`, at most :math:`\sqrt{e}`, times :math:`\sqrt{2u}`.
+    **Noise.** Its standard deviation is :math:`\nu \sigma \sqrt{\min(g, e)\, 2u}`,
+    where :math:`\sigma` is the standard deviation of the initial residuals, and
+    :math:`\nu` the parameter `noise`.
 
     **Latent width.** With ``embed_dim=None`` and ``linear_path=True``, unless
     `codebook_normalize`, the latents drop the principal components of least variance,
@@ -448,9 +449,9 @@ class RQVAETransformer(
         Integer weights act like repeated rows, but not exactly: rows are drawn at
         random, and an epoch has as many draws as there are rows. The number of epochs
         and the noise follow the number of rows, since repeated rows are no protection
-        against overfitting. An item keeps its ID against lighter ones if these have a
-        candidate that can be made cheaper for them alone. Otherwise the item stays
-        whose error would grow most.
+        against overfitting. If two items want one ID, the heavier keeps it, provided
+        that a discount can make another candidate attractive to the lighter one alone.
+        Otherwise the item whose error would grow most keeps the ID.
 
         References
         ----------
@@ -560,8 +561,8 @@ class RQVAETransformer(
         ----------
         X : array-like of shape (n_samples, n_features)
         k : int, default=5
-            From 1 to the number of possible IDs. More candidates than `transform`
-            compares make it slower.
+            From 1 to the number of possible IDs. Above the number of candidates that
+            `transform` compares, a larger `k` takes longer.
 
         Returns
         -------

@@ -96,7 +96,7 @@ def removed(state: IndexState, item_ids: Any, *, reuse: bool) -> IndexState:
         )
     if len(rows) == 0:
         return state
-    store = state.store.with_retired(rows, reuse=reuse)
+    store = state.store.with_removed(rows, reuse=reuse)
     return state._replace(store=store).after("remove", len(rows))
 
 
@@ -162,15 +162,17 @@ def _leaving(
     if state.rules.reassigns:
         wanted = codes[leaving]
         taken = state.store.counts(wanted) + ranks_of_equals(wanted)
-        leaving[leaving] = changed[leaving] | (taken < (state.rules.capacity or 1))
+        capacity = state.rules.capacity
+        assert capacity is not None, "rules that reassign have one"
+        leaving[leaving] = changed[leaving] | (taken < capacity)
     return leaving
 
 
 def _moved(state: IndexState, new: CheckedItems, rows: IntArray) -> IndexState:
-    """Retire some rows and give their items new IDs."""
+    """Remove some rows and give their items new IDs."""
     if state.weights is not None and new.weights is None:
         new = new._replace(weights=state.weights.values[rows])
-    store = state.store.with_retired(rows, reuse=False)
+    store = state.store.with_removed(rows, reuse=False)
     return _with_items(state._replace(store=store), new, numbered=False)
 
 
@@ -193,14 +195,15 @@ def _with_items(state: IndexState, new: CheckedItems, *, numbered: bool) -> Inde
         items=state.items.extended(new.items, numbered=numbered),
         moves=state.moves.followed_by(moves),
         digests=_extended_digests(state, new),
-        weights=_extended_weights(state, new),
+        weights=state.extended_weights(len(codes), new.weights),
     )
 
 
 def _reassigned(
     new: CheckedItems, store: IDStore, rules: Rules
 ) -> tuple[IDStore, IntArray]:
-    capacity = rules.capacity or 1
+    capacity = rules.capacity
+    assert capacity is not None, "rules that reassign have one"
     if len(new.codes) == 0:
         return store, new.codes
     if new.alternatives is not None:
@@ -266,13 +269,3 @@ def _with_digests(
     digests = state.digests.values.copy()
     digests[rows] = row_digests(X)
     return state._replace(digests=GrowingArray(digests))
-
-
-def _extended_weights(state: IndexState, new: CheckedItems) -> GrowingArray | None:
-    if new.weights is None and state.weights is None:
-        return None
-    weights = state.weights
-    if weights is None:
-        weights = GrowingArray(np.zeros(len(state.store)))
-    fresh = np.zeros(len(new.codes)) if new.weights is None else new.weights
-    return weights.appended(fresh)

@@ -263,8 +263,11 @@ def first_occurrences(items: NDArray[Any]) -> NDArray[np.bool_]:
     """Which items of a call are not repetitions of an earlier one."""
     if items.dtype == object:
         seen: set[str] = set()
-        first = [not (item in seen or seen.add(item)) for item in items]  # type: ignore[func-returns-value]
-        return np.array(first, dtype=bool)
+        first = np.empty(len(items), dtype=bool)
+        for position, item in enumerate(items):
+            first[position] = item not in seen
+            seen.add(item)
+        return first
     mask = np.zeros(len(items), dtype=bool)
     mask[np.unique(items, return_index=True)[1]] = True
     return mask

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from sk_rqvae._checks.codes import IntArray
-from sk_rqvae.index.engine.growing import GrowingArray
 from sk_rqvae.index.policies.moves import MovedRows
 from sk_rqvae.index.state import IndexState
 
@@ -77,7 +76,9 @@ def merged_states(theirs: IndexState, mine: IndexState) -> IndexState:
         items=state.items.with_rows(mine.items.take(fresh)),
         moves=state.moves.followed_by(MovedRows(rows + n_before, codes, errors)),
         digests=digests,
-        weights=_merged_weights(state, mine, fresh),
+        weights=state.extended_weights(
+            len(fresh), None if mine.weights is None else mine.weights.values[fresh]
+        ),
     )
     moved_by = n_before - base
     merged = _without(merged, gone[gone >= base] + moved_by)
@@ -85,35 +86,20 @@ def merged_states(theirs: IndexState, mine: IndexState) -> IndexState:
     return merged.after("merge", len(fresh))
 
 
-def _merged_weights(
-    state: IndexState, mine: IndexState, fresh: IntArray
-) -> GrowingArray | None:
-    if state.weights is None and mine.weights is None:
-        return None
-    weights = state.weights
-    if weights is None:
-        weights = GrowingArray(np.zeros(len(state.store)))
-    if mine.weights is None:
-        return weights.appended(np.zeros(len(fresh)))
-    return weights.appended(mine.weights.values[fresh])
-
-
 def _without(state: IndexState, rows: IntArray, *, reuse: bool = False) -> IndexState:
     rows = rows[~state.store.is_removed(rows)]
     if len(rows) == 0:
         return state
-    return state._replace(store=state.store.with_retired(rows, reuse=reuse))
+    return state._replace(store=state.store.with_removed(rows, reuse=reuse))
 
 
 def _check_free(state: IndexState, ids: IntArray) -> None:
     """Check that no ID is given to more items than may share it."""
-    if state.rules.policy == "none" and state.rules.capacity is None:
-        return
-    if len(ids) == 0:
-        return
     limit = 1 if state.rules.policy == "suffix" else state.rules.capacity
+    if limit is None or len(ids) == 0:
+        return
     distinct, counts = np.unique(ids, axis=0, return_counts=True)
-    taken = counts + state.store.counts(distinct) > (limit or 1)
+    taken = counts + state.store.counts(distinct) > limit
     if taken.any():
         raise ValueError(
             "IDs must not be added by both sides to be merged. Got "

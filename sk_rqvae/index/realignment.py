@@ -113,10 +113,9 @@ class RealignedModel:
         distances = np.asarray(self.model.next_code_distances(X, codes))
         return distances[:, np.argsort(self.code_maps[codes.shape[1]])]
 
-    def __getattr__(self, name: str) -> Any:
-        # The index looks whether a model has candidates before it asks for them.
-        if name != "candidates":
-            raise AttributeError(f"RealignedModel has no attribute {name!r}")
+    @property
+    def candidates(self) -> Any:
+        """A method like that of `model`, if it has one: the `k` best IDs of rows."""
         candidates = self.model.candidates
 
         def of_rows(X: Any, k: int = 5) -> tuple[IntArray, NDArray[Any]]:

@@ -240,9 +240,9 @@ default=None
             As in `fit`, and if `model` is not the one of `fit`.
         """
         new = NewItems(codes, item_ids, X, model, alternatives, weights)
-        skip = check_choice("on_duplicate", on_duplicate, ("raise", "skip"))
+        choice = check_choice("on_duplicate", on_duplicate, ("raise", "skip"))
         return self._changed(
-            lambda state: changes.added(state, new, skip_known=skip == "skip")
+            lambda state: changes.added(state, new, skip_known=choice == "skip")
         )
 
     def remove(self, item_ids: Any, *, reuse: bool = False) -> None:
@@ -856,10 +856,14 @@ default=None
             If the file is not of this form, an item comes twice, or IDs do not fit the
             policy.
         """
-        rules: dict[str, Any] = {"capacity": capacity, "overflow": overflow}
-        index = cls(policy=policy, codebook_size=codebook_size, **rules)
+        index = cls(
+            policy=policy,
+            codebook_size=codebook_size,
+            capacity=capacity,
+            overflow=overflow,
+        )
         ids, items = read_json(path)
-        return index._filled(path, ids, items, item_type, model, allow_gaps)
+        return index._filled(path, ids, items, item_type, model, allow_gaps=allow_gaps)
 
     def to_table(self, path: PathLike) -> None:
         """Write a table with the column ``item_id`` and one column a level.
@@ -918,10 +922,15 @@ default=None
             If the file is not of this form, an item is missing or comes twice, or IDs
             do not fit the policy.
         """
-        rules: dict[str, Any] = {"capacity": capacity, "overflow": overflow}
-        index = cls(policy=policy, codebook_size=codebook_size, **rules)
+        index = cls(
+            policy=policy,
+            codebook_size=codebook_size,
+            capacity=capacity,
+            overflow=overflow,
+        )
         ids, items, has_suffix = read_table(path, policy)
-        return index._filled(path, ids, items, item_type, model, has_suffix)
+        # A column called suffix is one, whether or not it has gaps.
+        return index._filled(path, ids, items, item_type, model, allow_gaps=has_suffix)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor parameters by name."""
@@ -966,6 +975,7 @@ default=None
         items: Any,
         item_type: type | None,
         model: CodeModel | None,
+        *,
         allow_gaps: bool,
     ) -> Self:
         """Take IDs that were read from a file."""

@@ -140,6 +140,17 @@ class IndexState(NamedTuple):
             raise KeyError(f"no item {items[rows < 0].tolist()[0]!r}")
         return rows
 
+    def extended_weights(
+        self, n_new: int, weights: NDArray[Any] | None
+    ) -> GrowingArray | None:
+        """Append the weights of new rows; items without a weight have 0."""
+        if weights is None and self.weights is None:
+            return None
+        before = self.weights
+        if before is None:
+            before = GrowingArray(np.zeros(len(self.store)))
+        return before.appended(np.zeros(n_new) if weights is None else weights)
+
     def after(self, action: str, n_changed: int) -> IndexState:
         """Record a change in the history."""
         return self._replace(

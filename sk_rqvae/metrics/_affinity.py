@@ -14,22 +14,24 @@ from sk_rqvae.metrics._checks import check_item_codes, check_same_length
 
 
 def affinity_lift(codes: ArrayLike, affinity: Any) -> NDArray[np.float64]:
-    """Share of affine pairs with a common ID prefix over the share of all pairs.
+    """How much more often items that belong together share an ID prefix than others do.
 
     Parameters
     ----------
     codes : array-like of shape (n_items, n_layers)
         IDs, one code per level.
     affinity : sparse matrix or array-like of shape (n_items, n_items)
-        Non-negative weights of pairs of items, such as the co-occurrence counts of
-        `sk_rqvae.interactions.cooccurrence`. The diagonal is ignored. A matrix that is
-        not symmetric counts each pair with the mean of its two weights.
+        Non-negative weights of pairs of items, such as
+        `sk_rqvae.interactions.cooccurrence` returns: how much two items belong
+        together. The diagonal is ignored. A matrix that is not symmetric counts each
+        pair with the mean of its two weights.
 
     Returns
     -------
     ndarray of shape (n_layers,)
         Entry ``l`` is the lift for prefixes of ``l + 1`` codes. It is 1 if IDs are
-        independent of the affinity, and higher if affine items share prefixes. It is
+        independent of the affinity, and higher if items that belong together share
+        prefixes. It is
         NaN if no two items have a common prefix of that length, as for the last level
         of unique IDs.
 
@@ -54,7 +56,7 @@ def affinity_lift(codes: ArrayLike, affinity: Any) -> NDArray[np.float64]:
 
         (w[S[l]].sum() / w.sum()) / (len(S[l]) / n_pairs)
 
-    The numerator is the weighted share of affine pairs with a common prefix. The
+    The numerator is the weighted share of the pairs that have a common prefix. The
     denominator is its expected value if the same IDs were assigned to items in random
     order. The ratio is the lift of an association rule [1]_. It has no upper bound:
     longer prefixes are shared by fewer pairs, so compare values only between IDs of

@@ -37,9 +37,10 @@ class SortedRuns:
     """A sorted multimap from keys to rows: a log-structured merge of sorted arrays.
 
     New rows make a run of their own. It is merged with the run before it while that one
-    is less than eight times as long. So there are at most ``log_8 n`` runs, a query is
-    one binary search in each, and a row is copied O(log n) times in its life. Instances
-    never change: adding makes a new one, which shares the runs that stay.
+    is less than eight times as long, or both together have at most 1024 rows. So there
+    are at most ``log_8 n`` runs, a query is one binary search in each, and a row is
+    copied O(log n) times in its life. Instances never change: adding makes a new one,
+    which shares the runs that stay.
 
     Parameters
     ----------

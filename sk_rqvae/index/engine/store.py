@@ -13,6 +13,9 @@ from sk_rqvae.index.engine.growing import GrowingArray, small_unsigned
 from sk_rqvae.index.engine.keys import Keys, KeySpace, key_space
 from sk_rqvae.index.engine.runs import Run, SortedRuns, merged
 
+# Choices, not measured. Up to so many sorted keys, reading each is taken to be faster
+# than a search for each code; up to so many codes, a set is taken to be faster than a
+# sort; and for so many suffixes keys have room from the beginning.
 _SCANNED = 512
 _FEW = 64
 _ROOMY_SUFFIX = 2**16
@@ -24,9 +27,9 @@ class IDStore:
     """IDs in order of arrival, and the sorted runs that find them.
 
     A row is an ID that was given to an item. Rows are never deleted or renumbered. The
-    row of an item that was removed is *retired*: queries do not return it, and its ID
-    counts as taken. A retired ID that may be given again is *forgotten*: the runs do
-    not have it.
+    row of an item that left is *removed*: queries do not return it. A removed row is
+    *retired* if its ID stays taken, and *forgotten* if the ID may be given again: the
+    runs do not have it then.
 
     Instances never change: every change makes a new one.
 
@@ -39,9 +42,9 @@ class IDStore:
     runs : SortedRuns
         Rows by ID, the retired ones included and the forgotten ones not.
     retired : SortedRuns
-        Rows by ID, of the retired ones that are in `runs`.
+        The retired rows, by ID.
     removed : SortedRuns
-        All rows that are retired, by row.
+        The removed rows, by row: the retired and the forgotten ones.
     sizes : tuple of int or None
         Exclusive upper bounds of the `n_layers` codes. None where any code may come;
         the radices of the keys then grow with the codes.
@@ -130,7 +133,7 @@ class IDStore:
         return self.rows.values[rows].astype(np.int64)
 
     def live_rows(self) -> IntArray:
-        """Return the rows that are not retired, ascending."""
+        """Return the rows that are not removed, ascending."""
         if self._live is None:
             keep = np.ones(len(self), dtype=bool)
             keep[self.removed.as_one().keys] = False
@@ -147,7 +150,7 @@ class IDStore:
         return self._live_ids
 
     def is_removed(self, rows: IntArray) -> NDArray[np.bool_]:
-        """Which rows are retired."""
+        """Which rows are removed."""
         if len(self.removed) == 0:
             return np.zeros(len(rows), dtype=bool)
         return self.removed.has(rows)
@@ -157,8 +160,10 @@ class IDStore:
 
         `capacity` bounds the suffix.
         """
-        if self.sizes is not None and (not self.numbered or capacity is not None):
-            return self.sizes if not self.numbered else (*self.sizes, capacity or 0)
+        if self.sizes is not None and not self.numbered:
+            return self.sizes
+        if self.sizes is not None and capacity is not None:
+            return (*self.sizes, capacity)
         tops = self.rows.values.max(axis=0, initial=0) if len(self) else ()
         seen = tuple(int(top) + 1 for top in tops) or (0,) * self.n_columns
         codes = self.sizes or seen[: self.n_layers]
@@ -213,8 +218,8 @@ class IDStore:
             rows=self.rows.appended(small_unsigned(ids)), runs=self.runs.inserted(run)
         )
 
-    def with_retired(self, rows: IntArray, *, reuse: bool) -> IDStore:
-        """Retire some rows that are not retired. With `reuse`, forget their IDs."""
+    def with_removed(self, rows: IntArray, *, reuse: bool) -> IDStore:
+        """Remove rows that are there: retire them, or with `reuse` forget them."""
         rows = np.sort(rows)
         removed = self.removed.inserted(Run(rows, small_unsigned(rows)))
         if reuse:

@@ -226,8 +226,8 @@ def _store_of(
         checked = check_codes(ids, name="ids")
         check_codes(checked[:, :n_layers], sizes, name="ids")
         store = empty.covering(checked).appended(checked)
-        store = store.with_retired(retired, reuse=False)
-        store = store.with_retired(forgotten, reuse=True)
+        store = store.with_removed(retired, reuse=False)
+        store = store.with_removed(forgotten, reuse=True)
         _check_shares(store, rules)
         return store
     space = _key_space_of(header["radices"], ids.shape[1], sizes)
