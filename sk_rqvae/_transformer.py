@@ -45,7 +45,6 @@ from sk_rqvae._inference.module_on_rows import (
     assign_rows,
     best_candidates,
     distances_to_next_codes,
-    level_sizes,
     reconstruct_codes,
 )
 from sk_rqvae._inference.report import SemanticIDReport, summarise
@@ -1102,7 +1101,7 @@ class RQVAETransformer(
         return device
 
     def _sizes(self) -> list[int]:
-        return level_sizes(self.net_.module_)
+        return list(self.net_.module_.quantizer.sizes)
 
     def _fit(
         self,

@@ -42,11 +42,6 @@ _BLOCKS_OF_A_GROUP = 16
 _BLOCKS_OF_THREADS = 32
 
 
-def level_sizes(module: RQVAEModule) -> list[int]:
-    """Codes of each level."""
-    return list(module.quantizer.sizes)
-
-
 def candidates_of_rows(
     module: RQVAEModule, rows: Matrix, prepared: PreparedAssignment
 ) -> Iterator[Candidates]:

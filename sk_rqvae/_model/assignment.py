@@ -128,18 +128,20 @@ class IDAssignment(Autoencoder):
         best = best.view(-1, 1, 1).expand(-1, 1, codes.shape[2])
         return codes.gather(1, best).squeeze(1)
 
-    def assign(self, x: Tensor) -> Tensor:
+    def assign(self, x: Tensor, prepared: PreparedAssignment | None = None) -> Tensor:
         """Assign the cheapest candidate to each standardised row.
 
         Parameters
         ----------
         x : Tensor of shape (n, width)
+        prepared : PreparedAssignment, optional
+            Result of `prepare`, to prepare once for many batches.
 
         Returns
         -------
         Tensor of shape (n, n_layers), int64
         """
-        return self.cheapest(*self.candidates(x))
+        return self.cheapest(*self.candidates(x, prepared))
 
     def price_list(self) -> PriceList:
         """Prices that `assign` adds to the errors of IDs."""

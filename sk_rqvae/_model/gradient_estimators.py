@@ -41,7 +41,7 @@ def straight_through(
     codebook : Tensor of shape (codebook_size, dim)
         All code vectors of the level.
     temperature : Tensor of shape ()
-        Annealed from 1 to 0 during training. Only `gumbel_softmax` uses it.
+        Falls from 1 to 0 over the first half of a fit. Only `gumbel_softmax` uses it.
     generator : torch.Generator, default=None
         Draws the random numbers, if there are any; None is torch's global one.
 

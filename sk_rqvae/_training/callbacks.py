@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler, PrintLog
@@ -73,22 +73,15 @@ class LearningRateFactor:
         self.is_constant = schedule == "constant"
         self.n_steps = steps_per_epoch * max_epochs
         self.n_warmup = min(steps_per_epoch * warmup_epochs, self.n_steps // 2)
-        self.after_warmup: Callable[[int], float] = {
-            "cosine": self._cosine,
-            "constant": self._constant,
-        }[schedule]
 
     def __call__(self, step: int) -> float:
         """The factor at `step`, counted from 0."""
         warm = min(1.0, (step + 1) / (self.n_warmup + 1))
-        return warm * self.after_warmup(step)
+        return warm if self.is_constant else warm * self._cosine(step)
 
     def _cosine(self, step: int) -> float:
         done = max(0, step - self.n_warmup) / max(1, self.n_steps - self.n_warmup)
         return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-    def _constant(self, step: int) -> float:
-        return 1.0
 
 
 class _Schedule(LambdaLR):

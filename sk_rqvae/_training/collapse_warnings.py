@@ -14,7 +14,7 @@ _FEW_ROWS_PER_CODE = 2
 # What counts as a collapse is a choice: half of the codes unused, or a perplexity of
 # less than a tenth of the codes.
 _MIN_USAGE = 0.5
-_MIN_PERPLEXITY = 0.1
+_MIN_PERPLEXITY_SHARE = 0.1
 
 
 def warn_of_collapse(
@@ -37,7 +37,7 @@ def warn_of_collapse(
     """
     for level, size in enumerate(sizes):
         idle = usage[level] < _MIN_USAGE
-        lopsided = perplexity[level] < _MIN_PERPLEXITY * size
+        lopsided = perplexity[level] < _MIN_PERPLEXITY_SHARE * size
         if size == 1 or not (idle or lopsided):
             continue
         if n_distinct(_ROWS_DRAWN_PER_CODE * size) >= _ROWS_PER_CODE * size:

@@ -54,21 +54,9 @@ def initialized_net(estimator: Any, task: Task) -> tuple[RQVAENet, bool]:
             estimator.init_sample_size,
             lambda rows: with_behaviour(standardized(rows, mean, scale), behaviour_map),
         )
-        embed_dim = _planned_width(estimator, task, sample)
-        seed = next_seed(task.generators.cpu)
-        shape = (0, 0) if behaviour_map is None else behaviour_map.shape
-        net = new_net(
-            estimator,
-            task.settings,
-            task.n_features,
-            embed_dim,
-            seed,
-            behaviour_shape=shape,
-            n_experts=_planned_experts(task),
-        )
+        net = _planned_net(estimator, task, sample, behaviour_map)
         net.module_.input_mean.copy_(mean)
         net.module_.input_scale.copy_(scale)
-        net.module_.behaviour_map = behaviour_map
         n_distinct = count_distinct(sample, task.generators.device)
         warn_of_few_rows(n_distinct, sizes, sampled=len(sample) < len(task.X))
         latents = initialize_linear_paths(net.module_, sample)
@@ -96,8 +84,8 @@ def initialized_net(estimator: Any, task: Task) -> tuple[RQVAENet, bool]:
 def _reconstruction_error(module: RQVAEModule, rows: Tensor) -> float:
     """Error of standardised rows, encoded as by `transform`; a share of variance."""
     module.eval()
-    codes = module.cheapest(*module.candidates(rows))
-    return float(module.reconstruction_loss(rows, module.reconstruct(codes)))
+    decoded = module.reconstruct(module.assign(rows))
+    return float(module.reconstruction_loss(rows, decoded))
 
 
 def _new_behaviour_map(
@@ -108,6 +96,25 @@ def _new_behaviour_map(
         return None
     data = task.behaviour(task.affinity, mean, scale)
     return new_behaviour_map(data, estimator.affinity_weight)
+
+
+def _planned_net(
+    estimator: Any, task: Task, sample: Tensor, behaviour_map: BehaviourMap | None
+) -> RQVAENet:
+    """A net with random weights, whose sizes are given or follow from the data."""
+    embed_dim = _planned_width(estimator, task, sample)
+    seed = next_seed(task.generators.cpu)
+    net = new_net(
+        estimator,
+        task.settings,
+        task.n_features,
+        embed_dim,
+        seed,
+        behaviour_shape=(0, 0) if behaviour_map is None else behaviour_map.shape,
+        n_experts=_planned_experts(task),
+    )
+    net.module_.behaviour_map = behaviour_map
+    return net
 
 
 def _planned_experts(task: Task) -> int:

@@ -173,9 +173,9 @@ class RQVAENet(NeuralNet):
         """The reconstruction loss of a batch as `transform` would encode it."""
         module = self.module_
         with torch.no_grad():
-            codes = module.cheapest(*module.candidates(batch, prepared))
-            reconstruction = self.module_.reconstruct(codes)
-            loss = self.module_.reconstruction_loss(batch, reconstruction)
+            codes = module.assign(batch, prepared)
+            reconstruction = module.reconstruct(codes)
+            loss = module.reconstruction_loss(batch, reconstruction)
         return {
             "loss": loss,
             "y_pred": reconstruction,
