@@ -29,6 +29,7 @@ from sk_rqvae._model.assignment import PreparedAssignment
 from sk_rqvae._model.beam_search import Beams
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._progress import ProgressCallback, no_progress
+from sk_rqvae._torch_settings import usual_torch_settings
 
 FloatArray = NDArray[np.float64]
 Item = TypeVar("Item")
@@ -97,6 +98,7 @@ def _groups(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
         yield group
 
 
+@usual_torch_settings()
 def assign_rows(
     module: RQVAEModule,
     rows: ArrayOrTensor,
@@ -114,6 +116,7 @@ def assign_rows(
     return ids
 
 
+@usual_torch_settings()
 def reconstruct_codes(
     module: RQVAEModule,
     codes: ArrayOrTensor,
@@ -129,6 +132,7 @@ def reconstruct_codes(
     )
 
 
+@usual_torch_settings()
 def best_candidates(
     module: RQVAEModule,
     rows: ArrayOrTensor,
@@ -169,6 +173,7 @@ def _sorted_candidates(module: RQVAEModule, rows: ArrayOrTensor, k: int) -> Resu
         yield part, [codes.gather(1, order), costs[:, :k]]
 
 
+@usual_torch_settings()
 def distances_to_next_codes(
     module: RQVAEModule, rows: FloatArray, prefix: IntArray
 ) -> FloatArray:

@@ -21,6 +21,7 @@ from sk_rqvae._initialization.plan import (
 from sk_rqvae._model.id_prices import PriceList, no_prices
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._progress import FitProgress
+from sk_rqvae._torch_settings import usual_torch_settings
 from sk_rqvae._training.batches import (
     Weights,
     run_length,
@@ -52,6 +53,7 @@ _ROWS_CHECKED = 256
 _SEPARATION_BUDGET = 0.01
 
 
+@usual_torch_settings()
 def train(
     estimator: Any,
     X: ArrayOrTensor,

@@ -72,3 +72,63 @@ def test_predicted_behaviour_does_not_depend_on_the_precision_that_a_program_set
 def test_the_precision_that_a_program_sets_is_not_changed(blobs, reduced_precision):
     small(max_epochs=1).fit(blobs).transform(blobs)
     assert torch.get_float32_matmul_precision() == "medium"
+
+
+SETTINGS_OF_A_CALLER = {
+    "autocast to float16": lambda: torch.autocast("cpu", dtype=torch.float16),
+    "autocast to bfloat16": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    "default device": lambda: torch.device("meta"),
+    "no gradients": torch.no_grad,
+    "inference": torch.inference_mode,
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS_OF_A_CALLER)
+def test_a_fit_within_a_setting_of_the_caller_gives_the_same_model(blobs, setting):
+    expected = small(early_stopping=True).fit(blobs)
+    with SETTINGS_OF_A_CALLER[setting]():
+        found = small(early_stopping=True).fit(blobs)
+    assert_same_model(found, expected)
+    expected.partial_fit(blobs)
+    with SETTINGS_OF_A_CALLER[setting]():
+        found.partial_fit(blobs)
+    assert_same_model(found, expected)
+
+
+@pytest.mark.parametrize("setting", SETTINGS_OF_A_CALLER)
+def test_a_setting_of_the_caller_does_not_reach_a_fitted_model(blobs, setting):
+    model = small(max_epochs=2).fit(blobs)
+    codes = model.transform(blobs)
+
+    def found():
+        return [
+            model.transform(blobs),
+            model.inverse_transform(codes),
+            model.candidates(blobs)[1],
+            model.next_code_distances(blobs, codes[:, :1]),
+            model.score(blobs),
+            model.report(blobs).explained_variance,
+        ]
+
+    expected = found()
+    with SETTINGS_OF_A_CALLER[setting]():
+        within = found()
+    for one, other in zip(within, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("setting", SETTINGS_OF_A_CALLER)
+def test_a_model_is_loaded_within_a_setting_of_the_caller(blobs, tmp_path, setting):
+    model = small(max_epochs=1).fit(blobs)
+    model.save_pretrained(tmp_path)
+    with SETTINGS_OF_A_CALLER[setting]():
+        found = type(model).from_pretrained(tmp_path)
+    np.testing.assert_array_equal(found.transform(blobs), model.transform(blobs))
+
+
+def test_settings_of_the_caller_are_there_after_a_call(blobs):
+    with torch.device("meta"), torch.autocast("cpu"), torch.no_grad():
+        small(max_epochs=1).fit(blobs).transform(blobs)
+        assert torch.get_default_device().type == "meta"
+        assert torch.is_autocast_enabled("cpu")
+        assert not torch.is_grad_enabled()

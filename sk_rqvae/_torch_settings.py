@@ -1,0 +1,26 @@
+"""Keep what a caller has set for torch in this thread from the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+
+
+@contextmanager
+def usual_torch_settings() -> Iterator[None]:
+    """Within the block there is no autocast and no default device, and gradients.
+
+    Autocast would round products, and a default device would get tensors that belong
+    beside the model. Without gradients nothing could be trained.
+    """
+    with ExitStack() as settings:
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                settings.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            settings.enter_context(torch.device("cpu"))
+        settings.enter_context(torch.inference_mode(False))
+        settings.enter_context(torch.enable_grad())
+        yield
