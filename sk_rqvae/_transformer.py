@@ -39,6 +39,7 @@ from sk_rqvae._inference.dask import (
     is_dask,
     lazy_inverse_transform,
     lazy_transform,
+    refuse_dask,
 )
 from sk_rqvae._inference.explained_variance import explained_by_depth
 from sk_rqvae._inference.module_on_rows import (
@@ -660,11 +661,13 @@ class RQVAETransformer(
 
         Raises
         ------
-        ValueError
-            If the shapes do not fit the model or each other, or a code is not in its
-            codebook.
+        TypeError, ValueError
+            If `X` is not as for `transform`, or is a Dask collection, if the shapes do
+            not fit the model or each other, or if a code is not in its codebook.
         """
         model = self._snapshot()
+        refuse_dask(X)
+        refuse_other_kinds(X)
         rows = check_array(in_host_memory(X), dtype=np.float64)
         fixed = np.asarray(in_host_memory(prefix))
         sizes = model._sizes()
@@ -678,6 +681,7 @@ class RQVAETransformer(
             raise ValueError(
                 f"X must have {model.n_features_in_} columns. Got {rows.shape[1]}."
             )
+        check_binary_columns(rows, model._n_cat_features())
         if depth:
             fixed = check_codes(fixed, sizes[:depth], name="prefix")
         return distances_to_next_codes(model.net_.module_, rows, fixed)
@@ -1023,11 +1027,7 @@ class RQVAETransformer(
     def _check_rows(
         self, X: ArrayLike, *, reset: bool, device: torch.device | None = None
     ) -> ArrayOrTensor:
-        if is_dask(X):
-            raise TypeError(
-                "A Dask collection can only be fitted and transformed. For all else, "
-                "pass rows that are computed."
-            )
+        refuse_dask(X)
         refuse_sparse(X)
         X = array_or_device_tensor(X, device or self._device())
         refuse_other_kinds(X)

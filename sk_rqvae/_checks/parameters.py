@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -80,14 +81,14 @@ def check_verbose(value: Any) -> int:
 
 
 def check_seed(value: Any) -> None:
-    """A `random_state` as scikit-learn accepts it."""
+    """A `random_state` as scikit-learn accepts it, but not NumPy's global one."""
+    expected = "random_state must be an int in [0, 2**32 - 1], a RandomState or None."
+    if isinstance(value, ModuleType):
+        raise ValueError(f"{expected} Got {value!r}.")
     try:
         check_random_state(value)
     except (TypeError, ValueError) as error:
-        raise type(error)(
-            "random_state must be an int in [0, 2**32 - 1], a RandomState or None. "
-            f"Got {value!r}."
-        ) from error
+        raise type(error)(f"{expected} Got {value!r}.") from error
 
 
 def check_callbacks(value: Any) -> list[Any]:
@@ -107,6 +108,11 @@ def check_callbacks(value: Any) -> list[Any]:
                 f"callbacks[{index}] must be a skorch callback or a pair "
                 f"(name, callback). Got {entry!r}."
             )
+        if getattr(callback, "use_caching", False) is True:
+            raise ValueError(
+                f"callbacks[{index}] must have use_caching=False, because batches have "
+                f"no targets. Got {entry!r}."
+            )
     return list(value)
 
 
@@ -122,11 +128,10 @@ def _check_cuda(device: torch.device, value: Any) -> None:
 
 
 def _is_sequence(value: Any) -> bool:
-    """Whether `value` can be iterated; a 0-d array is an Iterable but cannot."""
-    is_scalar_array = isinstance(value, np.ndarray) and value.ndim == 0
-    return isinstance(value, Iterable) and not (
-        is_scalar_array or isinstance(value, (str, bytes))
-    )
+    """Whether `value` has entries that can be read again; text does not count."""
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
 
 
 def _check_one_per_level(name: str, values: list[Any], n_layers: int) -> None:

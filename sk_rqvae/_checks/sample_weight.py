@@ -14,14 +14,21 @@ def check_sample_weight(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
 
     Raises
     ------
+    TypeError
+        If weights are masked.
     ValueError
         If the shape is not ``(n_rows,)``, a weight is negative or not finite, or no
         weight is positive.
     """
+    if np.ma.is_masked(sample_weight):
+        raise TypeError(
+            "sample_weight must not have masked values: they would be used as if they "
+            "were valid. Expected an array without, for example weights.filled(0)."
+        )
+    weights: Any = np.asarray(sample_weight)
+    if weights.dtype.kind == "c":
+        raise ValueError("sample_weight must be numbers. Got: they are complex.")
     try:
-        weights: Any = np.asarray(sample_weight)
-        if weights.dtype.kind == "c":
-            raise ValueError("they are complex")
         weights = weights.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"sample_weight must be numbers. Got: {error}.") from error

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn import get_config
 from sklearn.utils.validation import validate_data
 
+from sk_rqvae._checks.codes import check_order_of_columns
 from sk_rqvae._checks.rows import refuse_other_kinds
 
 _MIN_BLOCKS = 8
@@ -23,6 +24,15 @@ logger = logging.getLogger("sk_rqvae")
 def is_dask(X: Any) -> bool:
     """Whether `X` is a Dask collection; does not import Dask."""
     return hasattr(X, "__dask_graph__")
+
+
+def refuse_dask(X: Any) -> None:
+    """Raise TypeError if `X` is a Dask collection."""
+    if is_dask(X):
+        raise TypeError(
+            "A Dask collection can only be fitted and transformed. For all else, pass "
+            "rows that are computed."
+        )
 
 
 def lazy_transform(estimator: Any, X: Any) -> Any:
@@ -57,8 +67,15 @@ def lazy_inverse_transform(estimator: Any, X: Any) -> Any:
     Returns
     -------
     dask.array.Array or dask.dataframe.DataFrame of shape (n, n_features), float64
+
+    Raises
+    ------
+    ValueError
+        If a DataFrame has columns of `transform` in another order.
     """
     _check_kind(X)
+    if _is_frame(X):
+        check_order_of_columns(_meta(X), estimator.get_feature_names_out())
     estimator.inverse_transform(np.empty((0, X.shape[1]), dtype=np.int64))
     names = getattr(estimator, "feature_names_in_", None)
     if names is None:

@@ -61,7 +61,7 @@ class BehaviourData:
         self.degree = degree[self.known]
         self.vectors = vectors[self.known]
         self.weights = np.ones(len(self.known))
-        if weights is not None:
+        if weights is not None and len(self.known):
             self.weights = shares_of(weights[self.known]) * len(self.known)
         self.X, self.mean, self.scale = X, mean, scale
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn import get_config
 from torch import Tensor
 
@@ -55,7 +56,7 @@ def array_or_device_tensor(X: Any, device: torch.device) -> Any:
         return X
     X = X.detach()
     if is_in_host_memory(X):
-        return (X.float() if X.dtype == torch.bfloat16 else X).numpy()
+        return _as_array(X)
     if not dispatches():
         raise TypeError(
             f"X must be in the memory of the CPU. Got a tensor on {X.device}. Pass "
@@ -86,8 +87,14 @@ def in_host_memory(values: Any) -> Any:
         is_in_host_memory(values) or dispatches()
     ):
         return values
-    values = values.detach().cpu()
-    return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    return _as_array(values.detach().cpu())
+
+
+def _as_array(values: Tensor) -> NDArray[Any]:
+    """An array of the values of a tensor, which NumPy may have no name for."""
+    values = values.float() if values.dtype == torch.bfloat16 else values
+    array: NDArray[Any] = values.resolve_conj().resolve_neg().numpy()
+    return array
 
 
 def _refuse_other_namespaces(X: Any) -> None:

@@ -44,9 +44,6 @@ def _copy_of(fitted: RQVAENet, estimator: Any, task: Task) -> RQVAENet:
     if estimator.n_experts is None:
         wanted["n_experts"] = net.module__n_experts
     _check_unchanged("module", net.module, estimator.module)
-    _check_unchanged(
-        "codebook_kmeans_init", net.kmeans_init, estimator.codebook_kmeans_init
-    )
     sizes = net.module__codebook_sizes, wanted["codebook_sizes"]
     _check_unchanged("n_layers", *map(len, sizes))
     _check_unchanged("codebook_size", *sizes)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from scipy.sparse import csr_array
 from skorch.callbacks import Callback
 from skorch.helper import predefined_split
+from torch import nn
 
 from sk_rqvae._inference.row_subset import ArrayOrTensor, Matrix, RowSubset
 from sk_rqvae._initialization.plan import (
@@ -39,12 +43,7 @@ from sk_rqvae._training.id_separation import SEPARATION_STEPS, price_shared_ids
 from sk_rqvae._training.initialize import initialized_net
 from sk_rqvae._training.net import RQVAENet
 from sk_rqvae._training.new_net import set_weight_decay
-from sk_rqvae._training.seeds import (
-    Generators,
-    draw_seed,
-    new_generators,
-    numpy_generator,
-)
+from sk_rqvae._training.seeds import draw_seed, new_generators
 from sk_rqvae._training.settings import Settings
 from sk_rqvae._training.task import Task, count_distinct, fits_on_device
 
@@ -90,16 +89,17 @@ def train(
     """
     # Later calls must not repeat the order and the noise of earlier ones.
     n_epochs_before = 0 if fitted is None else len(fitted.history)
-    seed = draw_seed(estimator.random_state) + n_epochs_before
-    generators = new_generators(seed, settings.device)
+    seed = draw_seed(estimator.random_state)
+    generators = new_generators(seed + n_epochs_before, settings.device)
     rows, weights = without_weightless(X, weights)
     if isinstance(rows, RowSubset):
         affinity = _among(rows, affinity)
     held_out: RowSubset | None = None
     held_out_weights: Weights | None = None
     if estimator.early_stopping and not is_partial:
-        # Before anything is learnt from data, so that the held-out error is honest.
-        rows, held_out = _held_out_rows(estimator, rows, settings, generators)
+        # Before anything is learnt from data, so that the held-out error is honest, and
+        # by the seed alone, so that later fits hold out the same rows.
+        rows, held_out = _held_out_rows(estimator, rows, settings, seed)
         if weights is not None:
             held_out_weights = weights[held_out.index]
             weights = weights[rows.index]
@@ -120,7 +120,8 @@ def train(
     else:
         net = continued_net(estimator, task, fitted)
         is_exact = False
-    _train(net, estimator, task, fitted, is_exact)
+    with _frozen_as_before(net.module_):
+        _train(net, estimator, task, fitted, is_exact)
     net.module_.set_price_list(_separated(net, estimator, task))
     net.drop_training_state()
     _report_collapse(net, task, n_epochs_before)
@@ -133,7 +134,7 @@ def _among(rows: RowSubset, affinity: csr_array | None) -> csr_array | None:
 
 
 def _held_out_rows(
-    estimator: Any, X: Matrix, settings: Settings, generators: Generators
+    estimator: Any, X: Matrix, settings: Settings, seed: int
 ) -> tuple[RowSubset, RowSubset]:
     """Rows to train on and rows for early stopping."""
     is_streamed = not fits_on_device(settings, X)
@@ -141,11 +142,20 @@ def _held_out_rows(
         X,
         estimator.validation_fraction,
         run_length(len(X)) if is_streamed else 1,
-        numpy_generator(generators.cpu),
+        np.random.default_rng(seed),
     )
 
 
 # Step three: train
+
+
+@contextmanager
+def _frozen_as_before(module: nn.Module) -> Iterator[None]:
+    """Train again later what a callback freezes within the block."""
+    before = [weight.requires_grad for weight in module.parameters()]
+    yield
+    for weight, requires_grad in zip(module.parameters(), before, strict=True):
+        weight.requires_grad_(requires_grad)
 
 
 def _train(

@@ -32,6 +32,7 @@ from sk_rqvae._training.seeds import Generators
 from sk_rqvae.exceptions import DivergenceError
 
 _EMPTY = "empty_module"
+_EXPECTED_TERMS = "compute_loss must return a dict of names and scalar tensors."
 # Rows to choose from for each code that is replaced, so that few codes get the same
 # row, and a bound of memory.
 _ROWS_PER_DEAD_CODE = 16
@@ -48,10 +49,16 @@ class SumOfTerms(nn.Module):
     def forward(self, terms: dict[str, Tensor]) -> Tensor:
         """Add the values of `terms`."""
         if not isinstance(terms, dict):
-            raise TypeError(
-                "compute_loss must return a dict of names and scalar tensors. "
-                f"Got {type(terms).__name__}."
-            )
+            raise TypeError(f"{_EXPECTED_TERMS} Got {type(terms).__name__}.")
+        if not terms:
+            raise TypeError(f"{_EXPECTED_TERMS} Got no term.")
+        for name, term in terms.items():
+            if not isinstance(term, Tensor):
+                found = f"{name}, a {type(term).__name__}"
+                raise TypeError(f"{_EXPECTED_TERMS} Got {found}.")
+            if term.ndim:
+                found = f"{name} of shape {tuple(term.shape)}"
+                raise TypeError(f"{_EXPECTED_TERMS} Got {found}.")
         return reduce(torch.add, terms.values())
 
 
@@ -110,8 +117,6 @@ class RQVAENet(NeuralNet):
     n_fitted : int or None
         Rows that all epochs see, or None if each epoch sees other rows. It limits how
         many unused codes are replaced.
-    kmeans_init : bool
-        Whether the codebooks were initialised by k-means.
 
     Attributes
     ----------
@@ -132,13 +137,11 @@ class RQVAENet(NeuralNet):
         criterion: type[nn.Module] = SumOfTerms,
         restart_dead_codes: bool = True,
         n_fitted: int | None = None,
-        kmeans_init: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, criterion=criterion, **kwargs)
         self.restart_dead_codes = restart_dead_codes
         self.n_fitted = n_fitted
-        self.kmeans_init = kmeans_init
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:

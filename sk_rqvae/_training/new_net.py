@@ -34,7 +34,6 @@ def new_net(
         optimizer=optimizer,
         optimizer__fused=True,
         optimizer__weight_decay=0.0,
-        kmeans_init=estimator.codebook_kmeans_init,
         iterator_train=Batches,
         iterator_train__shuffle=True,
         iterator_valid=Batches,

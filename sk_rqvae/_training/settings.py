@@ -25,6 +25,7 @@ SCHEDULES = ("cosine", "constant")
 MIXED_PRECISIONS = ("auto", "bf16", "no")
 
 _BYTES_PER_MB = 2**20
+_MAX_RESIDENT_MB = 1e12
 # Fixed, not a share of the free memory: rows that are streamed are shuffled in another
 # way, so that one seed would give another model where other memory is free.
 _AUTO_RESIDENT_MB = {"cpu": 512, "cuda": 8192}
@@ -197,7 +198,8 @@ def multiplies_bf16(device: torch.device) -> bool:
 
 def _resident_bytes(value: Any, device: torch.device) -> int:
     if not isinstance(value, str):
-        return int(check_real("resident_mb", value, low=0) * _BYTES_PER_MB)
+        number = check_real("resident_mb", value, low=0, high=_MAX_RESIDENT_MB)
+        return int(number * _BYTES_PER_MB)
     if value != "auto":
         raise ValueError(f'resident_mb must be a number or "auto". Got {value!r}.')
     return _AUTO_RESIDENT_MB[device.type] * _BYTES_PER_MB

@@ -123,7 +123,8 @@ class TrainingHistoryDisplay:
         history : sequence of mapping
             One row per epoch, as in ``net_.history``, with the keys ``"epoch"``,
             ``"train_loss"``, ``"train_<term>"`` for each term of the loss and, if rows
-            are held out, ``"valid_loss"``.
+            are held out, ``"valid_loss"``. Rows without ``"train_loss"``, of epochs
+            that a callback cut short, are left out.
         ax : matplotlib.axes.Axes, default=None
             Axes to draw on. None creates a figure.
 
@@ -135,19 +136,20 @@ class TrainingHistoryDisplay:
         Raises
         ------
         ValueError
-            If there is no epoch, or one without ``"epoch"`` or ``"train_loss"``.
+            If no row has ``"train_loss"``, or one has it and no ``"epoch"``.
         ImportError
             If matplotlib is not installed.
         """
-        rows = list(history)
+        rows = [row for row in history if "train_loss" in row]
         if not rows:
-            raise ValueError("history must have at least one epoch. Got none.")
+            raise ValueError(
+                "history must have at least one row with 'train_loss'. Got none."
+            )
         for row in rows:
-            for key in ("epoch", "train_loss"):
-                if key not in row:
-                    raise ValueError(
-                        f"Every row of history must have {key!r}. Got {sorted(row)}."
-                    )
+            if "epoch" not in row:
+                raise ValueError(
+                    f"Every row of history must have 'epoch'. Got {sorted(row)}."
+                )
         names = dict.fromkeys(key for row in rows for key in row if _is_loss(row, key))
         held_out = any(_HELD_OUT in row for row in rows)
         return cls(

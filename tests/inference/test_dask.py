@@ -316,3 +316,12 @@ def test_masked_values_in_a_chunk_are_refused(blobs, call):
     masked = np.ma.masked_equal(blobs, blobs.max())
     with pytest.raises(TypeError, match="X must not have masked values"):
         getattr(small(), call)(da.from_array(masked, chunks=50))
+
+
+def test_frames_of_codes_in_another_order_are_refused(fitted, blobs):
+    names = fitted.get_feature_names_out()
+    codes = pd.DataFrame(fitted.transform(blobs[:20]), columns=names)
+    for columns in (names[::-1], names[1:]):
+        frame = dd.from_pandas(codes[columns], npartitions=2)
+        with pytest.raises(ValueError, match="X must have"):
+            fitted.inverse_transform(frame)

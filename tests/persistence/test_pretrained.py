@@ -333,8 +333,8 @@ def test_callbacks_are_not_saved_and_a_warning_says_so(blobs, tmp_path):
 
 def test_a_parameter_that_json_cannot_hold_is_named(blobs, tmp_path):
     model = small(max_epochs=1).fit(blobs)
-    model.set_params(random_state=np.random)
-    with pytest.raises(TypeError, match="random_state cannot be saved without pickle"):
+    model.set_params(hidden_dims=range(32, 33))
+    with pytest.raises(TypeError, match="hidden_dims cannot be saved without pickle"):
         model.save_pretrained(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -96,6 +96,12 @@ def test_epochs_without_a_held_out_loss_leave_a_gap():
     assert display.best_.get_xdata()[0] == 2
 
 
+def test_epochs_that_a_callback_cut_short_are_left_out():
+    rows = [history_row(1), {"epoch": 2, "batches": [{}]}, history_row(3)]
+    display = TrainingHistoryDisplay.from_history(rows)
+    assert display.epochs.tolist() == [1, 3]
+
+
 def test_losses_are_absolute_if_one_is_not_positive():
     rows = [history_row(1, train_bonus=-0.5), history_row(2, train_bonus=0.0)]
     display = TrainingHistoryDisplay.from_history(rows)
@@ -123,7 +129,7 @@ def test_the_history_of_a_fitted_transformer_is_drawn(blobs):
 @pytest.mark.parametrize(
     ("history", "message"),
     [
-        ([], "at least one epoch"),
+        ([], "at least one row"),
         ([{"epoch": 1}], "'train_loss'"),
         ([{"train_loss": 1.0}], "'epoch'"),
     ],

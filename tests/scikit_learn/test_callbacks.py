@@ -192,6 +192,20 @@ def test_a_frozen_decoder_keeps_its_initial_weights(blobs):
     assert moved[1] > 1e-3
 
 
+def test_weights_that_a_callback_froze_are_trained_by_later_fits(blobs):
+    model = small(callbacks=[Freezer("encoder*")]).fit(blobs)
+    model.set_params(callbacks=None, warm_start=True)
+    before = model.net_.module_.encoder.linear.weight.clone()
+    assert not torch.equal(model.fit(blobs).net_.module_.encoder.linear.weight, before)
+
+
+def test_what_a_module_froze_itself_stays_frozen(blobs):
+    model = small(codebook_sim_vq=True, max_epochs=1).fit(blobs)
+    frozen = [p.requires_grad for p in model.net_.module_.parameters()]
+    model.set_params(warm_start=True).fit(blobs)
+    assert [p.requires_grad for p in model.net_.module_.parameters()] == frozen
+
+
 @pytest.mark.parametrize("kind", [Checkpoint, TrainEndCheckpoint])
 def test_a_checkpoint_writes_weights_that_can_be_read(blobs, tmp_path, kind):
     options = {"monitor": None} if kind is Checkpoint else {}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import small
-from skorch.callbacks import EarlyStopping
+from skorch.callbacks import BatchScoring, EarlyStopping, EpochScoring
 
 from sk_rqvae import RQVAETransformer
 
@@ -28,6 +28,7 @@ BAD_PARAMETERS = [
     ("codebook_size", "16", TypeError, "an int"),
     ("codebook_size", None, TypeError, "an int"),
     ("codebook_size", np.array(16), TypeError, "an int"),
+    ("codebook_size", iter((16, 16, 16)), TypeError, "an int"),
     ("codebook_size", (16, 16), ValueError, "one entry per level, 3"),
     ("codebook_size", (16, 0, 16), ValueError, "at least 1"),
     ("codebook_size", (16, 1.5, 16), TypeError, "an int"),
@@ -40,6 +41,8 @@ BAD_PARAMETERS = [
     ("hidden_dims", 8, TypeError, "a sequence of ints"),
     ("hidden_dims", "8", TypeError, "a sequence of ints"),
     ("hidden_dims", None, TypeError, "a sequence of ints"),
+    ("hidden_dims", iter((8,)), TypeError, "a sequence of ints"),
+    ("hidden_dims", {8: 8}, TypeError, "a sequence of ints"),
     ("hidden_dims", np.array(8), TypeError, "a sequence of ints"),
     ("decoder_hidden_dims", (0,), ValueError, "at least 1"),
     ("decoder_hidden_dims", (8.0,), TypeError, "an int"),
@@ -107,8 +110,11 @@ BAD_PARAMETERS = [
     ("callbacks", 5, TypeError, "a list of skorch callbacks"),
     ("callbacks", EarlyStopping(), TypeError, "a list of skorch callbacks"),
     ("callbacks", ["nope"], TypeError, "a skorch callback"),
+    ("callbacks", [EpochScoring(len)], ValueError, "use_caching=False"),
+    ("callbacks", [("name", BatchScoring(len))], ValueError, "use_caching=False"),
     ("callbacks", [(1, EarlyStopping())], TypeError, "a skorch callback"),
-    ("resident_mb", -1, ValueError, "[0, inf)"),
+    ("resident_mb", -1, ValueError, "[0, 1000000000000.0]"),
+    ("resident_mb", 1e308, ValueError, "[0, 1000000000000.0]"),
     ("resident_mb", "nope", ValueError, '"auto"'),
     ("resident_mb", None, TypeError, "a number"),
     ("mixed_precision", "fp16", ValueError, "'bf16'"),
@@ -125,6 +131,7 @@ BAD_PARAMETERS = [
     ("random_state", "nope", ValueError, "a RandomState"),
     ("random_state", -1, ValueError, "[0, 2**32 - 1]"),
     ("random_state", 1.5, ValueError, "a RandomState"),
+    ("random_state", np.random, ValueError, "a RandomState"),
     ("random_state", np.random.default_rng(0), ValueError, "a RandomState"),
     ("verbose", -1, ValueError, "at least 0"),
     ("verbose", "yes", TypeError, "an int"),

@@ -181,3 +181,9 @@ def test_it_passes_the_check_of_scikit_learn_for_tensors(dtype, weighted, dispat
         check_values=True,
         check_sample_weight=weighted,
     )
+
+
+def test_a_tensor_that_is_a_negated_view_gives_the_codes_of_its_values(fitted, blobs):
+    rows = torch.complex(torch.zeros(blobs.shape), torch.from_numpy(-blobs)).conj().imag
+    assert rows.is_neg()
+    np.testing.assert_array_equal(fitted.transform(rows), fitted.transform(blobs))

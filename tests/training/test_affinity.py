@@ -161,6 +161,15 @@ def test_affinity_of_rows_without_weight_changes_nothing_and_says_so(catalogue):
     assert model.net_.module_.n_behaviour == 0
 
 
+def test_it_also_says_so_if_the_other_rows_have_different_weights(catalogue):
+    weights = np.arange(N_KNOWN, dtype=float).clip(49) - 49
+    with pytest.warns(UserWarning, match=r"affinity has no effect: .* sample weight"):
+        model = small().fit(
+            catalogue.known, affinity=one_group(50), sample_weight=weights
+        )
+    assert model.net_.module_.n_behaviour == 0
+
+
 @pytest.mark.parametrize(
     "changes",
     [

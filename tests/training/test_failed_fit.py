@@ -5,6 +5,7 @@ import copy
 import signal
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -322,6 +323,29 @@ class NotADict(RQVAEModule):
 def test_a_loss_that_is_not_a_dict_is_refused(blobs):
     with pytest.raises(TypeError, match="compute_loss must return a dict"):
         small(module=NotADict).fit(blobs)
+
+
+class OneTerm(RQVAEModule):
+    """A loss of the one term that a test chooses."""
+
+    terms: ClassVar[dict] = {}
+
+    def compute_loss(self, output):
+        return {name: term(output) for name, term in self.terms.items()}
+
+
+@pytest.mark.parametrize(
+    ("terms", "got"),
+    [
+        ({}, "no term"),
+        ({"mine": lambda output: output.latents.square()}, "mine of shape"),
+        ({"mine": lambda output: 1.0}, "mine, a float"),
+    ],
+)
+def test_terms_of_the_loss_that_are_no_scalar_tensors_are_refused(blobs, terms, got):
+    module = type("Mine", (OneTerm,), {"terms": terms})
+    with pytest.raises(TypeError, match=f"compute_loss must return .* Got {got}"):
+        small(module=module).fit(blobs)
 
 
 def test_the_error_of_early_stopping_with_one_row_names_its_parameters(blobs):

@@ -12,7 +12,7 @@ from skorch.callbacks import Callback
 
 from sk_rqvae import QuantizeForwardMode, RQVAEModule
 from sk_rqvae._training import fit as fit_module
-from sk_rqvae._training.seeds import draw_seed, new_generators
+from sk_rqvae._training.seeds import draw_seed
 from sk_rqvae._training.settings import check_settings
 
 MODES = [mode.value for mode in QuantizeForwardMode]
@@ -226,9 +226,8 @@ def test_held_out_rows_change_only_the_held_out_loss(blobs, resident_mb):
 
 def held_out_rows(X, estimator):
     """Which rows `fit` holds out for early stopping."""
-    generators = new_generators(draw_seed(0), torch.device("cpu"))
     settings = check_settings(estimator)
-    _, held_out = fit_module._held_out_rows(estimator, X, settings, generators)
+    _, held_out = fit_module._held_out_rows(estimator, X, settings, draw_seed(0))
     return held_out.index
 
 

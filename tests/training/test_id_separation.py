@@ -272,6 +272,12 @@ def test_a_prefix_of_the_wrong_shape_is_refused(blobs, fitted, shape):
         fitted.next_code_distances(blobs[:20], np.zeros(shape, dtype=int))
 
 
+def test_next_code_distances_refuse_rows_that_transform_refuses(blobs, fitted):
+    masked = np.ma.array(blobs[:5], mask=np.eye(5, 12))
+    with pytest.raises(TypeError, match="X must not have masked values"):
+        fitted.next_code_distances(masked, np.zeros((5, 1), dtype=int))
+
+
 def test_the_index_finds_free_ids_with_the_transformers_distances(dense):
     model = small(separate_ids=False).fit(dense)
     codes = model.transform(dense)

@@ -187,3 +187,9 @@ def test_invalid_weights_are_refused(weights, message, method):
     X = np.random.default_rng(0).normal(size=(400, 3))
     with pytest.raises(ValueError, match=message):
         getattr(small(), method)(X, sample_weight=weights)
+
+
+def test_masked_weights_are_refused(blobs):
+    weights = np.ma.array(np.ones(len(blobs)), mask=np.arange(len(blobs)) == 3)
+    with pytest.raises(TypeError, match="sample_weight must not have masked values"):
+        small().fit(blobs, sample_weight=weights)

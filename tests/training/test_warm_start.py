@@ -134,7 +134,6 @@ REFUSED = {
     "linear_path": False,
     "n_cat_features": 1,
     "module": type("Other", (RQVAEModule,), {}),
-    "codebook_kmeans_init": False,
     "codebook_normalize": True,
     "codebook_sim_vq": True,
 }
@@ -160,6 +159,7 @@ HONOURED = {
 }
 ELSEWHERE = {
     "affinity_weight": "where there is affinity, see test_affinity.py",
+    "codebook_kmeans_init": "the first fit has initialised the model",
     "init_sample_size": "the first fit has initialised the model",
     "warm_start": "it decides whether training continues at all",
     "validation_fraction": "with early_stopping",
@@ -242,3 +242,22 @@ def test_a_warm_start_trains_without_the_prices_of_the_fit_before(blobs):
     assert len(estimator.fit(rows).net_.module_.price_keys)
     estimator.fit(rows)
     assert prices == [0, 0]
+
+
+class RowsOfEachFit(Callback):
+    """Records the rows that train."""
+
+    def __init__(self):
+        self.rows = []
+
+    def on_train_begin(self, net, X=None, **kwargs):
+        self.rows.append({tuple(row) for row in np.asarray(X.rows[:]).tolist()})
+
+
+def test_rows_that_a_fit_holds_out_train_no_later_fit(blobs):
+    watch = RowsOfEachFit()
+    options = {"early_stopping": True, "warm_start": True, "max_epochs": 2}
+    small(callbacks=[watch], **options).fit(blobs).fit(blobs)
+    first, second = watch.rows
+    assert len(first) < len(blobs)
+    assert first == second
