@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -32,38 +33,32 @@ _ROWS_AT_ONCE = 8192
 _KERNEL_RIDGE = 0.01
 
 
-class BehaviourData:
-    """What a behaviour map is fitted to: rows with affinity, and their vectors.
+class BehaviourData(NamedTuple):
+    """What a behaviour map is fitted to: the `m` rows with affinity.
 
-    Parameters
+    Attributes
     ----------
     X : ndarray or RowSubset of shape (n, n_features)
-    affinity : csr_array of shape (n, n)
-    weights : ndarray of shape (n,) or None
-        Positive weights of the rows.
+        All rows.
     mean, scale : Tensor of shape (n_features,)
         Standardise the rows.
-    rng : numpy.random.Generator
+    known : ndarray of shape (m,), int64
+        Which rows have affinity.
+    degree : ndarray of shape (m,)
+        Sums of their affinity.
+    vectors : ndarray of shape (m, n_vectors)
+        Their behaviour.
+    weights : ndarray of shape (m,)
+        Their weights, 1 on average.
     """
 
-    def __init__(
-        self,
-        X: Matrix,
-        affinity: csr_array,
-        weights: Array | None,
-        mean: Tensor,
-        scale: Tensor,
-        rng: np.random.Generator,
-    ) -> None:
-        vectors = behaviour_vectors(affinity, rng)
-        degree = np.asarray(affinity.sum(axis=1))
-        self.known = np.flatnonzero(degree)
-        self.degree = degree[self.known]
-        self.vectors = vectors[self.known]
-        self.weights = np.ones(len(self.known))
-        if weights is not None and len(self.known):
-            self.weights = shares_of(weights[self.known]) * len(self.known)
-        self.X, self.mean, self.scale = X, mean, scale
+    X: Matrix
+    mean: Tensor
+    scale: Tensor
+    known: NDArray[np.int64]
+    degree: Array
+    vectors: Array
+    weights: Array
 
     def rows(self, chosen: NDArray[np.int64]) -> Tensor:
         """Standardised rows, by their number among those with affinity."""
@@ -74,6 +69,34 @@ class BehaviourData:
         """The rows to remember: all, or those of the largest affinity and weight."""
         rank = np.argsort(-self.degree * self.weights, kind="stable")
         return np.sort(rank[:_MAX_CENTRES])
+
+
+def behaviour_data(
+    X: Matrix,
+    affinity: csr_array,
+    weights: Array | None,
+    mean: Tensor,
+    scale: Tensor,
+    rng: np.random.Generator,
+) -> BehaviourData:
+    """Find the vectors of the rows with affinity.
+
+    Parameters
+    ----------
+    X : ndarray or RowSubset of shape (n, n_features)
+    affinity : csr_array of shape (n, n)
+    weights : ndarray of shape (n,) or None
+        Positive weights of the rows.
+    mean, scale : Tensor of shape (n_features,)
+    rng : numpy.random.Generator
+    """
+    degree = np.asarray(affinity.sum(axis=1))
+    known = np.flatnonzero(degree)
+    of_known = np.ones(len(known))
+    if weights is not None and len(known):
+        of_known = shares_of(weights[known]) * len(known)
+    vectors = behaviour_vectors(affinity, rng)[known]
+    return BehaviourData(X, mean, scale, known, degree[known], vectors, of_known)
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from sk_rqvae._inference.row_subset import Matrix
-from sk_rqvae._initialization.behaviour import BehaviourData
+from sk_rqvae._initialization.behaviour import BehaviourData, behaviour_data
 from sk_rqvae._progress import FitProgress
 from sk_rqvae._training.batches import Rows, StreamedRows, Weights, resident_rows
 from sk_rqvae._training.seeds import Generators, numpy_generator
@@ -73,9 +73,9 @@ class Task:
     def behaviour(
         self, affinity: csr_array, mean: Tensor, scale: Tensor
     ) -> BehaviourData:
-        """What a behaviour map is fitted to."""
+        """The vectors of behaviour, to which a map is fitted."""
         rng = numpy_generator(self.generators.cpu)
-        return BehaviourData(self.X, affinity, self.weights, mean, scale, rng)
+        return behaviour_data(self.X, affinity, self.weights, mean, scale, rng)
 
     def dataset(
         self,
