@@ -119,7 +119,18 @@ def test_a_report_of_pairs_has_the_affinity_lift(rows, items, pairs, tmp_path, c
     affinity = coo_array((pairs["weight"], (pairs["item_a"], pairs["item_b"])))
     affinity.resize(60, 60)
     expected = affinity_lift(model.transform(frame(rows)), affinity)
-    np.testing.assert_allclose(printed["affinity_lift"], expected)
+    lift = np.array(printed["affinity_lift"], dtype=float)
+    np.testing.assert_allclose(lift, expected)
+
+
+def test_an_undefined_lift_is_null_in_json(rows, items, pairs, tmp_path, capsys):
+    path = write(tmp_path / "pairs.csv", named(pairs))
+    fitted_with(tmp_path, items, "--codebook-size=32")
+    options = ("--item-column", "sku", "--affinity", path, "--json", "--quiet")
+    assert run("report", tmp_path / "model", items, *options) == 0
+    text = capsys.readouterr().out
+    assert "NaN" not in text
+    assert json.loads(text)["affinity_lift"][-1] is None
 
 
 def test_an_item_with_two_weights_is_refused(items, tmp_path, capsys):

@@ -5,12 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from command_line import failure, frame, run, write_frame, write_rows
 
-from sk_rqvae import RQVAETransformer, __version__
+from sk_rqvae import RQVAETransformer, SemanticIDIndex, __version__
 
 COMMANDS = ["fit", "transform", "report", "explore", "demo", "completion"]
 
@@ -192,6 +193,61 @@ def test_a_pipe_that_is_closed_early_is_no_error(model, tmp_path):
         assert program.stdout.readline().strip() == b"item_id,level_1,level_2,level_3"
         program.stdout.close()
         assert program.stderr.read() == b""
+
+
+def run_in_shell(words):
+    """Run the program with redirections."""
+    return subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m sk_rqvae {words}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def catalogue(tmp_path):
+    path = tmp_path / "catalogue.index"
+    SemanticIDIndex().fit([[0, 1], [2, 3]]).save(path)
+    return path
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such shell")
+def test_closed_standard_streams_are_no_defect(catalogue):
+    done = run_in_shell(f"index export {catalogue} >&-")
+    assert done.returncode == 1
+    assert done.stderr == "sk-rqvae: error: Standard output is closed.\n"
+    done = run_in_shell(f"index summary {catalogue} >&-")
+    assert done.stderr == "sk-rqvae: error: Standard output is closed.\n"
+    done = run_in_shell(f"index lookup {catalogue} --by key - <&-")
+    assert done.returncode == 1
+    assert (
+        done.stderr == "sk-rqvae: error: Standard input must have a line. Got none.\n"
+    )
+    table = catalogue.with_name("ids.csv")
+    done = run_in_shell(f"index export {catalogue} -o {table} <&- >&- 2>&-")
+    assert done.returncode == 0
+    assert table.read_text() == "item_id,level_1,level_2,suffix\n0,0,1,0\n1,2,3,0\n"
+
+
+def test_work_with_torch_needs_no_standard_streams(items, model, tmp_path, monkeypatch):
+    ids = tmp_path / "ids.csv"
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    codes = [run("transform", model, items, "-o", ids), run("transform", model, items)]
+    assert sys.stdout is None
+    monkeypatch.undo()
+    assert codes == [0, 1]
+    assert ids.exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_below_standard_output_is_an_error_that_names_it(catalogue):
+    for command in ("export", "summary"):
+        done = run_in_shell(f"index {command} {catalogue} > /dev/full")
+        assert done.returncode == 1
+        error = "standard output: No space left on device"
+        assert done.stderr == f"sk-rqvae: error: {error}\n"
 
 
 # demo

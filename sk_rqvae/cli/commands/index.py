@@ -97,11 +97,11 @@ def build(
     """
     from sk_rqvae.cli.matrix_files.opening import check_reading
     from sk_rqvae.cli.overwriting import check_output_file
-    from sk_rqvae.cli.reading_models import check_model
+    from sk_rqvae.cli.reading_models import check_model, files_of_model
 
     check_model(model, items, command="index build")
     check_reading(items, reading)
-    inputs = (items, model / "config.json")
+    inputs = (items, *files_of_model(model))
     check_output_file(output, force=force, inputs=inputs)
     from sk_rqvae.cli.work.index_growth import build_index
 
