@@ -22,6 +22,9 @@ def first_missing(values: ArrayLike) -> int | None:
     dtype = getattr(values, "dtype", None)
     if isinstance(dtype, np.dtype) and dtype.kind in "biuUS":
         return None
+    if isinstance(dtype, np.dtype) and dtype.kind == "f":
+        is_nan = np.isnan(np.asarray(values)).ravel()
+        return int(is_nan.argmax()) if is_nan.any() else None
     each = np.asarray(values, dtype=object).ravel().tolist()
     return next((n for n, value in enumerate(each) if _is_missing(value)), None)
 

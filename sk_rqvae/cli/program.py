@@ -19,7 +19,8 @@ from sk_rqvae.cli.commands.report import report
 from sk_rqvae.cli.commands.transform import transform
 from sk_rqvae.cli.failures import INTERRUPTED, described, exit_status, is_expected
 from sk_rqvae.cli.grouped_command import GroupedProgram
-from sk_rqvae.cli.signals import cleanup_on_signals
+from sk_rqvae.cli.matrix_files.csv_lines import long_fields
+from sk_rqvae.cli.signals import exit_on_signals
 from sk_rqvae.cli.standard_streams import (
     abandon_standard_output,
     closed_streams_are_null,
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return shell_complete(program, {}, PROGRAM, COMPLETE_VARIABLE, instruction)
     typed = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with cleanup_on_signals(), one_line_warnings():
+        with exit_on_signals(), one_line_warnings(), long_fields():
             return _run(typed)
     except BrokenPipeError:
         # Who read the output, such as head, has enough.

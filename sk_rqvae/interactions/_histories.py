@@ -84,7 +84,7 @@ def _from_pair(user: Any, item: Any, n_items: int) -> Interactions:
             f"length. Got shapes {users.shape} and {items.shape}. Pass a list for two "
             "histories."
         )
-    missing = first_missing(users)
+    missing = first_missing(user)
     if missing is not None:
         raise ValueError(
             "histories must have a user for each interaction. Got "

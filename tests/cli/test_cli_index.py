@@ -90,6 +90,18 @@ def test_add_skips_known_items_only_if_asked(model, table, catalogue, capsys):
     assert "added 10 items to 50" in capsys.readouterr().err
 
 
+def test_without_keys_added_rows_are_numbered_on(rows, model, tmp_path, capsys):
+    path = tmp_path / "catalogue.index"
+    items = write_rows(tmp_path / "items.npy", rows[:3])
+    assert run("index", "build", model, items, "-o", path, "--quiet") == 0
+    arguments = ("index", "add", path, model, items)
+    said = failure(capsys, *arguments, "--skip-known", status=2)
+    assert "--skip-known needs keys, and" in said
+    assert len(SemanticIDIndex.load(path)) == 3
+    assert run(*arguments, "--quiet") == 0
+    assert SemanticIDIndex.load(path).item_ids_.tolist() == [0, 1, 2, 3, 4, 5]
+
+
 def test_removed_items_are_not_found(catalogue, capsys, monkeypatch):
     assert run("index", "remove", catalogue, "B00", "B01") == 0
     assert "removed 2 items, 48 remain" in capsys.readouterr().err

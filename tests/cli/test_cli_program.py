@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +180,82 @@ def test_a_terminated_program_leaves_no_file(
     assert capsys.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_signal_during_imports_ends_the_program_at_once():
+    script = """
+import os, signal
+from sk_rqvae.cli.signals import clean_up_on_signals, exit_on_signals
+with exit_on_signals():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        print("an import that aborts, or goes on")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (143, b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("work", "command"),
+    [
+        ("transform.transform", "transform MODEL ITEMS"),
+        ("report.report", "report MODEL ITEMS"),
+        ("explore.explore", "explore MODEL ITEMS -o OUT.html"),
+        ("fit.fit", "fit ITEMS -o OUT"),
+        ("demo.demo", "demo"),
+        ("index_growth.build_index", "index build MODEL ITEMS -o OUT"),
+        ("index_growth.add_to_index", "index add INDEX MODEL ITEMS"),
+        ("index_queries.remove_items", "index remove INDEX 1"),
+        ("index_queries.look_up", "index lookup INDEX 1"),
+        ("index_queries.export_index", "index export INDEX"),
+        ("index_queries.summarize", "index summary INDEX"),
+    ],
+)
+def test_a_signal_during_the_work_lets_it_clean_up(
+    items, model, catalogue, tmp_path, monkeypatch, work, command
+):
+    def end(*args, **kwargs):
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(f"sk_rqvae.cli.work.{work}", end)
+    paths = {"MODEL": model, "ITEMS": items, "INDEX": catalogue}
+    words = [paths.get(word, word) for word in command.split()]
+    words = [tmp_path / word if str(word).startswith("OUT") else word for word in words]
+    monkeypatch.setattr(os, "_exit", pytest.fail)
+    with pytest.raises(SystemExit) as done:
+        run(*words)
+    assert done.value.code == 143
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+def test_a_closed_terminal_ends_a_program_except_under_nohup(
+    items, model, tmp_path, monkeypatch
+):
+    transform = RQVAETransformer.transform
+
+    def hang_up(self, X):
+        signal.raise_signal(signal.SIGHUP)
+        return transform(self, X)
+
+    monkeypatch.setattr(RQVAETransformer, "transform", hang_up)
+    command = ("transform", model, items, "-o", tmp_path / "ids.csv")
+    with handled(signal.SIGHUP, signal.SIG_DFL), pytest.raises(SystemExit) as done:
+        run(*command)
+    assert done.value.code == 128 + signal.SIGHUP
+    assert list(tmp_path.iterdir()) == []
+    with handled(signal.SIGHUP, signal.SIG_IGN):
+        assert run(*command) == 0
+
+
+@contextmanager
+def handled(number, handler):
+    """Another handler of a signal in a block."""
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 @pytest.mark.slow

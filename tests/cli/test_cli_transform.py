@@ -291,6 +291,17 @@ def test_control_sequences_in_keys_do_not_reach_a_terminal(
     assert r"\x1b[31mred" in said
 
 
+def test_a_column_that_is_not_read_may_have_long_texts(rows, codes, model, tmp_path):
+    limit = csv.field_size_limit()
+    table = frame(rows, text="long " * 30_000)
+    path = write_frame(tmp_path / "items.csv", table)
+    ids = tmp_path / "ids.npy"
+    options = ("--columns", "a,b,c,d,e,f,g,h,i,j,k,l", "-o", ids)
+    assert run("transform", model, path, *options) == 0
+    np.testing.assert_array_equal(np.load(ids), codes)
+    assert csv.field_size_limit() == limit
+
+
 # Errors
 
 

@@ -175,3 +175,5 @@ def test_interactions_without_a_user_are_an_error(missing):
         cooccurrence((users, np.arange(3)), n_items=3)
     with pytest.raises(ValueError, match=r"must have a user.* nan at position 0"):
         cooccurrence(([np.nan, np.nan], [0, 1]), n_items=3)
+    with pytest.raises(ValueError, match=r"must have a user.* nan at position 1"):
+        cooccurrence((["a", np.nan], [0, 1]), n_items=3)

@@ -18,6 +18,7 @@ from sk_rqvae.cli.options import (
     quiet_option,
     reading_options,
 )
+from sk_rqvae.cli.signals import clean_up_on_signals
 
 if TYPE_CHECKING:
     from sk_rqvae.cli.matrix_files.source import Reading
@@ -83,6 +84,7 @@ def explore(
     check_output_file(output, force=force, inputs=inputs)
     from sk_rqvae.cli.work.explore import explore as run
 
+    clean_up_on_signals()
     run(
         model,
         items,

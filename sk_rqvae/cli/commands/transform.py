@@ -20,6 +20,7 @@ from sk_rqvae.cli.options import (
     reading_options,
     tokens_option,
 )
+from sk_rqvae.cli.signals import clean_up_on_signals
 
 if TYPE_CHECKING:
     from sk_rqvae.cli.matrix_files.source import Reading
@@ -88,4 +89,5 @@ def transform(
     from sk_rqvae.cli.work.transform import transform as run
 
     wanted = Wanted(policy, tokens, kind, output)
+    clean_up_on_signals()
     run(model, items, reading, wanted, device=device, quiet=quiet)
