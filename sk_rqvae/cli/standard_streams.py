@@ -11,8 +11,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
-# A closed output is opened for reading, so that writing to it is an error.
-_MODES = {"stdin": "r", "stdout": "r", "stderr": "w"}
 _WITHOUT_MARK = "utf-8-sig"  # of the byte order
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -22,15 +20,29 @@ def closed_streams_are_null() -> Iterator[None]:
     """Open the null device in place of standard streams that are closed.
 
     Otherwise the next file would get the number of a closed stream, and with it what
-    libraries print there. Messages to a closed standard error are lost.
+    libraries print there. Messages to a closed standard error are lost; to write to a
+    closed standard output is an error.
     """
     with ExitStack() as stack:
-        for name, mode in _MODES.items():
+        # In the order of their numbers: an open file gets the lowest that is free.
+        for name in ("stdin", "stdout", "stderr"):
             if getattr(sys, name) is None:
-                null = stack.enter_context(Path(os.devnull).open(mode))
+                stream = stack.enter_context(_null(name))
                 stack.callback(setattr, sys, name, None)
-                setattr(sys, name, null)
+                setattr(sys, name, stream)
         yield
+
+
+def _null(name: str) -> TextIO:
+    null = Path(os.devnull)
+    if name == "stdout":
+        return _ClosedOutput(null.open("wb"))
+    return null.open("r" if name == "stdin" else "w")
+
+
+class _ClosedOutput(io.TextIOWrapper):
+    def write(self, text: str) -> int:
+        raise OSError("Standard output is closed.")
 
 
 def standard_output() -> TextIO:
@@ -46,17 +58,15 @@ def standard_output() -> TextIO:
 
 @contextmanager
 def output_errors() -> Iterator[None]:
-    """Let errors of writing say that it is standard output which cannot be written to.
+    """Let the error of a full disk say that it is the one of standard output.
 
     Raises
     ------
     OSError
-        If it is closed, or a file on a full disk.
+        If the disk is full.
     """
     try:
         yield
-    except io.UnsupportedOperation as error:
-        raise OSError("Standard output is closed.") from error
     except OSError as error:
         if error.errno not in _FULL:
             raise
