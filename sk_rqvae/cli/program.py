@@ -19,7 +19,12 @@ from sk_rqvae.cli.commands.report import report
 from sk_rqvae.cli.commands.transform import transform
 from sk_rqvae.cli.failures import INTERRUPTED, described, exit_status, is_expected
 from sk_rqvae.cli.grouped_command import GroupedProgram
-from sk_rqvae.cli.signals import cleanup_on_signals
+from sk_rqvae.cli.matrix_files.csv_lines import long_fields
+from sk_rqvae.cli.signals import exit_on_signals
+from sk_rqvae.cli.standard_streams import (
+    abandon_standard_output,
+    closed_streams_are_null,
+)
 from sk_rqvae.cli.terminal import PROGRAM, one_line_warnings, say
 
 _EXAMPLES = (
@@ -50,6 +55,7 @@ for _command in (fit, transform, report, explore, index, demo, completion):
     program.add_command(_command)
 
 
+@closed_streams_are_null()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program.
 
@@ -69,12 +75,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return shell_complete(program, {}, PROGRAM, COMPLETE_VARIABLE, instruction)
     typed = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with cleanup_on_signals(), one_line_warnings():
+        with exit_on_signals(), one_line_warnings(), long_fields():
             return _run(typed)
     except BrokenPipeError:
-        # Who read the output, such as head, has enough. Python would complain again
-        # when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Who read the output, such as head, has enough.
+        abandon_standard_output()
         return _READER_IS_GONE
     except KeyboardInterrupt:
         return INTERRUPTED

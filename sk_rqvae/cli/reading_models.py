@@ -47,9 +47,13 @@ def check_model(folder: Path, items: Path | None = None, *, command: str = "") -
             f"{folder} is no model: it has no {_CONFIG}. Make one: sk-rqvae fit ITEMS "
             f"-o FOLDER"
         )
-    for part in folder.iterdir():
-        if part.suffix in _PARTS:
-            check_regular_file(part)
+    for part in files_of_model(folder):
+        check_regular_file(part)
+
+
+def files_of_model(folder: Path) -> tuple[Path, ...]:
+    """The files that a model is read from, which are inputs of a command."""
+    return tuple(part for part in folder.iterdir() if part.suffix in _PARTS)
 
 
 def read_model(folder: Path, device: str | None) -> RQVAETransformer:

@@ -45,13 +45,24 @@ def read_settings(
 def _options(
     path: Path, table: dict[str, Any], command: click.Command
 ) -> dict[str, Any]:
-    known = {param.name for param in command.params} - {"config", "help", None}
+    known = _names(command)
     options = {}
     for name, value in table.items():
         option = name.replace("-", "_")
         if option not in known:
-            near = difflib.get_close_matches(option, [str(each) for each in known], 1)
+            near = difflib.get_close_matches(option, known, 1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise click.BadParameter(f"{path} has the unknown option {name!r}.{hint}")
-        options[option] = value
+        options[known[option]] = value
     return options
+
+
+def _names(command: click.Command) -> dict[str, str]:
+    """The names that parameters have in click, by those that the user knows."""
+    return {
+        typed.removeprefix("--").replace("-", "_"): str(param.name)
+        for param in command.params
+        for typed in param.opts
+        if (typed.startswith("--") or isinstance(param, click.Argument))
+        and param.name not in ("config", "help")
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -9,25 +10,28 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-_HANDLED = (signal.SIGINT, signal.SIGTERM)
+# Windows has no SIGHUP, which a terminal sends when it is closed.
+_HANDLED = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    if hasattr(signal, name)
+)
 _STATUS_OF_SIGNAL = 128  # what shells add to the number of a signal
 
 
 @contextmanager
-def cleanup_on_signals() -> Iterator[None]:
-    """Unwind the stack on SIGINT and SIGTERM, so that temporary files are removed.
+def exit_on_signals() -> Iterator[None]:
+    """Exit on SIGINT, SIGTERM and SIGHUP: at once until `clean_up_on_signals`.
 
-    The program then exits with the status that shells give to a program that a signal
-    ended. A KeyboardInterrupt would not do: during training it means that a callback
-    stops training and keeps the model. Only the main thread can handle signals; in
-    other threads nothing changes.
+    The status is the one that shells give to a program that a signal ended. Only the
+    main thread can handle signals; in other threads nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     # Signals that are ignored, as in a job that outlives its terminal, still are.
     before = {
-        number: signal.signal(number, _exit)
+        number: signal.signal(number, _exit_at_once)
         for number in _HANDLED
         if signal.getsignal(number) != signal.SIG_IGN
     }
@@ -38,5 +42,22 @@ def cleanup_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _exit(number: int, frame: FrameType | None) -> NoReturn:
+def clean_up_on_signals() -> None:
+    """From now on, unwind the stack first, so that temporary files are removed.
+
+    Called before the work, when all is imported: an import can swallow an exception or
+    abort the process. A KeyboardInterrupt would not do either: during training it means
+    that a callback stops training and keeps the model.
+    """
+    if threading.current_thread() is threading.main_thread():
+        for number in _HANDLED:
+            if signal.getsignal(number) is _exit_at_once:
+                signal.signal(number, _unwind)
+
+
+def _exit_at_once(number: int, frame: FrameType | None) -> NoReturn:
+    os._exit(_STATUS_OF_SIGNAL + number)
+
+
+def _unwind(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(_STATUS_OF_SIGNAL + number)

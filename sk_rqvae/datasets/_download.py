@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import http.client
@@ -12,6 +13,7 @@ import time
 import warnings
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -27,6 +29,7 @@ _CHUNK_BYTES = 2**20
 _MAX_COMPRESSED_BYTES = 16 * 2**30
 _MAX_DECOMPRESSED_BYTES = 128 * 2**30
 _MAX_CHECKSUM_FILE_BYTES = 4096
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PARTIAL_CONTENT = 206
 _RANGE_NOT_SATISFIABLE = 416
@@ -104,7 +107,7 @@ def _problem(path: Path) -> str | None:
     """Describe what is wrong with an existing file, or return None.
 
     A file without a recorded checksum is trusted if it is a complete gzip file. Its
-    checksum is then recorded.
+    checksum is then recorded, if the folder can be written to.
     """
     if not path.is_file():
         raise OSError(
@@ -114,10 +117,21 @@ def _problem(path: Path) -> str | None:
     if expected is None:
         if not _is_complete_gzip(path):
             return "is not a complete gzip file"
-        _record_checksum(path, _sha256(path))
+        # Nobody changes a file in a folder that is read-only.
+        with _unless_read_only():
+            _record_checksum(path, _sha256(path))
     elif _sha256(path) != expected:
         return f"differs from the first download, whose SHA-256 is {expected}"
     return None
+
+
+@contextmanager
+def _unless_read_only() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _READ_ONLY:
+            raise
 
 
 def _verify_download(part: Path, path: Path, url: str) -> None:

@@ -61,8 +61,9 @@ def cooccurrence(
     Raises
     ------
     ValueError
-        If an item index or a shape is out of range, the two arrays of a pair have
-        different lengths, a sparse matrix has NaN, or an option is invalid.
+        If an item index or a shape is out of range, a user is missing, the two arrays
+        of a pair have different lengths, a sparse matrix has NaN, or an option is
+        invalid.
     TypeError
         If item indices or `n_items` are not integers.
 

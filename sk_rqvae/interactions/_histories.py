@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, issparse
 
+from sk_rqvae._checks.missing import first_missing
+
 _FORMS = (
     "a sequence of sequences of item indices, a tuple of two arrays (user, item), or a "
     "sparse matrix of shape (n_users, n_items)"
@@ -81,6 +83,12 @@ def _from_pair(user: Any, item: Any, n_items: int) -> Interactions:
             "histories as a tuple (user, item) must have two 1-D arrays of the same "
             f"length. Got shapes {users.shape} and {items.shape}. Pass a list for two "
             "histories."
+        )
+    missing = first_missing(user)
+    if missing is not None:
+        raise ValueError(
+            "histories must have a user for each interaction. Got "
+            f"{users[missing]} at position {missing}."
         )
     try:
         distinct, number = np.unique(users, return_inverse=True)

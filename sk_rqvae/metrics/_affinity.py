@@ -124,7 +124,10 @@ def _weighted_pairs(affinity: Any, n_items: int) -> coo_array:
             "affinity must have a positive value outside the diagonal. Got none."
         )
     positions = (pairs.row[different], pairs.col[different])
-    return coo_array((pairs.data[different], positions), shape=pairs.shape)
+    # Only their proportions count. The sum of the largest floats would overflow.
+    _, exponent = np.frexp(pairs.data[different].max())
+    weights = np.ldexp(pairs.data[different], -exponent)
+    return coo_array((weights, positions), shape=pairs.shape)
 
 
 def _n_common(prefix: IntArray) -> int:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_array
+from sklearn.utils import check_array, column_or_1d
 
 from sk_rqvae._checks.codes import IntArray, check_codes
+from sk_rqvae._checks.missing import first_missing
 
 Matrix = NDArray[Any]
 
@@ -81,6 +82,17 @@ def check_same_length(n_expected: int, n_codes: int, *, name: str) -> None:
             f"{name} and codes must have the same number of rows. "
             f"Got {n_expected} and {n_codes}."
         )
+
+
+def check_labels(labels: ArrayLike, n_items: int) -> NDArray[Any]:
+    """Return labels as a 1-D array, one per item and none missing."""
+    given = np.asarray(column_or_1d(labels))
+    check_same_length(len(given), n_items, name="labels")
+    item = first_missing(labels)
+    if item is not None:
+        missing = np.asarray(labels, dtype=object).ravel()[item]
+        raise ValueError(f"labels must not be missing. Got {missing} for item {item}.")
+    return given
 
 
 def check_count(value: Any, *, name: str, at_most: int | None = None) -> int:

@@ -178,11 +178,28 @@ def _draw_pairs(
 
 
 def _distances(X: Matrix, left: IntArray, right: IntArray) -> NDArray[np.float64]:
+    """Distances in a unit, a power of two, whose squares neither over- nor underflow.
+
+    Their ranks are those of the distances.
+    """
     distances = np.empty(len(left))
+    exponent = _exponent_of_span(X)
     for block in row_blocks((len(left), X.shape[1])):
-        difference = X[left[block]].astype(np.float64) - X[right[block]]
+        halved = _halved(X[left[block]]) - _halved(X[right[block]])
+        difference = np.ldexp(halved, 1 - exponent)
         distances[block] = np.linalg.norm(difference, axis=1)
     return distances
+
+
+def _exponent_of_span(X: Matrix) -> int:
+    """Exponent of a power of two near the largest difference in a column."""
+    spans = _halved(X.max(axis=0)) - _halved(X.min(axis=0))
+    return int(np.frexp(spans.max())[1])
+
+
+def _halved(values: Matrix) -> NDArray[np.float64]:
+    """Half of the values, so that a difference of the largest does not overflow."""
+    return np.ldexp(values.astype(np.float64), -1)
 
 
 def _rank_correlation(a: NDArray[Any], b: NDArray[Any]) -> float:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import column_or_1d
 
 from sk_rqvae._checks.codes import row_keys
-from sk_rqvae.metrics._checks import check_item_codes, check_same_length
+from sk_rqvae.metrics._checks import check_item_codes, check_labels
 from sk_rqvae.metrics._mutual_information import adjusted_mutual_information
 
 
@@ -31,7 +30,7 @@ def prefix_label_agreement(codes: ArrayLike, labels: ArrayLike) -> NDArray[np.fl
     ------
     ValueError
         If there are no items, a code is fractional or negative, or `labels` has
-        another length or holds NaN.
+        another length or one is missing: None or NaN.
     TypeError
         If `codes` does not hold integers.
 
@@ -66,11 +65,7 @@ def prefix_label_agreement(codes: ArrayLike, labels: ArrayLike) -> NDArray[np.fl
     array([1.   , 0.466])
     """
     checked = check_item_codes(codes)
-    given = column_or_1d(labels)
-    check_same_length(len(given), len(checked), name="labels")
-    if given.dtype.kind == "f" and np.isnan(given).any():
-        row = np.isnan(given).argmax()
-        raise ValueError(f"labels must not hold NaN. Got NaN for item {row}.")
+    given = check_labels(labels, len(checked))
     _, label = np.unique(given, return_inverse=True)
     agreement = []
     for depth in range(1, checked.shape[1] + 1):

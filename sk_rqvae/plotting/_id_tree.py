@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from sk_rqvae.metrics._checks import (
 from sk_rqvae.plotting._axes import axes_for
 from sk_rqvae.plotting._colors import GREY, background_of, tint
 from sk_rqvae.plotting._icicle import Icicle, figure_size
-from sk_rqvae.plotting._node_colors import check_labels, node_colors
+from sk_rqvae.plotting._node_colors import check_finite_labels, node_colors
 from sk_rqvae.plotting._tree_html import tree_html
 from sk_rqvae.plotting._tree_layout import tree_nodes
 
@@ -164,7 +164,7 @@ class IDTreeDisplay:
             If there are no items, a code is fractional or negative, `labels` or `names`
             has another length, or `breadth` has more entries than there are codes.
         TypeError
-            If `codes` or `breadth` does not hold integers.
+            If `codes` or `breadth` does not hold integers, or `names` is no sequence.
         ImportError
             If matplotlib is not installed.
         """
@@ -195,18 +195,17 @@ class IDTreeDisplay:
             If `labels` or `names` has another length than `codes`, or `breadth` has
             more entries than the IDs have codes.
         TypeError
-            If `breadth` does not hold integers.
+            If `breadth` does not hold integers, or `names` is no sequence.
         ImportError
             If matplotlib is not installed.
         """
         n_items, n_layers = self.codes.shape
         breadth = _checked_breadth(breadth, n_layers)
-        if self.names is not None:
-            check_same_length(len(self.names), n_items, name="names")
+        names = _checked_names(self.names, n_items)
         nodes = tree_nodes(self.codes, breadth)
         firsts = [node for node in nodes if node.depth == 1]
         n_rows = sum(node.n_rows for node in firsts)
-        named = self.names is not None
+        named = names is not None
         size = figure_size(len(breadth), n_rows, named=named)
         ax, figure = axes_for(self, ax, size)
         background = background_of(ax)
@@ -225,8 +224,8 @@ class IDTreeDisplay:
             text = " · ".join(filter(None, [code, coloring.text(node)]))
             fill = coloring.fill(node, background)
             self.patches_[node.prefix] = icicle.add(node, fill, text)
-            if self.names is not None and node.depth == len(breadth):
-                icicle.name(node, [str(self.names[item]) for item in node.items])
+            if names is not None and node.depth == len(breadth):
+                icicle.name(node, [str(names[item]) for item in node.items])
         n_codes = len(np.unique(self.codes[:, 0]))
         n_below = sum(len(node.items) for node in firsts)
         ax.set_title(
@@ -258,8 +257,10 @@ class IDTreeDisplay:
         Raises
         ------
         ValueError
-            If `labels` or `names` has another length than `codes`, or a label is not
-            finite.
+            If `labels` or `names` has another length than `codes`, or a label is
+            missing or not finite.
+        TypeError
+            If `names` is no sequence.
 
         Examples
         --------
@@ -272,10 +273,26 @@ class IDTreeDisplay:
         (True, True)
         """
         n_items = len(self.codes)
-        if self.names is not None:
-            check_same_length(len(self.names), n_items, name="names")
-        labels = None if self.labels is None else check_labels(self.labels, n_items)
-        return tree_html(self.codes, self.names, labels, title)
+        names = _checked_names(self.names, n_items)
+        labels = None
+        if self.labels is not None:
+            labels = check_finite_labels(self.labels, n_items)
+        return tree_html(self.codes, names, labels, title)
+
+
+def _checked_names(names: Any, n_items: int) -> list[Any] | None:
+    """Names by position, which the labels of a pandas Series need not be."""
+    if names is None:
+        return None
+    has_other_order = isinstance(names, str | bytes | Mapping | Set)
+    if has_other_order or not isinstance(names, Iterable):
+        raise TypeError(
+            "names must be a sequence of strings, one per item. Got "
+            f"{type(names).__name__}."
+        )
+    listed = list(names)
+    check_same_length(len(listed), n_items, name="names")
+    return listed
 
 
 def _checked_breadth(breadth: Sequence[int] | None, n_layers: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -277,14 +277,16 @@ def _principal_plane(rows: Any) -> tuple[FloatArray, tuple[str, str]]:
 
 def _chosen(first_codes: IntArray, highlight: int | Sequence[int]) -> list[int]:
     present, counts = np.unique(first_codes, return_counts=True)
-    if isinstance(highlight, int | np.integer):
+    if isinstance(highlight, np.ndarray) and highlight.ndim == 0:
+        highlight = highlight.item()
+    if not isinstance(highlight, Iterable):
         count = check_count(highlight, name="highlight")
         return present[np.argsort(-counts, kind="stable")][:count].tolist()
     chosen = check_codes([list(highlight)], name="highlight")[0].tolist()
     for code in chosen:
         if code not in present:
             raise ValueError(f"highlight must name first codes of items. Got {code!r}.")
-    return chosen
+    return list(dict.fromkeys(chosen))
 
 
 def _densest_point(points: FloatArray) -> FloatArray:

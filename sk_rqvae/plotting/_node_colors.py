@@ -6,9 +6,8 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import column_or_1d
 
-from sk_rqvae.metrics._checks import check_same_length
+from sk_rqvae.metrics._checks import check_labels
 from sk_rqvae.plotting._axes import add_legend
 from sk_rqvae.plotting._colors import (
     GREY,
@@ -34,10 +33,9 @@ class NodeColors(Protocol):
         """Draw the legend or the colour bar."""
 
 
-def check_labels(labels: ArrayLike, n_items: int) -> NDArray[Any]:
-    """Return labels as a 1-D array; floats must be finite."""
-    given = np.asarray(column_or_1d(labels))
-    check_same_length(len(given), n_items, name="labels")
+def check_finite_labels(labels: ArrayLike, n_items: int) -> NDArray[Any]:
+    """Return labels as a 1-D array, none missing; floats must be finite."""
+    given = check_labels(labels, n_items)
     if given.dtype.kind == "f" and not np.isfinite(given).all():
         item = (~np.isfinite(given)).argmax()
         raise ValueError(f"labels must be finite. Got {given[item]} for item {item}.")
@@ -65,7 +63,7 @@ def node_colors(
     nodes = [node for node in nodes if not node.n_merged]
     if labels is None:
         return _ByFirstCode(nodes)
-    given = check_labels(labels, n_items)
+    given = check_finite_labels(labels, n_items)
     return (_ByMean if given.dtype.kind == "f" else _ByMajority)(given, nodes)
 
 
@@ -122,7 +120,7 @@ class _ByMajority:
 
     def _majority(self, node: Node) -> tuple[Any, float]:
         names, counts = np.unique(self._labels[node.items], return_counts=True)
-        return names[counts.argmax()].item(), counts.max() / counts.sum()
+        return names.tolist()[counts.argmax()], counts.max() / counts.sum()
 
 
 class _ByMean:

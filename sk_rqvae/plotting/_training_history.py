@@ -188,7 +188,7 @@ class TrainingHistoryDisplay:
             style = styles[name]
             (self.lines_[name],) = ax.plot(self.epochs, values / units[name], **style)
         self.best_ = self._mark_best(ax, units) if _HELD_OUT in series else None
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        _mark_whole_numbers(ax.xaxis)
         if self.is_relative_:
             ax.axhline(1, color=GREY, linewidth=0.8, zorder=1)
             ax.yaxis.set_major_formatter(_percent())
@@ -264,6 +264,16 @@ def _is_positive(values: FloatArray) -> bool:
 def _last(values: FloatArray) -> float:
     known = values[np.isfinite(values)]
     return float(known[-1]) if known.size else -np.inf
+
+
+def _mark_whole_numbers(axis: Any) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    # Axes of the caller may have another scale, such as a logarithmic one. Its marks
+    # are not between whole numbers.
+    locator = axis.get_major_locator()
+    if isinstance(locator, MaxNLocator):
+        locator.set_params(integer=True)
 
 
 def _percent() -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import re
 from collections.abc import Sequence
 from importlib.resources import files
@@ -65,9 +66,7 @@ def _items(
     if names is not None:
         items["names"] = [printable(names[row]) for row in order.tolist()]
     if labels is not None and labels.dtype.kind == "f":
-        items["values"] = [
-            float(f"{value:.{_SIGNIFICANT_DIGITS}g}") for value in labels[order]
-        ]
+        items["values"] = [_rounded(value) for value in labels[order].tolist()]
     elif labels is not None:
         distinct, label = np.unique(labels[order], return_inverse=True)
         items["labelNames"] = [printable(name) for name in distinct.tolist()]
@@ -75,8 +74,14 @@ def _items(
     return items
 
 
+def _rounded(value: float) -> float:
+    """Few digits, for a small page; the largest floats would round to infinity."""
+    rounded = float(f"{value:.{_SIGNIFICANT_DIGITS}g}")
+    return rounded if math.isfinite(rounded) else value
+
+
 def _json(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return re.sub("[<>&]", lambda found: _ESCAPES[found[0]], text)
 
 

@@ -110,6 +110,33 @@ def test_a_table_of_pairs_that_is_wrong_is_named(
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'item_a,item_b\n"item-1"x,item-2\n', "pairs.csv, line 2: ',' expected"),
+        ("item_a,item_b\nÜ,b\n".encode("latin-1"), "pairs.csv, after line"),
+        (b"item_a,item_b\nitem-1\n", "pairs.csv, line 2 must have 2 fields. Got 1"),
+    ],
+)
+def test_a_table_that_is_no_csv_is_an_error_that_names_it(
+    items, tmp_path, capsys, content, message
+):
+    path = tmp_path / "pairs.csv"
+    path.write_bytes(content)
+    options = ("--item-column", "sku", "--affinity", path, *QUICK)
+    said = failure(capsys, "fit", items, "-o", tmp_path / "model", *options)
+    assert message in said
+
+
+def test_a_null_among_keys_is_an_error_that_names_its_row(rows, tmp_path, capsys):
+    np.save(tmp_path / "items.npy", rows)
+    table = pd.DataFrame({"item_a": [0, 1, None], "item_b": [1, 2, 3]})
+    path = write(tmp_path / "pairs.parquet", table)
+    command = ("fit", tmp_path / "items.npy", "-o", tmp_path / "model", *QUICK)
+    said = failure(capsys, *command, "--affinity", path)
+    assert "row 2, column 'item_a' must have the key of an item. Got null" in said
+
+
 def test_a_report_of_pairs_has_the_affinity_lift(rows, items, pairs, tmp_path, capsys):
     path = write(tmp_path / "pairs.csv", named(pairs))
     model = fitted_with(tmp_path, items, "--affinity", path)
@@ -119,7 +146,18 @@ def test_a_report_of_pairs_has_the_affinity_lift(rows, items, pairs, tmp_path, c
     affinity = coo_array((pairs["weight"], (pairs["item_a"], pairs["item_b"])))
     affinity.resize(60, 60)
     expected = affinity_lift(model.transform(frame(rows)), affinity)
-    np.testing.assert_allclose(printed["affinity_lift"], expected)
+    lift = np.array(printed["affinity_lift"], dtype=float)
+    np.testing.assert_allclose(lift, expected)
+
+
+def test_an_undefined_lift_is_null_in_json(rows, items, pairs, tmp_path, capsys):
+    path = write(tmp_path / "pairs.csv", named(pairs))
+    fitted_with(tmp_path, items, "--codebook-size=32")
+    options = ("--item-column", "sku", "--affinity", path, "--json", "--quiet")
+    assert run("report", tmp_path / "model", items, *options) == 0
+    text = capsys.readouterr().out
+    assert "NaN" not in text
+    assert json.loads(text)["affinity_lift"][-1] is None
 
 
 def test_an_item_with_two_weights_is_refused(items, tmp_path, capsys):

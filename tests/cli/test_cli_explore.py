@@ -64,6 +64,13 @@ def test_items_are_named_by_a_file_with_a_name_a_line(items, model, tmp_path):
     assert "<title>A &amp; B</title>" in page.read_text(encoding="utf-8")
 
 
+def test_the_byte_order_mark_of_editors_is_not_part_of_a_name(items, model, tmp_path):
+    names = write_names(tmp_path / "names.txt", ["\ufefffirst", *["other"] * 79])
+    page = tmp_path / "tree.html"
+    assert run("explore", model, items, "-o", page, "--names", names, "--quiet") == 0
+    assert set(items_of(page)["names"]) == {"first", "other"}
+
+
 def test_items_of_a_table_are_named_by_their_keys(rows, model, tmp_path):
     keys = [f"B{row}" for row in range(80)]
     path = write_frame(tmp_path / "items.csv", frame(rows, sku=keys))

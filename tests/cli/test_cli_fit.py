@@ -202,11 +202,23 @@ def test_a_settings_file_gives_options_that_the_command_line_overrides(
     }
 
 
+def test_options_have_the_names_of_the_command_line_in_a_settings_file(
+    fitted, items, tmp_path, capsys
+):
+    fitted.save_pretrained(tmp_path / "model")
+    path = tmp_path / "run.toml"
+    path.write_text("[transform]\nformat = 'json'\nquiet = true\n[report]\njson = true")
+    for command in ("transform", "report"):
+        assert run(command, tmp_path / "model", items, "--config", path) == 0
+        assert json.loads(capsys.readouterr().out)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("n_layers = 4", "must have a table for each command, such as [fit]. Got 'n_"),
         ("[fit]\nn_layer = 4", "unknown option 'n_layer'. Did you mean 'n_layers'?"),
+        ("[fit]\nitem_colum = 'a'", "'item_colum'. Did you mean 'item_column'?"),
         ("[fit]\nn_layers = [4]", "'--n-layers': must be an integer. Got [4]"),
         ("[fit]\nn_layers = 4.5", "'--n-layers': must be an integer. Got 4.5"),
         ("[fit]\nn_layers = true", "'--n-layers': must be an integer. Got True"),

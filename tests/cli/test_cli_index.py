@@ -4,6 +4,7 @@ import io
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from command_line import failure, frame, run, write_frame, write_rows
 
@@ -89,6 +90,18 @@ def test_add_skips_known_items_only_if_asked(model, table, catalogue, capsys):
     assert "added 10 items to 50" in capsys.readouterr().err
 
 
+def test_without_keys_added_rows_are_numbered_on(rows, model, tmp_path, capsys):
+    path = tmp_path / "catalogue.index"
+    items = write_rows(tmp_path / "items.npy", rows[:3])
+    assert run("index", "build", model, items, "-o", path, "--quiet") == 0
+    arguments = ("index", "add", path, model, items)
+    said = failure(capsys, *arguments, "--skip-known", status=2)
+    assert "--skip-known needs keys, and" in said
+    assert len(SemanticIDIndex.load(path)) == 3
+    assert run(*arguments, "--quiet") == 0
+    assert SemanticIDIndex.load(path).item_ids_.tolist() == [0, 1, 2, 3, 4, 5]
+
+
 def test_removed_items_are_not_found(catalogue, capsys, monkeypatch):
     assert run("index", "remove", catalogue, "B00", "B01") == 0
     assert "removed 2 items, 48 remain" in capsys.readouterr().err
@@ -132,8 +145,9 @@ def test_integer_keys_can_be_typed_on_the_command_line(rows, model, tmp_path, ca
     assert run("index", "build", model, items, "-o", path) == 0
     (line,) = printed(capsys, "lookup", path, "--by", "key", "7")
     assert line.startswith("7,")
-    said = failure(capsys, "index", "lookup", path, "--by", "key", "x")
-    assert "items of the index are integers. Got the key 'x'" in said
+    for word in ("x", "1_0", " 2 ", "007", "+7", "٣", "9" * 19, "9" * 30):
+        said = failure(capsys, "index", "lookup", path, "--by", "key", word)
+        assert f"items of the index are integers. Got the key {word!r}" in said
 
 
 def test_looking_up_an_invalid_id_is_an_error(catalogue, capsys):
@@ -154,6 +168,42 @@ def test_an_export_can_be_read_back_as_the_same_index(catalogue, tmp_path, kind)
     index, expected = read(path), SemanticIDIndex.load(catalogue)
     np.testing.assert_array_equal(index.ids_, expected.ids_)
     assert index.item_ids_.tolist() == expected.item_ids_.tolist()
+
+
+@pytest.mark.parametrize("as_tokens", [False, True])
+@pytest.mark.parametrize("kind", [".csv", ".json", ".parquet"])
+def test_an_index_without_items_is_exported_as_an_empty_table(
+    catalogue, tmp_path, kind, as_tokens
+):
+    path = tmp_path / f"ids{kind}"
+    assert run("index", "remove", catalogue, *KEYS[:50], "--quiet") == 0
+    options = ("--tokens",) if as_tokens else ()
+    assert run("index", "export", catalogue, "-o", path, *options) == 0
+    if kind == ".json":
+        assert json.loads(path.read_text()) == {}
+        return
+    table = pd.read_csv(path) if kind == ".csv" else pd.read_parquet(path)
+    codes = ["tokens"] if as_tokens else ["level_1", "level_2", "level_3", "suffix"]
+    assert table.columns.tolist() == ["item_id", *codes]
+    assert len(table) == 0
+
+
+def test_an_empty_table_keeps_the_type_of_keys(rows, model, tmp_path):
+    path, table = tmp_path / "catalogue.index", tmp_path / "ids.parquet"
+    items = write_rows(tmp_path / "items.npy", rows[:2])
+    assert run("index", "build", model, items, "-o", path, "--quiet") == 0
+    assert run("index", "remove", path, "0", "1", "--quiet") == 0
+    assert run("index", "export", path, "-o", table) == 0
+    assert (pd.read_parquet(table).dtypes == np.int64).all()
+
+
+def test_a_lookup_that_finds_nothing_prints_an_empty_table(catalogue, capsys):
+    wanted = ("index", "lookup", catalogue, "--by", "prefix", "15,15,15")
+    assert SemanticIDIndex.load(catalogue).items_with_prefix([15, 15, 15]).size == 0
+    assert run(*wanted, "--format", "json") == 0
+    assert json.loads(capsys.readouterr().out) == {}
+    assert run(*wanted) == 0
+    assert capsys.readouterr().out == "item_id,level_1,level_2,level_3,suffix\n"
 
 
 def test_the_summary_has_the_figures_of_the_index(catalogue, capsys):

@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 from command_line import failure, frame, run, write_frame, write_rows
 
-from sk_rqvae import RQVAETransformer, __version__
+from sk_rqvae import RQVAETransformer, SemanticIDIndex, __version__
 
 COMMANDS = ["fit", "transform", "report", "explore", "demo", "completion"]
 
@@ -180,6 +182,82 @@ def test_a_terminated_program_leaves_no_file(
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_a_signal_during_imports_ends_the_program_at_once():
+    script = """
+import os, signal
+from sk_rqvae.cli.signals import clean_up_on_signals, exit_on_signals
+with exit_on_signals():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        print("an import that aborts, or goes on")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (143, b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("work", "command"),
+    [
+        ("transform.transform", "transform MODEL ITEMS"),
+        ("report.report", "report MODEL ITEMS"),
+        ("explore.explore", "explore MODEL ITEMS -o OUT.html"),
+        ("fit.fit", "fit ITEMS -o OUT"),
+        ("demo.demo", "demo"),
+        ("index_growth.build_index", "index build MODEL ITEMS -o OUT"),
+        ("index_growth.add_to_index", "index add INDEX MODEL ITEMS"),
+        ("index_queries.remove_items", "index remove INDEX 1"),
+        ("index_queries.look_up", "index lookup INDEX 1"),
+        ("index_queries.export_index", "index export INDEX"),
+        ("index_queries.summarize", "index summary INDEX"),
+    ],
+)
+def test_a_signal_during_the_work_lets_it_clean_up(
+    items, model, catalogue, tmp_path, monkeypatch, work, command
+):
+    def end(*args, **kwargs):
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(f"sk_rqvae.cli.work.{work}", end)
+    paths = {"MODEL": model, "ITEMS": items, "INDEX": catalogue}
+    words = [paths.get(word, word) for word in command.split()]
+    words = [tmp_path / word if str(word).startswith("OUT") else word for word in words]
+    monkeypatch.setattr(os, "_exit", pytest.fail)
+    with pytest.raises(SystemExit) as done:
+        run(*words)
+    assert done.value.code == 143
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+def test_a_closed_terminal_ends_a_program_except_under_nohup(
+    items, model, tmp_path, monkeypatch
+):
+    transform = RQVAETransformer.transform
+
+    def hang_up(self, X):
+        signal.raise_signal(signal.SIGHUP)
+        return transform(self, X)
+
+    monkeypatch.setattr(RQVAETransformer, "transform", hang_up)
+    command = ("transform", model, items, "-o", tmp_path / "ids.csv")
+    with handled(signal.SIGHUP, signal.SIG_DFL), pytest.raises(SystemExit) as done:
+        run(*command)
+    assert done.value.code == 128 + signal.SIGHUP
+    assert list(tmp_path.iterdir()) == []
+    with handled(signal.SIGHUP, signal.SIG_IGN):
+        assert run(*command) == 0
+
+
+@contextmanager
+def handled(number, handler):
+    """Another handler of a signal in a block."""
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
 @pytest.mark.slow
 def test_a_pipe_that_is_closed_early_is_no_error(model, tmp_path):
     path = write_rows(tmp_path / "many.npy", np.zeros((9_000, 12), dtype=np.float32))
@@ -192,6 +270,61 @@ def test_a_pipe_that_is_closed_early_is_no_error(model, tmp_path):
         assert program.stdout.readline().strip() == b"item_id,level_1,level_2,level_3"
         program.stdout.close()
         assert program.stderr.read() == b""
+
+
+def run_in_shell(words):
+    """Run the program with redirections."""
+    return subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m sk_rqvae {words}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def catalogue(tmp_path):
+    path = tmp_path / "catalogue.index"
+    SemanticIDIndex().fit([[0, 1], [2, 3]]).save(path)
+    return path
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such shell")
+def test_closed_standard_streams_are_no_defect(catalogue):
+    done = run_in_shell(f"index export {catalogue} >&-")
+    assert done.returncode == 1
+    assert done.stderr == "sk-rqvae: error: Standard output is closed.\n"
+    done = run_in_shell(f"index summary {catalogue} >&-")
+    assert done.stderr == "sk-rqvae: error: Standard output is closed.\n"
+    done = run_in_shell(f"index lookup {catalogue} --by key - <&-")
+    assert done.returncode == 1
+    assert (
+        done.stderr == "sk-rqvae: error: Standard input must have a line. Got none.\n"
+    )
+    table = catalogue.with_name("ids.csv")
+    done = run_in_shell(f"index export {catalogue} -o {table} <&- >&- 2>&-")
+    assert done.returncode == 0
+    assert table.read_text() == "item_id,level_1,level_2,suffix\n0,0,1,0\n1,2,3,0\n"
+
+
+def test_work_with_torch_needs_no_standard_streams(items, model, tmp_path, monkeypatch):
+    ids = tmp_path / "ids.csv"
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    codes = [run("transform", model, items, "-o", ids), run("transform", model, items)]
+    assert sys.stdout is None
+    monkeypatch.undo()
+    assert codes == [0, 1]
+    assert ids.exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_below_standard_output_is_an_error_that_names_it(catalogue):
+    for command in ("export", "summary"):
+        done = run_in_shell(f"index {command} {catalogue} > /dev/full")
+        assert done.returncode == 1
+        error = "standard output: No space left on device"
+        assert done.stderr == f"sk-rqvae: error: {error}\n"
 
 
 # demo

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import signal
 
 import numpy as np
 import pytest
 import torch
-from command_line import QUICK, failure, run
+from command_line import QUICK, failure, frame, run, write_frame
 from conftest import assert_same_model
 from skorch.callbacks import Callback
 
@@ -87,6 +89,30 @@ def test_a_fit_without_a_seed_can_be_resumed_too(items, tmp_path, interrupted, c
     model = RQVAETransformer.from_pretrained(folder)
     assert model.n_iter_ == 6
     assert model.random_state is None
+
+
+def test_the_line_that_says_how_to_continue_has_all_options_of_the_tables(
+    blobs, tmp_path, interrupted, capsys
+):
+    names = list("abcdefghijkl")
+    table = frame(blobs[:200], sku=[f"B{row}" for row in range(200)], note="x")
+    items = write_frame(tmp_path / "the items.csv", table)
+    weights = tmp_path / "weights.csv"
+    weights.write_text("item,weight\nB1,2\nB2,1\nB3,1\nB4,1\n")
+    settings = tmp_path / "run.toml"
+    settings.write_text(
+        f"[fit]\nitem_column = 'sku'\ncolumns = {names[::-1]}\nheader = true\n"
+        f"sample_weight = {json.dumps(str(weights))}\n"
+    )
+    folder = tmp_path / "model"
+    options = (*OPTIONS, "--codebook-size=2", "--quiet", "--config", settings)
+    interrupted(items, "-o", folder, *options, in_epoch=3)
+    said = capsys.readouterr().err
+    command = said.partition("to continue: sk-rqvae ")[2].splitlines()[0]
+    assert run(*shlex.split(command)) == 0
+    model = RQVAETransformer.from_pretrained(folder)
+    assert model.n_iter_ == 6
+    assert model.feature_names_in_.tolist() == names[::-1]
 
 
 def test_a_fit_that_ended_with_its_last_epoch_resumes_at_the_end(

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import csv
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +12,7 @@ from command_line import failure, frame, run, write_frame, write_rows
 
 from sk_rqvae import RQVAETransformer, SemanticIDIndex
 
+ANY_ENDING = (".json", ".safetensors")
 FORMATS = [".csv", ".json", ".npy", ".npz", ".parquet"]
 
 
@@ -240,6 +245,38 @@ def test_keys_are_written_exactly_as_they_were_read(
         assert index.item_ids_.tolist() == keys
 
 
+@pytest.mark.parametrize("key", ["a\rb", "a\nb", 'a"b', "a,b", "a\r\nb"])
+def test_a_key_is_quoted_in_csv_if_it_needs_to_be(rows, model, tmp_path, key):
+    path = write_frame(tmp_path / "items.parquet", frame(rows[:2], sku=[key, "c"]))
+    ids = tmp_path / "ids.csv"
+    assert run("transform", model, path, "-o", ids, "--item-column", "sku") == 0
+    assert SemanticIDIndex.from_table(ids, policy="none").item_ids_.tolist() == [
+        key,
+        "c",
+    ]
+    with ids.open(newline="") as file:
+        assert [row[0] for row in csv.reader(file)] == ["item_id", key, "c"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locale")
+def test_redirected_output_and_input_are_utf_8_in_every_locale(rows, model, tmp_path):
+    keys = ["Ünïcödé", "日本"]
+    path = write_frame(tmp_path / "items.csv", frame(rows[:2], sku=keys))
+    index = tmp_path / "catalogue.index"
+    command = ("index", "build", model, path, "--item-column", "sku", "-o", index)
+    assert run(*command) == 0
+    plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = subprocess.run(
+        [sys.executable, "-m", "sk_rqvae", "index", "lookup", index, "--by=key", "-"],
+        input="\ufeff日本\nÜnïcödé\n".encode(),
+        capture_output=True,
+        env=os.environ | plain,
+        check=True,
+    )
+    lines = done.stdout.decode().splitlines()[1:]
+    assert [line.partition(",")[0] for line in lines] == keys[::-1]
+
+
 def test_control_sequences_in_keys_do_not_reach_a_terminal(
     rows, model, tmp_path, capsys, monkeypatch
 ):
@@ -252,6 +289,17 @@ def test_control_sequences_in_keys_do_not_reach_a_terminal(
     said = capsys.readouterr().out
     assert "\x1b" not in said
     assert r"\x1b[31mred" in said
+
+
+def test_a_column_that_is_not_read_may_have_long_texts(rows, codes, model, tmp_path):
+    limit = csv.field_size_limit()
+    table = frame(rows, text="long " * 30_000)
+    path = write_frame(tmp_path / "items.csv", table)
+    ids = tmp_path / "ids.npy"
+    options = ("--columns", "a,b,c,d,e,f,g,h,i,j,k,l", "-o", ids)
+    assert run("transform", model, path, *options) == 0
+    np.testing.assert_array_equal(np.load(ids), codes)
+    assert csv.field_size_limit() == limit
 
 
 # Errors
@@ -274,11 +322,23 @@ def test_an_input_is_never_replaced(rows, model, tmp_path, capsys):
     for output in (path, link):
         said = failure(capsys, "transform", model, path, "-o", output, "--force")
         assert "is an input of the command" in said
-    said = failure(
-        capsys, "transform", model, path, "-o", model / "config.json", "--force"
-    )
-    assert "is an input of the command" in said
     np.testing.assert_array_equal(np.load(path), rows)
+
+
+@pytest.mark.parametrize("command", ["transform", "index build", "explore"])
+def test_no_file_of_the_model_is_replaced(
+    fitted, items, tmp_path, capsys, monkeypatch, command
+):
+    monkeypatch.setattr("sk_rqvae.cli.id_files.destination.TO_FILES", ANY_ENDING)
+    monkeypatch.setattr("sk_rqvae.cli.commands.explore._ENDINGS", ANY_ENDING)
+    folder = tmp_path / "model"
+    fitted.save_pretrained(folder)
+    (weights,) = folder.glob("*.safetensors")
+    for path in (folder / "config.json", weights):
+        before = path.read_bytes()
+        arguments = (*command.split(), folder, items, "-o", path, "--force")
+        assert "is an input of the command" in failure(capsys, *arguments)
+        assert path.read_bytes() == before
 
 
 def test_a_failed_transform_does_not_change_an_existing_file(

@@ -373,6 +373,7 @@ def test_the_byte_order_mark_of_spreadsheets_is_not_part_of_a_name(tmp_path):
         ("1.5,2\n3\n", "line 2 must have 2 fields. Got 1"),
         ("1.5,2\n\n3,x\n", "line 3, column '1' must be a number. Got 'x'"),
         ("a,b\n1,\n", "line 2, column 'b' must be a number. Got an empty field"),
+        ("a\n1\n\n3\n", "line 3, column 'a' must be a number. Got an empty field"),
         ("a,b\n1,2\n3,inf\n", "line 3, column 'b' must be a finite number. Got inf"),
         ('1.5,2\n3,"4', "line 2: unexpected end of data"),
         ('a,b\n1,"2"3\n', "line 2: ',' expected after '\"'"),
@@ -442,6 +443,21 @@ def test_the_index_that_pandas_wrote_has_the_keys(tmp_path):
     with pytest.raises(ValueError, match="several columns of labels, 'x', 'y'"):
         read(path)
     assert read(path, Reading("y"))[1] == KEYS
+
+
+@pytest.mark.usefixtures("arrow")
+@pytest.mark.parametrize(
+    "values", [pd.date_range("2026-01-01", periods=20), ROWS[:, 0]]
+)
+def test_an_index_that_cannot_have_keys_is_left_out(tmp_path, values):
+    path = tmp_path / "rows.parquet"
+    frame(when=values, sku=KEYS).set_index("when").to_parquet(path)
+    rows, keys = read(path, Reading(columns=("a", "b", "c")))
+    np.testing.assert_array_equal(rows, ROWS)
+    assert keys is None
+    assert read(path, Reading("sku"))[1] == KEYS
+    frame(when=values).set_index("when").to_parquet(path)
+    np.testing.assert_array_equal(read(path)[0], ROWS)
 
 
 @pytest.mark.parametrize("kind", ["list_", "large_list", "fixed"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import os
@@ -227,6 +228,21 @@ def test_a_file_copied_by_hand_is_trusted_once_and_verified_later(server, path):
     path.write_bytes(CONTENT)
     with pytest.raises(OSError, match="differs from the first download"):
         fetch(server, path, download_if_missing=False)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_file_copied_by_hand_may_be_in_a_folder_that_is_read_only(
+    server, path, monkeypatch, number
+):
+    def refuse(path):
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(download, "atomic_write", refuse)
+    path.parent.mkdir()
+    path.write_bytes(OTHER)
+    fetch(server, path, download_if_missing=False)
+    fetch(server, path)
+    assert server.requests == []
 
 
 def test_a_truncated_file_copied_by_hand_is_not_trusted(server, path):

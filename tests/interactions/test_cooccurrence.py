@@ -4,6 +4,7 @@ import itertools
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -162,6 +163,17 @@ def test_interactions_and_metrics_import_without_torch(fresh_python):
 
 
 def test_users_that_cannot_be_sorted_are_an_error():
-    users = np.array([None, "a", "a"], dtype=object)
+    users = np.array([0, "a", "a"], dtype=object)
     with pytest.raises(TypeError, match="histories must have users of one kind"):
         cooccurrence((users, np.arange(3)), n_items=3)
+
+
+@pytest.mark.parametrize("missing", [np.nan, None, pd.NA, pd.NaT])
+def test_interactions_without_a_user_are_an_error(missing):
+    users = pd.Series([1, missing, missing], dtype=object)
+    with pytest.raises(ValueError, match=r"must have a user.*at position 1"):
+        cooccurrence((users, np.arange(3)), n_items=3)
+    with pytest.raises(ValueError, match=r"must have a user.* nan at position 0"):
+        cooccurrence(([np.nan, np.nan], [0, 1]), n_items=3)
+    with pytest.raises(ValueError, match=r"must have a user.* nan at position 1"):
+        cooccurrence((["a", np.nan], [0, 1]), n_items=3)

@@ -72,6 +72,13 @@ def test_repeated_entries_of_a_sparse_matrix_are_added():
     np.testing.assert_allclose(affinity_lift(codes, repeated), expected)
 
 
+@pytest.mark.parametrize("unit", [1e308, 1e-300])
+def test_the_lift_does_not_depend_on_the_unit_of_weights(unit):
+    codes, affinity = [[0], [0], [1]], np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    expected = affinity_lift(codes, affinity)
+    np.testing.assert_allclose(affinity_lift(codes, affinity * unit), expected)
+
+
 def test_the_affinity_matrix_is_not_modified():
     affinity = sparse.csr_array([[1.0, 2.0], [2.0, 0.0]])
     before = affinity.copy()

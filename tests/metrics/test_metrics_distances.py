@@ -50,6 +50,23 @@ def test_the_correlation_does_not_depend_on_the_block_size(data, monkeypatch):
     assert decoded_distance_correlation(X, X_rec) == expected
 
 
+@pytest.mark.parametrize("unit", [2.0**-1000, 2.0**-565, 2.0**531, 2.0**1018])
+def test_the_correlation_does_not_depend_on_the_unit(data, unit):
+    X, codes, X_rec = data
+    expected = prefix_distance_correlation(X, codes)
+    assert prefix_distance_correlation(X * unit, codes) == pytest.approx(expected)
+    expected = decoded_distance_correlation(X, X_rec)
+    found = decoded_distance_correlation(X * unit, X_rec / unit)
+    assert found == pytest.approx(expected)
+
+
+def test_a_large_column_of_one_value_does_not_change_the_correlation(data):
+    X, codes, _ = data
+    padded = np.column_stack([X * 1e-170, np.full(len(X), 1e200)])
+    expected = prefix_distance_correlation(X, codes)
+    assert prefix_distance_correlation(padded, codes) == pytest.approx(expected)
+
+
 def test_sampled_pairs_estimate_the_correlation_of_all_pairs(data):
     X, codes, X_rec = data
     options = {"n_pairs": 2000, "random_state": 0}

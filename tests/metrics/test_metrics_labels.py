@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,10 +95,23 @@ def test_labels_may_be_strings():
     np.testing.assert_array_equal(prefix_label_agreement(codes, words), expected)
 
 
+@pytest.mark.parametrize("dtype", ["string", "category", object])
+def test_labels_may_be_a_column_of_texts(dtype):
+    codes, words = [[0], [0], [1]], ["bird", "bird", "tool"]
+    column = pd.Series(words, dtype=dtype)
+    expected = prefix_label_agreement(codes, words)
+    np.testing.assert_array_equal(prefix_label_agreement(codes, column), expected)
+
+
 def test_label_agreement_rejects_invalid_labels():
     with pytest.raises(ValueError, match="labels and codes must have the same number"):
         prefix_label_agreement([[0], [1]], [0])
-    with pytest.raises(ValueError, match="labels must not hold NaN"):
+    for missing in (None, np.nan, pd.NA, pd.NaT):
+        with pytest.raises(ValueError, match=r"labels must not be missing.* item 1"):
+            prefix_label_agreement([[0], [1]], ["a", missing])
+        with pytest.raises(ValueError, match=r"labels must not be missing.* item 1"):
+            prefix_label_agreement([[0], [1]], pd.Series(["a", missing]))
+    with pytest.raises(ValueError, match=r"labels must not be missing. Got nan"):
         prefix_label_agreement([[0], [1]], [0.0, np.nan])
     with pytest.raises(ValueError, match="codes must have at least one row"):
         prefix_label_agreement(np.empty((0, 2), dtype=int), [])

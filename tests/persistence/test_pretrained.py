@@ -431,10 +431,14 @@ def test_an_edited_configuration_is_refused(folder):
         load(folder)
 
 
-def test_a_reformatted_configuration_is_the_same_configuration(folder):
+def test_a_reformatted_configuration_is_the_same_configuration(fitted, blobs, folder):
     path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()), indent=4))
-    load(folder)
+    text = json.dumps(json.loads(path.read_text()), indent=4)
+    assert text != path.read_text()
+    path.write_text(text)
+    model = load(folder)
+    assert model.get_params() == fitted.get_params()
+    np.testing.assert_array_equal(model.transform(blobs), fitted.transform(blobs))
 
 
 def test_files_of_two_models_cannot_be_mixed(blobs, folder, tmp_path):

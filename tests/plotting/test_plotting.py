@@ -102,6 +102,19 @@ def test_epochs_that_a_callback_cut_short_are_left_out():
     assert display.epochs.tolist() == [1, 3]
 
 
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_epochs_are_marked_at_whole_numbers_on_any_scale(scale):
+    _, ax = plt.subplots()
+    ax.set_xscale(scale)
+    rows = [history_row(epoch) for epoch in (1, 2, 3)]
+    TrainingHistoryDisplay.from_history(rows, ax=ax)
+    ax.figure.canvas.draw()
+    low, high = ax.get_xlim()
+    marks = [mark for mark in ax.get_xticks() if low <= mark <= high]
+    assert marks
+    assert all(mark == round(mark) for mark in marks)
+
+
 def test_losses_are_absolute_if_one_is_not_positive():
     rows = [history_row(1, train_bonus=-0.5), history_row(2, train_bonus=0.0)]
     display = TrainingHistoryDisplay.from_history(rows)
@@ -233,6 +246,13 @@ def test_the_codes_to_highlight_can_be_chosen():
     assert list(display.points_) == [2, 5]
 
 
+def test_codes_to_highlight_may_be_repeated_and_a_number_may_be_an_array():
+    display = ItemMapDisplay.from_codes(CODES, POINTS, highlight=[2, 5, 2])
+    assert list(display.points_) == [2, 5]
+    display = ItemMapDisplay.from_codes(CODES, POINTS, highlight=np.array(1))
+    assert list(display.points_) == [0]
+
+
 def test_without_an_embedding_items_are_drawn_by_principal_components(fitted, blobs):
     display = ItemMapDisplay.from_estimator(fitted, blobs, highlight=100)
     firsts = fitted.transform(blobs)[:, 0]
@@ -258,6 +278,7 @@ def test_items_are_drawn_at_the_given_embedding(fitted, blobs):
         ({"embedding": np.zeros((7, 3))}, ValueError, "2 columns"),
         ({"highlight": [1]}, ValueError, "highlight must name first codes"),
         ({"highlight": 0}, ValueError, "highlight must be at least 1"),
+        ({"highlight": 2.5}, TypeError, "highlight must be an int. Got 2.5"),
         ({"highlight": [0.5]}, ValueError, "highlight must be whole"),
     ],
 )
@@ -348,7 +369,7 @@ def test_lines_and_texts_are_readable_on_their_background(style, fitted, blobs):
     with plt.style.context(style):
         displays = [
             *draw_all(fitted, blobs),
-            IDTreeDisplay.from_codes(CODES, names="abcdefg", labels=range(7)),
+            IDTreeDisplay.from_codes(CODES, names=list("abcdefg"), labels=range(7)),
         ]
     for display in displays:
         ax = display.ax_

@@ -3,6 +3,7 @@ from __future__ import annotations
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,6 +70,14 @@ def test_a_prefix_has_the_colour_of_its_most_frequent_label():
     assert "0 (4) · a 50%" in texts_on(display)
 
 
+@pytest.mark.parametrize("dtype", ["string", "category", object])
+def test_labels_may_be_a_column_of_texts(dtype):
+    labels = ["a", "a", "b", "b", "b", "b", "c"]
+    expected = texts_on(IDTreeDisplay.from_codes(CODES, labels))
+    column = pd.Series(labels, dtype=dtype)
+    assert texts_on(IDTreeDisplay.from_codes(CODES, column)) == expected
+
+
 def test_more_majorities_than_colours_share_grey():
     codes = np.arange(24).reshape(12, 2)
     display = IDTreeDisplay.from_codes(codes, np.arange(12), breadth=(12, 1))
@@ -106,6 +115,20 @@ def test_item_names_are_to_the_right_of_the_last_column():
         text.get_text() for text in display.ax_.texts if text.get_position()[0] > 2
     }
     assert beside == {"ant, bee", "cat", "dog", "eel, fly", "gnu"}
+
+
+def test_names_in_a_series_belong_to_items_by_position():
+    names = ["ant", "bee", "cat", "dog", "eel", "fly", "gnu"]
+    series = pd.Series(names, index=[6, 5, 4, 3, 2, 1, 0])
+    expected = texts_on(IDTreeDisplay.from_codes(CODES, names=names))
+    assert texts_on(IDTreeDisplay.from_codes(CODES, names=series)) == expected
+
+
+@pytest.mark.parametrize("names", [dict.fromkeys(range(7), "a"), "abcdefg", set("abc")])
+def test_names_without_an_order_of_items_are_refused(names):
+    kind = type(names).__name__
+    with pytest.raises(TypeError, match=f"names must be a sequence.*Got {kind}"):
+        IDTreeDisplay.from_codes(CODES, names=names)
 
 
 def test_lists_of_names_are_cut_to_the_space():
@@ -177,7 +200,11 @@ def test_every_item_of_a_prefix_belongs_to_one_child(codes, breadth):
         ({"breadth": (1.5,)}, TypeError, "Each entry of breadth"),
         ({"names": ["a"]}, ValueError, "names and codes"),
         ({"labels": ["a"]}, ValueError, "labels and codes"),
-        ({"labels": [np.nan] * 7}, ValueError, "labels must be finite"),
+        ({"labels": [np.nan] * 7}, ValueError, "labels must not be missing"),
+        ({"labels": [np.inf] * 7}, ValueError, "labels must be finite"),
+        ({"labels": [*"aaaaaa", None]}, ValueError, "Got None for item 6"),
+        ({"labels": [*"aaaaaa", pd.NA]}, ValueError, "Got <NA> for item 6"),
+        ({"labels": [*"aaaaaa", np.nan]}, ValueError, "Got nan for item 6"),
     ],
 )
 def test_the_tree_names_the_invalid_argument(options, error, message):

@@ -9,6 +9,7 @@ import sys
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,6 +72,20 @@ def test_labels_are_majorities_or_means():
     assert "labels" not in items
 
 
+def test_the_largest_label_is_a_number_of_the_page():
+    largest = sys.float_info.max
+    assert items_of(page([[0]], labels=[largest]))["values"] == [largest]
+
+
+def test_names_in_a_series_belong_to_items_by_position_on_the_page():
+    names = pd.Series(["ant", "bee", "cat"], index=[2, 1, 0])
+    assert items_of(page([[0], [1], [2]], names=names))["names"] == [
+        "ant",
+        "bee",
+        "cat",
+    ]
+
+
 def test_texts_cannot_become_elements():
     codes = np.zeros((len(HOSTILE), 2), dtype=int)
     content = IDTreeDisplay(codes=codes, names=HOSTILE, labels=HOSTILE).to_html(
@@ -103,7 +118,8 @@ def test_the_page_needs_no_matplotlib(monkeypatch):
     [
         ({"names": ["a"]}, "names and codes must have the same number"),
         ({"labels": ["a"]}, "labels and codes must have the same number"),
-        ({"labels": [0.0, np.nan]}, "labels must be finite"),
+        ({"labels": [0.0, np.nan]}, "labels must not be missing"),
+        ({"labels": [0.0, np.inf]}, "labels must be finite"),
         ({"codes": [[0.5], [1]]}, "codes must be whole numbers"),
     ],
 )

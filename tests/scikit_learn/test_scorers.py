@@ -307,7 +307,15 @@ def test_cross_validation_accepts_several_scorers(data):
     X, _ = data
     named = {repr(scorer): scorer for scorer in ALL_SCORERS}
     results = cross_validate(
-        TwoLevelKMeans(), X, scoring=named, cv=3, error_score="raise"
+        TwoLevelKMeans(),
+        X,
+        scoring=named,
+        cv=3,
+        error_score="raise",
+        return_estimator=True,
+        return_indices=True,
     )
-    for name in named:
-        assert np.isfinite(results[f"test_{name}"]).all()
+    folds = list(zip(results["estimator"], results["indices"]["test"], strict=True))
+    for name, scorer in named.items():
+        expected = [scorer(model, X[held_out]) for model, held_out in folds]
+        assert results[f"test_{name}"].tolist() == expected

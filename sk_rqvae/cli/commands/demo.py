@@ -8,6 +8,7 @@ import click
 
 from sk_rqvae.cli.grouped_command import DescribedArgument, GroupedCommand
 from sk_rqvae.cli.options import PATH, force_option, quiet_option
+from sk_rqvae.cli.signals import clean_up_on_signals
 
 _EXAMPLES = ("sk-rqvae demo", "sk-rqvae demo items.npy -o ids.npy")
 
@@ -77,4 +78,5 @@ def demo(
         "codebook_size": codebook_size,
         "random_state": seed,
     }
+    clean_up_on_signals()
     run(items, output, parameters, quiet=quiet)

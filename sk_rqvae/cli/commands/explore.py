@@ -18,6 +18,7 @@ from sk_rqvae.cli.options import (
     quiet_option,
     reading_options,
 )
+from sk_rqvae.cli.signals import clean_up_on_signals
 
 if TYPE_CHECKING:
     from sk_rqvae.cli.matrix_files.source import Reading
@@ -73,16 +74,17 @@ def explore(
     from sk_rqvae.cli.failures import UsageError
     from sk_rqvae.cli.matrix_files.opening import check_reading
     from sk_rqvae.cli.overwriting import check_output_file
-    from sk_rqvae.cli.reading_models import check_model
+    from sk_rqvae.cli.reading_models import check_model, files_of_model
 
     if output.suffix.lower() not in _ENDINGS:
         raise UsageError(f"{output} must end in .html.")
     check_model(model, items, command="explore")
     check_reading(items, reading)
-    inputs = (items, model / "config.json", *(() if names is None else (names,)))
+    inputs = (items, *files_of_model(model), *(() if names is None else (names,)))
     check_output_file(output, force=force, inputs=inputs)
     from sk_rqvae.cli.work.explore import explore as run
 
+    clean_up_on_signals()
     run(
         model,
         items,

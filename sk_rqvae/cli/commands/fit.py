@@ -18,6 +18,7 @@ from sk_rqvae.cli.options import (
 )
 from sk_rqvae.cli.overwriting import check_no_checkpoint, check_output_folder
 from sk_rqvae.cli.parameters import given_parameters, parameter_options
+from sk_rqvae.cli.signals import clean_up_on_signals
 
 if TYPE_CHECKING:
     from sk_rqvae.cli.matrix_files.source import Reading
@@ -94,6 +95,7 @@ def fit(
         check_no_checkpoint(checkpoint)
     from sk_rqvae.cli.work.fit import fit as run
 
+    clean_up_on_signals()
     run(
         items,
         output,

@@ -24,6 +24,7 @@ from sk_rqvae.cli.options import (
     reading_options,
     tokens_option,
 )
+from sk_rqvae.cli.signals import clean_up_on_signals
 
 if TYPE_CHECKING:
     from sk_rqvae.cli.matrix_files.source import Reading
@@ -97,14 +98,15 @@ def build(
     """
     from sk_rqvae.cli.matrix_files.opening import check_reading
     from sk_rqvae.cli.overwriting import check_output_file
-    from sk_rqvae.cli.reading_models import check_model
+    from sk_rqvae.cli.reading_models import check_model, files_of_model
 
     check_model(model, items, command="index build")
     check_reading(items, reading)
-    inputs = (items, model / "config.json")
+    inputs = (items, *files_of_model(model))
     check_output_file(output, force=force, inputs=inputs)
     from sk_rqvae.cli.work.index_growth import build_index
 
+    clean_up_on_signals()
     build_index(model, items, reading, output, policy, device=device, quiet=quiet)
 
 
@@ -130,7 +132,10 @@ def add(
     device: str | None,
     quiet: bool,
 ) -> None:
-    """Give the rows of a matrix IDs in an index. No ID that exists changes."""
+    """Give the rows of a matrix IDs in an index. No ID that exists changes.
+
+    Without --item-column, all rows are new items, which are numbered on.
+    """
     from sk_rqvae.cli.matrix_files.opening import check_reading
     from sk_rqvae.cli.matrix_files.regular_file import check_regular_file
     from sk_rqvae.cli.reading_models import check_model
@@ -140,6 +145,7 @@ def add(
     check_reading(items, reading)
     from sk_rqvae.cli.work.index_growth import add_to_index
 
+    clean_up_on_signals()
     add_to_index(
         index_path,
         model,
@@ -177,6 +183,7 @@ def remove(index_path: Path, keys: tuple[str, ...], reuse: bool, quiet: bool) ->
     from sk_rqvae.cli.work.index_queries import remove_items
 
     check_regular_file(index_path)
+    clean_up_on_signals()
     remove_items(index_path, keys, reuse=reuse, quiet=quiet)
 
 
@@ -222,6 +229,7 @@ def lookup(
     check_regular_file(index_path)
     from sk_rqvae.cli.work.index_queries import look_up
 
+    clean_up_on_signals()
     look_up(index_path, wanted, by, kind, as_tokens=tokens)
 
 
@@ -256,6 +264,7 @@ def export(
         check_output_file(output, force=force, inputs=(index_path,))
     from sk_rqvae.cli.work.index_queries import export_index
 
+    clean_up_on_signals()
     export_index(index_path, output, kind, as_tokens=tokens, quiet=quiet)
 
 
@@ -273,4 +282,5 @@ def summary(index_path: Path, as_json: bool) -> None:
     from sk_rqvae.cli.work.index_queries import summarize
 
     check_regular_file(index_path)
+    clean_up_on_signals()
     summarize(index_path, as_json=as_json)

@@ -17,6 +17,7 @@ from sk_rqvae.cli.options import (
     quiet_option,
     reading_options,
 )
+from sk_rqvae.cli.signals import clean_up_on_signals
 
 if TYPE_CHECKING:
     from sk_rqvae.cli.matrix_files.source import Reading
@@ -79,6 +80,7 @@ def report(
     check_item_table("--affinity", affinity)
     from sk_rqvae.cli.work.report import report as run
 
+    clean_up_on_signals()
     run(
         model,
         items,

@@ -20,6 +20,7 @@ from sk_rqvae.cli.options import (
     reading_options,
     tokens_option,
 )
+from sk_rqvae.cli.signals import clean_up_on_signals
 
 if TYPE_CHECKING:
     from sk_rqvae.cli.matrix_files.source import Reading
@@ -76,16 +77,17 @@ def transform(
     from sk_rqvae.cli.id_files.destination import id_format
     from sk_rqvae.cli.matrix_files.opening import check_reading
     from sk_rqvae.cli.overwriting import check_output_file
-    from sk_rqvae.cli.reading_models import check_model
+    from sk_rqvae.cli.reading_models import check_model, files_of_model
 
     kind = id_format(output, format_name, as_tokens=tokens)
     check_model(model, items, command="transform")
     check_reading(items, reading)
     if output is not None:
-        inputs = (items, model / "config.json")
+        inputs = (items, *files_of_model(model))
         check_output_file(output, force=force, inputs=inputs)
     from sk_rqvae.cli.work.transform import Wanted
     from sk_rqvae.cli.work.transform import transform as run
 
     wanted = Wanted(policy, tokens, kind, output)
+    clean_up_on_signals()
     run(model, items, reading, wanted, device=device, quiet=quiet)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from sk_rqvae.cli.failures import UsageError
 from sk_rqvae.cli.id_files.rows import AppendIDs, Layout
 from sk_rqvae.cli.id_files.writers import TO_FILES, TO_TEXT
 from sk_rqvae.cli.matrix_files.parquet_file import parquet_libraries
+from sk_rqvae.cli.standard_streams import output_errors, standard_output
 from sk_rqvae.cli.terminal import printable
 
 _ARRAYS = (".npy", ".npz")
@@ -78,12 +78,24 @@ def open_ids(path: Path | None, kind: str, layout: Layout) -> Iterator[AppendIDs
         Writes some keys and their IDs.
     """
     if path is None:
-        with TO_TEXT[kind](sys.stdout, layout) as append:
-            yield _harmless(append) if sys.stdout.isatty() else append
-        sys.stdout.flush()
+        out = standard_output()
+        with ExitStack() as opened:
+            append = _naming_output(opened.enter_context(TO_TEXT[kind](out, layout)))
+            yield _harmless(append) if out.isatty() else append
+            with output_errors():
+                opened.close()
+                out.flush()
         return
     with atomic_write(path) as file, TO_FILES[kind](file, layout) as append:
         yield append
+
+
+def _naming_output(append: AppendIDs) -> AppendIDs:
+    def named(keys: NDArray[Any], ids: IntArray) -> None:
+        with output_errors():
+            append(keys, ids)
+
+    return named
 
 
 def _harmless(append: AppendIDs) -> AppendIDs:

@@ -62,5 +62,7 @@ class Layout:
 
 
 def _texts(ids: IntArray) -> list[str]:
+    if len(ids) == 0:
+        return []
     # Any index writes any ID; this one is of a single item.
     return SemanticIDIndex(policy="none").fit(ids[:1]).tokens(ids)

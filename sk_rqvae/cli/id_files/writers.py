@@ -20,6 +20,7 @@ from sk_rqvae.cli.id_files.rows import AppendIDs, Layout
 from sk_rqvae.cli.matrix_files.npy_file import GrowingNpy
 from sk_rqvae.cli.matrix_files.parquet_file import parquet_libraries
 
+_BETWEEN = ",\n"  # two items of JSON
 _MIB = 2**20
 Writer = Callable[[BinaryIO, Layout], AbstractContextManager[AppendIDs]]
 
@@ -71,22 +72,28 @@ def write_parquet(file: BinaryIO, layout: Layout) -> Iterator[AppendIDs]:
         def append(keys: NDArray[Any], ids: IntArray) -> None:
             nonlocal writer
             if layout.as_tokens:
-                columns = [[text for (text,) in layout.fields(ids)]]
+                texts = [text for (text,) in layout.fields(ids)]
+                columns = [arrow.array(texts, arrow.string())]
             else:
                 columns = list(ids.T)
-            table = arrow.table(dict(zip(names, [keys, *columns], strict=True)))
+            # No texts would get the type of nulls.
+            kind = arrow.string() if keys.dtype == object else None
+            columns.insert(0, arrow.array(keys, kind))
+            table = arrow.table(dict(zip(names, columns, strict=True)))
             if writer is None:
                 writer = parquet.ParquetWriter(file, table.schema)
                 opened.enter_context(writer)
             writer.write_table(table)
 
         yield append
+        if writer is None:
+            append(np.empty(0, dtype=object), np.empty((0, layout.n_columns), np.int64))
 
 
 @contextmanager
 def csv_lines(text: TextIO, layout: Layout) -> Iterator[AppendIDs]:
-    """CSV to a text stream. Nothing is written before there are rows."""
-    writer = csv.writer(text, lineterminator="\n")
+    """CSV to a text stream. Nothing is written before the first rows or the end."""
+    writer = csv.writer(_LineFeeds(text), lineterminator="\r\n")
     header = [layout.columns()]
 
     def append(keys: NDArray[Any], ids: IntArray) -> None:
@@ -96,21 +103,36 @@ def csv_lines(text: TextIO, layout: Layout) -> Iterator[AppendIDs]:
         writer.writerows((key, *fields) for key, fields in rows)
 
     yield append
+    writer.writerows(header)
+
+
+class _LineFeeds:
+    """Ends lines with LF that `csv` ends with CRLF.
+
+    Up to Python 3.12, `csv` quotes a field with a CR only if CR is part of its line
+    ends.
+    """
+
+    def __init__(self, text: TextIO) -> None:
+        self._text = text
+
+    def write(self, line: str) -> None:
+        self._text.write(line.removesuffix("\r\n") + "\n")
 
 
 @contextmanager
 def json_lines(text: TextIO, layout: Layout) -> Iterator[AppendIDs]:
-    """JSON to a text stream. Nothing is written before there are rows."""
+    """JSON to a text stream. Nothing is written before the first rows or the end."""
     lead = "{\n"
 
     def append(keys: NDArray[Any], ids: IntArray) -> None:
         nonlocal lead
         for key, elements in zip(keys.tolist(), layout.elements(ids), strict=True):
             text.write(f"{lead}{json.dumps(str(key))}: {json.dumps(elements)}")
-            lead = ",\n"
+            lead = _BETWEEN
 
     yield append
-    text.write("\n}\n")
+    text.write("\n}\n" if lead == _BETWEEN else "{\n}\n")
 
 
 @contextmanager

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sk_rqvae.cli.matrix_files.columns import chosen_columns
 from sk_rqvae.cli.matrix_files.csv_header import has_header, is_number, is_unnamed
+from sk_rqvae.cli.matrix_files.csv_lines import Line, csv_lines
 from sk_rqvae.cli.matrix_files.source import ROWS_AT_ONCE, Block, Reading, Source
 
 _LINES_LOOKED_AT = 10
 _TEXT_SHOWN = 40
 
 
-class _Line(NamedTuple):
-    number: int
-    fields: list[str]
-
-
 def csv_source(path: Path, reading: Reading) -> Source:
     """The rows of a CSV file."""
-    lines = _lines(path)
-    first = next(lines, _Line(0, [])).fields
+    lines = csv_lines(path)
+    first = next(lines, Line(0, [])).fields
     if not first:
         raise ValueError(f"{path} must have at least one row. Got an empty file.")
     _check_separator(path, first)
@@ -46,41 +41,13 @@ def csv_source(path: Path, reading: Reading) -> Source:
     key = None if columns.key is None else names.index(columns.key)
 
     def blocks() -> Iterator[Block]:
-        lines = islice(_lines(path), 1 if is_named else 0, None)
+        lines = islice(csv_lines(path), 1 if is_named else 0, None)
         while block := list(islice(lines, ROWS_AT_ONCE)):
             keys = None if key is None else _keys(block, key)
             rows = [_numbers(path, names, positions, line) for line in block]
             yield Block(keys, np.array(rows), [line.number for line in block])
 
     return Source(path, None, blocks, names=columns.numbers if is_named else None)
-
-
-def _lines(path: Path) -> Iterator[_Line]:
-    """Rows that are not blank, all with as many fields as the first."""
-    width = 0
-    # Spreadsheets begin UTF-8 with a mark, which is no part of the first name.
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
-        while True:
-            try:
-                fields = next(reader, None)
-            except csv.Error as error:
-                raise ValueError(f"{path}, line {reader.line_num}: {error}.") from error
-            except UnicodeDecodeError as error:
-                raise ValueError(
-                    f"{path}, after line {reader.line_num} must be UTF-8: "
-                    f"{error.reason}."
-                ) from error
-            if fields is None:
-                return
-            width = width or len(fields)
-            if len(fields) not in (0, width):
-                raise ValueError(
-                    f"{path}, line {reader.line_num} must have {width} fields. Got "
-                    f"{len(fields)}."
-                )
-            if fields:
-                yield _Line(reader.line_num, fields)
 
 
 def _check_separator(path: Path, first: Sequence[str]) -> None:
@@ -93,12 +60,12 @@ def _check_separator(path: Path, first: Sequence[str]) -> None:
             )
 
 
-def _keys(block: Sequence[_Line], position: int) -> NDArray[Any]:
+def _keys(block: Sequence[Line], position: int) -> NDArray[Any]:
     return np.array([line.fields[position] for line in block], dtype=object)
 
 
 def _numbers(
-    path: Path, names: Sequence[str], positions: Sequence[int], line: _Line
+    path: Path, names: Sequence[str], positions: Sequence[int], line: Line
 ) -> list[float]:
     fields = [line.fields[position] for position in positions]
     try:

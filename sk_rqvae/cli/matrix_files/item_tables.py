@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 
+from sk_rqvae._checks.missing import first_missing
 from sk_rqvae.cli.failures import UsageError
+from sk_rqvae.cli.matrix_files.csv_lines import Line, csv_lines
 from sk_rqvae.cli.matrix_files.parquet_file import parquet_libraries
 from sk_rqvae.cli.matrix_files.regular_file import check_regular_file
 
@@ -36,6 +37,12 @@ class Items:
 
     def rows(self, path: Path, name: str, keys: Sequence[Any]) -> NDArray[np.int64]:
         """Rows of the items in a column of a table."""
+        missing = first_missing(keys)
+        if missing is not None:
+            raise ValueError(
+                f"{path}, row {missing}, column {name!r} must have the key of an item. "
+                "Got null."
+            )
         for number, key in enumerate(keys):
             if str(key) not in self.row_of:
                 raise ValueError(
@@ -112,18 +119,9 @@ def _read(path: Path, required: Sequence[str], optional: Sequence[str]) -> _Tabl
 
 
 def _text(path: Path, separator: str) -> dict[str, list[Any]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter=separator, strict=True)
-        names = next(reader, [])
-        rows = []
-        for row in reader:
-            if len(row) not in (0, len(names)):
-                raise ValueError(
-                    f"{path}, line {reader.line_num} must have {len(names)} fields. "
-                    f"Got {len(row)}."
-                )
-            if row:
-                rows.append(row)
+    lines = csv_lines(path, separator)
+    names = next(lines, Line(0, [])).fields
+    rows = [line.fields for line in lines]
     return {name: [row[place] for row in rows] for place, name in enumerate(names)}
 
 

@@ -27,6 +27,8 @@ def parquet_source(path: Path, reading: Reading) -> Source:
         schema, metadata = file.schema_arrow, file.metadata
         index = _row_labels(path, schema)
     columns = chosen_columns(path, schema.names, reading, index)
+    if reading.key_column is None and not _has_keys(schema, columns.key):
+        columns = columns._replace(key=None)
     fields = [schema.field(name) for name in columns.numbers]
     dtype = _dtype(path, fields)
     if columns.key is not None:
@@ -195,12 +197,24 @@ def _refuse_null(path: Path, name: str, column: Any, n_before: int) -> None:
         )
 
 
-def _check_key_type(path: Path, field: Any) -> None:
+def _has_keys(schema: Any, name: str | None) -> bool:
+    """Whether the labels of rows are keys, which dates and fractions are not."""
+    return name is not None and _is_key_type(schema.field(name).type)
+
+
+def _is_key_type(kind: Any) -> bool:
     arrow, _ = parquet_libraries()
     types = arrow.types
-    kind = field.type.value_type if types.is_dictionary(field.type) else field.type
-    is_text = types.is_string(kind) or types.is_large_string(kind)
-    if not (is_text or types.is_integer(kind)):
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    return any(
+        is_of(kind)
+        for is_of in (types.is_string, types.is_large_string, types.is_integer)
+    )
+
+
+def _check_key_type(path: Path, field: Any) -> None:
+    if not _is_key_type(field.type):
         raise ValueError(
             f"{path}, column {field.name!r} must have keys that are integers or text. "
             f"Got {field.type}."

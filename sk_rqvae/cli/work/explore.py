@@ -82,7 +82,7 @@ def explore(
 def _lines(path: Path) -> list[str]:
     check_regular_file(path)
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             return [line.rstrip("\n") for line in file]
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} must be UTF-8 text: {error}.") from error

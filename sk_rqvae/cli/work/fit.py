@@ -90,7 +90,7 @@ def fit(
         except (KeyboardInterrupt, SystemExit):
             if checkpoint.exists():
                 command = ["sk-rqvae", "fit", str(items), "-o", str(output), "--resume"]
-                command += _options_again(affinity, sample_weight)
+                command += _options_again(reading, affinity, sample_weight)
                 say(f"to continue: {shlex.join(command)}")
             raise
         if source.names is not None:
@@ -114,15 +114,25 @@ def _tables(
     return tables
 
 
-def _options_again(affinity: Path | None, sample_weight: Path | None) -> list[str]:
-    """Options that an interrupted fit needs again."""
-    given = {"--affinity": affinity, "--sample-weight": sample_weight}
-    return [
-        part
-        for option, path in given.items()
-        if path is not None
-        for part in (option, str(path))
-    ]
+def _options_again(
+    reading: Reading, affinity: Path | None, sample_weight: Path | None
+) -> list[str]:
+    """Options that an interrupted fit needs again, whatever they were read from.
+
+    The checkpoint has the parameters of the transformer.
+    """
+    given = {
+        "--item-column": reading.key_column,
+        "--columns": None if reading.columns is None else ",".join(reading.columns),
+        "--array": reading.array,
+        "--unpack-limit": reading.unpack_limit,
+        "--affinity": affinity,
+        "--sample-weight": sample_weight,
+    }
+    options = [f"{name}={value}" for name, value in given.items() if value is not None]
+    if reading.has_header is not None:
+        options.append("--header" if reading.has_header else "--no-header")
+    return options
 
 
 def _beginning(given: dict[str, Any], checkpoint: Path | None) -> _Beginning:

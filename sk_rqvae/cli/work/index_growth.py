@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sk_rqvae import RQVAETransformer
+from sk_rqvae.cli.failures import UsageError
 from sk_rqvae.cli.matrix_files.fitted_columns import in_fitted_order
 from sk_rqvae.cli.matrix_files.mapped import Mapped, mapped
 from sk_rqvae.cli.matrix_files.opening import open_source
@@ -60,6 +61,11 @@ def add_to_index(
     n_before = len(index)
     model = read_model(folder, device)
     with bars_unless(quiet), _rows_for(model, items, reading) as (rows, keys):
+        if keys is None and skip_known:
+            raise UsageError(
+                f"--skip-known needs keys, and {items} has none: name their column "
+                "with --item-column."
+            )
         if keys is not None:
             keys = keys_like(index, keys)
             if not skip_known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from sk_rqvae.index import SemanticIDIndex
 
+_INTEGER = re.compile(r"0|-?[1-9]\d{0,18}", re.ASCII)
+
 
 def keys_like(index: SemanticIDIndex, keys: NDArray[Any]) -> NDArray[Any]:
     """Turn texts into integers where the items of an index are integers.
@@ -17,7 +20,7 @@ def keys_like(index: SemanticIDIndex, keys: NDArray[Any]) -> NDArray[Any]:
     Raises
     ------
     ValueError
-        If a text is no integer of 64 bits.
+        If a text is no integer of 64 bits, written as Python writes it.
     """
     if keys.dtype != object or index.item_ids_.dtype == object:
         return keys
@@ -36,9 +39,7 @@ def check_new(index: SemanticIDIndex, keys: NDArray[Any], path: Path) -> None:
 
 
 def _integer(key: str) -> int:
-    try:
-        return int(np.int64(int(key)))
-    except (ValueError, OverflowError) as error:
-        raise ValueError(
-            f"The items of the index are integers. Got the key {key!r}."
-        ) from error
+    # int() would also take 1_0 and 007, which are other keys.
+    if not _INTEGER.fullmatch(key) or not -(2**63) <= int(key) < 2**63:
+        raise ValueError(f"The items of the index are integers. Got the key {key!r}.")
+    return int(key)

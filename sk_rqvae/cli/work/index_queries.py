@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,9 @@ from numpy.typing import NDArray
 
 from sk_rqvae.cli.id_files.destination import open_ids
 from sk_rqvae.cli.id_files.rows import Layout
+from sk_rqvae.cli.json_text import json_text
 from sk_rqvae.cli.matrix_files.source import ROWS_AT_ONCE
+from sk_rqvae.cli.standard_streams import lines_of_standard_input, write_out
 from sk_rqvae.cli.terminal import say
 from sk_rqvae.cli.work.index_keys import keys_like
 from sk_rqvae.index import SemanticIDIndex
@@ -72,7 +72,8 @@ def export_index(
     index = SemanticIDIndex.load(path, mmap_mode="r")
     keys, ids = index.item_ids_, index.ids_
     with open_ids(output, kind, _layout(index, as_tokens)) as append:
-        for first in range(0, len(keys), ROWS_AT_ONCE):
+        # An empty block gives the keys of an empty table their type.
+        for first in range(0, max(len(keys), 1), ROWS_AT_ONCE):
             block = slice(first, first + ROWS_AT_ONCE)
             append(keys[block], ids[block])
     if output is not None and not quiet:
@@ -84,12 +85,11 @@ def summarize(path: Path, *, as_json: bool) -> None:
     index = SemanticIDIndex.load(path)
     figures: dict[str, Any] = {**index.summary(), "revision": index.revision_}
     if as_json:
-        text = json.dumps(figures)
+        text = json_text(figures)
     else:
         width = max(map(len, figures))
         text = "\n".join(f"{name:{width}}  {_shown(v)}" for name, v in figures.items())
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    write_out(f"{text}\n")
 
 
 def _words(typed: Sequence[str]) -> list[str]:
@@ -97,7 +97,7 @@ def _words(typed: Sequence[str]) -> list[str]:
     words: list[str] = []
     for word in typed:
         if word == _STANDARD_INPUT:
-            words.extend(filter(None, (line.rstrip("\r\n") for line in sys.stdin)))
+            words.extend(filter(None, lines_of_standard_input()))
         else:
             words.append(word)
     if not words:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 
+from sk_rqvae.cli.json_text import json_text
 from sk_rqvae.cli.matrix_files.fitted_columns import in_fitted_order
 from sk_rqvae.cli.matrix_files.item_tables import Items, read_affinity
 from sk_rqvae.cli.matrix_files.mapped import mapped
 from sk_rqvae.cli.matrix_files.opening import open_source
 from sk_rqvae.cli.matrix_files.source import Reading
 from sk_rqvae.cli.reading_models import read_model, without_names
+from sk_rqvae.cli.standard_streams import write_out
 from sk_rqvae.cli.work.progress import bars_unless
 
 
@@ -40,5 +40,4 @@ def report(
             pairs = read_affinity(affinity, Items(keys, len(rows)))
         table = without_names(model).report(rows, pairs)
     columns = {name: column.tolist() for name, column in table.to_dict().items()}
-    sys.stdout.write(f"{json.dumps(columns) if as_json else table}\n")
-    sys.stdout.flush()
+    write_out(f"{json_text(columns) if as_json else table}\n")
