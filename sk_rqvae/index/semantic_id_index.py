@@ -36,7 +36,7 @@ from sk_rqvae.index.parameters import (
 )
 from sk_rqvae.index.queries import REQUIRED
 from sk_rqvae.index.realignment import RealignmentReport, realigned
-from sk_rqvae.index.state import IndexState, checked_rules, parameters_of_rules
+from sk_rqvae.index.state import IndexState, checked_rules, parameters_of_state
 from sk_rqvae.index.summary import IndexSummary, summarized
 
 Result = TypeVar("Result")
@@ -762,12 +762,11 @@ default=None
         """
         choices = ("raise", "merge", "overwrite")
         choice = check_choice("on_conflict", on_conflict, choices)
-        size = self.codebook_size
         with self._writers.held():
             state, name = with_name(self._fitted())
             # If it is interrupted after the file is there, the index still knows it.
             self._state = state
-            self._state = save_state(path, state, name, size, choice)
+            self._state = save_state(path, state, name, choice)
 
     @classmethod
     def load(cls, path: PathLike, *, mmap_mode: str | None = None) -> Self:
@@ -796,9 +795,8 @@ default=None
         """
         if mmap_mode not in (None, "r"):
             raise ValueError(f"mmap_mode must be None or 'r'. Got {mmap_mode!r}.")
-        state, codebook_size = read_state(path, mapped=mmap_mode == "r")
-        rules = parameters_of_rules(state.rules)
-        index = cls(policy=state.rules.policy, codebook_size=codebook_size, **rules)
+        state = read_state(path, mapped=mmap_mode == "r")
+        index = cls(**parameters_of_state(state))
         index._state = state
         return index
 

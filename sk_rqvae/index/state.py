@@ -68,19 +68,14 @@ def checked_rules(policy: str, capacity: int | None, overflow: str) -> Rules:
     return Rules(policy, capacity, overflow)
 
 
-def parameters_of_rules(rules: Rules) -> dict[str, Any]:
-    """Return the parameters `capacity` and `overflow` that have these rules."""
-    if rules.policy != "reassign":
-        return {"capacity": rules.capacity, "overflow": rules.overflow}
-    return {"capacity": None if rules.capacity == 1 else rules.capacity}
-
-
 class IndexState(NamedTuple):
     """All that a fitted index holds. Never changes: every change makes a new one.
 
     Attributes
     ----------
     rules : Rules
+    codebook_size : int, tuple of int or None
+        The parameter that the index was fitted with.
     store : IDStore
     items : ItemIds
     weights : GrowingArray or None
@@ -100,6 +95,7 @@ class IndexState(NamedTuple):
     """
 
     rules: Rules
+    codebook_size: int | tuple[int, ...] | None
     store: IDStore
     items: ItemIds
     weights: GrowingArray | None
@@ -164,6 +160,26 @@ class IndexState(NamedTuple):
         )
 
 
+def parameters_of_state(state: IndexState) -> dict[str, Any]:
+    """Return the parameters that a state was fitted with."""
+    rules, size = state.rules, state.codebook_size
+    parameters: dict[str, Any] = {
+        "policy": rules.policy,
+        "codebook_size": list(size) if isinstance(size, tuple) else size,
+    }
+    if rules.policy != "reassign":
+        return parameters | {"capacity": rules.capacity, "overflow": rules.overflow}
+    return parameters | {"capacity": None if rules.capacity == 1 else rules.capacity}
+
+
+def plain_size(codebook_size: Any) -> int | tuple[int, ...] | None:
+    """Copy a valid parameter `codebook_size`, which may be an array, as integers."""
+    if codebook_size is None:
+        return None
+    size = np.asarray(codebook_size).tolist()
+    return tuple(size) if isinstance(size, list) else size
+
+
 def empty_state(
     rules: Rules, codebook_size: Any, n_layers: int, route: Route | None
 ) -> IndexState:
@@ -172,6 +188,7 @@ def empty_state(
     sizes = checked_sizes(codebook_size, quantizer, n_layers)
     return IndexState(
         rules=rules,
+        codebook_size=plain_size(codebook_size),
         store=IDStore.empty(n_layers, sizes, numbered=rules.policy == "suffix"),
         items=ItemIds.of(None, 0),
         weights=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -65,6 +66,23 @@ def test_a_reloaded_index_knows_its_model_and_the_cost_of_moved_items(tmp_path):
     changed = ToyQuantizer(2, 8, random_state=1).fit(X)
     with pytest.raises(ValueError, match="must be the one"):
         other.add(changed.transform(new), X=new, model=changed)
+
+
+@pytest.mark.parametrize("size", [4, [4, 5], None])
+def test_a_file_has_the_codebook_size_of_the_last_fit_whatever_was_set_later(
+    tmp_path, size
+):
+    index = SemanticIDIndex(codebook_size=copy.copy(size))
+    index.fit([[0, 1], [0, 1]], ["a", "b"])
+    if isinstance(size, list):
+        index.codebook_size[0] = 1
+    index.set_params(codebook_size=[4, 4, 4])
+    with pytest.raises(ValueError, match="one entry per level"):
+        index.fit([[0, 1]])
+    index.save(tmp_path / "index")
+    loaded = SemanticIDIndex.load(tmp_path / "index")
+    same(index, loaded)
+    assert loaded.codebook_size == size
 
 
 def test_a_reloaded_index_of_huge_codes_takes_new_items(tmp_path):

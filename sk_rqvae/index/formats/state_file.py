@@ -29,7 +29,7 @@ from sk_rqvae.index.history import read_history
 from sk_rqvae.index.items import ItemIds, item_keys, sorted_items
 from sk_rqvae.index.merging import merged_states
 from sk_rqvae.index.policies.moves import Moves
-from sk_rqvae.index.state import IndexState, Rules, checked_rules
+from sk_rqvae.index.state import IndexState, Rules, checked_rules, plain_size
 
 CONFLICTS = ("raise", "merge", "overwrite")
 _REMEMBERED_SAVES = 1000
@@ -37,7 +37,7 @@ _CHECKED_KEYS = 64
 
 
 def save_state(
-    path: PathLike, state: IndexState, name: str, codebook_size: Any, on_conflict: str
+    path: PathLike, state: IndexState, name: str, on_conflict: str
 ) -> IndexState:
     """Write a state to a file, and return it as one that descends from that file.
 
@@ -62,12 +62,12 @@ def save_state(
                     "save with on_conflict='merge' or 'overwrite'."
                 )
             if not known:
-                state = merged_states(read_state(path)[0], state)
+                state = merged_states(read_state(path), state)
                 name = _name_of(state)
         others = tuple(other for other in state.saves if other != name)
         saves = (*others, name)[-_REMEMBERED_SAVES:]
         state = state._replace(saves=saves, n_saved=len(state.store))
-        write_file(path, _header(state, codebook_size), _arrays(state))
+        write_file(path, _header(state), _arrays(state))
     return state
 
 
@@ -82,14 +82,11 @@ def with_name(state: IndexState) -> tuple[IndexState, str]:
     return state, name
 
 
-def read_state(path: PathLike, *, mapped: bool = False) -> tuple[IndexState, Any]:
-    """Read what `save_state` wrote, and the parameter `codebook_size`."""
+def read_state(path: PathLike, *, mapped: bool = False) -> IndexState:
+    """Read what `save_state` wrote."""
     header, arrays = read_file(path, mapped=mapped)
     try:
-        state, size = _state_of(header, arrays, mapped=mapped), header["codebook_size"]
-        if size is not None:
-            layer_sizes(size, state.store.n_layers)
-        return state, size
+        return _state_of(header, arrays, mapped=mapped)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a valid index: {error}.") from error
 
@@ -139,10 +136,9 @@ def _description(state: IndexState) -> dict[str, Any]:
     }
 
 
-def _header(state: IndexState, codebook_size: Any) -> dict[str, Any]:
-    size = None if codebook_size is None else np.asarray(codebook_size).tolist()
+def _header(state: IndexState) -> dict[str, Any]:
     saves = {"save": state.saves[-1], "saves": state.saves}
-    return {**_description(state), "codebook_size": size, **saves}
+    return {**_description(state), "codebook_size": state.codebook_size, **saves}
 
 
 def _content(state: IndexState) -> dict[str, NDArray[Any]]:
@@ -189,8 +185,12 @@ def _state_of(
     moves = Moves(*(GrowingArray(arrays[f"moved_{name}"]) for name in Moves._fields))
     _check_records(store, moves, digests, weights)
     saves = tuple(map(str, header["saves"]))
+    size = header["codebook_size"]
+    if size is not None:
+        layer_sizes(size, store.n_layers)
     return IndexState(
         rules=rules,
+        codebook_size=plain_size(size),
         store=store,
         items=_items_of(header, arrays, store, mapped=mapped),
         weights=None if weights is None else GrowingArray(weights),
