@@ -294,7 +294,8 @@ default=None
             ``"keep"`` keeps its ID and records the difference for `summary`.
             ``"move"`` gives it a new ID by the policy and retires the old one; the item
             then comes last in `ids_`. An item that the policy reassigned, and whose
-            codes did not change, moves only if its codes have room now.
+            codes did not change, moves only if its codes have room when the others have
+            moved.
 
         Returns
         -------
@@ -322,7 +323,7 @@ default=None
 
         For a model that gives the same codes although its fingerprint differs, such as
         one that was converted, or for an index without a model. Nothing checks that the
-        codes are the same.
+        codes are the same. The codebooks of the model bound the codes from then on.
 
         Parameters
         ----------
@@ -331,7 +332,8 @@ default=None
         Raises
         ------
         ValueError
-            If the codebooks of the model are not of the sizes of the index.
+            If the codebooks of the model are not of the sizes of the index, or without
+            `codebook_size` are smaller than its codes.
         """
         self._changed(lambda state: (changes.rebound(state, model), 0))
 
@@ -672,8 +674,10 @@ default=None
         ------
         ImportError
             If `transformers` is not installed.
+        TypeError
+            If `prompt_length` or `eos_token_id` is no int.
         ValueError
-            If there is no item, or a code has no token id.
+            If there is no item, a code has no token id, or a number is negative.
         """
         state = self._fitted()
         widths = state.store.widths(state.rules.capacity)
@@ -719,8 +723,10 @@ default=None
 
         Raises
         ------
+        TypeError
+            If `prompt_length` or `eos_token_id` is no int.
         ValueError
-            If there is no item, or a token has no id.
+            If there is no item, a token has no id, or a number is negative.
 
         References
         ----------
