@@ -88,7 +88,8 @@ class SemanticIDIndex:
     fingerprint_ : str or None
         A hash of what decides the codes of the model; None without a model.
     revision_ : int
-        Grows by one with every change.
+        Grows by one with every change; after a merge, it is one more than the greater
+        of both sides.
 
     See Also
     --------
@@ -452,7 +453,8 @@ default=None
             Each with ``action``, ``first_revision``, ``revision``, ``n_changed`` (items
             that were added, removed or updated), ``n_items`` (items afterwards),
             ``time`` (ISO 8601, UTC), ``fingerprint`` and ``version`` (release of this
-            package). Additions within an hour are one entry.
+            package). Additions within an hour are one entry. Before ``"merge"`` come
+            the changes of both sides, each with the revisions that its side had.
         """
         return [event._asdict() for event in self._fitted().history]
 
@@ -756,20 +758,22 @@ default=None
         path : str or path-like
         on_conflict : {"raise", "merge", "overwrite"}, default="raise"
             What happens if this index was loaded from a file, or saved, and the file at
-            `path` has changes that it does not have: an error; the additions and
-            removals of both, without changing any ID; or only those of this index.
+            `path` has changes that it does not have: an error; the additions, removals
+            and updates of both, without changing any ID; or only those of this index.
+            An older file at a path where the index has seen a newer one is a change.
 
         Raises
         ------
         ValueError
             If there is a conflict, and `on_conflict` is ``"raise"`` or the changes
-            cannot be merged, because both added an item or an ID, or name items in
-            different ways.
+            cannot be merged, because both added an item or an ID or changed an item in
+            different ways, because they name items in different ways, or because the
+            file does not descend from one that this index was loaded from or saved as.
         """
         choices = ("raise", "merge", "overwrite")
         choice = check_choice("on_conflict", on_conflict, choices)
         with self._writers.held():
-            state, name = with_name(self._fitted())
+            state, name = with_name(self._fitted(), path)
             # If it is interrupted after the file is there, the index still knows it.
             self._state = state
             self._state = save_state(path, state, name, choice)

@@ -15,6 +15,7 @@ from sk_rqvae.index.engine.store import IDStore
 from sk_rqvae.index.fingerprint import FINGERPRINT_VERSION, fingerprint
 from sk_rqvae.index.history import Event, recorded
 from sk_rqvae.index.items import ItemIds, checked_item_ids
+from sk_rqvae.index.lineage import Base, Lineage
 from sk_rqvae.index.policies.moves import Moves
 from sk_rqvae.index.policies.suffix import check_suffixes
 
@@ -88,10 +89,8 @@ class IndexState(NamedTuple):
     digests : GrowingArray or None
         Hashes of the rows of X. None if some items came without.
     history : tuple of Event
-    saves : tuple of str
-        Names of the saved files that this state descends from, the last one last.
-    n_saved : int
-        Rows at the time of the last of them.
+    lineage : Lineage
+        The saved files that this state descends from.
     """
 
     rules: Rules
@@ -104,8 +103,7 @@ class IndexState(NamedTuple):
     moves: Moves
     digests: GrowingArray | None
     history: tuple[Event, ...]
-    saves: tuple[str, ...]
-    n_saved: int
+    lineage: Lineage
 
     @property
     def revision(self) -> int:
@@ -147,12 +145,20 @@ class IndexState(NamedTuple):
             before = GrowingArray(np.zeros(len(self.store)))
         return before.appended(np.zeros(n_new) if weights is None else weights)
 
-    def after(self, action: str, n_changed: int) -> IndexState:
-        """Record a change in the history."""
+    def as_base(self, name: str) -> Base:
+        """Return what a file called `name` holds if it holds this state."""
+        store = self.store
+        return Base(
+            name, len(store), store.removed, self.moves, self.digests, self.history
+        )
+
+    def after(self, action: str, n_changed: int, *, above: int = 0) -> IndexState:
+        """Record a change in the history, with a revision greater than `above`."""
         return self._replace(
             history=recorded(
                 self.history,
                 action,
+                above=above,
                 n_changed=n_changed,
                 n_items=self.store.n_live,
                 fingerprint=self.fingerprint,
@@ -197,8 +203,7 @@ def empty_state(
         moves=Moves.none(n_layers),
         digests=GrowingArray(np.empty(0, dtype=np.int64)),
         history=(),
-        saves=(),
-        n_saved=0,
+        lineage=Lineage.none(),
     )
 
 

@@ -246,6 +246,13 @@ class IDStore:
         run = Run.sorted(self.space.encode(self.ids_of(rows)), rows)
         return self._replaced(removed=removed, retired=self.retired.inserted(run))
 
+    def with_retired(self, rows: IntArray) -> IDStore:
+        """Take the IDs of forgotten rows back, so that they are not given again."""
+        run = Run.sorted(self.space.encode(self.ids_of(rows)), rows)
+        return self._replaced(
+            runs=self.runs.inserted(run), retired=self.retired.inserted(run)
+        )
+
     def counts(self, prefixes: IntArray) -> IntArray:
         """Count the IDs taken that begin with each row of ``(n, depth)`` codes."""
         counts = np.zeros(len(prefixes), dtype=np.int64)

@@ -27,12 +27,12 @@ from sk_rqvae.index.formats.native import (
 )
 from sk_rqvae.index.history import read_history
 from sk_rqvae.index.items import ItemIds, item_keys, sorted_items
+from sk_rqvae.index.lineage import Lineage
 from sk_rqvae.index.merging import merged_states
 from sk_rqvae.index.policies.moves import Moves
 from sk_rqvae.index.state import IndexState, Rules, checked_rules, plain_size
 
 CONFLICTS = ("raise", "merge", "overwrite")
-_REMEMBERED_SAVES = 1000
 _CHECKED_KEYS = 64
 
 
@@ -50,10 +50,10 @@ def save_state(
         says what to do with them.
     """
     with _locked(path):
-        checks = state.saves and on_conflict != "overwrite"
+        checks = state.lineage.saves and on_conflict != "overwrite"
         header = read_header(path) if checks else None
         if header is not None:
-            known = header.get("save") in state.saves
+            known = state.lineage.has_changes_of(str(header.get("save")), path)
             if not known and on_conflict == "raise":
                 raise ValueError(
                     f"{path} was changed since this index was loaded from it or saved "
@@ -62,31 +62,28 @@ def save_state(
                     "save with on_conflict='merge' or 'overwrite'."
                 )
             if not known:
-                state = merged_states(read_state(path), state)
+                state = merged_states(read_state(path), state, path)
                 name = _name_of(state)
-        others = tuple(other for other in state.saves if other != name)
-        saves = (*others, name)[-_REMEMBERED_SAVES:]
-        state = state._replace(saves=saves, n_saved=len(state.store))
+        lineage = state.lineage.at(state.as_base(name), path)
+        state = state._replace(lineage=lineage)
         write_file(path, _header(state), _arrays(state))
     return state
 
 
-def with_name(state: IndexState) -> tuple[IndexState, str]:
-    """Let a state know the name that a file of it will have, and return the name.
-
-    The last of its names stays that of a file which is known to be there.
-    """
+def with_name(state: IndexState, path: PathLike) -> tuple[IndexState, str]:
+    """Let a state know the name that its file at `path` will have, and return it."""
     name = _name_of(state)
-    if state.saves and name not in state.saves:
-        state = state._replace(saves=(*state.saves[:-1], name, state.saves[-1]))
-    return state, name
+    lineage = state.lineage.before_saving(state.as_base(name), path)
+    return state._replace(lineage=lineage), name
 
 
 def read_state(path: PathLike, *, mapped: bool = False) -> IndexState:
     """Read what `save_state` wrote."""
     header, arrays = read_file(path, mapped=mapped)
     try:
-        return _state_of(header, arrays, mapped=mapped)
+        state = _state_of(header, arrays, mapped=mapped)
+        base = state.as_base(state.lineage.saves[-1])
+        return state._replace(lineage=state.lineage.at(base, path))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a valid index: {error}.") from error
 
@@ -137,7 +134,8 @@ def _description(state: IndexState) -> dict[str, Any]:
 
 
 def _header(state: IndexState) -> dict[str, Any]:
-    saves = {"save": state.saves[-1], "saves": state.saves}
+    names = state.lineage.saves
+    saves = {"save": names[-1], "saves": names}
     return {**_description(state), "codebook_size": state.codebook_size, **saves}
 
 
@@ -180,7 +178,6 @@ def _state_of(
 ) -> IndexState:
     rules = checked_rules(header["policy"], header["capacity"], header["overflow"])
     store = _store_of(header, arrays, rules, mapped=mapped)
-    n_rows = len(store)
     digests, weights = arrays.get("digests"), arrays.get("weights")
     moves = Moves(*(GrowingArray(arrays[f"moved_{name}"]) for name in Moves._fields))
     _check_records(store, moves, digests, weights)
@@ -199,8 +196,7 @@ def _state_of(
         moves=moves,
         digests=None if digests is None else GrowingArray(digests),
         history=read_history(header["history"]),
-        saves=saves,
-        n_saved=n_rows,
+        lineage=Lineage(saves, (), ()),
     )
 
 
