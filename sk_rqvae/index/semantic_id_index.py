@@ -769,6 +769,7 @@ default=None
             cannot be merged, because both added an item or an ID or changed an item in
             different ways, because they name items in different ways, or because the
             file does not descend from one that this index was loaded from or saved as.
+            If the IDs have more than 4096 levels, or their keys more than 4096 bytes.
         """
         choices = ("raise", "merge", "overwrite")
         choice = check_choice("on_conflict", on_conflict, choices)
@@ -820,6 +821,12 @@ default=None
         ----------
         path : str or path-like
             Replaced in one step.
+
+        Raises
+        ------
+        ValueError
+            If there is no item, or JSON would give an item back as another string: one
+            with surrogates that are a pair.
         """
         state = self._fitted()
         write_json(path, state.ids(), state.live_items())
@@ -883,6 +890,11 @@ default=None
         path : str or path-like
             Ends in ``.csv`` or ``.parquet``. Parquet needs pyarrow or polars. Replaced
             in one step.
+
+        Raises
+        ------
+        ValueError
+            If `path` ends in something else, or an item is too long for CSV.
         """
         state = self._fitted()
         numbered = state.store.numbered
