@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import copy
+import errno
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from types import SimpleNamespace
 
 import joblib
 import numpy as np
 import pytest
 
+from sk_rqvae._persistence.file_lock import LockBeside
 from sk_rqvae.index import SemanticIDIndex, locks
 
 
@@ -545,6 +549,104 @@ def test_an_index_knows_the_file_that_an_interrupted_save_has_written(
         other.save(path)
     with pytest.raises(ValueError, match="IDs must not be added by both sides"):
         other.save(path, on_conflict="merge")
+
+
+def interrupted(call, at):
+    """Whether Ctrl-C at a line of the code that locks files ends a call."""
+    n_lines = 0
+
+    def trace_lines(frame, event, argument):
+        nonlocal n_lines
+        if event == "line":
+            n_lines += 1
+            if n_lines == at:
+                raise KeyboardInterrupt
+        return trace_lines
+
+    def trace(frame, event, argument):
+        name = frame.f_code.co_filename
+        return trace_lines if "filelock" in name or "file_lock" in name else None
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files are locked by filelock there")
+def test_other_threads_can_save_after_a_save_was_interrupted_anywhere(tmp_path):
+    path, index, _ = diverged(tmp_path)
+    at = 1
+    while interrupted(lambda: index.save(path), at):
+        other = threading.Thread(target=lambda: index.save(path), daemon=True)
+        other.start()
+        other.join(timeout=10)
+        assert not other.is_alive(), f"after an interrupt at line {at}"
+        at += 1
+    assert at > 5
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are others there")
+def test_a_save_that_waits_for_another_can_be_interrupted(tmp_path):
+    path, index, _ = diverged(tmp_path)
+    with LockBeside(path):
+        waiting = subprocess.Popen(
+            [sys.executable, "-c", WAITER, path], stdout=subprocess.PIPE, text=True
+        )
+        assert waiting.stdout.readline() == "saving\n"
+        time.sleep(0.5)
+        assert waiting.poll() is None
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.communicate(timeout=60)[0] == "interrupted\n"
+    index.save(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+WAITER = """
+import sys
+from sk_rqvae.index import SemanticIDIndex
+
+index = SemanticIDIndex.load(sys.argv[1])
+print("saving", flush=True)
+try:
+    index.save(sys.argv[1])
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_a_lock_is_one_where_the_file_system_has_no_locks_of_its_own(
+    tmp_path, monkeypatch
+):
+    fcntl = pytest.importorskip("fcntl")
+    path = tmp_path / "index"
+
+    def missing(descriptor, operation):
+        raise OSError(errno.ENOSYS, "no locks")
+
+    def hold():
+        with LockBeside(path):
+            pass
+
+    monkeypatch.setattr(fcntl, "flock", missing)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        waiting = threading.Thread(target=hold)
+        with LockBeside(path):
+            waiting.start()
+            waiting.join(timeout=0.5)
+            assert waiting.is_alive()
+            (other,) = tmp_path.iterdir()
+            assert other.name == ".index.lock"
+        waiting.join(timeout=30)
+        assert not waiting.is_alive()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_save_that_failed_early_does_not_hide_changes_of_others(

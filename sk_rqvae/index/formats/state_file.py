@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray, check_codes, layer_sizes
+from sk_rqvae._persistence.file_lock import LockBeside
 from sk_rqvae._persistence.regular_files import writable_target
 from sk_rqvae.index.engine.growing import GrowingArray, small_unsigned
 from sk_rqvae.index.engine.keys import Keys, KeySpace, key_space
@@ -49,7 +48,7 @@ def save_state(
         If the file holds changes that the state does not have, unless `on_conflict`
         says what to do with them.
     """
-    with _locked(path):
+    with LockBeside(writable_target(path)):
         checks = state.lineage.saves and on_conflict != "overwrite"
         header = read_header(path) if checks else None
         if header is not None:
@@ -93,20 +92,6 @@ def _revision(path: PathLike, header: Mapping[str, Any]) -> int:
         return read_history(header["history"])[-1].revision
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a valid index: {error}.") from error
-
-
-@contextmanager
-def _locked(path: PathLike) -> Iterator[None]:
-    """Keep other processes from saving to a file."""
-    target = writable_target(path)
-    beside = target.with_name(f".{target.name}.lock")
-    # filelock imports asyncio, which a program that only looks IDs up does not need.
-    with importlib.import_module("filelock").FileLock(beside):
-        try:
-            yield
-        finally:
-            # filelock tries again if the file that it locked is no longer there.
-            beside.unlink(missing_ok=True)
 
 
 def _name_of(state: IndexState) -> str:
