@@ -157,7 +157,11 @@ def _with_removals(state: IndexState, changes: _Changes) -> IndexState:
     again = np.intersect1d(changes.retired, removed)
     again = np.setdiff1d(again, store.retired.as_one().rows)
     if len(again):
-        _check_free(state, store.ids_of(again), "retired by one side and given again")
+        _check_free(
+            state,
+            store.ids_of(again),
+            "retired by one side and given again by the other",
+        )
         store = store.with_retired(again)
     store = _without(store, np.setdiff1d(changes.retired, removed), reuse=False)
     store = _without(store, np.setdiff1d(changes.forgotten, removed), reuse=True)

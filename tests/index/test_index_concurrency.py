@@ -283,6 +283,58 @@ def test_changes_of_an_item_that_exclude_each_other_cannot_be_merged(
     assert second.revision_ == 2 + (mine == "added again")
 
 
+def changed_at_random(index, name, rng):
+    """IDs of the items before some changes, and of those after."""
+    before = dict(zip(index.item_ids_, map(tuple, index.ids_), strict=True))
+    for number in range(rng.integers(4)):
+        item, code = rng.choice(index.item_ids_), rng.integers(0, 6, (1, 2))
+        match rng.integers(4):
+            case 0:
+                index.add(code, [f"{name}{number}"])
+            case 1 if len(index) > 1:
+                index.remove([item], reuse=bool(rng.integers(2)))
+            case 2:
+                index.update(code, [item])
+            case 3:
+                index.update(code, [item], on_change="move")
+    return before, dict(zip(index.item_ids_, map(tuple, index.ids_), strict=True))
+
+
+@pytest.mark.parametrize("policy", ["none", "suffix"])
+@pytest.mark.parametrize("seed", range(40))
+def test_a_merge_gives_an_item_the_id_of_the_side_that_changed_it(
+    tmp_path, policy, seed
+):
+    rng = np.random.default_rng(seed)
+    path, first, second = diverged(tmp_path, policy=policy, codebook_size=6)
+    base, theirs = changed_at_random(first, "theirs", rng)
+    _, mine = changed_at_random(second, "mine", rng)
+    first.save(path)
+    content = path.read_bytes()
+    refusal = ""
+    try:
+        second.save(path, on_conflict="merge")
+    except ValueError as error:
+        refusal = str(error)
+    if refusal:
+        assert "to be merged" in refusal
+        assert path.read_bytes() == content
+        return
+    expected = {
+        item: theirs.get(item) if mine.get(item) == base.get(item) else mine.get(item)
+        for item in theirs | mine
+    }
+    expected = {item: given for item, given in expected.items() if given is not None}
+    for index in (
+        second,
+        *(SemanticIDIndex.load(path, mmap_mode=m) for m in (None, "r")),
+    ):
+        assert (
+            dict(zip(index.item_ids_, map(tuple, index.ids_), strict=True)) == expected
+        )
+        assert index.summary() == second.summary()
+
+
 @pytest.mark.parametrize("change", ["removed", "updated"])
 def test_the_same_change_of_both_sides_is_merged(tmp_path, change):
     path, first, second = diverged(tmp_path)
