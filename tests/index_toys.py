@@ -81,31 +81,38 @@ class NaiveIndex:
     def update(self, codes, items, *, move, distances=None):
         """Return which items moved."""
         codes = list(map(tuple, codes))
-        leaves = [False] * len(items)
-        if move:
-            leaves = self._leaves(codes, [self.items.index(item) for item in items])
+        rows = [self.items.index(item) for item in items]
+        differs = [
+            self.ids[at][: len(c)] != c for at, c in zip(rows, codes, strict=True)
+        ]
+        changed = [self.given[at] != c for at, c in zip(rows, codes, strict=True)]
+        for at, code in zip(rows, codes, strict=True):
+            self.given[at] = code
+        leaves = [
+            move and differ and (change or not self.reassigns)
+            for differ, change in zip(differs, changed, strict=True)
+        ]
+        waiting = [
+            move and differ and not leaving
+            for differ, leaving in zip(differs, leaves, strict=True)
+        ]
+        self._move(codes, items, leaves, distances)
+        # What the policy reassigned and has not changed goes last, if there is room.
+        taken = Counter(identifier[: len(self.sizes)] for identifier in self._taken())
+        for row, code in enumerate(codes):
+            if waiting[row]:
+                waiting[row] = taken[code] < self.capacity
+                taken[code] += waiting[row]
+        self._move(codes, items, waiting, distances)
+        return [leaving or late for leaving, late in zip(leaves, waiting, strict=True)]
+
+    def _move(self, codes, items, leaves, distances):
         self.remove([i for i, leaving in zip(items, leaves, strict=True) if leaving])
         for row, (code, item) in enumerate(zip(codes, items, strict=True)):
             if leaves[row]:
                 self.ids.append(self._place(code, row, distances))
                 self.given.append(code)
                 self.items.append(item)
-            else:
-                self.given[self.items.index(item)] = code
-        return leaves
-
-    def _leaves(self, codes, rows):
-        """Which items do not have their codes, and get another ID."""
-        counts = Counter(identifier[: len(self.sizes)] for identifier in self._taken())
-        leaves = []
-        for code, row in zip(codes, rows, strict=True):
-            leaving = self.ids[row][: len(code)] != code
-            if leaving and self.reassigns:
-                changed = self.given[row] != code
-                counts[code] += 1
-                leaving = changed or counts[code] <= self.capacity
-            leaves.append(leaving)
-        return leaves
 
     def room(self):
         """How many more items there are IDs for."""

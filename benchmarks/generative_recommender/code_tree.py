@@ -56,7 +56,7 @@ def code_tree(ids: Codes, candidates: np.ndarray) -> CodeTree:
         Nodes that lead to none of them are no children.
     """
     trie = SemanticIDIndex(policy="none", capacity=1).fit(ids).trie()
-    items = trie.item_ids
+    items = trie.item_ids.copy()  # a tensor of it must be writable
     arrays = trie.restricted_to(candidates[items]).to_arrays()
     first_child, codes, allowed = (
         arrays["first_child"].astype(np.int64),

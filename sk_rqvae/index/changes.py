@@ -119,10 +119,15 @@ def updated(
     changed = (checked.codes != state.moves.given(rows, ids)).any(axis=1)
     leaving = np.zeros(len(rows), dtype=bool)
     if move:
-        leaving = _leaving(state, checked.codes, ids, changed)
-    if leaving.any():
-        state = _moved(state, checked.some(leaving), rows[leaving])
-        rows[leaving] = np.arange(len(state.store) - leaving.sum(), len(state.store))
+        differs = (checked.codes != ids).any(axis=1)
+        # The policy may have reassigned an item because its codes were taken. If they
+        # did not change, it stays until they have room, after the others have theirs.
+        waiting = differs & ~changed & state.rules.reassigns
+        leaving = differs & ~waiting
+        state = _moved(state, checked, rows, leaving)
+        waiting[waiting] = _has_room(state, checked.codes[waiting])
+        state = _moved(state, checked, rows, waiting)
+        leaving |= waiting
     staying = changed & ~leaving
     if staying.any():
         new_codes, X = checked.codes[staying], checked.some(staying).X
@@ -138,42 +143,45 @@ def updated(
         n_changed=int(changed.sum()),
         n_moved=int(leaving.sum()),
     )
-    return state.after("update", len(rows)), report
+    if len(rows):
+        state = state.after("update", len(rows))
+    return state, report
 
 
 def rebound(state: IndexState, model: Any) -> IndexState:
     """Let later items come from another model."""
     route = route_of(model)
-    sizes_for_index(state.store, route.quantizer)
+    sizes = sizes_for_index(state.store, route.quantizer)
     return state._replace(
-        fingerprint=fingerprint(route), fingerprint_version=FINGERPRINT_VERSION
+        store=state.store.bounded(sizes),
+        fingerprint=fingerprint(route),
+        fingerprint_version=FINGERPRINT_VERSION,
     ).after("rebind", 0)
 
 
-def _leaving(
-    state: IndexState, codes: IntArray, ids: IntArray, changed: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """Which items of an update get a new ID.
-
-    The policy may have reassigned an item because its codes were taken. If they did not
-    change, it stays until they have room.
-    """
-    leaving: NDArray[np.bool_] = (codes != ids).any(axis=1)
-    if state.rules.reassigns:
-        wanted = codes[leaving]
-        taken = state.store.counts(wanted) + ranks_of_equals(wanted)
-        capacity = state.rules.capacity
-        assert capacity is not None, "rules that reassign have one"
-        leaving[leaving] = changed[leaving] | (taken < capacity)
-    return leaving
+def _has_room(state: IndexState, codes: IntArray) -> NDArray[np.bool_]:
+    """Which items could have their codes as IDs, if they get them in order."""
+    taken = state.store.counts(codes) + ranks_of_equals(codes)
+    capacity = state.rules.capacity
+    return np.full(len(codes), True) if capacity is None else taken < capacity
 
 
-def _moved(state: IndexState, new: CheckedItems, rows: IntArray) -> IndexState:
-    """Remove some rows and give their items new IDs."""
-    if state.weights is not None and new.weights is None:
-        new = new._replace(weights=state.weights.values[rows])
-    store = state.store.with_removed(rows, reuse=False)
-    return _with_items(state._replace(store=store), new, numbered=False)
+def _moved(
+    state: IndexState,
+    new: CheckedItems,
+    rows: IntArray,
+    leaving: NDArray[np.bool_],
+) -> IndexState:
+    """Remove the rows of some items and give them new ones, put in place in `rows`."""
+    if not leaving.any():
+        return state
+    left, joining = rows[leaving], new.some(leaving)
+    if state.weights is not None and joining.weights is None:
+        joining = joining._replace(weights=state.weights.values[left])
+    store = state.store.with_removed(left, reuse=False)
+    state = _with_items(state._replace(store=store), joining, numbered=False)
+    rows[leaving] = np.arange(len(state.store) - len(left), len(state.store))
+    return state
 
 
 def _with_items(state: IndexState, new: CheckedItems, *, numbered: bool) -> IndexState:

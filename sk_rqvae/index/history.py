@@ -21,7 +21,7 @@ class Event(NamedTuple):
     first_revision, revision : int
         The index had these revisions after the first and the last change.
     n_changed : int
-        Items that were added, removed or updated.
+        Items that were added, removed or updated; of a merge, those of one side.
     n_items : int
         Items of the index afterwards.
     time : str
@@ -65,6 +65,21 @@ def read_history(events: Any) -> tuple[Event, ...]:
     return history
 
 
+def changes_since(
+    before: tuple[Event, ...], after: tuple[Event, ...]
+) -> tuple[Event, ...]:
+    """The changes in a history that an earlier state of it does not have."""
+    last = before[-1]
+    first, *others = after[len(before) - 1 :]
+    if first == last:
+        return tuple(others)
+    # Later additions were counted with the last change.
+    later = first._replace(
+        first_revision=last.revision + 1, n_changed=first.n_changed - last.n_changed
+    )
+    return (later, *others)
+
+
 def recorded(
     history: tuple[Event, ...],
     action: str,
@@ -72,13 +87,15 @@ def recorded(
     n_changed: int,
     n_items: int,
     fingerprint: str | None,
+    above: int = 0,
 ) -> tuple[Event, ...]:
     """Append a change to a history.
 
     An addition in the same hour as the one before, with the same model and release, is
-    counted with it, so that adding items one at a time does not fill the history.
+    counted with it, so that adding items one at a time does not fill the history. The
+    revision grows by one, or to one more than `above` if that is greater.
     """
-    revision = history[-1].revision + 1 if history else 1
+    revision = max(above, history[-1].revision if history else 0) + 1
     time = datetime.now(UTC).isoformat(timespec="seconds")
     event = Event(
         action, revision, revision, n_changed, n_items, time, fingerprint, __version__

@@ -248,11 +248,19 @@ def _checked_objects(array: NDArray[Any]) -> NDArray[Any]:
                 f"Got {item!r} ({type(item).__name__})."
             )
     if strings:
-        return _checked_objects(np.array([str(i) for i in items], dtype=object))
+        return _checked_objects(_exact(items))
     for item in items:
         if not _INT64.min <= item <= _INT64.max:
             raise ValueError(f"item_ids must fit in 64 bits. Got {item!r}.")
     return np.array(items, dtype=np.int64)
+
+
+def _exact(strings: list[str]) -> NDArray[Any]:
+    """Turn instances of subclasses, such as np.str_ or an enumeration, to strings."""
+    exact = np.empty(len(strings), dtype=object)
+    # str() would ask an enumeration for its name.
+    exact[:] = [str.__str__(string) for string in strings]
+    return exact
 
 
 def _is_integer(item: object) -> bool:

@@ -36,7 +36,7 @@ from sk_rqvae.index.parameters import (
 )
 from sk_rqvae.index.queries import REQUIRED
 from sk_rqvae.index.realignment import RealignmentReport, realigned
-from sk_rqvae.index.state import IndexState, checked_rules, parameters_of_rules
+from sk_rqvae.index.state import IndexState, checked_rules, parameters_of_state
 from sk_rqvae.index.summary import IndexSummary, summarized
 
 Result = TypeVar("Result")
@@ -88,7 +88,8 @@ class SemanticIDIndex:
     fingerprint_ : str or None
         A hash of what decides the codes of the model; None without a model.
     revision_ : int
-        Grows by one with every change.
+        Grows by one with every change; after a merge, it is one more than the greater
+        of both sides.
 
     See Also
     --------
@@ -294,7 +295,8 @@ default=None
             ``"keep"`` keeps its ID and records the difference for `summary`.
             ``"move"`` gives it a new ID by the policy and retires the old one; the item
             then comes last in `ids_`. An item that the policy reassigned, and whose
-            codes did not change, moves only if its codes have room now.
+            codes did not change, moves only if its codes have room when the others have
+            moved.
 
         Returns
         -------
@@ -322,7 +324,7 @@ default=None
 
         For a model that gives the same codes although its fingerprint differs, such as
         one that was converted, or for an index without a model. Nothing checks that the
-        codes are the same.
+        codes are the same. The codebooks of the model bound the codes from then on.
 
         Parameters
         ----------
@@ -331,7 +333,8 @@ default=None
         Raises
         ------
         ValueError
-            If the codebooks of the model are not of the sizes of the index.
+            If the codebooks of the model are not of the sizes of the index, or without
+            `codebook_size` are smaller than its codes.
         """
         self._changed(lambda state: (changes.rebound(state, model), 0))
 
@@ -450,7 +453,8 @@ default=None
             Each with ``action``, ``first_revision``, ``revision``, ``n_changed`` (items
             that were added, removed or updated), ``n_items`` (items afterwards),
             ``time`` (ISO 8601, UTC), ``fingerprint`` and ``version`` (release of this
-            package). Additions within an hour are one entry.
+            package). Additions within an hour are one entry. Before ``"merge"`` come
+            the changes of both sides, each with the revisions that its side had.
         """
         return [event._asdict() for event in self._fitted().history]
 
@@ -672,8 +676,10 @@ default=None
         ------
         ImportError
             If `transformers` is not installed.
+        TypeError
+            If `prompt_length` or `eos_token_id` is no int.
         ValueError
-            If there is no item, or a code has no token id.
+            If there is no item, a code has no token id, or a number is negative.
         """
         state = self._fitted()
         widths = state.store.widths(state.rules.capacity)
@@ -719,8 +725,10 @@ default=None
 
         Raises
         ------
+        TypeError
+            If `prompt_length` or `eos_token_id` is no int.
         ValueError
-            If there is no item, or a token has no id.
+            If there is no item, a token has no id, or a number is negative.
 
         References
         ----------
@@ -750,24 +758,26 @@ default=None
         path : str or path-like
         on_conflict : {"raise", "merge", "overwrite"}, default="raise"
             What happens if this index was loaded from a file, or saved, and the file at
-            `path` has changes that it does not have: an error; the additions and
-            removals of both, without changing any ID; or only those of this index.
+            `path` has changes that it does not have: an error; the additions, removals
+            and updates of both, without changing any ID; or only those of this index.
+            An older file at a path where the index has seen a newer one is a change.
 
         Raises
         ------
         ValueError
             If there is a conflict, and `on_conflict` is ``"raise"`` or the changes
-            cannot be merged, because both added an item or an ID, or name items in
-            different ways.
+            cannot be merged, because both added an item or an ID or changed an item in
+            different ways, because they name items in different ways, or because the
+            file does not descend from one that this index was loaded from or saved as.
+            If the IDs have more than 4096 levels, or their keys more than 4096 bytes.
         """
         choices = ("raise", "merge", "overwrite")
         choice = check_choice("on_conflict", on_conflict, choices)
-        size = self.codebook_size
         with self._writers.held():
-            state, name = with_name(self._fitted())
+            state, name = with_name(self._fitted(), path)
             # If it is interrupted after the file is there, the index still knows it.
             self._state = state
-            self._state = save_state(path, state, name, size, choice)
+            self._state = save_state(path, state, name, choice)
 
     @classmethod
     def load(cls, path: PathLike, *, mmap_mode: str | None = None) -> Self:
@@ -796,9 +806,8 @@ default=None
         """
         if mmap_mode not in (None, "r"):
             raise ValueError(f"mmap_mode must be None or 'r'. Got {mmap_mode!r}.")
-        state, codebook_size = read_state(path, mapped=mmap_mode == "r")
-        rules = parameters_of_rules(state.rules)
-        index = cls(policy=state.rules.policy, codebook_size=codebook_size, **rules)
+        state = read_state(path, mapped=mmap_mode == "r")
+        index = cls(**parameters_of_state(state))
         index._state = state
         return index
 
@@ -812,6 +821,12 @@ default=None
         ----------
         path : str or path-like
             Replaced in one step.
+
+        Raises
+        ------
+        ValueError
+            If there is no item, or JSON would give an item back as another string: one
+            with surrogates that are a pair.
         """
         state = self._fitted()
         write_json(path, state.ids(), state.live_items())
@@ -875,6 +890,11 @@ default=None
         path : str or path-like
             Ends in ``.csv`` or ``.parquet``. Parquet needs pyarrow or polars. Replaced
             in one step.
+
+        Raises
+        ------
+        ValueError
+            If `path` ends in something else, or an item is too long for CSV.
         """
         state = self._fitted()
         numbered = state.store.numbered

@@ -15,6 +15,7 @@ from sk_rqvae.index.engine.store import IDStore
 from sk_rqvae.index.fingerprint import FINGERPRINT_VERSION, fingerprint
 from sk_rqvae.index.history import Event, recorded
 from sk_rqvae.index.items import ItemIds, checked_item_ids
+from sk_rqvae.index.lineage import Base, Lineage
 from sk_rqvae.index.policies.moves import Moves
 from sk_rqvae.index.policies.suffix import check_suffixes
 
@@ -68,19 +69,14 @@ def checked_rules(policy: str, capacity: int | None, overflow: str) -> Rules:
     return Rules(policy, capacity, overflow)
 
 
-def parameters_of_rules(rules: Rules) -> dict[str, Any]:
-    """Return the parameters `capacity` and `overflow` that have these rules."""
-    if rules.policy != "reassign":
-        return {"capacity": rules.capacity, "overflow": rules.overflow}
-    return {"capacity": None if rules.capacity == 1 else rules.capacity}
-
-
 class IndexState(NamedTuple):
     """All that a fitted index holds. Never changes: every change makes a new one.
 
     Attributes
     ----------
     rules : Rules
+    codebook_size : int, tuple of int or None
+        The parameter that the index was fitted with.
     store : IDStore
     items : ItemIds
     weights : GrowingArray or None
@@ -93,13 +89,12 @@ class IndexState(NamedTuple):
     digests : GrowingArray or None
         Hashes of the rows of X. None if some items came without.
     history : tuple of Event
-    saves : tuple of str
-        Names of the saved files that this state descends from, the last one last.
-    n_saved : int
-        Rows at the time of the last of them.
+    lineage : Lineage
+        The saved files that this state descends from.
     """
 
     rules: Rules
+    codebook_size: int | tuple[int, ...] | None
     store: IDStore
     items: ItemIds
     weights: GrowingArray | None
@@ -108,8 +103,7 @@ class IndexState(NamedTuple):
     moves: Moves
     digests: GrowingArray | None
     history: tuple[Event, ...]
-    saves: tuple[str, ...]
-    n_saved: int
+    lineage: Lineage
 
     @property
     def revision(self) -> int:
@@ -151,17 +145,45 @@ class IndexState(NamedTuple):
             before = GrowingArray(np.zeros(len(self.store)))
         return before.appended(np.zeros(n_new) if weights is None else weights)
 
-    def after(self, action: str, n_changed: int) -> IndexState:
-        """Record a change in the history."""
+    def as_base(self, name: str) -> Base:
+        """Return what a file called `name` holds if it holds this state."""
+        store = self.store
+        return Base(
+            name, len(store), store.removed, self.moves, self.digests, self.history
+        )
+
+    def after(self, action: str, n_changed: int, *, above: int = 0) -> IndexState:
+        """Record a change in the history, with a revision greater than `above`."""
         return self._replace(
             history=recorded(
                 self.history,
                 action,
+                above=above,
                 n_changed=n_changed,
                 n_items=self.store.n_live,
                 fingerprint=self.fingerprint,
             )
         )
+
+
+def parameters_of_state(state: IndexState) -> dict[str, Any]:
+    """Return the parameters that a state was fitted with."""
+    rules, size = state.rules, state.codebook_size
+    parameters: dict[str, Any] = {
+        "policy": rules.policy,
+        "codebook_size": list(size) if isinstance(size, tuple) else size,
+    }
+    if rules.policy != "reassign":
+        return parameters | {"capacity": rules.capacity, "overflow": rules.overflow}
+    return parameters | {"capacity": None if rules.capacity == 1 else rules.capacity}
+
+
+def plain_size(codebook_size: Any) -> int | tuple[int, ...] | None:
+    """Copy a valid parameter `codebook_size`, which may be an array, as integers."""
+    if codebook_size is None:
+        return None
+    size = np.asarray(codebook_size).tolist()
+    return tuple(size) if isinstance(size, list) else size
 
 
 def empty_state(
@@ -172,6 +194,7 @@ def empty_state(
     sizes = checked_sizes(codebook_size, quantizer, n_layers)
     return IndexState(
         rules=rules,
+        codebook_size=plain_size(codebook_size),
         store=IDStore.empty(n_layers, sizes, numbered=rules.policy == "suffix"),
         items=ItemIds.of(None, 0),
         weights=None,
@@ -180,8 +203,7 @@ def empty_state(
         moves=Moves.none(n_layers),
         digests=GrowingArray(np.empty(0, dtype=np.int64)),
         history=(),
-        saves=(),
-        n_saved=0,
+        lineage=Lineage.none(),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import enum
 import pickle
 import tracemalloc
 
@@ -53,6 +54,24 @@ def test_codes_after_a_prefix_are_those_of_ids_that_exist(index):
     assert index.allowed_next([0, 1]).tolist() == [0, 1, 2]
     for nothing in ([2], [9], [0, 1, 0], [0, 1, 7]):
         assert index.allowed_next(nothing).tolist() == []
+
+
+@pytest.mark.parametrize("policy", ["none", "suffix"])
+def test_an_index_does_not_change_with_the_arrays_that_it_was_made_of(policy):
+    codes, items = np.array([[2**40, 1], [2**40, 1], [5, 0]]), np.arange(3)
+    weights = None if policy == "suffix" else np.array([1.0, 2.0, 0.0])
+    index = SemanticIDIndex(policy=policy).fit(codes, items, weights=weights)
+    empty = SemanticIDIndex(policy=policy).fit(np.empty((0, 2)), [])
+    empty.add(codes, items, weights=weights)
+    before, found = index.ids_.copy(), list(map(str, index.lookup(index.ids_)))
+    for array in (codes, items, weights):
+        if array is not None:
+            array[:] = array[::-1].copy()
+    for each in (index, empty):
+        assert np.array_equal(each.ids_, before)
+        assert each.item_ids_.tolist() == [0, 1, 2]
+        assert list(map(str, each.lookup(each.ids_))) == found
+        assert np.array_equal(each.trie().item_ids, index.trie().item_ids)
 
 
 def test_what_a_query_returned_can_be_changed_without_harm(index):
@@ -128,6 +147,16 @@ def test_any_strings_can_be_items(items):
     assert index.item_ids_.tolist() == items
     assert index.lookup(index.ids_).tolist() == items
     assert index.ids_of(items)[:, 1].tolist() == list(range(len(items)))
+
+
+def test_a_member_of_an_enumeration_of_strings_is_the_string_that_it_equals():
+    class Colour(str, enum.Enum):  # noqa: UP042 - a StrEnum prints its value
+        RED = "red"
+
+    index = SemanticIDIndex().fit([[0, 1], [0, 1]], [Colour.RED, "blue"])
+    assert index.item_ids_.tolist() == ["red", "blue"]
+    assert Colour.RED in index
+    assert "red" in index
 
 
 def test_strings_with_equal_hashes_are_different_items(monkeypatch):
@@ -470,6 +499,33 @@ def test_an_index_can_be_bound_to_another_model_on_purpose():
         "rebind",
         "add",
     ]
+
+
+@pytest.mark.parametrize("policy", ["none", "suffix", "reassign"])
+def test_an_index_that_is_bound_to_a_model_has_its_codebooks(policy, tmp_path):
+    X = np.arange(16.0).reshape(8, 2)
+    model = ToyQuantizer(2, 4).fit(X)
+    index = SemanticIDIndex(policy=policy)
+    index.fit(
+        [[0, 1], [3, 3], [0, 2]],
+        alternatives=[[[0, 0]]] * 3 if policy == "reassign" else None,
+    )
+    index.remove([2])
+    ids = index.ids_
+    index.rebind(model)
+    assert np.array_equal(index.ids_, ids)
+    assert [list(np.atleast_1d(found)) for found in index.lookup(ids)] == [[0], [1]]
+    with pytest.raises(ValueError, match="below codebook_size"):
+        index.add([[4, 0]], X=X[:1], model=model)
+    for _ in range(2):
+        index.add([[0, 1]], X=X[:1], model=model)
+    assert len(index.vocabulary()) == 8 + 3 * (policy == "suffix")
+    for mmap_mode in (None, "r"):
+        index.save(tmp_path / "index")
+        loaded = SemanticIDIndex.load(tmp_path / "index", mmap_mode=mmap_mode)
+        assert np.array_equal(loaded.ids_, index.ids_)
+        with pytest.raises(ValueError, match="below codebook_size"):
+            loaded.add([[4, 0]], X=X[:1], model=model)
 
 
 def test_the_model_says_how_large_codebooks_are():

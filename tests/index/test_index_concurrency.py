@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import copy
+import errno
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from types import SimpleNamespace
 
 import joblib
 import numpy as np
 import pytest
 
+from sk_rqvae._persistence.file_lock import LockBeside
 from sk_rqvae.index import SemanticIDIndex, locks
 
 
@@ -243,6 +247,242 @@ def test_merging_keeps_every_id_that_either_side_assigned(tmp_path):
     first.save(path)
 
 
+CHANGES = {
+    "removed": lambda index: index.remove(["a"]),
+    "moved": lambda index: index.update([[5, 5]], ["a"], on_change="move"),
+    "added again": lambda index: (index.remove(["a"]), index.add([[5, 5]], ["a"])),
+    "updated": lambda index: index.update([[5, 5]], ["a"]),
+    "updated in another way": lambda index: index.update([[5, 6]], ["a"]),
+}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "mine"),
+    [
+        ("moved", "removed"),
+        ("removed", "moved"),
+        ("added again", "removed"),
+        ("removed", "added again"),
+        ("updated", "moved"),
+        ("moved", "updated"),
+        ("updated", "updated in another way"),
+    ],
+)
+def test_changes_of_an_item_that_exclude_each_other_cannot_be_merged(
+    tmp_path, theirs, mine
+):
+    path, first, second = diverged(tmp_path)
+    CHANGES[theirs](first)
+    first.save(path)
+    CHANGES[mine](second)
+    before, content = second.ids_, path.read_bytes()
+    with pytest.raises(ValueError, match=r"must not be .* by the other .* Got 'a'"):
+        second.save(path, on_conflict="merge")
+    assert path.read_bytes() == content
+    assert np.array_equal(second.ids_, before)
+    assert second.revision_ == 2 + (mine == "added again")
+
+
+def changed_at_random(index, name, rng):
+    """IDs of the items before some changes, and of those after."""
+    before = dict(zip(index.item_ids_, map(tuple, index.ids_), strict=True))
+    for number in range(rng.integers(4)):
+        item, code = rng.choice(index.item_ids_), rng.integers(0, 6, (1, 2))
+        match rng.integers(4):
+            case 0:
+                index.add(code, [f"{name}{number}"])
+            case 1 if len(index) > 1:
+                index.remove([item], reuse=bool(rng.integers(2)))
+            case 2:
+                index.update(code, [item])
+            case 3:
+                index.update(code, [item], on_change="move")
+    return before, dict(zip(index.item_ids_, map(tuple, index.ids_), strict=True))
+
+
+@pytest.mark.parametrize("policy", ["none", "suffix"])
+@pytest.mark.parametrize("seed", range(40))
+def test_a_merge_gives_an_item_the_id_of_the_side_that_changed_it(
+    tmp_path, policy, seed
+):
+    rng = np.random.default_rng(seed)
+    path, first, second = diverged(tmp_path, policy=policy, codebook_size=6)
+    base, theirs = changed_at_random(first, "theirs", rng)
+    _, mine = changed_at_random(second, "mine", rng)
+    first.save(path)
+    content = path.read_bytes()
+    refusal = ""
+    try:
+        second.save(path, on_conflict="merge")
+    except ValueError as error:
+        refusal = str(error)
+    if refusal:
+        assert "to be merged" in refusal
+        assert path.read_bytes() == content
+        return
+    expected = {
+        item: theirs.get(item) if mine.get(item) == base.get(item) else mine.get(item)
+        for item in theirs | mine
+    }
+    expected = {item: given for item, given in expected.items() if given is not None}
+    for index in (
+        second,
+        *(SemanticIDIndex.load(path, mmap_mode=m) for m in (None, "r")),
+    ):
+        assert (
+            dict(zip(index.item_ids_, map(tuple, index.ids_), strict=True)) == expected
+        )
+        assert index.summary() == second.summary()
+
+
+@pytest.mark.parametrize("change", ["removed", "updated"])
+def test_the_same_change_of_both_sides_is_merged(tmp_path, change):
+    path, first, second = diverged(tmp_path)
+    CHANGES[change](first)
+    first.save(path)
+    CHANGES[change](second)
+    second.save(path, on_conflict="merge")
+    merged = SemanticIDIndex.load(path)
+    assert merged.item_ids_.tolist() == first.item_ids_.tolist()
+    assert merged.summary() == first.summary() == second.summary()
+
+
+def test_an_item_that_left_before_both_sides_began_may_come_back_on_one(tmp_path):
+    path, first, _ = diverged(tmp_path)
+    first.remove(["a", "b"])
+    first.save(path)
+    second = SemanticIDIndex.load(path)
+    first.add([[5, 5]], ["a"])
+    first.save(path)
+    second.add([[6, 6]], ["b"])
+    second.save(path, on_conflict="merge")
+    assert SemanticIDIndex.load(path).item_ids_.tolist() == ["c", "a", "b"]
+
+
+def test_merging_keeps_the_records_of_updates_that_kept_an_id(tmp_path):
+    path = tmp_path / "index"
+    X = np.arange(6.0).reshape(3, 2)
+    SemanticIDIndex().fit([[0, 0], [0, 0], [1, 1]], ["a", "b", "c"], X=X).save(path)
+    theirs, mine = SemanticIDIndex.load(path), SemanticIDIndex.load(path)
+    theirs.update([[2, 2]], ["a"], X=X[:1])
+    theirs.add([[3, 3]], ["d"], X=X[:1])
+    theirs.save(path)
+    mine.update([[4, 4]], ["b"], X=X[2:])
+    mine.update([[1, 1]], ["c"], X=X[2:])
+    mine.save(path, on_conflict="merge")
+    merged = SemanticIDIndex.load(path)
+    assert merged.summary() == mine.summary()
+    assert merged.summary()["n_moved"] == 2
+    assert merged.summary()["exact_duplicates"] == 2
+    report = merged.update([[2, 2], [4, 4]], ["a", "b"], on_change="move")
+    assert (report["n_changed"], report["n_moved"]) == (0, 2)
+    # c was updated with what it had.
+    assert mine.history()[-1]["n_changed"] == 1
+
+
+def test_the_update_of_an_item_that_the_other_side_removed_is_dropped(tmp_path):
+    path, theirs, mine = diverged(tmp_path)
+    theirs.remove(["a"])
+    theirs.save(path)
+    mine.update([[5, 5]], ["a"])
+    mine.save(path, on_conflict="merge")
+    assert SemanticIDIndex.load(path).item_ids_.tolist() == ["b", "c"]
+    assert mine.history()[-1]["n_changed"] == mine.summary()["n_moved"] == 0
+
+
+def test_a_merge_has_the_history_of_both_sides_and_a_revision_above_theirs(tmp_path):
+    path, theirs, mine = diverged(tmp_path)
+    mine.add([[7, 0]], ["x"])
+    mine.save(path)
+    theirs = SemanticIDIndex.load(path)
+    theirs.remove(["c"])
+    theirs.save(path)
+    mine.add([[7, 1], [7, 2]], ["y", "z"])
+    mine.remove(["a", "z"])
+    mine.update([[8, 8], [9, 9]], ["b", "x"], on_change="move")
+    mine.save(path, on_conflict="merge")
+    for index in (mine, SemanticIDIndex.load(path)):
+        assert [
+            (e["action"], e["first_revision"], e["revision"], e["n_changed"])
+            for e in index.history()
+        ] == [
+            ("fit", 1, 1, 3),
+            ("add", 2, 2, 1),
+            ("remove", 3, 3, 1),
+            ("add", 3, 3, 2),
+            ("remove", 4, 4, 2),
+            ("update", 5, 5, 2),
+            # b, x and y have new IDs, and a has left.
+            ("merge", 6, 6, 4),
+        ]
+        assert index.revision_ == 6
+        assert sorted(index.item_ids_) == ["b", "x", "y"]
+    theirs = SemanticIDIndex.load(path)
+    theirs.add([[7, 7]], ["u"])
+    theirs.save(path)
+    mine.add([[7, 8]], ["v"])
+    mine.save(path, on_conflict="merge")
+    assert [e["revision"] for e in mine.history()[-3:]] == [7, 7, 8]
+
+
+def test_an_id_that_one_side_retired_is_not_given_again_after_a_merge(tmp_path):
+    path, theirs, mine = diverged(tmp_path)
+    theirs.remove(["c", "b"], reuse=True)
+    theirs.save(path)
+    mine.remove(["c"])
+    other = copy.deepcopy(mine)
+    mine.save(path, on_conflict="merge")
+    for index in (
+        mine,
+        *(SemanticIDIndex.load(path, mmap_mode=m) for m in (None, "r")),
+    ):
+        assert index.item_ids_.tolist() == ["a"]
+        assert index.allowed_next([]).tolist() == [0]
+        ids = copy.copy(index).add([[1, 1], [0, 0]], ["x", "y"])
+        assert ids.tolist() == [[1, 1, 1], [0, 0, 1]]
+    theirs.add([[1, 1]], ["x"])
+    theirs.save(path, on_conflict="overwrite")
+    with pytest.raises(ValueError, match=r"retired by one side and given again .*1, 0"):
+        other.save(path, on_conflict="merge")
+
+
+@pytest.mark.parametrize("on_conflict", ["raise", "merge"])
+def test_going_back_to_an_older_file_is_a_change_of_others(tmp_path, on_conflict):
+    path, old, other = diverged(tmp_path)
+    other.add([[2, 2]], ["d"])
+    other.save(path)
+    live = SemanticIDIndex.load(path)
+    old.save(path, on_conflict="overwrite")
+    live.add([[3, 3]], ["e"])
+    message = "was changed since" if on_conflict == "raise" else "must descend from"
+    with pytest.raises(ValueError, match=message):
+        live.save(path, on_conflict=on_conflict)
+    assert SemanticIDIndex.load(path).item_ids_.tolist() == ["a", "b", "c"]
+    old.add([[4, 4]], ["f"])
+    old.save(path)
+    with pytest.raises(ValueError, match=message):
+        live.save(path, on_conflict=on_conflict)
+
+
+def test_an_index_that_saved_a_copy_elsewhere_is_merged_into_the_live_file(tmp_path):
+    path, mine, theirs = diverged(tmp_path)
+    mine.add([[2, 2]], ["d"])
+    mine.save(tmp_path / "backup")
+    theirs.add([[3, 3]], ["e"])
+    theirs.save(path)
+    mine.remove(["a"])
+    mine.save(path, on_conflict="merge")
+    assert SemanticIDIndex.load(path).item_ids_.tolist() == ["b", "c", "e", "d"]
+    # The copy has no changes that the merged index lacks.
+    mine.save(tmp_path / "backup")
+    theirs = SemanticIDIndex.load(path)
+    theirs.add([[6, 6]], ["f"])
+    theirs.save(path)
+    mine.add([[7, 7]], ["g"])
+    mine.save(path, on_conflict="merge")
+    assert SemanticIDIndex.load(path).item_ids_.tolist() == list("bcedfg")
+
+
 def test_an_id_or_item_added_on_both_sides_cannot_be_merged(tmp_path):
     path, first, second = diverged(tmp_path)
     first.add([[0, 0]], ["d"])
@@ -351,8 +591,114 @@ def test_an_index_knows_the_file_that_an_interrupted_save_has_written(
             index.save(path)
     assert "d" in SemanticIDIndex.load(path).item_ids_
     index.add([[3, 3]], ["e"])
+    other = copy.deepcopy(index)
     index.save(path)
     assert SemanticIDIndex.load(path).item_ids_.tolist() == list("abcde")
+    index.add([[4, 4]], ["f"])
+    index.save(path)
+    other.remove(["a", "e"])
+    with pytest.raises(ValueError, match="was changed since"):
+        other.save(path)
+    with pytest.raises(ValueError, match="IDs must not be added by both sides"):
+        other.save(path, on_conflict="merge")
+
+
+def interrupted(call, at):
+    """Whether Ctrl-C at a line of the code that locks files ends a call."""
+    n_lines = 0
+
+    def trace_lines(frame, event, argument):
+        nonlocal n_lines
+        if event == "line":
+            n_lines += 1
+            if n_lines == at:
+                raise KeyboardInterrupt
+        return trace_lines
+
+    def trace(frame, event, argument):
+        name = frame.f_code.co_filename
+        return trace_lines if "filelock" in name or "file_lock" in name else None
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files are locked by filelock there")
+def test_other_threads_can_save_after_a_save_was_interrupted_anywhere(tmp_path):
+    path, index, _ = diverged(tmp_path)
+    at = 1
+    while interrupted(lambda: index.save(path), at):
+        other = threading.Thread(target=lambda: index.save(path), daemon=True)
+        other.start()
+        other.join(timeout=10)
+        assert not other.is_alive(), f"after an interrupt at line {at}"
+        at += 1
+    assert at > 5
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are others there")
+def test_a_save_that_waits_for_another_can_be_interrupted(tmp_path):
+    path, index, _ = diverged(tmp_path)
+    with LockBeside(path):
+        waiting = subprocess.Popen(
+            [sys.executable, "-c", WAITER, path], stdout=subprocess.PIPE, text=True
+        )
+        assert waiting.stdout.readline() == "saving\n"
+        time.sleep(0.5)
+        assert waiting.poll() is None
+        waiting.send_signal(signal.SIGINT)
+        assert waiting.communicate(timeout=60)[0] == "interrupted\n"
+    index.save(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+WAITER = """
+import sys
+from sk_rqvae.index import SemanticIDIndex
+
+index = SemanticIDIndex.load(sys.argv[1])
+print("saving", flush=True)
+try:
+    index.save(sys.argv[1])
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_a_lock_is_one_where_the_file_system_has_no_locks_of_its_own(
+    tmp_path, monkeypatch
+):
+    fcntl = pytest.importorskip("fcntl")
+    path = tmp_path / "index"
+
+    def missing(descriptor, operation):
+        raise OSError(errno.ENOSYS, "no locks")
+
+    def hold():
+        with LockBeside(path):
+            pass
+
+    monkeypatch.setattr(fcntl, "flock", missing)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        waiting = threading.Thread(target=hold)
+        with LockBeside(path):
+            waiting.start()
+            waiting.join(timeout=0.5)
+            assert waiting.is_alive()
+            (other,) = tmp_path.iterdir()
+            assert other.name == ".index.lock"
+        waiting.join(timeout=30)
+        assert not waiting.is_alive()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_save_that_failed_early_does_not_hide_changes_of_others(

@@ -256,6 +256,33 @@ def test_one_unknown_token_masks_its_own_sequence_only(index):
     assert processor.ids(torch.tensor([[START, ids["<a_0>"]]])).tolist() == [[-1, -1]]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"eos_token_id": -1}, ValueError, "eos_token_id must be at least 0. Got -1"),
+        ({"eos_token_id": [5]}, TypeError, r"eos_token_id must be an int. Got \[5\]"),
+        ({"prompt_length": -2}, ValueError, "prompt_length must be at least 0. Got -2"),
+        ({"prompt_length": 1.5}, TypeError, "prompt_length must be an int. Got 1.5"),
+    ],
+)
+def test_tokens_and_lengths_that_cannot_be_are_an_error(index, wrong, error, message):
+    pytest.importorskip("transformers")
+    arguments = {"eos_token_id": EOS, "prompt_length": 1} | wrong
+    for make in (index.logits_processor, index.prefix_allowed_tokens_fn):
+        with pytest.raises(error, match=message):
+            make(token_ids(index), **arguments)
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.5, "7", None, 2**63])
+def test_a_token_id_that_is_no_number_of_a_token_is_an_error(index, wrong):
+    pytest.importorskip("transformers")
+    by_name = token_ids(index) | {"<b_1>": wrong}
+    by_level = [[5, 6, 7], [7, wrong, 5]]
+    for tokens in (by_name, by_level):
+        with pytest.raises(ValueError, match=r"token_ids must be integers .* level 2"):
+            index.logits_processor(tokens, 0)
+
+
 def test_tokens_can_be_given_as_the_ids_of_each_level(index):
     torch = pytest.importorskip("torch")
     pytest.importorskip("transformers")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
 import struct
+from datetime import date
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -65,6 +68,23 @@ def test_a_reloaded_index_knows_its_model_and_the_cost_of_moved_items(tmp_path):
     changed = ToyQuantizer(2, 8, random_state=1).fit(X)
     with pytest.raises(ValueError, match="must be the one"):
         other.add(changed.transform(new), X=new, model=changed)
+
+
+@pytest.mark.parametrize("size", [4, [4, 5], None])
+def test_a_file_has_the_codebook_size_of_the_last_fit_whatever_was_set_later(
+    tmp_path, size
+):
+    index = SemanticIDIndex(codebook_size=copy.copy(size))
+    index.fit([[0, 1], [0, 1]], ["a", "b"])
+    if isinstance(size, list):
+        index.codebook_size[0] = 1
+    index.set_params(codebook_size=[4, 4, 4])
+    with pytest.raises(ValueError, match="one entry per level"):
+        index.fit([[0, 1]])
+    index.save(tmp_path / "index")
+    loaded = SemanticIDIndex.load(tmp_path / "index")
+    same(index, loaded)
+    assert loaded.codebook_size == size
 
 
 def test_a_reloaded_index_of_huge_codes_takes_new_items(tmp_path):
@@ -433,6 +453,7 @@ BAD_JSON = {
     '{"x": ["<a_1>", "<b_1>"]}': "count from 0",
     '{"x": ["<a_1>"]}': "one column per level and one for the suffix",
     '{"x": ["<a_9>", "<b_0>"]}': "below codebook_size",
+    '{"x": ["<a_9223372036854775808>", "<b_0>"]}': "codes below 2",
 }
 
 
@@ -552,6 +573,7 @@ BAD_TABLES = {
     'item,a,b\n7,"1,0\n': "line 2",
     "item,a,b\n7,1_0,0\n": "line 2 must have whole numbers",
     "item,a,b\n7,99999999999999999999,0\n": "line 2 must have whole numbers",
+    "item,a,b\n7,9223372036854775808,0\n": "line 2 must have whole numbers",
     "item,a,b\n7,1,2\n": "count from 0",
 }
 
@@ -597,7 +619,130 @@ def test_parquet_items_that_are_missing_or_fractions_are_errors(
         SemanticIDIndex.from_table(path)
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"x": ' * 100_000, "\ufeff{}", "\0"])
+NO_ITEMS = {
+    "fractions": [1.5, 2.0],
+    "truths": [True, False],
+    "bytes": [b"x", b"y"],
+    "lists": [[1, 2], [3]],
+    "dates": [date(2026, 1, 1), date(2026, 1, 2)],
+    "decimals": [Decimal("1.5"), Decimal("2.5")],
+}
+
+
+@pytest.mark.parametrize("library", ["pyarrow", "polars"])
+@pytest.mark.parametrize("kind", NO_ITEMS)
+def test_parquet_items_that_are_neither_strings_nor_integers_are_errors(
+    tmp_path, monkeypatch, library, kind
+):
+    found = pytest.importorskip(library)
+    monkeypatch.setattr(_table, "_parquet_library", lambda: (library, found))
+    path = tmp_path / "index.parquet"
+    frame = pl.DataFrame({"item": NO_ITEMS[kind], "a": [1, 2], "b": [0, 0]})
+    frame.write_parquet(path)
+    for item_type in (None, int, str):
+        with pytest.raises(ValueError, match=r"index\.parquet must hold .* in row 0"):
+            SemanticIDIndex.from_table(path, item_type=item_type)
+
+
+@pytest.mark.parametrize("library", ["pyarrow", "polars"])
+def test_parquet_items_that_are_no_unicode_are_an_error(tmp_path, monkeypatch, library):
+    arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    found = pytest.importorskip(library)
+    monkeypatch.setattr(_table, "_parquet_library", lambda: (library, found))
+    path = tmp_path / "index.parquet"
+    ends = arrow.py_buffer(np.array([0, 1], dtype=np.int32).tobytes())
+    items = arrow.Array.from_buffers(
+        arrow.string(), 1, [None, ends, arrow.py_buffer(b"\xff")]
+    )
+    parquet.write_table(arrow.table({"item": items, "a": [1], "b": [0]}), path)
+    with pytest.raises(ValueError, match=r"index\.parquet is not a Parquet file"):
+        SemanticIDIndex.from_table(path)
+
+
+@pytest.mark.parametrize("library", ["pyarrow", "polars"])
+def test_parquet_codes_are_exact_whatever_the_types_of_their_columns(
+    tmp_path, monkeypatch, library
+):
+    found = pytest.importorskip(library)
+    monkeypatch.setattr(_table, "_parquet_library", lambda: (library, found))
+    path = tmp_path / "index.parquet"
+    columns = {
+        "level_1": pl.Series([2**53 + 1, 2**63 - 1], dtype=pl.Int64),
+        "level_2": pl.Series([2**53 + 1, 7], dtype=pl.UInt64),
+        "level_3": pl.Series([1.0, 2.0]),
+        "suffix": pl.Series([0, 0], dtype=pl.Int8),
+    }
+    frame = pl.DataFrame({"item_id": [5, 6], **columns})
+    frame.write_parquet(path)
+    ids = [[2**53 + 1, 2**53 + 1, 1, 0], [2**63 - 1, 7, 2, 0]]
+    assert SemanticIDIndex.from_table(path).ids_.tolist() == ids
+    wrong = pl.Series([1, 2**63], dtype=pl.UInt64)
+    frame.with_columns(level_2=wrong).write_parquet(path)
+    with pytest.raises(ValueError, match=r"index\.parquet, column 'level_2' .*64 bits"):
+        SemanticIDIndex.from_table(path)
+
+
+@pytest.mark.parametrize("suffix", ["json", "csv", "parquet"])
+def test_the_largest_codes_are_exchanged(tmp_path, suffix):
+    index = SemanticIDIndex(policy="none").fit([[2**63 - 1, 10**18], [0, 1]])
+    path = tmp_path / f"index.{suffix}"
+    arguments = {"policy": "none", "item_type": int}
+    if suffix == "json":
+        index.to_json(path)
+        same(index, SemanticIDIndex.from_json(path, **arguments))
+    else:
+        index.to_table(path)
+        same(index, SemanticIDIndex.from_table(path, **arguments))
+    assert np.array_equal(index.parse_tokens(index.tokens(index.ids_)), index.ids_)
+
+
+def test_a_string_that_json_would_give_back_as_another_is_refused(tmp_path):
+    path = tmp_path / "index.json"
+    SemanticIDIndex().fit([[0, 1]], ["before"]).to_json(path)
+    before = path.read_bytes()
+    index = SemanticIDIndex().fit(
+        [[0, 1], [0, 2]], ["fine \ude00\ud83d", "\ud83d\ude00"]
+    )
+    with pytest.raises(ValueError, match=r"Got '\\ud83d\\ude00', which JSON gives"):
+        index.to_json(path)
+    assert path.read_bytes() == before
+    index.remove(["\ud83d\ude00"])
+    index.to_json(path)
+    same(index, SemanticIDIndex.from_json(path))
+
+
+def test_what_could_not_be_read_is_not_written(tmp_path):
+    empty = SemanticIDIndex(codebook_size=4).fit(np.empty((0, 3)), [])
+    with pytest.raises(ValueError, match="at least one item to be written as JSON"):
+        empty.to_json(tmp_path / "index.json")
+    long = SemanticIDIndex().fit([[0, 1], [0, 1]], ["x" * 131_072, "x" * 131_073])
+    with pytest.raises(ValueError, match=r"at most 131072 characters.* Got 131073"):
+        long.to_table(tmp_path / "index.csv")
+    wide = SemanticIDIndex(policy="none").fit(np.zeros((1, 4097)))
+    with pytest.raises(ValueError, match=r"at most 4096 columns.* Got 4097 in 'ids'"):
+        wide.save(tmp_path / "index")
+    keys = SemanticIDIndex(policy="none", codebook_size=2**24).fit(np.zeros((1, 2000)))
+    with pytest.raises(ValueError, match="Got 6000 in 'id_keys'"):
+        keys.save(tmp_path / "index")
+    assert list(tmp_path.iterdir()) == []
+    long.remove(["x" * 131_073])
+    long.to_table(tmp_path / "index.csv")
+    same(long, SemanticIDIndex.from_table(tmp_path / "index.csv"))
+    largest = SemanticIDIndex(policy="none").fit(np.zeros((1, 4096)))
+    largest.save(tmp_path / "index")
+    same(largest, SemanticIDIndex.load(tmp_path / "index"))
+
+
+def test_json_that_begins_with_a_byte_order_mark_is_read(tmp_path):
+    path = tmp_path / "index.json"
+    path.write_text('{"ü": ["<a_1>", "<b_0>"]}', encoding="utf-8-sig")
+    assert SemanticIDIndex.from_json(path).item_ids_.tolist() == ["ü"]
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"x": ' * 100_000, "{}\ufeff", "\ufeff", "\0"]
+)
 def test_json_that_is_nested_or_no_json_is_an_error(tmp_path, text):
     path = tmp_path / "index.json"
     path.write_text(text)
@@ -647,7 +792,7 @@ def test_codes_take_a_byte_each_in_a_file(tmp_path):
 def test_parquet_with_missing_codes_is_an_error(tmp_path):
     path = tmp_path / "index.parquet"
     pl.DataFrame({"item": ["x", "y"], "a": [1, None], "b": [0, 0]}).write_parquet(path)
-    with pytest.raises(ValueError, match="ids must be finite"):
+    with pytest.raises(ValueError, match="column 'a' must be finite"):
         SemanticIDIndex.from_table(path)
     pl.DataFrame({"item": ["x", "y"]}).write_parquet(path)
     with pytest.raises(ValueError, match="a column of items and one per level"):

@@ -74,6 +74,14 @@ def test_an_updated_item_keeps_its_id_or_moves(index):
         index.update([[1, 1], [1, 1]], ["a"])
 
 
+@pytest.mark.parametrize("on_change", ["keep", "move"])
+def test_an_update_without_items_is_no_change(index, on_change):
+    report = index.update(np.empty((0, 2)), [], on_change=on_change)
+    assert report["ids"].shape == (0, 3)
+    assert (report["n_changed"], report["n_moved"]) == (0, 0)
+    assert index.revision_ == len(index.history()) == 1
+
+
 def test_an_item_whose_id_was_kept_can_be_moved_later(index):
     index.update([[2, 2]], ["a"])
     report = index.update([[2, 2]], ["a"], on_change="move")
@@ -99,6 +107,23 @@ def test_a_reassigned_item_stays_until_its_codes_are_free():
     index.remove(["a"], reuse=True)
     report = index.update([[0, 0]], ["b"], **move)
     assert report["ids"].tolist() == [[0, 0]]
+
+
+def test_a_reassigned_item_stays_if_another_of_the_same_call_takes_its_codes():
+    index = SemanticIDIndex(policy="reassign", codebook_size=3)
+    codes = [[0, 0], [0, 0], [2, 2]]
+    index.fit(codes, ["a", "b", "c"], alternatives=[[[0, 1]]] * 3)
+    index.remove(["a"], reuse=True)
+    # c has the codes of b first, because they are free when the call begins.
+    report = index.update(
+        [[0, 0], [0, 0]],
+        ["b", "c"],
+        alternatives=[[[1, 1]], [[1, 2]]],
+        on_change="move",
+    )
+    assert report["ids"].tolist() == [[0, 1], [0, 0]]
+    assert report["moved"].tolist() == [False, True]
+    assert (report["n_changed"], report["n_moved"]) == (1, 1)
 
 
 def test_numbered_items_keep_their_numbers_when_others_leave_or_move():

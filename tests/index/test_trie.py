@@ -130,6 +130,30 @@ def test_a_mask_of_items_restricts_as_their_names_do():
         trie.restricted_to(mask[:2])
 
 
+@pytest.mark.parametrize("kind", ["array", "tensor"])
+def test_a_restricted_trie_does_not_change_with_the_mask_that_it_was_made_of(kind):
+    index = catalogue()
+    trie = index.trie()
+    mask = np.ones(300, dtype=bool)
+    if kind == "tensor":
+        mask = pytest.importorskip("torch").from_numpy(mask)
+    restricted = trie.restricted_to(mask)
+    states = walk(trie, index.ids_)
+    mask[:] = False
+    assert restricted.items(states).tolist() == index.item_ids_.tolist()
+    further = restricted.restricted_to(index.item_ids_[:3])
+    assert further.items(states)[:4].tolist() == [*index.item_ids_[:3], None]
+
+
+def test_the_items_and_arrays_of_a_trie_cannot_be_written_to():
+    trie = catalogue(policy="none").trie()
+    for copied in (trie, pickle.loads(pickle.dumps(trie))):
+        items = copied.items(np.arange(trie.n_nodes)[-1:])[0]
+        for array in (copied.item_ids, items, *copied.to_arrays().values()):
+            with pytest.raises(ValueError, match="read-only"):
+                array[0] = array[0]
+
+
 def test_a_trie_of_a_subset_has_no_other_items():
     index = catalogue()
     trie = index.trie(index.item_ids_[:5])
@@ -156,6 +180,15 @@ def test_items_that_share_an_id_come_by_falling_weight():
         ["a"],
         ["c"],
     ]
+
+
+@pytest.mark.parametrize("weights", [None, [1, 3, 2]])
+def test_an_id_whose_items_are_all_restricted_has_the_default(weights):
+    index = SemanticIDIndex(policy="none")
+    index.fit([[1, 0], [1, 0], [2, 0]], ["a", "b", "c"], weights=weights)
+    trie = index.trie()
+    found = trie.restricted_to(["c"]).items(walk(trie, [[1, 0], [2, 0]]), "nothing")
+    assert [list(each) for each in found] == [list("nothing"), ["c"]]
 
 
 def test_a_trie_can_be_pickled_and_does_not_change_with_the_index():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from operator import index
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from sk_rqvae._checks.codes import IntArray
+from sk_rqvae._checks.scalars import check_int
 from sk_rqvae.index.decoding.token_tables import token_ids_of_levels
 from sk_rqvae.index.formats.tokens import token
 
@@ -55,8 +55,8 @@ class PrefixAllowedTokens:
             {token_id: code for code, token_id in enumerate(ids.tolist())}
             for ids in self._token_ids
         ]
-        self._eos = [index(eos_token_id)]
-        self._prompt_length = prompt_length
+        self._eos = [check_int("eos_token_id", eos_token_id, minimum=0)]
+        self._prompt_length = check_int("prompt_length", prompt_length, minimum=0)
 
     def __call__(self, batch_id: int, input_ids: Any) -> list[int]:
         """Tokens that may follow `input_ids`, prompt included."""

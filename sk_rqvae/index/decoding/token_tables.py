@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray
 from sk_rqvae.index.formats.tokens import level_tokens
+
+_INT64 = np.iinfo(np.int64)
 
 
 def token_ids_of_levels(
@@ -28,21 +31,25 @@ def token_ids_of_levels(
     Raises
     ------
     ValueError
-        If a code has no token id, or two codes of a level have the same.
+        If a code has no token id, two codes of a level have the same, or one is no
+        number of a token.
     """
     if isinstance(token_ids, Mapping):
         return [
             _of_vocabulary(level, width, token_ids, name)
             for level, width in enumerate(widths)
         ]
-    levels = [np.asarray(ids, dtype=np.int64) for ids in token_ids]
+    levels = [
+        _checked_ids(np.asarray(ids), name, level)
+        for level, ids in enumerate(token_ids)
+    ]
     if len(levels) != len(widths):
         raise ValueError(
             f"{name} must have the token ids of {len(widths)} levels. Got "
             f"{len(levels)}."
         )
     for level, (ids, width) in enumerate(zip(levels, widths, strict=True)):
-        if ids.ndim != 1 or len(ids) < width or (ids < 0).any():
+        if ids.ndim != 1 or len(ids) < width:
             raise ValueError(
                 f"{name}[{level}] must have {width} token ids, one a code. Got "
                 f"shape {ids.shape}."
@@ -62,10 +69,23 @@ def _of_vocabulary(
             f"none for {missing[0]!r} and {len(missing) - 1} more. Add them to the "
             "tokenizer first."
         )
-    ids = np.array([token_ids[token] for token in tokens], dtype=np.int64)
+    found = np.array([token_ids[token] for token in tokens])
+    ids = _checked_ids(found, name, level)
     if len(tokens):
         _check_distinct(ids, name, level)
     return ids
+
+
+def _checked_ids(ids: NDArray[Any], name: str, level: int) -> IntArray:
+    if ids.size == 0:
+        return ids.astype(np.int64)
+    # Comparing would fail for strings, and the largest uint64 is no int64.
+    if ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() > _INT64.max:
+        raise ValueError(
+            f"{name} must be integers from 0 to 2**63 - 1. Got {ids.tolist()!r:.80} "
+            f"for level {level + 1}."
+        )
+    return ids.astype(np.int64)
 
 
 def _check_distinct(ids: IntArray, name: str, level: int) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray
+from sk_rqvae._checks.scalars import check_int
 from sk_rqvae.index.decoding.trie import IDTrie
 
 _LogitsProcessor: Any = importlib.import_module("transformers").LogitsProcessor
@@ -49,8 +50,10 @@ class SemanticIDLogitsProcessor(_LogitsProcessor):
         prompt_length: int,
         eos_token_id: int | None,
     ) -> None:
+        if eos_token_id is not None:
+            eos_token_id = check_int("eos_token_id", eos_token_id, minimum=0)
         self.trie = trie
-        self.prompt_length = prompt_length
+        self.prompt_length = check_int("prompt_length", prompt_length, minimum=0)
         self.eos_token_id = eos_token_id
         self._token_ids = token_ids
         largest = max(int(ids.max(initial=0)) for ids in token_ids)

@@ -9,7 +9,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_rqvae.index.decoding.trie_arrays import TrieArrays, is_tensor, item_mask
+from sk_rqvae.index.decoding.trie_arrays import (
+    TrieArrays,
+    is_tensor,
+    item_mask,
+    read_only,
+)
 from sk_rqvae.index.decoding.trie_masks import (
     allowed_by_bitmap,
     allowed_by_children,
@@ -154,8 +159,8 @@ class IDTrie:
 
     @property
     def item_ids(self) -> NDArray[Any]:
-        """The items in order of their IDs."""
-        return self._items
+        """The items in order of their IDs, read-only."""
+        return read_only(self._items)
 
     def items(self, states: Any, default: Any = None) -> Any:
         """Find the items of complete IDs.
@@ -170,17 +175,18 @@ class IDTrie:
         Returns
         -------
         ndarray of shape (n,), or list of n ndarrays
-            The item of each state. If items share IDs, an array of all items of each,
-            by descending weight.
+            The item of each state. If items share IDs, a read-only array of all items
+            of each, by descending weight.
         """
         flat = _on_cpu(states).reshape(-1)
         arrays = self._arrays.on_cpu()
         first, counts = arrays.first_leaf(flat), arrays.n_leaves(flat)
         if self._shared:
-            return [
-                self._of_leaves(start, start + count) if start >= 0 else default
+            found = [
+                self._of_leaves(start, start + count) if start >= 0 else ()
                 for start, count in zip(first.tolist(), counts.tolist(), strict=True)
             ]
+            return [items if len(items) else default for items in found]
         known = first >= 0
         if self._allowed_items is not None:
             known &= _on_cpu(self._allowed_items)[np.maximum(first, 0)]
@@ -252,7 +258,7 @@ class IDTrie:
 
         Returns
         -------
-        dict of str to ndarray
+        dict of str to ndarray, read-only
             - ``first_child``, (n_inner + 1,): the children of node v are the nodes from
               ``first_child[v]`` to ``first_child[v + 1]``, in order of their codes.
               Nodes from n_inner on are complete IDs and have no children;
@@ -265,20 +271,21 @@ class IDTrie:
         """
         arrays = self._arrays.on_cpu()
         everywhere = np.ones(self.n_nodes, dtype=bool)
-        return {
+        found = {
             "first_child": arrays.first_child,
             "codes": arrays.codes,
             "level_ends": arrays.level_ends,
             "first_leaf": arrays.leaf_starts,
             "allowed": everywhere if self._alive is None else _on_cpu(self._alive),
         }
+        return {name: read_only(array) for name, array in found.items()}
 
     def _converts(self, states: Any) -> bool:
         """Whether states are tensors that NumPy can read."""
         return is_tensor(states) and not is_tensor(self._arrays.codes)
 
     def _of_leaves(self, start: int, stop: int) -> NDArray[Any]:
-        items = self._items[start:stop]
+        items = self.item_ids[start:stop]
         if self._allowed_items is None:
             return items
         return items[_on_cpu(self._allowed_items[start:stop])]

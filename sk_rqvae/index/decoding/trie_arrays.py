@@ -159,14 +159,14 @@ class TrieArrays(NamedTuple):
 
 
 def item_mask(items: Any, all_items: NDArray[Any]) -> Any:
-    """Return which of all items are among some items, or check a mask of them."""
+    """Return which of all items are among some items, or check and copy a mask."""
     if str(getattr(items, "dtype", "")) in ("bool", "torch.bool"):
         if tuple(items.shape) != all_items.shape:
             raise ValueError(
                 f"a mask of items must have shape {all_items.shape}. Got "
                 f"{tuple(items.shape)}."
             )
-        return items
+        return items.clone() if is_tensor(items) else items.copy()
     wanted = checked_item_ids(items)
     if all_items.dtype == object:
         names = set(wanted.tolist())
@@ -180,6 +180,13 @@ def item_mask(items: Any, all_items: NDArray[Any]) -> Any:
 def is_tensor(array: Any) -> bool:
     """Whether values are PyTorch tensors, without importing PyTorch."""
     return not isinstance(array, np.ndarray | np.generic)
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a view that cannot be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def widened(array: Any) -> Any:

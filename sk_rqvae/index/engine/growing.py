@@ -76,13 +76,13 @@ class GrowingArray:
     def appended(self, rows: NDArray[Any]) -> GrowingArray:
         """Put `rows`, of the same trailing shape, after the last.
 
-        They are kept, not copied, if they are the first. The type of the array widens
+        They are copied: whoever made them may change them. The type of the array widens
         if it cannot hold them.
         """
         if len(rows) == 0:
             return self
         if len(self) == 0:
-            return GrowingArray(rows)
+            return GrowingArray(rows.copy())
         start, stop = len(self), len(self) + len(rows)
         buffer = self._buffer
         dtype = np.promote_types(self.values.dtype, rows.dtype)

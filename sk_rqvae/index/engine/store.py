@@ -182,9 +182,22 @@ class IDStore:
         ]
         if wider == list(self.space.radices):
             return self
+        return self._with_radices(wider, self.sizes)
+
+    def bounded(self, sizes: tuple[int, ...]) -> IDStore:
+        """Give the codes upper bounds, above all that there are, if they have none."""
+        if sizes == self.sizes:
+            return self
+        suffix = self.space.radices[self.n_layers :]
+        return self._with_radices([*sizes, *suffix], sizes)
+
+    def _with_radices(
+        self, radices: list[int], sizes: tuple[int, ...] | None
+    ) -> IDStore:
+        """Make all keys anew."""
         if self.numbered:
-            wider[-1] = _suffix_radix(wider[:-1], wider[-1])
-        space = key_space(wider)
+            radices = [*radices[:-1], _suffix_radix(radices[:-1], radices[-1])]
+        space = key_space(radices)
 
         def encoded(runs: SortedRuns) -> SortedRuns:
             return SortedRuns(
@@ -194,8 +207,14 @@ class IDStore:
                 )
             )
 
-        return self._replaced(
-            space=space, runs=encoded(self.runs), retired=encoded(self.retired)
+        return IDStore(
+            self.rows,
+            space,
+            encoded(self.runs),
+            encoded(self.retired),
+            self.removed,
+            sizes=sizes,
+            numbered=self.numbered,
         )
 
     def prefix_keys(self, codes: IntArray) -> Keys:
@@ -226,6 +245,13 @@ class IDStore:
             return self._replaced(removed=removed, runs=self.runs.without(rows))
         run = Run.sorted(self.space.encode(self.ids_of(rows)), rows)
         return self._replaced(removed=removed, retired=self.retired.inserted(run))
+
+    def with_retired(self, rows: IntArray) -> IDStore:
+        """Take the IDs of forgotten rows back, so that they are not given again."""
+        run = Run.sorted(self.space.encode(self.ids_of(rows)), rows)
+        return self._replaced(
+            runs=self.runs.inserted(run), retired=self.retired.inserted(run)
+        )
 
     def counts(self, prefixes: IntArray) -> IntArray:
         """Count the IDs taken that begin with each row of ``(n, depth)`` codes."""
@@ -333,14 +359,13 @@ class IDStore:
         self,
         *,
         rows: GrowingArray | None = None,
-        space: KeySpace | None = None,
         runs: SortedRuns | None = None,
         retired: SortedRuns | None = None,
         removed: SortedRuns | None = None,
     ) -> IDStore:
         return IDStore(
             rows if rows is not None else self.rows,
-            space if space is not None else self.space,
+            self.space,
             runs if runs is not None else self.runs,
             retired if retired is not None else self.retired,
             removed if removed is not None else self.removed,

@@ -41,20 +41,26 @@ def items_of_type(items: Any, item_type: type | None, path: PathLike) -> Any:
     Raises
     ------
     ValueError
-        If an item is missing, or it is not an integer where integers are asked for.
+        If an item is missing, it is neither a string nor an integer, or it is not an
+        integer where integers are asked for.
     """
     if item_type not in (None, int, str):
         raise ValueError(f"item_type must be int or str. Got {item_type!r}.")
     values = items.tolist() if isinstance(items, np.ndarray) else list(items)
     for row, item in enumerate(values):
-        if item is None or item != item:
+        if item is None or (isinstance(item, float) and item != item):
             raise ValueError(
                 f"{path} must have an item in every row. Got {item!r} in row {row}."
+            )
+        if isinstance(item, bool) or not isinstance(item, str | int):
+            raise ValueError(
+                f"{path} must hold strings or integers as items. Got {item!r} in row "
+                f"{row}."
             )
     if item_type is int:
         return _as_integers(values, path)
     if item_type is str:
-        return _as_strings(values, path)
+        return list(map(str, values))
     return items if isinstance(items, np.ndarray) else values
 
 
@@ -62,10 +68,8 @@ def _as_integers(items: Sequence[Any], path: PathLike) -> IntArray:
     integers = np.empty(len(items), dtype=np.int64)
     for row, item in enumerate(items):
         try:
-            if isinstance(item, float):
-                raise ValueError("it is not stored as an integer")
             integers[row] = _integer(item)
-        except (TypeError, ValueError, OverflowError) as error:
+        except (ValueError, OverflowError) as error:
             raise ValueError(
                 f"{path} must hold integer items to be read with item_type=int. Got "
                 f"{item!r} in row {row}: {error}."
@@ -73,17 +77,7 @@ def _as_integers(items: Sequence[Any], path: PathLike) -> IntArray:
     return integers
 
 
-def _as_strings(items: Sequence[Any], path: PathLike) -> list[str]:
-    for row, item in enumerate(items):
-        if isinstance(item, bool) or not isinstance(item, str | int):
-            raise ValueError(
-                f"{path} must hold strings or integers as items. Got {item!r} in row "
-                f"{row}."
-            )
-    return list(map(str, items))
-
-
-def _integer(item: Any) -> int:
+def _integer(item: str | int) -> int:
     """Read an integer that was written as one, without underscores or spaces."""
     if isinstance(item, str):
         digits = item.removeprefix("-")

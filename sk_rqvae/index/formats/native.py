@@ -51,8 +51,20 @@ _MAX_COLUMNS = 4096
 def write_file(
     path: PathLike, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
 ) -> None:
-    """Write a header and arrays to `path`, atomically."""
+    """Write a header and arrays to `path`, atomically.
+
+    Raises
+    ------
+    ValueError
+        If an array has more columns than `read_file` takes.
+    """
     stored = {name: _storable(array) for name, array in arrays.items()}
+    for name, array in stored.items():
+        if max(array.shape[1:], default=0) > _MAX_COLUMNS:
+            raise ValueError(
+                f"arrays must have at most {_MAX_COLUMNS} columns to be saved. Got "
+                f"{array.shape[1]} in {name!r}: the IDs have too many levels."
+            )
     listing = []
     offset = 0
     for name, array in stored.items():

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray, check_codes, layer_sizes
+from sk_rqvae._persistence.file_lock import LockBeside
 from sk_rqvae._persistence.regular_files import writable_target
 from sk_rqvae.index.engine.growing import GrowingArray, small_unsigned
 from sk_rqvae.index.engine.keys import Keys, KeySpace, key_space
@@ -27,17 +26,17 @@ from sk_rqvae.index.formats.native import (
 )
 from sk_rqvae.index.history import read_history
 from sk_rqvae.index.items import ItemIds, item_keys, sorted_items
+from sk_rqvae.index.lineage import Lineage
 from sk_rqvae.index.merging import merged_states
 from sk_rqvae.index.policies.moves import Moves
-from sk_rqvae.index.state import IndexState, Rules, checked_rules
+from sk_rqvae.index.state import IndexState, Rules, checked_rules, plain_size
 
 CONFLICTS = ("raise", "merge", "overwrite")
-_REMEMBERED_SAVES = 1000
 _CHECKED_KEYS = 64
 
 
 def save_state(
-    path: PathLike, state: IndexState, name: str, codebook_size: Any, on_conflict: str
+    path: PathLike, state: IndexState, name: str, on_conflict: str
 ) -> IndexState:
     """Write a state to a file, and return it as one that descends from that file.
 
@@ -49,11 +48,11 @@ def save_state(
         If the file holds changes that the state does not have, unless `on_conflict`
         says what to do with them.
     """
-    with _locked(path):
-        checks = state.saves and on_conflict != "overwrite"
+    with LockBeside(writable_target(path)):
+        checks = state.lineage.saves and on_conflict != "overwrite"
         header = read_header(path) if checks else None
         if header is not None:
-            known = header.get("save") in state.saves
+            known = state.lineage.has_changes_of(str(header.get("save")), path)
             if not known and on_conflict == "raise":
                 raise ValueError(
                     f"{path} was changed since this index was loaded from it or saved "
@@ -62,34 +61,28 @@ def save_state(
                     "save with on_conflict='merge' or 'overwrite'."
                 )
             if not known:
-                state = merged_states(read_state(path)[0], state)
+                state = merged_states(read_state(path), state, path)
                 name = _name_of(state)
-        others = tuple(other for other in state.saves if other != name)
-        saves = (*others, name)[-_REMEMBERED_SAVES:]
-        state = state._replace(saves=saves, n_saved=len(state.store))
-        write_file(path, _header(state, codebook_size), _arrays(state))
+        lineage = state.lineage.at(state.as_base(name), path)
+        state = state._replace(lineage=lineage)
+        write_file(path, _header(state), _arrays(state))
     return state
 
 
-def with_name(state: IndexState) -> tuple[IndexState, str]:
-    """Let a state know the name that a file of it will have, and return the name.
-
-    The last of its names stays that of a file which is known to be there.
-    """
+def with_name(state: IndexState, path: PathLike) -> tuple[IndexState, str]:
+    """Let a state know the name that its file at `path` will have, and return it."""
     name = _name_of(state)
-    if state.saves and name not in state.saves:
-        state = state._replace(saves=(*state.saves[:-1], name, state.saves[-1]))
-    return state, name
+    lineage = state.lineage.before_saving(state.as_base(name), path)
+    return state._replace(lineage=lineage), name
 
 
-def read_state(path: PathLike, *, mapped: bool = False) -> tuple[IndexState, Any]:
-    """Read what `save_state` wrote, and the parameter `codebook_size`."""
+def read_state(path: PathLike, *, mapped: bool = False) -> IndexState:
+    """Read what `save_state` wrote."""
     header, arrays = read_file(path, mapped=mapped)
     try:
-        state, size = _state_of(header, arrays, mapped=mapped), header["codebook_size"]
-        if size is not None:
-            layer_sizes(size, state.store.n_layers)
-        return state, size
+        state = _state_of(header, arrays, mapped=mapped)
+        base = state.as_base(state.lineage.saves[-1])
+        return state._replace(lineage=state.lineage.at(base, path))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a valid index: {error}.") from error
 
@@ -99,20 +92,6 @@ def _revision(path: PathLike, header: Mapping[str, Any]) -> int:
         return read_history(header["history"])[-1].revision
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a valid index: {error}.") from error
-
-
-@contextmanager
-def _locked(path: PathLike) -> Iterator[None]:
-    """Keep other processes from saving to a file."""
-    target = writable_target(path)
-    beside = target.with_name(f".{target.name}.lock")
-    # filelock imports asyncio, which a program that only looks IDs up does not need.
-    with importlib.import_module("filelock").FileLock(beside):
-        try:
-            yield
-        finally:
-            # filelock tries again if the file that it locked is no longer there.
-            beside.unlink(missing_ok=True)
 
 
 def _name_of(state: IndexState) -> str:
@@ -139,10 +118,10 @@ def _description(state: IndexState) -> dict[str, Any]:
     }
 
 
-def _header(state: IndexState, codebook_size: Any) -> dict[str, Any]:
-    size = None if codebook_size is None else np.asarray(codebook_size).tolist()
-    saves = {"save": state.saves[-1], "saves": state.saves}
-    return {**_description(state), "codebook_size": size, **saves}
+def _header(state: IndexState) -> dict[str, Any]:
+    names = state.lineage.saves
+    saves = {"save": names[-1], "saves": names}
+    return {**_description(state), "codebook_size": state.codebook_size, **saves}
 
 
 def _content(state: IndexState) -> dict[str, NDArray[Any]]:
@@ -184,13 +163,16 @@ def _state_of(
 ) -> IndexState:
     rules = checked_rules(header["policy"], header["capacity"], header["overflow"])
     store = _store_of(header, arrays, rules, mapped=mapped)
-    n_rows = len(store)
     digests, weights = arrays.get("digests"), arrays.get("weights")
     moves = Moves(*(GrowingArray(arrays[f"moved_{name}"]) for name in Moves._fields))
     _check_records(store, moves, digests, weights)
     saves = tuple(map(str, header["saves"]))
+    size = header["codebook_size"]
+    if size is not None:
+        layer_sizes(size, store.n_layers)
     return IndexState(
         rules=rules,
+        codebook_size=plain_size(size),
         store=store,
         items=_items_of(header, arrays, store, mapped=mapped),
         weights=None if weights is None else GrowingArray(weights),
@@ -199,8 +181,7 @@ def _state_of(
         moves=moves,
         digests=None if digests is None else GrowingArray(digests),
         history=read_history(header["history"]),
-        saves=saves,
-        n_saved=n_rows,
+        lineage=Lineage(saves, (), ()),
     )
 
 

@@ -15,15 +15,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_rqvae._checks.codes import IntArray
+from sk_rqvae._checks.codes import IntArray, check_codes
 from sk_rqvae._persistence.atomic import atomic_write
 from sk_rqvae._persistence.regular_files import open_regular_file, read_regular_file
 from sk_rqvae.index.formats.native import PathLike
 
 _ROWS_AT_ONCE = 65536
+# What the csv module reads unless a program asks for more.
+_LONGEST_FIELD = 131_072
 _ITEM_COLUMN = "item_id"
 _SUFFIX_COLUMN = "suffix"
 _LEVEL = re.compile(r"level_([1-9][0-9]*)")
+_DIGITS = len(str(2**63))
 _INTEGER = re.compile(r"-?[0-9]+")
 # What pandas calls an index that has no name, in CSV and in Parquet.
 _INDEX_COLUMNS = ("", "__index_level_0__")
@@ -64,6 +67,7 @@ def write_table(
         with atomic_write(path) as file:
             _write_parquet(file, dict(zip(names, values, strict=True)))
         return
+    _check_lengths(items.tolist())
     with atomic_write(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         writer = csv.writer(text)
@@ -89,13 +93,11 @@ def read_table(path: PathLike, policy: str) -> tuple[Any, Any, bool]:
     if check:
         names, columns = _read_parquet(path)
         layout = _checked_layout(path, names, policy)
-        codes = [columns[at] for at in layout.codes]
-        for at, column in zip(layout.codes, codes, strict=True):
-            if column.dtype.kind not in "iuf":
-                raise ValueError(
-                    f"{path}, column {names[at]!r} must have whole numbers. Got "
-                    f"{column.dtype}."
-                )
+        # NumPy would stack columns of different integer types as floats.
+        codes = [
+            _checked_column(columns[at], f"{path}, column {names[at]!r}")
+            for at in layout.codes
+        ]
         return np.column_stack(codes), columns[layout.item], layout.has_suffix
     try:
         return _read_csv(path, policy)
@@ -219,6 +221,22 @@ def _lines(path: PathLike, reader: Any) -> Iterator[list[str]]:
             yield fields
 
 
+def _checked_column(column: NDArray[Any], name: str) -> IntArray:
+    if column.dtype.kind not in "iuf":
+        raise ValueError(f"{name} must have whole numbers. Got {column.dtype}.")
+    return check_codes(column[:, None], name=name)[:, 0]
+
+
+def _check_lengths(items: Sequence[Any]) -> None:
+    """Check that the reader of CSV files will take items, which it bounds."""
+    for item in items:
+        if isinstance(item, str) and len(item) > _LONGEST_FIELD:
+            raise ValueError(
+                f"items must have at most {_LONGEST_FIELD} characters to be written as "
+                f"CSV. Got {len(item)} in {item!r:.40}. Write Parquet."
+            )
+
+
 def _rows(ids: IntArray) -> Iterator[list[int]]:
     for start in range(0, len(ids), _ROWS_AT_ONCE):
         yield from ids[start : start + _ROWS_AT_ONCE].tolist()
@@ -226,7 +244,9 @@ def _rows(ids: IntArray) -> Iterator[list[int]]:
 
 def _codes_of(fields: list[str], path: PathLike, line: int) -> list[int]:
     for field in fields:
-        if not _INTEGER.fullmatch(field) or len(field) > 19:
+        # Converting a field of thousands of digits would be slow, or an error.
+        is_integer = _INTEGER.fullmatch(field) and len(field) <= _DIGITS
+        if not is_integer or int(field) >= 2**63:
             raise ValueError(
                 f"{path}, line {line} must have whole numbers for codes. Got {field!r}."
             )
@@ -263,9 +283,10 @@ def _read_parquet(path: PathLike) -> tuple[list[str], list[Any]]:
         table = importlib.import_module("pyarrow.parquet").read_table(
             io.BytesIO(content)
         )
+        # Here it finds strings that are not in UTF-8.
+        columns = [column.to_numpy(zero_copy_only=False) for column in table.columns]
     except (library.ArrowException, OSError) as error:
         raise ValueError(f"{path} is not a Parquet file: {error}.") from error
-    columns = [column.to_numpy(zero_copy_only=False) for column in table.columns]
     return list(table.column_names), columns
 
 

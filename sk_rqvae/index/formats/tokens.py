@@ -10,7 +10,7 @@ import numpy as np
 
 from sk_rqvae._checks.codes import IntArray
 
-_CODE = r"(0|[1-9][0-9]{0,17})"
+_CODE = r"(0|[1-9][0-9]{0,18})"
 
 
 def level_name(level: int) -> str:
@@ -52,7 +52,8 @@ def parsed(texts: Iterable[str], n_columns: int) -> IntArray:
     TypeError
         If one is not a string.
     ValueError
-        If one is not `n_columns` tokens, one for each level in order.
+        If one is not `n_columns` tokens, one for each level in order, or a code does
+        not fit in 64 bits.
     """
     pattern = re.compile(
         "".join(f"<{level_name(level)}_{_CODE}>" for level in range(n_columns))
@@ -71,4 +72,7 @@ def _parsed_one(text: str, pattern: re.Pattern[str], n_columns: int) -> Sequence
             f"tokens must name one code per level. Got {text!r}, expected the form "
             f"{expected!r}."
         )
-    return [int(code) for code in match.groups()]
+    codes = [int(code) for code in match.groups()]
+    if max(codes) >= 2**63:
+        raise ValueError(f"tokens must have codes below 2**63. Got {text!r}.")
+    return codes

@@ -77,6 +77,16 @@ class Moves(NamedTuple):
         return given
 
 
+def changed_rows(before: Moves, after: Moves) -> IntArray:
+    """Find the rows of which other codes are recorded, ascending."""
+    records = [
+        np.column_stack([each.rows.values, each.codes.values])
+        for each in (before, after)
+    ]
+    distinct, counts = np.unique(np.concatenate(records), axis=0, return_counts=True)
+    return np.unique(distinct[counts == 1, 0])
+
+
 def moves_by_level(moved: MovedRows, codes: IntArray) -> list[int]:
     """Count the items that left what the model gave them at each level.
 

@@ -1,0 +1,82 @@
+"""A lock that one process and thread at a time holds to write a file."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO
+
+if sys.platform != "win32":
+    import fcntl
+
+
+class LockBeside:
+    """Keeps others from writing a file: a lock on an empty file beside it.
+
+    The operating system releases it when the process ends. An interrupt leaves nothing
+    held: whatever holds the lock is closed with it. filelock counts its locks in each
+    process and an interrupt can leave such a count too high, so it is used only where
+    there is no `flock`.
+
+    Parameters
+    ----------
+    target : Path
+        The file that is to be written.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self._path = target.with_name(f".{target.name}.lock")
+        self._held = ExitStack()
+
+    def __enter__(self) -> None:
+        with ExitStack() as stack:
+            if sys.platform == "win32" or not _flock(self._path, stack):
+                # It imports asyncio, which a program that never saves does not need.
+                filelock = importlib.import_module("filelock")
+                stack.enter_context(filelock.FileLock(self._path))
+            # Who waits for the removed file tries again.
+            stack.callback(self._path.unlink, missing_ok=True)
+            self._held = stack.pop_all()
+
+    def __exit__(self, *error: object) -> None:
+        self._held.close()
+
+
+def _flock(path: Path, stack: ExitStack) -> bool:
+    """Lock a file until a stack is closed; False if its file system has no locks."""
+    while sys.platform != "win32":
+        with ExitStack() as attempt:
+            file, is_new = _opened(path)
+            attempt.enter_context(file)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno != errno.ENOSYS:
+                    raise
+                # filelock takes a file that exists for a lock that somebody holds.
+                if is_new and os.fstat(file.fileno()).st_nlink:
+                    path.unlink(missing_ok=True)
+                return False
+            # The one who held the lock before may have removed the file.
+            if os.fstat(file.fileno()).st_nlink:
+                # A process that was forked meanwhile has the file open too.
+                attempt.callback(fcntl.flock, file, fcntl.LOCK_UN)
+                stack.enter_context(attempt.pop_all())
+                return True
+    return False
+
+
+def _opened(path: Path) -> tuple[BinaryIO, bool]:
+    """Open a file, and say whether it was made for that."""
+    try:
+        return open(path, "xb", opener=_without_link), True
+    except FileExistsError:
+        return open(path, "ab", opener=_without_link), False
+
+
+def _without_link(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
