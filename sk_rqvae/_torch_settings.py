@@ -1,4 +1,4 @@
-"""Keep what a caller has set for torch in this thread from the model."""
+"""Shield the model from torch settings of the calling thread."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def usual_torch_settings() -> Iterator[None]:
-    """Within the block there is no autocast and no default device, and gradients.
+    """Disable autocast and the default device, and enable gradients.
 
     Autocast would round products, and a default device would get tensors that belong
     beside the model. Without gradients nothing could be trained.

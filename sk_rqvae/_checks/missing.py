@@ -36,3 +36,5 @@ def _is_missing(value: Any) -> bool:
         return bool(value != value)
     except TypeError:  # pandas.NA has no truth value
         return True
+    except ValueError:  # neither has an array
+        return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
@@ -128,10 +128,12 @@ def _check_cuda(device: torch.device, value: Any) -> None:
 
 
 def _is_sequence(value: Any) -> bool:
-    """Whether `value` has entries that can be read again; text does not count."""
+    """Whether `value` has entries in order; text does not count."""
     if isinstance(value, np.ndarray):
         return value.ndim > 0
-    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+    if isinstance(value, (str, bytes, Mapping)):
+        return False
+    return hasattr(value, "__len__") and hasattr(value, "__getitem__")
 
 
 def _check_one_per_level(name: str, values: list[Any], n_layers: int) -> None:

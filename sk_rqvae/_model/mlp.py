@@ -98,7 +98,11 @@ class SkipMLP(nn.Module):
 
     def _precision(self, device: torch.device) -> AbstractContextManager[Any]:
         if self.mixed_precision and self.training:
-            return torch.autocast(device.type, dtype=torch.bfloat16)
+            # If a caller has autocast too, a cache of rounded weights would outlive the
+            # steps of the optimizer: torch clears it when the outermost one ends.
+            return torch.autocast(
+                device.type, dtype=torch.bfloat16, cache_enabled=False
+            )
         return nullcontext()
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._persistence.atomic import atomic_write
 from sk_rqvae._persistence.regular_files import writable_target
+from sk_rqvae._torch_settings import usual_torch_settings
 
 _EXAMPLE_ROWS = 2
 
@@ -50,6 +51,7 @@ def _searchsorted(sorted_sequence: Tensor, values: Tensor, **options: Any) -> Te
 _DECOMPOSITIONS = {torch.ops.aten.searchsorted.Tensor: _searchsorted}
 
 
+@usual_torch_settings()
 def write_onnx(
     module: RQVAEModule, path: str | PathLike[str], *, decoder: bool
 ) -> None:

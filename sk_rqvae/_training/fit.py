@@ -97,8 +97,8 @@ def train(
     held_out: RowSubset | None = None
     held_out_weights: Weights | None = None
     if estimator.early_stopping and not is_partial:
-        # Before anything is learnt from data, so that the held-out error is honest, and
-        # by the seed alone, so that later fits hold out the same rows.
+        # Before anything is learnt from data, so that the held-out error is honest. By
+        # `random_state` alone: if it is an int, later fits hold out the same rows.
         rows, held_out = _held_out_rows(estimator, rows, settings, seed)
         if weights is not None:
             held_out_weights = weights[held_out.index]

@@ -24,6 +24,7 @@ from sk_rqvae.cli.signals import exit_on_signals
 from sk_rqvae.cli.standard_streams import (
     abandon_standard_output,
     closed_streams_are_null,
+    output_errors,
 )
 from sk_rqvae.cli.terminal import PROGRAM, one_line_warnings, say
 
@@ -70,9 +71,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 for a failure, 2 for a command line that is wrong, 130
         after Ctrl-C.
     """
-    instruction = os.environ.get(COMPLETE_VARIABLE)
-    if instruction is not None:
-        return shell_complete(program, {}, PROGRAM, COMPLETE_VARIABLE, instruction)
     typed = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with exit_on_signals(), one_line_warnings(), long_fields():
@@ -91,8 +89,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(typed: list[str]) -> int:
+    instruction = os.environ.get(COMPLETE_VARIABLE)
+    if instruction is not None:
+        with output_errors():
+            return shell_complete(program, {}, PROGRAM, COMPLETE_VARIABLE, instruction)
     try:
-        with program.make_context(PROGRAM, typed) as ctx:
+        # click itself prints the help and the version, while it reads the options.
+        with output_errors():
+            ctx = program.make_context(PROGRAM, typed)
+        with ctx:
             program.invoke(ctx)
     except click.exceptions.Exit as done:
         return done.exit_code

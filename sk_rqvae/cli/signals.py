@@ -39,7 +39,8 @@ def exit_on_signals() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, handler)
 
 
 def clean_up_on_signals() -> None:
@@ -60,4 +61,7 @@ def _exit_at_once(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _unwind(number: int, frame: FrameType | None) -> NoReturn:
+    # A second signal would interrupt the clean-up, and then the exit of Python.
+    for each in _HANDLED:
+        signal.signal(each, signal.SIG_IGN)
     raise SystemExit(_STATUS_OF_SIGNAL + number)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 _WITHOUT_MARK = "utf-8-sig"  # of the byte order
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -36,12 +36,12 @@ def closed_streams_are_null() -> Iterator[None]:
 def _null(name: str) -> TextIO:
     null = Path(os.devnull)
     if name == "stdout":
-        return _ClosedOutput(null.open("wb"))
+        return io.TextIOWrapper(_ClosedFile(null, "wb"), write_through=True)
     return null.open("r" if name == "stdin" else "w")
 
 
-class _ClosedOutput(io.TextIOWrapper):
-    def write(self, text: str) -> int:
+class _ClosedFile(io.FileIO):
+    def write(self, data: Any) -> int:
         raise OSError("Standard output is closed.")
 
 

@@ -167,19 +167,57 @@ def test_an_interrupted_program_prints_nothing_and_leaves_no_file(
 def test_a_terminated_program_leaves_no_file(
     items, model, tmp_path, monkeypatch, capsys
 ):
-    before = signal.getsignal(signal.SIGTERM)
-
     def terminate(self, X):
         os.kill(os.getpid(), signal.SIGTERM)
         raise AssertionError("the signal was ignored")
 
     monkeypatch.setattr(RQVAETransformer, "transform", terminate)
-    with pytest.raises(SystemExit) as done:
+    with every_signal_restored(), pytest.raises(SystemExit) as done:
         run("transform", model, items, "-o", tmp_path / "ids.csv")
     assert done.value.code == 143
     assert capsys.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def every_signal_restored():
+    """Handlers are as before after a block, in which a program may end."""
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    numbers += [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_a_program_that_ends_as_usual_restores_the_handlers_of_signals(model, tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    run("report", model, tmp_path / "missing.npy")
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+def test_impatient_signals_do_not_disturb_the_clean_up(
+    items, model, tmp_path, monkeypatch
+):
+    ended = []
+
+    def terminate(self, X):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+            ended.append(True)
+
+    monkeypatch.setattr(RQVAETransformer, "transform", terminate)
+    with every_signal_restored(), pytest.raises(SystemExit) as done:
+        run("transform", model, items, "-o", tmp_path / "ids.csv")
+    assert done.value.code == 130
+    assert ended == [True]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_signal_during_imports_ends_the_program_at_once():
@@ -223,7 +261,7 @@ def test_a_signal_during_the_work_lets_it_clean_up(
     words = [paths.get(word, word) for word in command.split()]
     words = [tmp_path / word if str(word).startswith("OUT") else word for word in words]
     monkeypatch.setattr(os, "_exit", pytest.fail)
-    with pytest.raises(SystemExit) as done:
+    with every_signal_restored(), pytest.raises(SystemExit) as done:
         run(*words)
     assert done.value.code == 143
 
@@ -240,7 +278,11 @@ def test_a_closed_terminal_ends_a_program_except_under_nohup(
 
     monkeypatch.setattr(RQVAETransformer, "transform", hang_up)
     command = ("transform", model, items, "-o", tmp_path / "ids.csv")
-    with handled(signal.SIGHUP, signal.SIG_DFL), pytest.raises(SystemExit) as done:
+    with (
+        every_signal_restored(),
+        handled(signal.SIGHUP, signal.SIG_DFL),
+        pytest.raises(SystemExit) as done,
+    ):
         run(*command)
     assert done.value.code == 128 + signal.SIGHUP
     assert list(tmp_path.iterdir()) == []
@@ -296,6 +338,8 @@ def test_closed_standard_streams_are_no_defect(catalogue):
     assert done.stderr == "sk-rqvae: error: Standard output is closed.\n"
     done = run_in_shell(f"index summary {catalogue} >&-")
     assert done.stderr == "sk-rqvae: error: Standard output is closed.\n"
+    done = run_in_shell("completion bash >&-")
+    assert done.stderr == "sk-rqvae: error: Standard output is closed.\n"
     done = run_in_shell(f"index lookup {catalogue} --by key - <&-")
     assert done.returncode == 1
     assert (
@@ -320,8 +364,9 @@ def test_work_with_torch_needs_no_standard_streams(items, model, tmp_path, monke
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 def test_a_full_disk_below_standard_output_is_an_error_that_names_it(catalogue):
-    for command in ("export", "summary"):
-        done = run_in_shell(f"index {command} {catalogue} > /dev/full")
+    commands = [f"index export {catalogue}", f"index summary {catalogue}"]
+    for command in [*commands, "--version", "--help", "completion bash"]:
+        done = run_in_shell(f"{command} > /dev/full")
         assert done.returncode == 1
         error = "standard output: No space left on device"
         assert done.stderr == f"sk-rqvae: error: {error}\n"

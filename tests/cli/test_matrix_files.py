@@ -395,6 +395,11 @@ def test_a_csv_file_that_cannot_be_read_is_an_error_with_the_line(
         read(write(tmp_path / "rows.csv", text))
 
 
+def test_blank_lines_at_the_end_of_a_csv_file_of_one_column_are_skipped(tmp_path):
+    rows, _ = read(write(tmp_path / "rows.csv", "a\n1\n2\n\n\n"))
+    np.testing.assert_array_equal(rows, [[1], [2]])
+
+
 def test_a_csv_file_must_be_utf_8(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_bytes("a,b\n1,2\nä,3\n".encode("latin-1"))

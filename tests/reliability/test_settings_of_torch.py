@@ -77,17 +77,22 @@ def test_the_precision_that_a_program_sets_is_not_changed(blobs, reduced_precisi
 SETTINGS_OF_A_CALLER = {
     "autocast to float16": lambda: torch.autocast("cpu", dtype=torch.float16),
     "autocast to bfloat16": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    "disabled autocast": lambda: torch.autocast("cpu", enabled=False),
     "default device": lambda: torch.device("meta"),
     "no gradients": torch.no_grad,
     "inference": torch.inference_mode,
 }
 
 
+@pytest.mark.parametrize("mixed_precision", ["no", "bf16"])
 @pytest.mark.parametrize("setting", SETTINGS_OF_A_CALLER)
-def test_a_fit_within_a_setting_of_the_caller_gives_the_same_model(blobs, setting):
-    expected = small(early_stopping=True).fit(blobs)
+def test_a_fit_within_a_setting_of_the_caller_gives_the_same_model(
+    blobs, setting, mixed_precision
+):
+    options = {"early_stopping": True, "mixed_precision": mixed_precision}
+    expected = small(**options).fit(blobs)
     with SETTINGS_OF_A_CALLER[setting]():
-        found = small(early_stopping=True).fit(blobs)
+        found = small(**options).fit(blobs)
     assert_same_model(found, expected)
     expected.partial_fit(blobs)
     with SETTINGS_OF_A_CALLER[setting]():

@@ -6,6 +6,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from sk_rqvae.cli.grouped_command import DescribedArgument, GroupedCommand
+from sk_rqvae.cli.standard_streams import write_out
 from sk_rqvae.cli.terminal import PROGRAM
 
 COMPLETE_VARIABLE = "_SK_RQVAE_COMPLETE"
@@ -35,4 +36,5 @@ def completion(ctx: click.Context, shell: str) -> None:
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"no completion for {shell}")
-    click.echo(kind(ctx.find_root().command, {}, PROGRAM, COMPLETE_VARIABLE).source())
+    script = kind(ctx.find_root().command, {}, PROGRAM, COMPLETE_VARIABLE).source()
+    write_out(f"{script}\n")

@@ -21,7 +21,8 @@ class Line(NamedTuple):
 def csv_lines(path: Path, separator: str = ",") -> Iterator[Line]:
     """Rows that are not blank, all with as many fields as the first.
 
-    In a table of one column, a blank line is a row whose value is missing.
+    In a table of one column, a blank line between others is a row whose value is
+    missing.
 
     Raises
     ------
@@ -29,6 +30,7 @@ def csv_lines(path: Path, separator: str = ",") -> Iterator[Line]:
         If a row has more or fewer fields, or the file is not CSV in UTF-8.
     """
     width = 0
+    missing: list[Line] = []
     # Spreadsheets begin UTF-8 with a mark, which is no part of the first name.
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=separator, strict=True)
@@ -45,7 +47,7 @@ def csv_lines(path: Path, separator: str = ",") -> Iterator[Line]:
             if fields is None:
                 return
             if not fields and width == 1:
-                fields = [""]
+                missing.append(Line(reader.line_num, [""]))
             width = width or len(fields)
             if len(fields) not in (0, width):
                 raise ValueError(
@@ -53,6 +55,8 @@ def csv_lines(path: Path, separator: str = ",") -> Iterator[Line]:
                     f"{len(fields)}."
                 )
             if fields:
+                yield from missing
+                missing.clear()
                 yield Line(reader.line_num, fields)
 
 
