@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import small
 from sklearn.exceptions import NotFittedError
 
@@ -90,6 +91,19 @@ def test_onnxruntime_gives_the_codes_of_transform(trained, encoder, nouns):
     ours = costs(trained, nouns[differ], expected[differ])
     theirs = costs(trained, nouns[differ], codes[differ])
     np.testing.assert_allclose(theirs, ours, rtol=_NEAR)
+
+
+@pytest.mark.slow
+def test_autocast_of_a_caller_does_not_reach_the_file(
+    trained, encoder, session, nouns, tmp_path
+):
+    path = tmp_path / "model.onnx"
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        trained.to_onnx(path)
+    rows = {"rows": nouns[:50]}
+    np.testing.assert_array_equal(
+        session(path).run(None, rows)[0], encoder.run(None, rows)[0]
+    )
 
 
 @pytest.mark.slow
