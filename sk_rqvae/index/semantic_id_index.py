@@ -20,7 +20,7 @@ from sk_rqvae.index.decoding.trie import IDTrie
 from sk_rqvae.index.formats.exchange import items_of_type, state_of_file
 from sk_rqvae.index.formats.json import read_json, write_json
 from sk_rqvae.index.formats.native import PathLike
-from sk_rqvae.index.formats.state_file import read_state, save_state, with_name
+from sk_rqvae.index.formats.state_file import CONFLICTS, read_state, save_state
 from sk_rqvae.index.formats.table import read_table, write_table
 from sk_rqvae.index.formats.tokens import level_tokens, parsed, token_rows
 from sk_rqvae.index.locks import WriterLock
@@ -771,13 +771,13 @@ default=None
             file does not descend from one that this index was loaded from or saved as.
             If the IDs have more than 4096 levels, or their keys more than 4096 bytes.
         """
-        choices = ("raise", "merge", "overwrite")
-        choice = check_choice("on_conflict", on_conflict, choices)
-        with self._writers.held():
-            state, name = with_name(self._fitted(), path)
-            # If it is interrupted after the file is there, the index still knows it.
+        choice = check_choice("on_conflict", on_conflict, CONFLICTS)
+
+        def keep(state: IndexState) -> None:
             self._state = state
-            self._state = save_state(path, state, name, choice)
+
+        with self._writers.held():
+            save_state(path, self._fitted(), choice, keep)
 
     @classmethod
     def load(cls, path: PathLike, *, mmap_mode: str | None = None) -> Self:

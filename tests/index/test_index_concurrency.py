@@ -576,24 +576,32 @@ def test_threads_of_a_forked_process_share_its_lock(monkeypatch):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+@pytest.mark.parametrize("on_conflict", ["raise", "merge"])
+@pytest.mark.parametrize("checked", [True, False])
 def test_an_index_knows_the_file_that_an_interrupted_save_has_written(
-    tmp_path, monkeypatch, error
+    tmp_path, monkeypatch, error, on_conflict, checked
 ):
-    path, index, _ = diverged(tmp_path)
+    path, index, theirs = diverged(tmp_path)
     index.add([[2, 2]], ["d"])
+    if on_conflict == "merge":
+        theirs.add([[5, 5]], ["theirs"])
+        theirs.save(path)
 
-    def fail(folder):
+    def fail(*args):
         raise error
 
     with monkeypatch.context() as patched:
         patched.setattr("sk_rqvae._persistence.atomic._sync_directory", fail)
+        if not checked:  # as if it were interrupted again
+            patched.setattr("sk_rqvae.index.formats.state_file._is_at", fail)
         with pytest.raises(error):
-            index.save(path)
+            index.save(path, on_conflict=on_conflict)
     assert "d" in SemanticIDIndex.load(path).item_ids_
     index.add([[3, 3]], ["e"])
     other = copy.deepcopy(index)
     index.save(path)
-    assert SemanticIDIndex.load(path).item_ids_.tolist() == list("abcde")
+    added = ["theirs", "d", "e"] if on_conflict == "merge" else ["d", "e"]
+    assert SemanticIDIndex.load(path).item_ids_.tolist() == ["a", "b", "c", *added]
     index.add([[4, 4]], ["f"])
     index.save(path)
     other.remove(["a", "e"])
@@ -601,6 +609,67 @@ def test_an_index_knows_the_file_that_an_interrupted_save_has_written(
         other.save(path)
     with pytest.raises(ValueError, match="IDs must not be added by both sides"):
         other.save(path, on_conflict="merge")
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_an_index_goes_on_after_a_merge_that_was_not_written(
+    tmp_path, monkeypatch, checked
+):
+    path, index, theirs = diverged(tmp_path)
+    index.add([[2, 2]], ["d"])
+    theirs.add([[5, 5]], ["theirs"])
+    theirs.save(path)
+
+    def fail(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("sk_rqvae.index.formats.state_file.write_file", fail)
+        if not checked:  # as if it were interrupted again
+            patched.setattr("sk_rqvae.index.formats.state_file._is_at", fail)
+        with pytest.raises(KeyboardInterrupt):
+            index.save(path, on_conflict="merge")
+    if checked:
+        assert (index.item_ids_.tolist(), index.revision_) == (list("abcd"), 2)
+    theirs.add([[6, 6]], ["more"])
+    theirs.save(path)
+    index.save(path, on_conflict="merge")
+    merged = SemanticIDIndex.load(path).item_ids_.tolist()
+    assert merged == ["a", "b", "c", "theirs", "more", "d"]
+
+
+def fails_to_write(path, header, arrays):
+    raise OSError("no space")
+
+
+def destroys_the_file(path, header, arrays):
+    path.write_bytes(b"SEMIDIX\n")
+    raise OSError("no disk")
+
+
+@pytest.mark.parametrize(
+    ("on_conflict", "write_file"),
+    [("raise", None), ("raise", fails_to_write), ("overwrite", destroys_the_file)],
+)
+def test_saves_that_fail_do_not_make_an_index_larger(
+    tmp_path, monkeypatch, on_conflict, write_file
+):
+    path, index, theirs = diverged(tmp_path)
+    if write_file is None:
+        theirs.add([[5, 5]], ["theirs"])
+        theirs.save(path)
+    else:
+        monkeypatch.setattr("sk_rqvae.index.formats.state_file.write_file", write_file)
+    sizes = []
+    for number in range(20):
+        index.add([[2, 2]], [f"new {number:02}"])
+        with pytest.raises((OSError, ValueError)):
+            index.save(path, on_conflict=on_conflict)
+        without_files = copy.copy(index)
+        without_files._state = index._state._replace(lineage=None)
+        sizes.append(len(pickle.dumps(index)) - len(pickle.dumps(without_files)))
+    # A name is 32 characters; what a file held is much more.
+    assert sizes[19] - sizes[9] < 10 * 45
 
 
 def interrupted(call, at):
