@@ -62,12 +62,15 @@ class Place(NamedTuple):
 
 
 class Lineage(NamedTuple):
-    """The saved files whose changes a state has.
+    """The saved files whose changes a state has. Only their names are saved.
 
     Attributes
     ----------
     saves : tuple of str
-        Their names, the last one last. Only these are saved.
+        Names of files with whose rows the state begins, the last one last.
+    replaced : tuple of str
+        Names of other files that the state may replace: their changes were merged into
+        another file, or the index was fitted again.
     places : tuple of Place
         What was last seen where, the last one last.
     bases : tuple of Base
@@ -76,13 +79,19 @@ class Lineage(NamedTuple):
     """
 
     saves: tuple[str, ...]
+    replaced: tuple[str, ...]
     places: tuple[Place, ...]
     bases: tuple[Base, ...]
 
     @classmethod
     def none(cls) -> Lineage:
         """Lineage of a state that was never saved."""
-        return cls((), (), ())
+        return cls((), (), (), ())
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether the index was saved or loaded."""
+        return bool(self.saves or self.replaced)
 
     def has_changes_of(self, name: str, path: PathLike) -> bool:
         """Whether a file at `path` may be replaced, because it has no other changes.
@@ -92,7 +101,8 @@ class Lineage(NamedTuple):
         replaced.
         """
         place = self._place(path)
-        return name in (self.saves if place is None else place.names)
+        known = (*self.saves, *self.replaced) if place is None else place.names
+        return name in known
 
     def base_of(self, theirs: Lineage, path: PathLike) -> Base | None:
         """Find the last common file of this state and that of the file at `path`.
@@ -113,7 +123,7 @@ class Lineage(NamedTuple):
         place = self._place(path)
         if place is None:
             saves = _last_of(self.saves, base.name, _REMEMBERED_SAVES)
-            return self._replace(saves=saves) if self.saves else self
+            return self._replace(saves=saves) if self.is_saved else self
         return self._seen(base, path, place.names)
 
     def at(self, base: Base, path: PathLike) -> Lineage:
@@ -125,9 +135,18 @@ class Lineage(NamedTuple):
 
         `theirs` is as it was loaded.
         """
+        names = (*theirs.replaced, *self.replaced, *self.saves)
+        others = dict.fromkeys(name for name in names if name not in theirs.saves)
         bases = tuple(base for base in self.bases if base.name in theirs.saves)
-        lineage = Lineage(theirs.saves, self.places, bases)
+        lineage = Lineage(
+            theirs.saves, tuple(others)[-_REMEMBERED_SAVES:], self.places, bases
+        )
         return lineage.at(theirs.bases[-1], theirs.places[-1].path)
+
+    def fitted_again(self) -> Lineage:
+        """Return the lineage of a state that replaces the rows of this one."""
+        replaced = dict.fromkeys((*self.replaced, *self.saves))
+        return Lineage((), tuple(replaced)[-_REMEMBERED_SAVES:], self.places, ())
 
     def _seen(self, base: Base, path: PathLike, before: tuple[str, ...]) -> Lineage:
         """Put a file at `path`, where those called `before` may still be."""
@@ -139,6 +158,7 @@ class Lineage(NamedTuple):
         bases = (*(other for other in self.bases if other.name != base.name), base)
         return Lineage(
             _last_of(self.saves, base.name, _REMEMBERED_SAVES),
+            self.replaced,
             places,
             tuple(base for base in bases if base.name in names_there),
         )

@@ -69,8 +69,9 @@ def merged_states(theirs: IndexState, mine: IndexState, path: PathLike) -> Index
     if base is None:
         raise ValueError(
             "the file must descend from the state that this index was loaded from or "
-            "saved as to be merged. It does not: it is an older one, or another index. "
-            "Save with on_conflict='overwrite', or to another file."
+            "saved as to be merged. It does not: it is an older one, or another index, "
+            "or this index or that of the file was fitted again. Save with "
+            "on_conflict='overwrite', or to another file."
         )
     if (mine.rules, mine.fingerprint) != (theirs.rules, theirs.fingerprint):
         raise ValueError("the file must have the same model and policy to be merged.")

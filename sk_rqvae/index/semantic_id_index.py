@@ -162,6 +162,9 @@ class SemanticIDIndex:
     ) -> Self:
         """Make IDs for the first items. Replaces all that the index held before.
 
+        If the index was saved or loaded, `save` remains an error if others changed the
+        file since. Their changes can no longer be merged.
+
         Parameters
         ----------
         codes : array-like of shape (n_items, n_layers)
@@ -199,7 +202,11 @@ default=None
         new = NewItems(codes, item_ids, X, model, alternatives, weights)
         with self._writers.held():
             rules = checked_rules(self.policy, self.capacity, self.overflow)
-            self._state = changes.fitted(rules, self.codebook_size, new)
+            state = changes.fitted(rules, self.codebook_size, new)
+            if hasattr(self, "_state"):
+                lineage = self._state.lineage.fitted_again()
+                state = state._replace(lineage=lineage)
+            self._state = state
         return self
 
     def add(
@@ -761,6 +768,8 @@ default=None
             `path` has changes that it does not have: an error; the additions, removals
             and updates of both, without changing any ID; or only those of this index.
             An older file at a path where the index has seen a newer one is a change.
+            An item that one side removed stays removed, even if the other side updated
+            it.
 
         Raises
         ------
@@ -768,7 +777,8 @@ default=None
             If there is a conflict, and `on_conflict` is ``"raise"`` or the changes
             cannot be merged, because both added an item or an ID or changed an item in
             different ways, because they name items in different ways, or because the
-            file does not descend from one that this index was loaded from or saved as.
+            file does not descend from one that this index was loaded from or saved as
+            since it was fitted.
             If the IDs have more than 4096 levels, or their keys more than 4096 bytes.
         """
         choice = check_choice("on_conflict", on_conflict, CONFLICTS)

@@ -380,14 +380,18 @@ def test_merging_keeps_the_records_of_updates_that_kept_an_id(tmp_path):
     assert mine.history()[-1]["n_changed"] == 1
 
 
-def test_the_update_of_an_item_that_the_other_side_removed_is_dropped(tmp_path):
+@pytest.mark.parametrize("removed_by", ["theirs", "mine"])
+def test_the_update_of_an_item_that_the_other_side_removed_is_dropped(
+    tmp_path, removed_by
+):
     path, theirs, mine = diverged(tmp_path)
-    theirs.remove(["a"])
+    CHANGES["removed" if removed_by == "theirs" else "updated"](theirs)
     theirs.save(path)
-    mine.update([[5, 5]], ["a"])
+    CHANGES["removed" if removed_by == "mine" else "updated"](mine)
     mine.save(path, on_conflict="merge")
     assert SemanticIDIndex.load(path).item_ids_.tolist() == ["b", "c"]
-    assert mine.history()[-1]["n_changed"] == mine.summary()["n_moved"] == 0
+    assert mine.history()[-1]["n_changed"] == (removed_by == "mine")
+    assert mine.summary()["n_moved"] == 0
 
 
 def test_a_merge_has_the_history_of_both_sides_and_a_revision_above_theirs(tmp_path):
@@ -481,6 +485,58 @@ def test_an_index_that_saved_a_copy_elsewhere_is_merged_into_the_live_file(tmp_p
     mine.add([[7, 7]], ["g"])
     mine.save(path, on_conflict="merge")
     assert SemanticIDIndex.load(path).item_ids_.tolist() == list("bcedfg")
+
+
+def test_a_merged_index_may_replace_a_copy_whose_changes_it_has(tmp_path):
+    path, mine, theirs = diverged(tmp_path)
+    backup = tmp_path / "backup"
+    mine.add([[2, 2]], ["d"])
+    mine.save(backup)
+    copied = SemanticIDIndex.load(backup)
+    theirs.add([[3, 3]], ["e"])
+    theirs.save(path)
+    mine.save(path, on_conflict="merge")
+    merged = SemanticIDIndex.load(path)
+    merged.save(tmp_path / "other")
+    merged = SemanticIDIndex.load(tmp_path / "other")
+    merged.save(backup)
+    assert SemanticIDIndex.load(backup).item_ids_.tolist() == list("abced")
+    # Its rows do not begin with those of the copy.
+    copied.add([[4, 4]], ["f"])
+    with pytest.raises(ValueError, match="must descend from"):
+        copied.save(path, on_conflict="merge")
+
+
+def test_an_index_that_is_fitted_again_does_not_undo_changes_of_others(tmp_path):
+    path, index, theirs = diverged(tmp_path)
+    index.fit([[7, 7]], ["x"])
+    index.save(path)
+    index.fit([[8, 8]], ["y"])
+    theirs.add([[2, 2]], ["d"])
+    with pytest.raises(ValueError, match="was changed since"):
+        theirs.save(path)
+    with pytest.raises(ValueError, match="must descend from"):
+        theirs.save(path, on_conflict="merge")
+    theirs.save(path, on_conflict="overwrite")
+    with pytest.raises(ValueError, match="was changed since"):
+        index.save(path)
+    with pytest.raises(ValueError, match=r"must descend from .* fitted again"):
+        index.save(path, on_conflict="merge")
+    assert SemanticIDIndex.load(path).item_ids_.tolist() == list("abcd")
+    index.save(path, on_conflict="overwrite")
+    assert SemanticIDIndex.load(path).item_ids_.tolist() == ["y"]
+
+
+def test_an_index_that_is_fitted_again_is_merged_from_its_new_file_on(tmp_path):
+    path, index, _ = diverged(tmp_path)
+    index.fit([[8, 8]], ["y"])
+    index.save(path)
+    theirs = SemanticIDIndex.load(path)
+    theirs.add([[2, 2]], ["d"])
+    theirs.save(path)
+    index.add([[3, 3]], ["e"])
+    index.save(path, on_conflict="merge")
+    assert SemanticIDIndex.load(path).item_ids_.tolist() == ["y", "d", "e"]
 
 
 def test_an_id_or_item_added_on_both_sides_cannot_be_merged(tmp_path):

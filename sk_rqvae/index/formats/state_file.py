@@ -63,7 +63,7 @@ def save_state(
     """
     with LockBeside(writable_target(path)):
         new = state
-        checks = state.lineage.saves and on_conflict != "overwrite"
+        checks = state.lineage.is_saved and on_conflict != "overwrite"
         header = read_header(path) if checks else None
         if header is not None:
             known = state.lineage.has_changes_of(str(header.get("save")), path)
@@ -138,8 +138,8 @@ def _description(state: IndexState) -> dict[str, Any]:
 
 
 def _header(state: IndexState) -> dict[str, Any]:
-    names = state.lineage.saves
-    saves = {"save": names[-1], "saves": names}
+    names, replaced = state.lineage.saves, state.lineage.replaced
+    saves = {"save": names[-1], "saves": names, "replaced": replaced}
     return {**_description(state), "codebook_size": state.codebook_size, **saves}
 
 
@@ -186,6 +186,7 @@ def _state_of(
     moves = Moves(*(GrowingArray(arrays[f"moved_{name}"]) for name in Moves._fields))
     _check_records(store, moves, digests, weights)
     saves = tuple(map(str, header["saves"]))
+    replaced = tuple(map(str, header.get("replaced", ())))
     size = header["codebook_size"]
     if size is not None:
         layer_sizes(size, store.n_layers)
@@ -200,7 +201,7 @@ def _state_of(
         moves=moves,
         digests=None if digests is None else GrowingArray(digests),
         history=read_history(header["history"]),
-        lineage=Lineage(saves, (), ()),
+        lineage=Lineage(saves, replaced, (), ()),
     )
 
 
