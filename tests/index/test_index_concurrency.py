@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
 import joblib
@@ -824,6 +825,51 @@ def test_a_lock_is_one_where_the_file_system_has_no_locks_of_its_own(
         waiting.join(timeout=30)
         assert not waiting.is_alive()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_the_lock_file_of_another_user_need_not_be_writable(
+    tmp_path, monkeypatch, is_removed
+):
+    fcntl = pytest.importorskip("fcntl")
+    path, lock, os_open = tmp_path / "index", tmp_path / ".index.lock", os.open
+
+    def open_of_another_user(name, flags, *mode, **where):
+        writes = flags & (os.O_WRONLY | os.O_RDWR)
+        if str(name) == str(lock) and writes and not flags & os.O_EXCL:
+            if is_removed:
+                lock.unlink()
+            raise PermissionError(errno.EACCES, "not yours", str(name))
+        return os_open(name, flags, *mode, **where)
+
+    index = SemanticIDIndex().fit([[0, 0]])
+    lock.touch()
+    with lock.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        monkeypatch.setattr(os, "open", open_of_another_user)
+        saving = threading.Thread(target=index.save, args=(path,))
+        saving.start()
+        saving.join(timeout=0.5)
+        assert saving.is_alive() is not is_removed
+    saving.join(timeout=30)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_lock_file_that_may_not_be_removed_stays(tmp_path, monkeypatch):
+    pytest.importorskip("fcntl")
+    path, unlink = tmp_path / "index", Path.unlink
+
+    def unlink_of_others(self, **options):
+        if self.name == ".index.lock":
+            raise PermissionError(errno.EPERM, "not yours", str(self))
+        unlink(self, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", unlink_of_others)
+        SemanticIDIndex().fit([[0, 0]]).save(path)
+        assert sorted(tmp_path.iterdir()) == [tmp_path / ".index.lock", path]
+    SemanticIDIndex.load(path).save(path)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_save_that_failed_early_does_not_hide_changes_of_others(
