@@ -11,8 +11,8 @@ from sk_rqvae.index.formats.native import PathLike
 from sk_rqvae.index.history import Event
 from sk_rqvae.index.policies.moves import Moves
 
-# Every file has these names, 36 bytes each. An index that missed more saves than this
-# cannot be merged and has to be loaded again.
+# Every file has up to twice as many names, 36 bytes each. An index that missed more
+# saves than this cannot be merged and has to be loaded again.
 _REMEMBERED_SAVES = 1000
 # A live file and some copies. The base of each is part of every pickle of the index and
 # can have 8 bytes a row, so four of them are about as large as the index.

@@ -758,7 +758,8 @@ default=None
 
         The file holds a JSON header, raw arrays and checksums; no pickle. It is written
         beside `path` and renamed, so a crash leaves what was there before. Processes
-        that save to one path take turns.
+        that save to one path take turns. A save that is interrupted after the file was
+        replaced counts as done.
 
         Parameters
         ----------
