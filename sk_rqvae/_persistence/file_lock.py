@@ -6,7 +6,7 @@ import errno
 import importlib
 import os
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,10 +17,11 @@ if sys.platform != "win32":
 class LockBeside:
     """Keeps others from writing a file: a lock on an empty file beside it.
 
-    The operating system releases it when the process ends. An interrupt leaves nothing
-    held: whatever holds the lock is closed with it. filelock counts its locks in each
-    process and an interrupt can leave such a count too high, so it is used only where
-    there is no `flock`.
+    If the process is killed, the operating system releases it when those processes have
+    ended too that were forked meanwhile. An interrupt leaves nothing held: whatever
+    holds the lock is closed with it. filelock counts its locks in each process and an
+    interrupt can leave such a count too high, so it is used only where there is no
+    `flock`.
 
     Parameters
     ----------
@@ -39,7 +40,7 @@ class LockBeside:
                 filelock = importlib.import_module("filelock")
                 stack.enter_context(filelock.FileLock(self._path))
             # Who waits for the removed file tries again.
-            stack.callback(self._path.unlink, missing_ok=True)
+            stack.callback(_remove, self._path)
             self._held = stack.pop_all()
 
     def __exit__(self, *error: object) -> None:
@@ -75,7 +76,20 @@ def _opened(path: Path) -> tuple[BinaryIO, bool]:
     try:
         return open(path, "xb", opener=_without_link), True
     except FileExistsError:
+        pass
+    try:
         return open(path, "ab", opener=_without_link), False
+    except PermissionError:
+        # That of another user. To lock a local file, it need not be writable.
+        with suppress(FileNotFoundError):
+            return open(path, "rb", opener=_without_link), False
+    return _opened(path)
+
+
+def _remove(path: Path) -> None:
+    # In some folders, such as /tmp, only its owner may. It does no harm there.
+    with suppress(PermissionError):
+        path.unlink(missing_ok=True)
 
 
 def _without_link(path: str, flags: int) -> int:

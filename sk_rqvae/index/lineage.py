@@ -11,8 +11,14 @@ from sk_rqvae.index.formats.native import PathLike
 from sk_rqvae.index.history import Event
 from sk_rqvae.index.policies.moves import Moves
 
+# Every file has up to twice as many names, 36 bytes each. An index that missed more
+# saves than this cannot be merged and has to be loaded again.
 _REMEMBERED_SAVES = 1000
-_REMEMBERED_PLACES = 8
+# A live file and some copies. The base of each is part of every pickle of the index and
+# can have 8 bytes a row, so four of them are about as large as the index.
+_REMEMBERED_PLACES = 4
+# One is added by a save of which nobody knows whether it was written, which is rare.
+_REMEMBERED_NAMES = 8
 
 
 class Base(NamedTuple):
@@ -47,8 +53,8 @@ class Place(NamedTuple):
     path : str
         Absolute, without symbolic links.
     names : tuple of str
-        The file that was there, and those of later saves to the path that failed: an
-        interrupted save may have replaced the file.
+        The file that was there, and those of later saves to the path that were
+        interrupted and may have replaced the file.
     """
 
     path: str
@@ -56,12 +62,15 @@ class Place(NamedTuple):
 
 
 class Lineage(NamedTuple):
-    """The saved files whose changes a state has.
+    """The saved files whose changes a state has. Only their names are saved.
 
     Attributes
     ----------
     saves : tuple of str
-        Their names, the last one last. Only these are saved.
+        Names of files with whose rows the state begins, the last one last.
+    replaced : tuple of str
+        Names of other files that the state may replace: their changes were merged into
+        another file, or the index was fitted again.
     places : tuple of Place
         What was last seen where, the last one last.
     bases : tuple of Base
@@ -70,22 +79,30 @@ class Lineage(NamedTuple):
     """
 
     saves: tuple[str, ...]
+    replaced: tuple[str, ...]
     places: tuple[Place, ...]
     bases: tuple[Base, ...]
 
     @classmethod
     def none(cls) -> Lineage:
-        """Descend from no file."""
-        return cls((), (), ())
+        """Lineage of a state that was never saved."""
+        return cls((), (), (), ())
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether the index was saved or loaded."""
+        return bool(self.saves or self.replaced)
 
     def has_changes_of(self, name: str, path: PathLike) -> bool:
         """Whether a file at `path` may be replaced, because it has no other changes.
 
         Where a file was seen, an older one has another change: somebody went back to
-        it. Elsewhere, an older one is a copy that was left behind.
+        it. At a path not seen before, an older file counts as a stale copy and may be
+        replaced.
         """
         place = self._place(path)
-        return name in (self.saves if place is None else place.names)
+        known = (*self.saves, *self.replaced) if place is None else place.names
+        return name in known
 
     def base_of(self, theirs: Lineage, path: PathLike) -> Base | None:
         """Find the last common file of this state and that of the file at `path`.
@@ -99,45 +116,58 @@ class Lineage(NamedTuple):
         return common[-1] if common else None
 
     def before_saving(self, base: Base, path: PathLike) -> Lineage:
-        """Know the file that a save to `path` will write, should it be interrupted.
+        """Record the name of a save before it is written.
 
-        The last of `saves` stays that of a file which is known to be there.
+        An interrupted save is recognised by it.
         """
-        if not self.saves:
-            return self
-        saves = self.saves
-        if base.name not in saves:
-            saves = (*saves[:-1], base.name, saves[-1])
         place = self._place(path)
-        if place is None or base.name in place.names:
-            return self._replace(saves=saves)
-        known = place._replace(names=(*place.names, base.name))
-        places = tuple(known if each is place else each for each in self.places)
-        return Lineage(saves, places, _with_base(self.bases, base))
+        if place is None:
+            saves = _last_of(self.saves, base.name, _REMEMBERED_SAVES)
+            return self._replace(saves=saves) if self.is_saved else self
+        return self._seen(base, path, place.names)
 
     def at(self, base: Base, path: PathLike) -> Lineage:
-        """Know that a file is at `path`."""
-        saves = (*(name for name in self.saves if name != base.name), base.name)
-        here = Place(os.path.realpath(path), (base.name,))
-        others = (place for place in self.places if place.path != here.path)
-        places = (*others, here)[-_REMEMBERED_PLACES:]
-        names = {name for place in places for name in place.names}
-        bases = _with_base(self.bases, base)
-        return Lineage(
-            saves[-_REMEMBERED_SAVES:],
-            places,
-            tuple(base for base in bases if base.name in names),
-        )
+        """Return the lineage after a load from or a save to `path`."""
+        return self._seen(base, path, ())
 
     def merged_into(self, theirs: Lineage) -> Lineage:
-        """Return the lineage of a state that begins with the rows of `theirs`."""
+        """Return the lineage of a state that begins with the rows of `theirs`.
+
+        `theirs` is as it was loaded.
+        """
+        names = (*theirs.replaced, *self.replaced, *self.saves)
+        others = dict.fromkeys(name for name in names if name not in theirs.saves)
         bases = tuple(base for base in self.bases if base.name in theirs.saves)
-        return Lineage(theirs.saves, self.places, bases)
+        lineage = Lineage(
+            theirs.saves, tuple(others)[-_REMEMBERED_SAVES:], self.places, bases
+        )
+        return lineage.at(theirs.bases[-1], theirs.places[-1].path)
+
+    def fitted_again(self) -> Lineage:
+        """Return the lineage of a state that replaces the rows of this one."""
+        replaced = dict.fromkeys((*self.replaced, *self.saves))
+        return Lineage((), tuple(replaced)[-_REMEMBERED_SAVES:], self.places, ())
+
+    def _seen(self, base: Base, path: PathLike, before: tuple[str, ...]) -> Lineage:
+        """Put a file at `path`, where those called `before` may still be."""
+        names = _last_of(before, base.name, _REMEMBERED_NAMES)
+        here = Place(os.path.realpath(path), names)
+        others = (place for place in self.places if place.path != here.path)
+        places = (*others, here)[-_REMEMBERED_PLACES:]
+        names_there = {name for place in places for name in place.names}
+        bases = (*(other for other in self.bases if other.name != base.name), base)
+        return Lineage(
+            _last_of(self.saves, base.name, _REMEMBERED_SAVES),
+            self.replaced,
+            places,
+            tuple(base for base in bases if base.name in names_there),
+        )
 
     def _place(self, path: PathLike) -> Place | None:
         real = os.path.realpath(path)
         return next((place for place in self.places if place.path == real), None)
 
 
-def _with_base(bases: tuple[Base, ...], base: Base) -> tuple[Base, ...]:
-    return (*(other for other in bases if other.name != base.name), base)
+def _last_of(names: tuple[str, ...], new: str, n: int) -> tuple[str, ...]:
+    """Append a name, or put it last, and keep the last `n`."""
+    return (*(name for name in names if name != new), new)[-n:]

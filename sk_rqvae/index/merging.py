@@ -8,7 +8,6 @@ import numpy as np
 
 from sk_rqvae._checks.codes import IntArray
 from sk_rqvae.index.engine.growing import GrowingArray
-from sk_rqvae.index.engine.store import IDStore
 from sk_rqvae.index.formats.native import PathLike
 from sk_rqvae.index.history import changes_since
 from sk_rqvae.index.lineage import Base
@@ -69,8 +68,9 @@ def merged_states(theirs: IndexState, mine: IndexState, path: PathLike) -> Index
     if base is None:
         raise ValueError(
             "the file must descend from the state that this index was loaded from or "
-            "saved as to be merged. It does not: it is an older one, or another index. "
-            "Save with on_conflict='overwrite', or to another file."
+            "saved as to be merged. It does not: it is an older one, or another index, "
+            "or this index or that of the file was fitted again. Save with "
+            "on_conflict='overwrite', or to another file."
         )
     if (mine.rules, mine.fingerprint) != (theirs.rules, theirs.fingerprint):
         raise ValueError("the file must have the same model and policy to be merged.")
@@ -163,13 +163,9 @@ def _with_removals(state: IndexState, changes: _Changes) -> IndexState:
             "retired by one side and given again by the other",
         )
         store = store.with_retired(again)
-    store = _without(store, np.setdiff1d(changes.retired, removed), reuse=False)
-    store = _without(store, np.setdiff1d(changes.forgotten, removed), reuse=True)
+    store = store.with_removed(np.setdiff1d(changes.retired, removed), reuse=False)
+    store = store.with_removed(np.setdiff1d(changes.forgotten, removed), reuse=True)
     return state._replace(store=store)
-
-
-def _without(store: IDStore, rows: IntArray, *, reuse: bool) -> IDStore:
-    return store.with_removed(rows, reuse=reuse) if len(rows) else store
 
 
 def _with_updates(state: IndexState, mine: IndexState, rows: IntArray) -> IndexState:
@@ -211,8 +207,8 @@ def _with_additions(
         digests = digests.appended(mine.digests.values[fresh])
     store = state.store.covering(ids).appended(ids)
     moved_by = n_before - base.n_rows
-    store = _without(store, retired + moved_by, reuse=False)
-    store = _without(store, forgotten + moved_by, reuse=True)
+    store = store.with_removed(retired + moved_by, reuse=False)
+    store = store.with_removed(forgotten + moved_by, reuse=True)
     merged = state._replace(
         store=store,
         items=state.items.with_rows(mine.items.take(fresh)),

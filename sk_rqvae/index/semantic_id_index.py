@@ -20,7 +20,7 @@ from sk_rqvae.index.decoding.trie import IDTrie
 from sk_rqvae.index.formats.exchange import items_of_type, state_of_file
 from sk_rqvae.index.formats.json import read_json, write_json
 from sk_rqvae.index.formats.native import PathLike
-from sk_rqvae.index.formats.state_file import read_state, save_state, with_name
+from sk_rqvae.index.formats.state_file import CONFLICTS, read_state, save_state
 from sk_rqvae.index.formats.table import read_table, write_table
 from sk_rqvae.index.formats.tokens import level_tokens, parsed, token_rows
 from sk_rqvae.index.locks import WriterLock
@@ -162,6 +162,9 @@ class SemanticIDIndex:
     ) -> Self:
         """Make IDs for the first items. Replaces all that the index held before.
 
+        If the index was saved or loaded, `save` remains an error if others changed the
+        file since. Their changes can no longer be merged.
+
         Parameters
         ----------
         codes : array-like of shape (n_items, n_layers)
@@ -199,7 +202,11 @@ default=None
         new = NewItems(codes, item_ids, X, model, alternatives, weights)
         with self._writers.held():
             rules = checked_rules(self.policy, self.capacity, self.overflow)
-            self._state = changes.fitted(rules, self.codebook_size, new)
+            state = changes.fitted(rules, self.codebook_size, new)
+            if hasattr(self, "_state"):
+                lineage = self._state.lineage.fitted_again()
+                state = state._replace(lineage=lineage)
+            self._state = state
         return self
 
     def add(
@@ -751,7 +758,8 @@ default=None
 
         The file holds a JSON header, raw arrays and checksums; no pickle. It is written
         beside `path` and renamed, so a crash leaves what was there before. Processes
-        that save to one path take turns.
+        that save to one path take turns. A save that is interrupted after the file was
+        replaced counts as done.
 
         Parameters
         ----------
@@ -761,6 +769,8 @@ default=None
             `path` has changes that it does not have: an error; the additions, removals
             and updates of both, without changing any ID; or only those of this index.
             An older file at a path where the index has seen a newer one is a change.
+            An item that one side removed stays removed, even if the other side updated
+            it.
 
         Raises
         ------
@@ -768,16 +778,17 @@ default=None
             If there is a conflict, and `on_conflict` is ``"raise"`` or the changes
             cannot be merged, because both added an item or an ID or changed an item in
             different ways, because they name items in different ways, or because the
-            file does not descend from one that this index was loaded from or saved as.
+            file does not descend from one that this index was loaded from or saved as
+            since it was fitted.
             If the IDs have more than 4096 levels, or their keys more than 4096 bytes.
         """
-        choices = ("raise", "merge", "overwrite")
-        choice = check_choice("on_conflict", on_conflict, choices)
-        with self._writers.held():
-            state, name = with_name(self._fitted(), path)
-            # If it is interrupted after the file is there, the index still knows it.
+        choice = check_choice("on_conflict", on_conflict, CONFLICTS)
+
+        def keep(state: IndexState) -> None:
             self._state = state
-            self._state = save_state(path, state, name, choice)
+
+        with self._writers.held():
+            save_state(path, self._fitted(), choice, keep)
 
     @classmethod
     def load(cls, path: PathLike, *, mmap_mode: str | None = None) -> Self:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import warnings
+from pathlib import Path
 from types import SimpleNamespace
 
 import joblib
@@ -380,14 +381,18 @@ def test_merging_keeps_the_records_of_updates_that_kept_an_id(tmp_path):
     assert mine.history()[-1]["n_changed"] == 1
 
 
-def test_the_update_of_an_item_that_the_other_side_removed_is_dropped(tmp_path):
+@pytest.mark.parametrize("removed_by", ["theirs", "mine"])
+def test_the_update_of_an_item_that_the_other_side_removed_is_dropped(
+    tmp_path, removed_by
+):
     path, theirs, mine = diverged(tmp_path)
-    theirs.remove(["a"])
+    CHANGES["removed" if removed_by == "theirs" else "updated"](theirs)
     theirs.save(path)
-    mine.update([[5, 5]], ["a"])
+    CHANGES["removed" if removed_by == "mine" else "updated"](mine)
     mine.save(path, on_conflict="merge")
     assert SemanticIDIndex.load(path).item_ids_.tolist() == ["b", "c"]
-    assert mine.history()[-1]["n_changed"] == mine.summary()["n_moved"] == 0
+    assert mine.history()[-1]["n_changed"] == (removed_by == "mine")
+    assert mine.summary()["n_moved"] == 0
 
 
 def test_a_merge_has_the_history_of_both_sides_and_a_revision_above_theirs(tmp_path):
@@ -483,6 +488,58 @@ def test_an_index_that_saved_a_copy_elsewhere_is_merged_into_the_live_file(tmp_p
     assert SemanticIDIndex.load(path).item_ids_.tolist() == list("bcedfg")
 
 
+def test_a_merged_index_may_replace_a_copy_whose_changes_it_has(tmp_path):
+    path, mine, theirs = diverged(tmp_path)
+    backup = tmp_path / "backup"
+    mine.add([[2, 2]], ["d"])
+    mine.save(backup)
+    copied = SemanticIDIndex.load(backup)
+    theirs.add([[3, 3]], ["e"])
+    theirs.save(path)
+    mine.save(path, on_conflict="merge")
+    merged = SemanticIDIndex.load(path)
+    merged.save(tmp_path / "other")
+    merged = SemanticIDIndex.load(tmp_path / "other")
+    merged.save(backup)
+    assert SemanticIDIndex.load(backup).item_ids_.tolist() == list("abced")
+    # Its rows do not begin with those of the copy.
+    copied.add([[4, 4]], ["f"])
+    with pytest.raises(ValueError, match="must descend from"):
+        copied.save(path, on_conflict="merge")
+
+
+def test_an_index_that_is_fitted_again_does_not_undo_changes_of_others(tmp_path):
+    path, index, theirs = diverged(tmp_path)
+    index.fit([[7, 7]], ["x"])
+    index.save(path)
+    index.fit([[8, 8]], ["y"])
+    theirs.add([[2, 2]], ["d"])
+    with pytest.raises(ValueError, match="was changed since"):
+        theirs.save(path)
+    with pytest.raises(ValueError, match="must descend from"):
+        theirs.save(path, on_conflict="merge")
+    theirs.save(path, on_conflict="overwrite")
+    with pytest.raises(ValueError, match="was changed since"):
+        index.save(path)
+    with pytest.raises(ValueError, match=r"must descend from .* fitted again"):
+        index.save(path, on_conflict="merge")
+    assert SemanticIDIndex.load(path).item_ids_.tolist() == list("abcd")
+    index.save(path, on_conflict="overwrite")
+    assert SemanticIDIndex.load(path).item_ids_.tolist() == ["y"]
+
+
+def test_an_index_that_is_fitted_again_is_merged_from_its_new_file_on(tmp_path):
+    path, index, _ = diverged(tmp_path)
+    index.fit([[8, 8]], ["y"])
+    index.save(path)
+    theirs = SemanticIDIndex.load(path)
+    theirs.add([[2, 2]], ["d"])
+    theirs.save(path)
+    index.add([[3, 3]], ["e"])
+    index.save(path, on_conflict="merge")
+    assert SemanticIDIndex.load(path).item_ids_.tolist() == ["y", "d", "e"]
+
+
 def test_an_id_or_item_added_on_both_sides_cannot_be_merged(tmp_path):
     path, first, second = diverged(tmp_path)
     first.add([[0, 0]], ["d"])
@@ -576,24 +633,32 @@ def test_threads_of_a_forked_process_share_its_lock(monkeypatch):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+@pytest.mark.parametrize("on_conflict", ["raise", "merge"])
+@pytest.mark.parametrize("checked", [True, False])
 def test_an_index_knows_the_file_that_an_interrupted_save_has_written(
-    tmp_path, monkeypatch, error
+    tmp_path, monkeypatch, error, on_conflict, checked
 ):
-    path, index, _ = diverged(tmp_path)
+    path, index, theirs = diverged(tmp_path)
     index.add([[2, 2]], ["d"])
+    if on_conflict == "merge":
+        theirs.add([[5, 5]], ["theirs"])
+        theirs.save(path)
 
-    def fail(folder):
+    def fail(*args):
         raise error
 
     with monkeypatch.context() as patched:
         patched.setattr("sk_rqvae._persistence.atomic._sync_directory", fail)
+        if not checked:  # as if it were interrupted again
+            patched.setattr("sk_rqvae.index.formats.state_file._is_at", fail)
         with pytest.raises(error):
-            index.save(path)
+            index.save(path, on_conflict=on_conflict)
     assert "d" in SemanticIDIndex.load(path).item_ids_
     index.add([[3, 3]], ["e"])
     other = copy.deepcopy(index)
     index.save(path)
-    assert SemanticIDIndex.load(path).item_ids_.tolist() == list("abcde")
+    added = ["theirs", "d", "e"] if on_conflict == "merge" else ["d", "e"]
+    assert SemanticIDIndex.load(path).item_ids_.tolist() == ["a", "b", "c", *added]
     index.add([[4, 4]], ["f"])
     index.save(path)
     other.remove(["a", "e"])
@@ -601,6 +666,67 @@ def test_an_index_knows_the_file_that_an_interrupted_save_has_written(
         other.save(path)
     with pytest.raises(ValueError, match="IDs must not be added by both sides"):
         other.save(path, on_conflict="merge")
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_an_index_goes_on_after_a_merge_that_was_not_written(
+    tmp_path, monkeypatch, checked
+):
+    path, index, theirs = diverged(tmp_path)
+    index.add([[2, 2]], ["d"])
+    theirs.add([[5, 5]], ["theirs"])
+    theirs.save(path)
+
+    def fail(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("sk_rqvae.index.formats.state_file.write_file", fail)
+        if not checked:  # as if it were interrupted again
+            patched.setattr("sk_rqvae.index.formats.state_file._is_at", fail)
+        with pytest.raises(KeyboardInterrupt):
+            index.save(path, on_conflict="merge")
+    if checked:
+        assert (index.item_ids_.tolist(), index.revision_) == (list("abcd"), 2)
+    theirs.add([[6, 6]], ["more"])
+    theirs.save(path)
+    index.save(path, on_conflict="merge")
+    merged = SemanticIDIndex.load(path).item_ids_.tolist()
+    assert merged == ["a", "b", "c", "theirs", "more", "d"]
+
+
+def fails_to_write(path, header, arrays):
+    raise OSError("no space")
+
+
+def destroys_the_file(path, header, arrays):
+    path.write_bytes(b"SEMIDIX\n")
+    raise OSError("no disk")
+
+
+@pytest.mark.parametrize(
+    ("on_conflict", "write_file"),
+    [("raise", None), ("raise", fails_to_write), ("overwrite", destroys_the_file)],
+)
+def test_saves_that_fail_do_not_make_an_index_larger(
+    tmp_path, monkeypatch, on_conflict, write_file
+):
+    path, index, theirs = diverged(tmp_path)
+    if write_file is None:
+        theirs.add([[5, 5]], ["theirs"])
+        theirs.save(path)
+    else:
+        monkeypatch.setattr("sk_rqvae.index.formats.state_file.write_file", write_file)
+    sizes = []
+    for number in range(20):
+        index.add([[2, 2]], [f"new {number:02}"])
+        with pytest.raises((OSError, ValueError)):
+            index.save(path, on_conflict=on_conflict)
+        without_files = copy.copy(index)
+        without_files._state = index._state._replace(lineage=None)
+        sizes.append(len(pickle.dumps(index)) - len(pickle.dumps(without_files)))
+    # A name is 32 characters; what a file held is much more.
+    assert sizes[19] - sizes[9] < 10 * 45
 
 
 def interrupted(call, at):
@@ -699,6 +825,51 @@ def test_a_lock_is_one_where_the_file_system_has_no_locks_of_its_own(
         waiting.join(timeout=30)
         assert not waiting.is_alive()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_the_lock_file_of_another_user_need_not_be_writable(
+    tmp_path, monkeypatch, is_removed
+):
+    fcntl = pytest.importorskip("fcntl")
+    path, lock, os_open = tmp_path / "index", tmp_path / ".index.lock", os.open
+
+    def open_of_another_user(name, flags, *mode, **where):
+        writes = flags & (os.O_WRONLY | os.O_RDWR)
+        if str(name) == str(lock) and writes and not flags & os.O_EXCL:
+            if is_removed:
+                lock.unlink()
+            raise PermissionError(errno.EACCES, "not yours", str(name))
+        return os_open(name, flags, *mode, **where)
+
+    index = SemanticIDIndex().fit([[0, 0]])
+    lock.touch()
+    with lock.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        monkeypatch.setattr(os, "open", open_of_another_user)
+        saving = threading.Thread(target=index.save, args=(path,))
+        saving.start()
+        saving.join(timeout=0.5)
+        assert saving.is_alive() is not is_removed
+    saving.join(timeout=30)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_lock_file_that_may_not_be_removed_stays(tmp_path, monkeypatch):
+    pytest.importorskip("fcntl")
+    path, unlink = tmp_path / "index", Path.unlink
+
+    def unlink_of_others(self, **options):
+        if self.name == ".index.lock":
+            raise PermissionError(errno.EPERM, "not yours", str(self))
+        unlink(self, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", unlink_of_others)
+        SemanticIDIndex().fit([[0, 0]]).save(path)
+        assert sorted(tmp_path.iterdir()) == [tmp_path / ".index.lock", path]
+    SemanticIDIndex.load(path).save(path)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_save_that_failed_early_does_not_hide_changes_of_others(

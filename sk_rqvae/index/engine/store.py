@@ -239,6 +239,8 @@ class IDStore:
 
     def with_removed(self, rows: IntArray, *, reuse: bool) -> IDStore:
         """Remove rows that are there: retire them, or with `reuse` forget them."""
+        if len(rows) == 0:
+            return self
         rows = np.sort(rows)
         removed = self.removed.inserted(Run(rows, small_unsigned(rows)))
         if reuse:

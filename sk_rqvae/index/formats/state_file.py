@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -36,11 +37,23 @@ _CHECKED_KEYS = 64
 
 
 def save_state(
-    path: PathLike, state: IndexState, name: str, on_conflict: str
-) -> IndexState:
-    """Write a state to a file, and return it as one that descends from that file.
+    path: PathLike,
+    state: IndexState,
+    on_conflict: str,
+    keep: Callable[[IndexState], None],
+) -> None:
+    """Write a state to a file.
 
-    The state and its name are as `with_name` returns them.
+    Parameters
+    ----------
+    path : str or path-like
+    state : IndexState
+    on_conflict : {"raise", "merge", "overwrite"}
+    keep : callable
+        Called with the state that is to replace `state`. The first time is just before
+        the file is written: if that is interrupted, this state recognises both the
+        file from before and the new one. Should writing fail, `state` comes back unless
+        the new file is there.
 
     Raises
     ------
@@ -49,7 +62,8 @@ def save_state(
         says what to do with them.
     """
     with LockBeside(writable_target(path)):
-        checks = state.lineage.saves and on_conflict != "overwrite"
+        new = state
+        checks = state.lineage.is_saved and on_conflict != "overwrite"
         header = read_header(path) if checks else None
         if header is not None:
             known = state.lineage.has_changes_of(str(header.get("save")), path)
@@ -61,19 +75,24 @@ def save_state(
                     "save with on_conflict='merge' or 'overwrite'."
                 )
             if not known:
-                state = merged_states(read_state(path), state, path)
-                name = _name_of(state)
-        lineage = state.lineage.at(state.as_base(name), path)
-        state = state._replace(lineage=lineage)
-        write_file(path, _header(state), _arrays(state))
-    return state
+                new = merged_states(read_state(path), state, path)
+        name = _name_of(new)
+        base = new.as_base(name)
+        saved = new._replace(lineage=new.lineage.at(base, path))
+        keep(new._replace(lineage=new.lineage.before_saving(base, path)))
+        try:
+            write_file(path, _header(saved), _arrays(saved))
+        except BaseException:
+            # Of a file that cannot be read, nobody knows which one it is.
+            with suppress(OSError, ValueError):
+                keep(saved if _is_at(path, name) else state)
+            raise
+        keep(saved)
 
 
-def with_name(state: IndexState, path: PathLike) -> tuple[IndexState, str]:
-    """Let a state know the name that its file at `path` will have, and return it."""
-    name = _name_of(state)
-    lineage = state.lineage.before_saving(state.as_base(name), path)
-    return state._replace(lineage=lineage), name
+def _is_at(path: PathLike, name: str) -> bool:
+    header = read_header(path)
+    return header is not None and header.get("save") == name
 
 
 def read_state(path: PathLike, *, mapped: bool = False) -> IndexState:
@@ -119,8 +138,8 @@ def _description(state: IndexState) -> dict[str, Any]:
 
 
 def _header(state: IndexState) -> dict[str, Any]:
-    names = state.lineage.saves
-    saves = {"save": names[-1], "saves": names}
+    names, replaced = state.lineage.saves, state.lineage.replaced
+    saves = {"save": names[-1], "saves": names, "replaced": replaced}
     return {**_description(state), "codebook_size": state.codebook_size, **saves}
 
 
@@ -167,6 +186,7 @@ def _state_of(
     moves = Moves(*(GrowingArray(arrays[f"moved_{name}"]) for name in Moves._fields))
     _check_records(store, moves, digests, weights)
     saves = tuple(map(str, header["saves"]))
+    replaced = tuple(map(str, header.get("replaced", ())))
     size = header["codebook_size"]
     if size is not None:
         layer_sizes(size, store.n_layers)
@@ -181,7 +201,7 @@ def _state_of(
         moves=moves,
         digests=None if digests is None else GrowingArray(digests),
         history=read_history(header["history"]),
-        lineage=Lineage(saves, (), ()),
+        lineage=Lineage(saves, replaced, (), ()),
     )
 
 
