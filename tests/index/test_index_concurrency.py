@@ -787,9 +787,12 @@ def test_a_save_that_waits_for_another_can_be_interrupted(tmp_path):
 
 
 WAITER = """
+import signal
 import sys
 from sk_rqvae.index import SemanticIDIndex
 
+# A shell starts programs in the background with the signal ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 index = SemanticIDIndex.load(sys.argv[1])
 print("saving", flush=True)
 try:
