@@ -136,10 +136,9 @@ class RQVAETransformer(
     n_experts : int, default=None
         Number of experts of the decoder: MLPs of which each latent uses one (see
         Notes). More of them reconstruct fitted rows better and take longer, on CUDA
-        above all. None is one for each
-        `hidden_dims[-1]` fitted rows, at most 64, if there is a linear path,
-        `hidden_dims` has one layer and `decoder_hidden_dims` is None. Otherwise it is
-        0. A first `partial_fit` takes 64.
+        above all. None is one for each `hidden_dims[-1]` fitted rows, at most 64, if
+        there is a linear path, `hidden_dims` has one layer and `decoder_hidden_dims` is
+        None. Otherwise it is 0. A first `partial_fit` takes 64.
     activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
         Activation function of the hidden layers.
     dropout : float, default=0

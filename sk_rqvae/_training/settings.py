@@ -25,7 +25,7 @@ SCHEDULES = ("cosine", "constant")
 MIXED_PRECISIONS = ("auto", "bf16", "no")
 
 _BYTES_PER_MB = 2**20
-_MAX_RESIDENT_MB = 1e12
+_MAX_RESIDENT_MB = 1e12  # more than any memory, and few enough to count bytes
 # Fixed, not a share of the free memory: rows that are streamed are shuffled in another
 # way, so that one seed would give another model where other memory is free.
 _AUTO_RESIDENT_MB = {"cpu": 512, "cuda": 8192}

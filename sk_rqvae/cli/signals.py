@@ -39,6 +39,7 @@ def exit_on_signals() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
+            # After a signal, all are ignored until the process ends.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, handler)
 

@@ -27,11 +27,11 @@ class Base(NamedTuple):
     Attributes
     ----------
     name : str
-        Of the file.
+        A hash of its content.
     n_rows : int
-        The state begins with these rows.
+        How many rows it had. The state begins with them.
     removed : SortedRuns
-        Rows that were removed.
+        Those of them that were removed.
     moves : Moves
     digests : GrowingArray or None
     history : tuple of Event
@@ -96,9 +96,9 @@ class Lineage(NamedTuple):
     def has_changes_of(self, name: str, path: PathLike) -> bool:
         """Whether a file at `path` may be replaced, because it has no other changes.
 
-        Where a file was seen, an older one has another change: somebody went back to
-        it. At a path not seen before, an older file counts as a stale copy and may be
-        replaced.
+        At a path where this index saw a newer file, an older one is a change by
+        somebody who went back to it. At any other path, an older file is taken for a
+        stale copy and may be replaced.
         """
         place = self._place(path)
         known = (*self.saves, *self.replaced) if place is None else place.names

@@ -302,7 +302,7 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
 def test_a_file_rewritten_with_the_same_bytes_loads(saved, tmp_path):
     path = tmp_path / "same"
     path.write_bytes(rewritten(saved, lambda header: None))
-    assert len(SemanticIDIndex.load(path).ids_) == 5
+    same(SemanticIDIndex.load(path), SemanticIDIndex.load(saved))
 
 
 def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):

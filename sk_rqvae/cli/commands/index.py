@@ -134,7 +134,7 @@ def add(
 ) -> None:
     """Give the rows of a matrix IDs in an index. No ID that exists changes.
 
-    Without --item-column, all rows are new items, which are numbered on.
+    Without --item-column, all rows are new items and get the next numbers.
     """
     from sk_rqvae.cli.matrix_files.opening import check_reading
     from sk_rqvae.cli.matrix_files.regular_file import check_regular_file
