@@ -5,7 +5,7 @@ Rows in an array give results in arrays; rows in a tensor give tensors on its de
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -33,8 +33,8 @@ from sk_rqvae._torch_settings import usual_torch_settings
 
 FloatArray = NDArray[np.float64]
 Item = TypeVar("Item")
-# Which rows, their codes and the costs of these, see `candidates_of_rows`.
-Candidates = tuple[slice, Tensor, Tensor]
+# Maps candidate IDs and their costs to what is wanted of them.
+OfCandidates = Callable[[Tensor, Tensor], Sequence[Tensor]]
 
 # Blocks of 256 rows. With 8 of them, `transform` of 384 columns took 1.12 times as long
 # on one thread; with 32 it took as long, and more memory.
@@ -43,28 +43,40 @@ _BLOCKS_OF_A_GROUP = 16
 _BLOCKS_OF_THREADS = 32
 
 
-def candidates_of_rows(
-    module: RQVAEModule, rows: Matrix, prepared: PreparedAssignment
-) -> Iterator[Candidates]:
-    """Candidate IDs of checked rows and their costs, in groups of blocks.
+def of_candidates(
+    function: OfCandidates,
+    module: RQVAEModule,
+    rows: Matrix,
+    prepared: PreparedAssignment,
+) -> Results:
+    """A function of the candidate IDs of checked rows, in groups of blocks.
 
     Products have one shape, see `equal_blocks`. The blocks of a group are decoded
     together where that is faster.
 
+    Parameters
+    ----------
+    function : callable
+        Takes codes ``(n, n_candidates, n_layers)``, int64, and costs without prices
+        ``(n, n_candidates)``, float64. Called in several threads.
+    module : RQVAEModule
+    rows : ndarray, Tensor or RowSubset of shape (n_rows, n_features)
+    prepared : PreparedAssignment
+
     Yields
     ------
     part : slice
-        The `n` rows that the other two are of.
-    codes : Tensor of shape (n, n_candidates, n_layers), int64
-    costs : Tensor of shape (n, n_candidates), float64
-        Without prices.
+        The `n` rows of a group.
+    results : sequence of Tensor
     """
     device = module.input_mean.device
     size = rows_of_a_block(device)
     decoder = prepared.decoder
     together = decoder is not None and decoder.groups_by_expert
 
-    def of_group(group: list[tuple[slice, Tensor]]) -> Candidates:
+    def of_group(
+        group: list[tuple[slice, Tensor]],
+    ) -> tuple[slice, Sequence[Tensor]]:
         part = slice(group[0][0].start, group[-1][0].stop)
         n_rows = part.stop - part.start
         x = torch.cat([module.standardize(block) for _, block in group])
@@ -72,12 +84,14 @@ def candidates_of_rows(
         codes, errors = map(torch.cat, zip(*found, strict=True))
         if together:  # the padding need not be decoded
             all_found = Beams(codes[:n_rows], errors[:n_rows])
-            return part, all_found.codes, module.costs(x[:n_rows], all_found, prepared)
-        costs = [
-            module.costs(block, of_block, prepared)
-            for block, of_block in zip(x.split(size), found, strict=True)
-        ]
-        return part, codes[:n_rows], torch.cat(costs)[:n_rows]
+            costs = module.costs(x[:n_rows], all_found, prepared)
+        else:
+            costs_of_blocks = [
+                module.costs(block, of_block, prepared)
+                for block, of_block in zip(x.split(size), found, strict=True)
+            ]
+            costs = torch.cat(costs_of_blocks)[:n_rows]
+        return part, function(codes[:n_rows], costs)
 
     n_blocks = _blocks_of_a_group(len(rows), device)
     groups = _groups(equal_blocks(rows, device), n_blocks)
@@ -107,11 +121,12 @@ def assign_rows(
     """Codes of checked rows, ``(n, n_layers)``."""
     # Made outside of inference mode, so that users can compute gradients with them.
     ids = new_results(rows, len(rows), len(module.quantizer.sizes), dtype="int64")
+
+    def chosen(codes: Tensor, costs: Tensor) -> list[Tensor]:
+        return [module.cheapest(codes, costs)]
+
     with torch.inference_mode():
-        results = (
-            (part, [module.cheapest(codes, costs)])
-            for part, codes, costs in candidates_of_rows(module, rows, module.prepare())
-        )
+        results = of_candidates(chosen, module, rows, module.prepare())
         fill([ids], results, on_progress)
     return ids
 
@@ -160,17 +175,16 @@ def best_candidates(
     n_layers = len(module.quantizer.sizes)
     codes = new_results(rows, len(rows), k, n_layers, dtype="int64")
     costs = new_results(rows, len(rows), k, dtype="float64")
-    with torch.inference_mode():
-        fill([codes, costs], _sorted_candidates(module, rows, k), on_progress)
-    return codes, costs
 
-
-def _sorted_candidates(module: RQVAEModule, rows: ArrayOrTensor, k: int) -> Results:
-    """Codes and costs of the `k` best candidates, block by block."""
-    for part, codes, costs in candidates_of_rows(module, rows, module.prepare(k)):
+    def best(codes: Tensor, costs: Tensor) -> list[Tensor]:
         costs, order = module.priced(codes, costs).sort(dim=1, stable=True)
         order = order[:, :k].unsqueeze(2).expand(-1, -1, codes.shape[2])
-        yield part, [codes.gather(1, order), costs[:, :k]]
+        return [codes.gather(1, order), costs[:, :k]]
+
+    with torch.inference_mode():
+        results = of_candidates(best, module, rows, module.prepare(k))
+        fill([codes, costs], results, on_progress)
+    return codes, costs
 
 
 @usual_torch_settings()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sk_rqvae._inference.blocks import blocks, on_device_as_float64
-from sk_rqvae._inference.module_on_rows import candidates_of_rows
+from sk_rqvae._inference.module_on_rows import of_candidates
 from sk_rqvae._inference.row_subset import Matrix
 from sk_rqvae._model.assignment import PreparedAssignment
 from sk_rqvae._model.id_prices import PriceList, id_keys, look_up, no_prices
@@ -117,11 +117,15 @@ def _candidates(
         )
         for part in blocks(len(X), _ROWS_OF_KEYS)
     ]
-    for part, codes, errors in candidates_of_rows(module, X, prepared):
+
+    def keys_and_costs(codes: Tensor, errors: Tensor) -> list[Tensor]:
+        return [id_keys(codes), errors]
+
+    for part, (of_part, errors) in of_candidates(keys_and_costs, module, X, prepared):
         block, start = divmod(part.start, _ROWS_OF_KEYS)
-        keys[block][start : start + len(codes)] = id_keys(codes)
+        keys[block][start : start + len(of_part)] = of_part
         costs[part] = errors
-        on_progress(len(codes) / len(X))
+        on_progress(len(of_part) / len(X))
     return keys, costs
 
 
