@@ -9,16 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_rqvae._inference.blocks import as_float64, beside
-from sk_rqvae._inference.row_subset import Matrix
+from sk_rqvae._inference.row_subset import ArrayOrTensor, Matrix
 
 _VALUES_AT_ONCE = 2**22
 
 
-def blocks_of(X: Matrix) -> Iterator[Any]:
-    """Blocks of rows, copied to float64, on the device of the rows."""
+def parts_of(X: Matrix) -> Iterator[ArrayOrTensor]:
+    """Blocks of rows as they are, few enough for copies of them."""
     n_rows = max(1, _VALUES_AT_ONCE // X.shape[1])
     for start in range(0, len(X), n_rows):
-        yield as_float64(X[start : start + n_rows])
+        yield X[start : start + n_rows]
+
+
+def blocks_of(X: Matrix) -> Iterator[Any]:
+    """Blocks of rows, copied to float64, on the device of the rows."""
+    return map(as_float64, parts_of(X))
 
 
 def column_means(X: Matrix, weights: NDArray[np.float64] | None = None) -> Any:

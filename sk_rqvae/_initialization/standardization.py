@@ -9,8 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sk_rqvae._inference.blocks import beside
-from sk_rqvae._inference.column_means import blocks_of, column_means, shares_of
+from sk_rqvae._inference.blocks import as_float64, beside
+from sk_rqvae._inference.column_means import (
+    blocks_of,
+    column_means,
+    parts_of,
+    shares_of,
+)
 from sk_rqvae._inference.row_subset import Matrix
 
 
@@ -44,8 +49,7 @@ def location_and_scale(
         If two values of a column lie further apart than the largest float64.
     """
     mean = column_means(X, weights)
-    largest, squares = _deviations(X, mean, weights)
-    mean, squares = _on_host(mean), _on_host(squares)
+    largest = _largest_deviation(X, mean)
     if not np.isfinite(largest):
         raise ValueError(
             "X must have values whose differences are finite in float64, below "
@@ -53,6 +57,10 @@ def location_and_scale(
             "constant."
         )
     scale = np.ones(X.shape[1])
+    if largest == 0:
+        return _on_host(mean), scale
+    squares = _on_host(_mean_squares(X, mean, largest, weights))
+    mean = _on_host(mean)
     n_real = X.shape[1] - n_cat_features
     for kind in (slice(None, n_real), slice(n_real, None)):
         power = squares[kind].mean() if squares[kind].size else 0.0
@@ -61,20 +69,24 @@ def location_and_scale(
     return mean, scale
 
 
-def _deviations(
-    X: Matrix, mean: Any, weights: NDArray[np.float64] | None
-) -> tuple[float, Any]:
-    """Largest deviation, and mean squares of the columns in units of it."""
+def _largest_deviation(X: Matrix, mean: Any) -> float:
+    """The largest distance of a value from the mean of its column."""
     xp: Any = torch if isinstance(mean, Tensor) else np
-    extreme = beside(mean, np.zeros(()))
-    for block in blocks_of(X):
+    largest = 0.0
+    for part in parts_of(X):
+        lowest, highest = (as_float64(of(part, 0)) for of in (xp.amin, xp.amax))
         with np.errstate(over="ignore"):
-            block -= mean
-        extreme = xp.maximum(extreme, xp.maximum(block.max(), -block.min()))
-    largest = float(extreme)
+            deviations = xp.maximum(highest - mean, mean - lowest)
+        largest = max(largest, float(deviations.max()))
+    return largest
+
+
+def _mean_squares(
+    X: Matrix, mean: Any, largest: float, weights: NDArray[np.float64] | None
+) -> Any:
+    """Mean squared deviation of each column, in units of the largest deviation."""
+    xp: Any = torch if isinstance(mean, Tensor) else np
     squares = beside(mean, np.zeros(X.shape[1]))
-    if largest == 0 or not np.isfinite(largest):
-        return largest, squares
     shares = None if weights is None else beside(mean, shares_of(weights))
     n_read = 0
     for block in blocks_of(X):
@@ -86,7 +98,7 @@ def _deviations(
             share = shares[n_read : n_read + len(block)]
             squares += xp.einsum("i,ij,ij->j", share, block, block)
         n_read += len(block)
-    return largest, squares / len(X) if shares is None else squares
+    return squares / len(X) if shares is None else squares
 
 
 def _on_host(statistic: Any) -> NDArray[np.float64]:
