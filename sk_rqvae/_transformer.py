@@ -172,8 +172,8 @@ class RQVAETransformer(
         After training, give prices to IDs that several rows of `X` share, so that the
         rows choose different candidates (see Notes). "auto" makes the cheapest
         separations until the error has grown by 1%, True all that are possible. If
-        there are more rows than IDs, rows leave the IDs that have more than their share
-        of the rows.
+        there are more rows than IDs, "auto" makes none, and with True rows leave the
+        IDs that have more than their share of the rows.
     random_state : int, RandomState instance or None, default=None
         An int makes `fit` repeatable. Global generators are neither read nor set.
     max_epochs : int, default=None

@@ -262,6 +262,9 @@ def _separated(net: RQVAENet, estimator: Any, task: Task) -> PriceList:
     if not estimator.separate_ids:
         return no_prices(net.module_.input_mean.device)
     is_limited = estimator.separate_ids == "auto"
+    n_ids = math.prod(net.module_.quantizer.sizes)
+    if is_limited and len(task.X) > n_ids:
+        return no_prices(net.module_.input_mean.device)
     max_error = 1 + _SEPARATION_BUDGET if is_limited else math.inf
     with task.progress.steps("separation", SEPARATION_STEPS) as on_progress:
         return price_shared_ids(

@@ -164,7 +164,7 @@ def test_a_budget_that_is_not_reached_changes_nothing():
 
 def test_by_default_ids_are_separated_until_the_error_has_grown_by_one_percent(dense):
     together, default, apart = (
-        small(separate_ids=option, codebook_size=8).fit(dense)
+        small(separate_ids=option, codebook_size=10).fit(dense)
         for option in (False, "auto", True)
     )
     rates = [
@@ -175,17 +175,23 @@ def test_by_default_ids_are_separated_until_the_error_has_grown_by_one_percent(d
     assert unexplained[1] < 1.015 * unexplained[0]
 
 
-@pytest.mark.parametrize("option", ["auto", True])
 @pytest.mark.parametrize("codebook_size", [3, 5, 9])
-def test_rows_are_spread_where_there_are_more_of_them_than_ids(
-    dense, codebook_size, option
-):
+def test_rows_are_spread_where_there_are_more_of_them_than_ids(dense, codebook_size):
     codebooks = {"codebook_size": codebook_size, "n_layers": 2}
     together, apart = (
-        small(separate_ids=choice, **codebooks).fit(dense) for choice in (False, option)
+        small(separate_ids=choice, **codebooks).fit(dense) for choice in (False, True)
     )
     fullest = [worst_bucket_size(model.transform(dense)) for model in (together, apart)]
     assert fullest[1] < fullest[0]
+
+
+def test_by_default_no_id_gets_a_price_where_there_are_fewer_ids_than_rows(dense):
+    n_ids = 10 * 10 * 10
+    assert len(dense) == n_ids
+    enough = small(codebook_size=10).fit(dense)
+    too_few = small(codebook_size=[10, 10, 9]).fit(dense)
+    assert len(enough.net_.module_.prices) > 0
+    assert len(too_few.net_.module_.prices) == 0
 
 
 def test_prices_do_not_make_a_row_depend_on_others(dense):
