@@ -126,7 +126,7 @@ def assign_rows(
         return [module.cheapest(codes, costs)]
 
     with torch.inference_mode():
-        results = of_candidates(chosen, module, rows, module.prepare())
+        results = of_candidates(chosen, module, rows, module.prepare_once())
         fill([ids], results, on_progress)
     return ids
 
@@ -182,7 +182,7 @@ def best_candidates(
         return [codes.gather(1, order), costs[:, :k]]
 
     with torch.inference_mode():
-        results = of_candidates(best, module, rows, module.prepare(k))
+        results = of_candidates(best, module, rows, module.prepare_once(k))
         fill([codes, costs], results, on_progress)
     return codes, costs
 

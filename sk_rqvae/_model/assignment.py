@@ -11,6 +11,7 @@ from sk_rqvae._model.autoencoder import Autoencoder
 from sk_rqvae._model.beam_search import Beams, PreparedBeamSearch
 from sk_rqvae._model.id_decoder import TabulatedDecoder
 from sk_rqvae._model.id_prices import PriceList, id_keys, look_up
+from sk_rqvae._model.kept_tables import KeptTables
 
 
 class PreparedAssignment(NamedTuple):
@@ -28,6 +29,12 @@ class PreparedAssignment(NamedTuple):
     search: PreparedBeamSearch
     decoder: TabulatedDecoder | None
 
+    @property
+    def max_values(self) -> int:
+        """How many numbers the tables of both hold at most."""
+        of_decoder = 0 if self.decoder is None else self.decoder.max_values
+        return self.search.n_values + of_decoder
+
 
 class IDAssignment(Autoencoder):
     """Search candidate IDs of rows and choose among them.
@@ -38,6 +45,7 @@ class IDAssignment(Autoencoder):
     rerank: bool
     price_keys: Tensor
     prices: Tensor
+    kept_tables: KeptTables[PreparedAssignment]
 
     def prepare(self, min_candidates: int = 1) -> PreparedAssignment:
         """Prepare `candidates` and `assign`, to be used for many batches.
@@ -61,6 +69,14 @@ class IDAssignment(Autoencoder):
         search = self.quantizer.prepare_search(n_beams)
         decoder = self.tabulated_decoder() if self.rerank and n_beams > 1 else None
         return PreparedAssignment(search, decoder)
+
+    def prepare_once(self, min_candidates: int = 1) -> PreparedAssignment:
+        """What `prepare` returns, from an earlier call if the weights are the same."""
+        # The tables of a search alone take less time than the comparison of weights.
+        if not self.rerank or self.quantizer.n_beams == 1:
+            return self.prepare(min_candidates)
+        key = self.rerank, self.quantizer.n_beams, min_candidates
+        return self.kept_tables.of(self, key, lambda: self.prepare(min_candidates))
 
     def find(self, x: Tensor, prepared: PreparedAssignment) -> Beams:
         """Candidate IDs of standardised rows, by beam search."""

@@ -80,6 +80,12 @@ class PreparedBeamSearch:
             is_tabulated = n_beams > 1 and sum(sizes) <= MAX_TABULATED_CODES
             self._tables = self._product_tables() if is_tabulated else None
 
+    @property
+    def n_values(self) -> int:
+        """How many numbers the tables hold."""
+        tables = [table for of_level in self._tables or [] for table in of_level]
+        return sum(map(torch.numel, [self._all_vectors, self._squared_norms, *tables]))
+
     def search(self, latents: Tensor) -> Beams:
         """Search the codes of latents, ``(n, dim)``."""
         with torch.no_grad():

@@ -71,6 +71,21 @@ class TabulatedDecoder:
             self._by_expert = _DecoderByExpert(self._linear, self._mlp, self._experts)
 
     @property
+    def max_values(self) -> int:
+        """How many numbers the tables hold once each expert has had an ID."""
+        n_values = 2 * self._linear.table.numel()
+        width = 0
+        if self._mlp is not None:
+            n_values += self._mlp.hidden.table.numel()
+            width += self._mlp.last.in_features
+        if self._experts is not None:
+            n_experts, units, n_out = self._experts.last.weight.shape
+            # A score and hidden units of each code; last weights, and their bias.
+            of_each = (1 + units + width) * (len(self._linear.table) + n_out)
+            n_values += n_experts * of_each + self._experts.vectors.numel()
+        return n_values
+
+    @property
     def groups_by_expert(self) -> bool:
         """Whether experts compute their IDs in groups, and so are faster with more."""
         return self._by_expert is not None
@@ -267,7 +282,7 @@ class _TabulatedExperts:
     """
 
     def __init__(self, experts: Experts, vectors: Tensor, sizes: list[int]) -> None:
-        self._experts, self._vectors, self._sizes = experts, vectors, sizes
+        self._experts, self.vectors, self._sizes = experts, vectors, sizes
         self.n_experts = len(experts.centres)
         self.activation = experts.activation
         self.last = experts.last
@@ -279,7 +294,7 @@ class _TabulatedExperts:
         experts = self.nearest(codes)
         if self._hidden_of_all is None:
             self._hidden_of_all = self.hidden_inputs(slice(None)).flatten(0, 1)
-        first = len(self._vectors) * experts.unsqueeze(1)
+        first = len(self.vectors) * experts.unsqueeze(1)
         table_rows = self._negative_scores.table_rows(codes) + first
         hidden = _summed(self._hidden_of_all, table_rows)
         return self._experts.outputs_of_hidden(hidden, experts)
@@ -296,7 +311,7 @@ class _TabulatedExperts:
         Those of the first level include the bias.
         """
         layer = self._experts.first
-        table = matmul(self._vectors, layer.weight[expert])
+        table = matmul(self.vectors, layer.weight[expert])
         table[..., : self._sizes[0], :] += layer.bias[expert].unsqueeze(-2)
         return table
 

@@ -123,7 +123,7 @@ def folder(blobs, fitted, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-QUICK = "--max-epochs=2 --hidden-dims=4 --codebook-size=8 --device=cpu"
+QUICK = "--max-epochs=2 --hidden-dims=4 --codebook-size=9 --device=cpu"
 
 
 @pytest.mark.parametrize(
