@@ -26,7 +26,7 @@ from sk_rqvae._inference.blocks import (
 from sk_rqvae._inference.in_threads import map_in_threads, number_of_threads
 from sk_rqvae._inference.row_subset import ArrayOrTensor, Matrix
 from sk_rqvae._model.assignment import PreparedAssignment
-from sk_rqvae._model.beam_search import Beams
+from sk_rqvae._model.beam_search import Beams, SearchMemory
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._progress import ProgressCallback, no_progress
 from sk_rqvae._torch_settings import usual_torch_settings
@@ -80,7 +80,8 @@ def of_candidates(
         part = slice(group[0][0].start, group[-1][0].stop)
         n_rows = part.stop - part.start
         x = torch.cat([module.standardize(block) for _, block in group])
-        found = [module.find(block, prepared) for block in x.split(size)]
+        memory = SearchMemory()
+        found = [module.find(block, prepared, memory) for block in x.split(size)]
         codes, errors = map(torch.cat, zip(*found, strict=True))
         if together:  # the padding need not be decoded
             all_found = Beams(codes[:n_rows], errors[:n_rows])

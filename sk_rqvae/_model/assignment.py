@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sk_rqvae._defaults import CANDIDATES_PER_BEAM
 from sk_rqvae._model.autoencoder import Autoencoder
-from sk_rqvae._model.beam_search import Beams, PreparedBeamSearch
+from sk_rqvae._model.beam_search import Beams, PreparedBeamSearch, SearchMemory
 from sk_rqvae._model.id_decoder import TabulatedDecoder
 from sk_rqvae._model.id_prices import PriceList, id_keys, look_up
 from sk_rqvae._model.kept_tables import KeptTables
@@ -78,9 +78,14 @@ class IDAssignment(Autoencoder):
         key = self.rerank, self.quantizer.n_beams, min_candidates
         return self.kept_tables.of(self, key, lambda: self.prepare(min_candidates))
 
-    def find(self, x: Tensor, prepared: PreparedAssignment) -> Beams:
+    def find(
+        self,
+        x: Tensor,
+        prepared: PreparedAssignment,
+        memory: SearchMemory | None = None,
+    ) -> Beams:
         """Candidate IDs of standardised rows, by beam search."""
-        return prepared.search.search(self.encode(x))
+        return prepared.search.search(self.encode(x), memory)
 
     def costs(self, x: Tensor, found: Beams, prepared: PreparedAssignment) -> Tensor:
         """Costs of the candidates of standardised rows, without prices.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -29,6 +30,25 @@ class Beams(NamedTuple):
 
     codes: Tensor
     errors: Tensor
+
+
+class SearchMemory:
+    """Memory for the largest tensors of a search, used for many blocks in turn.
+
+    The system takes its time to provide new memory: without this, `transform` of 4000
+    rows of 256 columns takes 1.07 times as long.
+    """
+
+    def __init__(self) -> None:
+        self._tensors: dict[int, Tensor] = {}
+
+    def take(self, place: int, shape: tuple[int, int], like: Tensor) -> Tensor:
+        """A tensor with any values, valid until the next one of this place."""
+        n_values = math.prod(shape)
+        tensor = self._tensors.get(place)
+        if tensor is None or len(tensor) < n_values:
+            tensor = self._tensors[place] = like.new_empty(n_values)
+        return tensor[:n_values].view(shape)
 
 
 class PreparedBeamSearch:
@@ -86,17 +106,17 @@ class PreparedBeamSearch:
         tables = [table for of_level in self._tables or [] for table in of_level]
         return sum(map(torch.numel, [self._all_vectors, self._squared_norms, *tables]))
 
-    def search(self, latents: Tensor) -> Beams:
+    def search(self, latents: Tensor, memory: SearchMemory | None = None) -> Beams:
         """Search the codes of latents, ``(n, dim)``."""
         with torch.no_grad():
             if self.n_beams > 1:
-                return self._search_beams(latents)
+                return self._search_beams(latents, memory)
             codes = greedy_codes(latents, self._all_vectors, self._sizes)
             residual = latents - sum_of_codes(self._codebooks, codes)
             errors = residual.square().sum(1, keepdim=True)
             return Beams(codes.unsqueeze(1), errors)
 
-    def _search_beams(self, latents: Tensor) -> Beams:
+    def _search_beams(self, latents: Tensor, memory: SearchMemory | None) -> Beams:
         latent_terms = addmm(
             self._squared_norms, latents, self._all_vectors.T, alpha=-2
         ).split(self._sizes, dim=1)
@@ -105,7 +125,7 @@ class PreparedBeamSearch:
         for level, size in enumerate(self._sizes):
             extended = latent_terms[level].unsqueeze(1)
             if level:
-                extended = self._prefix_terms(level, codes).add_(extended)
+                extended = self._prefix_terms(level, codes, memory).add_(extended)
             # In place: allocating new memory at every level would take longer than the
             # addition.
             extended = extended.add_(errors.unsqueeze(2)).flatten(1)
@@ -122,16 +142,29 @@ class PreparedBeamSearch:
             for level, codebook in enumerate(doubled, start=1)
         ]
 
-    def _prefix_terms(self, level: int, codes: Tensor) -> Tensor:
+    def _prefix_terms(
+        self, level: int, codes: Tensor, memory: SearchMemory | None
+    ) -> Tensor:
         """``2 q.c`` for the prefixes `codes` and every code of `level`."""
         if self._tables is None:
             sums = sum_of_codes(self._codebooks, codes)
             return 2 * matmul(sums, self._codebooks[level].T)
         first, *others = self._tables[level - 1]
-        total = F.embedding(codes[:, :, 0], first)
+        total = _table_rows(first, codes[:, :, 0], memory, place=0)
         for earlier, table in enumerate(others, start=1):
-            total += F.embedding(codes[:, :, earlier], table)
+            total += _table_rows(table, codes[:, :, earlier], memory, place=1)
         return total
+
+
+def _table_rows(
+    table: Tensor, index: Tensor, memory: SearchMemory | None, *, place: int
+) -> Tensor:
+    """``table[index]``, in the memory that there is for it."""
+    if memory is None:
+        return F.embedding(index, table)
+    out = memory.take(place, (index.numel(), table.shape[1]), table)
+    torch.index_select(table, 0, index.flatten(), out=out)
+    return out.unflatten(0, index.shape)
 
 
 def _extend(codes: Tensor, kept: Tensor, size: int) -> Tensor:

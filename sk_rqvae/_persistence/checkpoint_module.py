@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sk_rqvae._model.assignment import PreparedAssignment
-from sk_rqvae._model.beam_search import Beams
+from sk_rqvae._model.beam_search import Beams, SearchMemory
 from sk_rqvae._model.module import RQVAEModule
 
 
@@ -41,14 +41,19 @@ class CheckpointModule(RQVAEModule):
         """Reconstruction of latents; binary columns are logits."""
         return self.decoder(latents)
 
-    def find(self, x: Tensor, prepared: PreparedAssignment) -> Beams:
+    def find(
+        self,
+        x: Tensor,
+        prepared: PreparedAssignment,
+        memory: SearchMemory | None = None,
+    ) -> Beams:
         """Candidate IDs of rows, with one beam as those projects choose them.
 
         Which of two codes is chosen that are nearly as near depends on the order of the
         operations. With one beam it is the order of those projects.
         """
         if prepared.search.n_beams > 1:
-            return super().find(x, prepared)
+            return super().find(x, prepared, memory)
         codes, residual = self._greedy(x)
         errors = residual.square().sum(1, keepdim=True)
         return Beams(codes.unsqueeze(1), errors)

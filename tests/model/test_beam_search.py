@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sk_rqvae._model import beam_search as beam_search_module
-from sk_rqvae._model.beam_search import PreparedBeamSearch, sum_of_codes
+from sk_rqvae._model.beam_search import PreparedBeamSearch, SearchMemory, sum_of_codes
 
 SEEDS = st.integers(0, 2**16)
 SIZES = st.lists(st.integers(1, 5), min_size=1, max_size=3)
@@ -43,6 +43,29 @@ def test_with_enough_beams_it_finds_the_best_of_all_ids(seed, sizes):
     beams = beam_search(latents, codebooks, n_beams=len(ids))
     torch.testing.assert_close(beams.codes[:, 0], ids[errors.argmin(1)])
     torch.testing.assert_close(beams.errors, errors.sort(1).values)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=SEEDS,
+    sizes=SIZES,
+    n_beams=st.integers(2, 5),
+    numbers_of_rows=st.lists(st.integers(1, 9), min_size=1, max_size=4),
+)
+def test_memory_that_was_used_before_changes_nothing(
+    seed, sizes, n_beams, numbers_of_rows
+):
+    memory = SearchMemory()
+    vectors = torch.cat(problem(seed, sizes)[1])
+    prepared = PreparedBeamSearch(vectors, sizes, n_beams)
+    found = []
+    for place, n_rows in enumerate(numbers_of_rows):
+        latents, _ = problem(seed + place, sizes, n_rows)
+        found.append((latents, prepared.search(latents, memory)))
+    for latents, beams in found:
+        expected = prepared.search(latents)
+        assert torch.equal(beams.codes, expected.codes)
+        assert torch.equal(beams.errors, expected.errors)
 
 
 @settings(max_examples=40, deadline=None)
