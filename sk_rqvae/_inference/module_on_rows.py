@@ -82,6 +82,7 @@ def of_candidates(
         x = torch.cat([module.standardize(block) for _, block in group])
         memory = SearchMemory()
         found = [module.find(block, prepared, memory) for block in x.split(size)]
+        del memory
         codes, errors = map(torch.cat, zip(*found, strict=True))
         if together:  # the padding need not be decoded
             all_found = Beams(codes[:n_rows], errors[:n_rows])
@@ -127,7 +128,7 @@ def assign_rows(
         return [module.cheapest(codes, costs)]
 
     with torch.inference_mode():
-        results = of_candidates(chosen, module, rows, module.prepare_once())
+        results = of_candidates(chosen, module, rows, module.prepare(keep_tables=True))
         fill([ids], results, on_progress)
     return ids
 
@@ -183,7 +184,8 @@ def best_candidates(
         return [codes.gather(1, order), costs[:, :k]]
 
     with torch.inference_mode():
-        results = of_candidates(best, module, rows, module.prepare_once(k))
+        prepared = module.prepare(k, keep_tables=True)
+        results = of_candidates(best, module, rows, prepared)
         fill([codes, costs], results, on_progress)
     return codes, costs
 

@@ -11,7 +11,6 @@ from sk_rqvae._model.autoencoder import Autoencoder
 from sk_rqvae._model.beam_search import Beams, PreparedBeamSearch, SearchMemory
 from sk_rqvae._model.id_decoder import TabulatedDecoder
 from sk_rqvae._model.id_prices import PriceList, id_keys, look_up
-from sk_rqvae._model.kept_tables import KeptTables
 
 
 class PreparedAssignment(NamedTuple):
@@ -29,12 +28,6 @@ class PreparedAssignment(NamedTuple):
     search: PreparedBeamSearch
     decoder: TabulatedDecoder | None
 
-    @property
-    def max_values(self) -> int:
-        """How many numbers the tables of both hold at most."""
-        of_decoder = 0 if self.decoder is None else self.decoder.max_values
-        return self.search.n_values + of_decoder
-
 
 class IDAssignment(Autoencoder):
     """Search candidate IDs of rows and choose among them.
@@ -45,9 +38,10 @@ class IDAssignment(Autoencoder):
     rerank: bool
     price_keys: Tensor
     prices: Tensor
-    kept_tables: KeptTables[PreparedAssignment]
 
-    def prepare(self, min_candidates: int = 1) -> PreparedAssignment:
+    def prepare(
+        self, min_candidates: int = 1, *, keep_tables: bool = False
+    ) -> PreparedAssignment:
         """Prepare `candidates` and `assign`, to be used for many batches.
 
         With `rerank`, there are more beams than `n_beams`, because the best
@@ -57,6 +51,8 @@ class IDAssignment(Autoencoder):
         ----------
         min_candidates : int, default=1
             Search at least as many beams.
+        keep_tables : bool, default=False
+            Keep the decoder's tables for the next call that asks for them.
 
         Returns
         -------
@@ -67,16 +63,10 @@ class IDAssignment(Autoencoder):
             n_beams *= CANDIDATES_PER_BEAM
         n_beams = max(n_beams, min_candidates)
         search = self.quantizer.prepare_search(n_beams)
-        decoder = self.tabulated_decoder() if self.rerank and n_beams > 1 else None
+        decoder = None
+        if self.rerank and n_beams > 1:
+            decoder = self.tabulated_decoder(keep=keep_tables)
         return PreparedAssignment(search, decoder)
-
-    def prepare_once(self, min_candidates: int = 1) -> PreparedAssignment:
-        """What `prepare` returns, from an earlier call if the weights are the same."""
-        # The tables of a search alone take less time than the comparison of weights.
-        if not self.rerank or self.quantizer.n_beams == 1:
-            return self.prepare(min_candidates)
-        key = self.rerank, self.quantizer.n_beams, min_candidates
-        return self.kept_tables.of(self, key, lambda: self.prepare(min_candidates))
 
     def find(
         self,

@@ -11,6 +11,7 @@ from sk_rqvae._model.behaviour_map import BehaviourMap, with_behaviour
 from sk_rqvae._model.columns import Columns, standardized
 from sk_rqvae._model.distances import squared_distances
 from sk_rqvae._model.id_decoder import TabulatedDecoder, fits_in_tables
+from sk_rqvae._model.kept_tables import KeptTables
 from sk_rqvae._model.mlp import SkipMLP
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
 
@@ -31,6 +32,7 @@ class Autoencoder(nn.Module):
     decoder: SkipMLP
     input_mean: Tensor
     input_scale: Tensor
+    kept_tables: KeptTables
 
     def standardize(self, x: Tensor) -> Tensor:
         """Standardise float64 rows in the user's units, ``(n, width)``, float32.
@@ -62,11 +64,12 @@ class Autoencoder(nn.Module):
         """Standardised reconstruction of IDs or of prefixes, ``(n, k)``."""
         return self.decode(self.quantizer.sum_of(codes))
 
-    def tabulated_decoder(self) -> TabulatedDecoder | None:
+    def tabulated_decoder(self, *, keep: bool = False) -> TabulatedDecoder | None:
         """Tables of the decoder for complete IDs, or None where these do not serve.
 
         They serve for a decoder with a linear path and not too many codes. There are
-        none if a subclass overrides decoding, whose own methods are then used.
+        none if a subclass overrides decoding, whose own methods are then used. With
+        `keep`, they are those of an earlier call if nothing has changed since.
         """
         of_subclass = any(
             getattr(type(self), name) is not getattr(Autoencoder, name)
@@ -81,8 +84,27 @@ class Autoencoder(nn.Module):
         # Exporters do not know `embedding_bag`.
         if of_subclass or not has_tables or torch.compiler.is_compiling():
             return None
-        return TabulatedDecoder(
-            self.decoder, self.quantizer.codebooks(), self._columns()
+        codebooks, columns = self.quantizer.codebooks(), self._columns()
+
+        def make() -> TabulatedDecoder:
+            return TabulatedDecoder(self.decoder, codebooks, columns)
+
+        if not keep:
+            return make()
+        return self.kept_tables.of(
+            weights=[
+                *self.decoder.parameters(),
+                *self.decoder.buffers(),
+                *codebooks,
+                self.input_mean,
+                self.input_scale,
+            ],
+            settings=[
+                self.n_cat_features,
+                torch.get_float32_matmul_precision(),
+                *self.decoder.modules(),
+            ],
+            make=make,
         )
 
     def next_code_distances(self, x: Tensor, prefix: Tensor) -> Tensor:

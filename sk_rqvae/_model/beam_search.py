@@ -45,10 +45,10 @@ class SearchMemory:
     def take(self, place: int, shape: tuple[int, int], like: Tensor) -> Tensor:
         """A tensor with any values, valid until the next one of this place."""
         n_values = math.prod(shape)
-        tensor = self._tensors.get(place)
-        if tensor is None or len(tensor) < n_values:
-            tensor = self._tensors[place] = like.new_empty(n_values)
-        return tensor[:n_values].view(shape)
+        if place not in self._tensors or len(self._tensors[place]) < n_values:
+            self._tensors.pop(place, None)
+            self._tensors[place] = like.new_empty(n_values)
+        return self._tensors[place][:n_values].view(shape)
 
 
 class PreparedBeamSearch:
@@ -99,12 +99,6 @@ class PreparedBeamSearch:
             self._squared_norms = all_vectors.square().sum(1)
             is_tabulated = n_beams > 1 and sum(sizes) <= MAX_TABULATED_CODES
             self._tables = self._product_tables() if is_tabulated else None
-
-    @property
-    def n_values(self) -> int:
-        """How many numbers the tables hold."""
-        tables = [table for of_level in self._tables or [] for table in of_level]
-        return sum(map(torch.numel, [self._all_vectors, self._squared_norms, *tables]))
 
     def search(self, latents: Tensor, memory: SearchMemory | None = None) -> Beams:
         """Search the codes of latents, ``(n, dim)``."""

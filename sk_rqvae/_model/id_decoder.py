@@ -71,19 +71,19 @@ class TabulatedDecoder:
             self._by_expert = _DecoderByExpert(self._linear, self._mlp, self._experts)
 
     @property
-    def max_values(self) -> int:
-        """How many numbers the tables hold once each expert has had an ID."""
-        n_values = 2 * self._linear.table.numel()
-        width = 0
+    def max_bytes(self) -> int:
+        """Memory of the tables once each expert has had an ID."""
+        tables = [self._linear.table]
         if self._mlp is not None:
-            n_values += self._mlp.hidden.table.numel()
-            width += self._mlp.last.in_features
+            tables.append(self._mlp.hidden.table)
         if self._experts is not None:
-            n_experts, units, n_out = self._experts.last.weight.shape
-            # A score and hidden units of each code; last weights, and their bias.
-            of_each = (1 + units + width) * (len(self._linear.table) + n_out)
-            n_values += n_experts * of_each + self._experts.vectors.numel()
-        return n_values
+            tables += [self._experts.vectors, self._experts.negative_scores.table]
+        total = sum(table.nbytes for table in tables)
+        if self._by_expert is not None:
+            return total + self._by_expert.max_bytes
+        if self._experts is not None:
+            total += self._experts.n_experts * self._experts.bytes_of_hidden
+        return total
 
     @property
     def groups_by_expert(self) -> bool:
@@ -168,6 +168,16 @@ class _DecoderByExpert:
         self._subtracted = -torch.cat([linear.table, bias])
         # Few IDs need few experts.
         self._of_expert: dict[int, tuple[Tensor, Tensor]] = {}
+
+    @property
+    def max_bytes(self) -> int:
+        """Memory of what is made here, once each expert has had an ID."""
+        of_each = self._experts.bytes_of_hidden
+        if self._mlp is not None:
+            weights = (self._mlp.last.weight, self._experts.last.weight[0])
+            of_each += sum(each.nbytes for each in weights)
+            of_each += self._mlp.hidden.table.nbytes
+        return self._subtracted.nbytes + self._experts.n_experts * of_each
 
     def blocks(self, codes: Tensor) -> ExpertBlocks:
         """Divide IDs among the experts that are nearest to them."""
@@ -286,8 +296,13 @@ class _TabulatedExperts:
         self.n_experts = len(experts.centres)
         self.activation = experts.activation
         self.last = experts.last
-        self._negative_scores = _SumOfCodes(-experts.scores(vectors), sizes)
+        self.negative_scores = _SumOfCodes(-experts.scores(vectors), sizes)
         self._hidden_of_all: Tensor | None = None
+
+    @property
+    def bytes_of_hidden(self) -> int:
+        """Memory of what codes add to the hidden units of one expert."""
+        return len(self.vectors) * self._experts.first.bias[0].nbytes
 
     def outputs(self, codes: Tensor) -> Tensor:
         """Outputs of the nearest expert of each ID, ``(n, n_out)``."""
@@ -295,7 +310,7 @@ class _TabulatedExperts:
         if self._hidden_of_all is None:
             self._hidden_of_all = self.hidden_inputs(slice(None)).flatten(0, 1)
         first = len(self.vectors) * experts.unsqueeze(1)
-        table_rows = self._negative_scores.table_rows(codes) + first
+        table_rows = self.negative_scores.table_rows(codes) + first
         hidden = _summed(self._hidden_of_all, table_rows)
         return self._experts.outputs_of_hidden(hidden, experts)
 
@@ -303,7 +318,7 @@ class _TabulatedExperts:
         """The expert of each ID, ``(n,)``, int64."""
         # On CUDA, parts would mean as many launches more.
         parts = codes.split(_CHOSEN_AT_ONCE if codes.is_cpu else len(codes))
-        return torch.cat([nearest(self._negative_scores(part)) for part in parts])
+        return torch.cat([nearest(self.negative_scores(part)) for part in parts])
 
     def hidden_inputs(self, expert: int | slice) -> Tensor:
         """What each code adds to the inputs of hidden units, ``(..., n_codes, width)``.

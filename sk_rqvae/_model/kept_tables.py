@@ -1,72 +1,74 @@
-"""The tables of a module, kept from one call to the next."""
+"""The tables of a decoder, kept from call to call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-# A bound of memory, 128 MiB. Three levels of 256 codes and a decoder of 64 experts with
-# 64 hidden units and 1536 columns have 21 million values.
-_MAX_VALUES = 2**25
+from sk_rqvae._model.id_decoder import TabulatedDecoder
 
-
-class _Tables(Protocol):
-    @property
-    def max_values(self) -> int:
-        """How many numbers they hold at most."""
+# A bound of memory, 128 MiB. Tables of three levels of 256 codes and of 64 experts with
+# 64 hidden units and 1536 columns take 84 MiB, and the weights of that decoder 28.
+_MAX_BYTES = 2**27
 
 
-Tables = TypeVar("Tables", bound=_Tables)
-
-
-class _Kept(NamedTuple, Generic[Tables]):
-    key: Hashable
+class _Kept(NamedTuple):
+    settings: Sequence[object]
     weights: Sequence[Tensor]
-    tables: Tables
+    tables: TabulatedDecoder
 
 
-class KeptTables(Generic[Tables]):
-    """The last tables of a module, until its weights change.
+class KeptTables:
+    """The last tables of a decoder, until its weights change.
 
     Copies of the weights are kept beside them and compared by value, because a program
-    can write to weights in ways that leave no trace. Pickles and copies are empty.
+    can write to weights in ways that leave no trace. Pickles and deep copies are empty.
     """
 
     def __init__(self) -> None:
-        self._kept: _Kept[Tables] | None = None
+        self._kept: _Kept | None = None
 
     def of(
-        self, module: nn.Module, key: Hashable, make: Callable[[], Tables]
-    ) -> Tables:
-        """The tables that `make` returns, from an earlier call if they are the same.
+        self,
+        weights: Sequence[Tensor],
+        settings: Sequence[object],
+        make: Callable[[], TabulatedDecoder],
+    ) -> TabulatedDecoder:
+        """The tables of the last call if nothing has changed, otherwise new ones.
 
         Parameters
         ----------
-        module : nn.Module
-            The tables may depend on its parameters and buffers, and on `key`.
-        key : hashable
+        weights : sequence of Tensor
+            All that the tables are computed from. Must not change while they are used.
+        settings : sequence of object
+            What else they depend on.
         make : callable
+            Computes them.
 
         Returns
         -------
-        Tables
-            Kept if they are small enough. Several threads may use them at once.
+        TabulatedDecoder
+            Kept if it is small enough. Several threads may use it at once.
         """
-        weights = [*module.parameters(), *module.buffers()]
         kept = self._kept
-        if kept is not None and kept.key == key and _are_equal(kept.weights, weights):
-            return kept.tables
-        self._kept = None  # frees memory before more is taken
+        if kept is not None:
+            if kept.settings == settings and _are_equal(kept.weights, weights):
+                return kept.tables
+            self._kept = kept = None  # frees memory before more is taken
+        of_weights = sum(each.nbytes for each in weights)
+        if of_weights > _MAX_BYTES:
+            return make()
+        # Copied first: if a weight changes meanwhile, the next call will see it.
+        copies = [each.detach().clone() for each in weights]
         tables = make()
-        if tables.max_values + sum(each.numel() for each in weights) <= _MAX_VALUES:
-            copies = [each.detach().clone() for each in weights]
-            self._kept = _Kept(key, copies, tables)
+        if of_weights + tables.max_bytes <= _MAX_BYTES:
+            self._kept = _Kept(settings, copies, tables)
         return tables
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[type[KeptTables], tuple[()]]:
         return type(self), ()
 
 

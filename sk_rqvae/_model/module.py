@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sk_rqvae._model.assignment import IDAssignment, PreparedAssignment
+from sk_rqvae._model.assignment import IDAssignment
 from sk_rqvae._model.behaviour_map import BehaviourMap
 from sk_rqvae._model.kept_tables import KeptTables
 from sk_rqvae._model.mlp import Dropout, SkipMLP
@@ -148,7 +148,7 @@ class RQVAEModule(IDAssignment):
         n_axes = embed_dim if linear_path else 0
         noise_axes = torch.zeros(n_axes, self.width, dtype=torch.float32)
         self.register_buffer("noise_axes", noise_axes)
-        self.kept_tables = KeptTables[PreparedAssignment]()
+        self.kept_tables = KeptTables()
         self._draws_noise = True
         self._generator: torch.Generator | None = None
         self.register_buffer("price_keys", torch.zeros(0, dtype=torch.int64))

@@ -9,8 +9,8 @@ import pytest
 import torch
 from conftest import small
 
-from sk_rqvae._model import kept_tables
-from sk_rqvae._model.assignment import IDAssignment
+from sk_rqvae._model import autoencoder, kept_tables
+from sk_rqvae._model.id_decoder import TabulatedDecoder
 
 
 @pytest.fixture(scope="module")
@@ -24,17 +24,17 @@ def model(fitted):
 
 
 @pytest.fixture
-def preparations(monkeypatch):
-    """The arguments of every call that computes tables."""
-    calls = []
-    prepare = IDAssignment.prepare
+def made(monkeypatch):
+    """All tables that are computed."""
+    tables = []
 
-    def counted(self, *args):
-        calls.append(args)
-        return prepare(self, *args)
+    class Noted(TabulatedDecoder):
+        def __init__(self, *args):
+            super().__init__(*args)
+            tables.append(self)
 
-    monkeypatch.setattr(IDAssignment, "prepare", counted)
-    return calls
+    monkeypatch.setattr(autoencoder, "TabulatedDecoder", Noted)
+    return tables
 
 
 def write_in_place(module):
@@ -61,17 +61,24 @@ def write_codes(module):
             parameter.copy_(parameter.flip(0) + 0.5)
 
 
+def replace_activations(module):
+    module.decoder.mlp[1] = module.decoder.experts.activation = torch.nn.Softplus()
+
+
 def load_weights(module):
     state = module.state_dict()
     state["decoder.linear.weight"] = -state["decoder.linear.weight"]
     module.load_state_dict(state)
 
 
-def test_later_calls_use_the_tables_of_the_first(model, blobs, preparations):
+def test_later_calls_use_the_tables_of_the_first(model, blobs, made):
     first = model.transform(blobs)
     np.testing.assert_array_equal(model.transform(blobs), first)
     np.testing.assert_array_equal(model.transform(blobs[3:4]), first[3:4])
-    assert len(preparations) == 1
+    best, _ = model.candidates(blobs, 40)
+    assert len(made) == 1
+    np.testing.assert_array_equal(copy.deepcopy(model).candidates(blobs, 40)[0], best)
+    assert len(made) == 2
 
 
 @pytest.mark.parametrize(
@@ -81,6 +88,7 @@ def test_later_calls_use_the_tables_of_the_first(model, blobs, preparations):
         write_through_data,
         write_to_memory_of_an_array,
         replace_a_parameter,
+        replace_activations,
         write_codes,
         load_weights,
     ],
@@ -95,33 +103,28 @@ def test_changed_weights_are_those_that_count(model, blobs, change):
     np.testing.assert_array_equal(codes, without_tables.transform(blobs))
 
 
-@pytest.mark.parametrize("changes", [{"rerank": False}, {"n_beams": 1}])
-def test_nothing_is_kept_where_no_candidate_is_decoded(blobs, preparations, changes):
-    model = small(max_epochs=1, separate_ids=False, **changes).fit(blobs)
-    model.transform(blobs)
-    model.transform(blobs)
-    assert len(preparations) == 2
-
-
 @pytest.mark.parametrize(
     ("name", "value"), [("rerank", False), ("quantizer.n_beams", 2)]
 )
-def test_changed_settings_of_the_search_are_those_that_count(
-    model, blobs, name, value, preparations
-):
-    model.transform(blobs)
+def test_changed_settings_of_the_search_are_those_that_count(model, blobs, name, value):
+    before = model.transform(blobs)
     *path, attribute = name.split(".")
     module = model.net_.module_
     setattr(module.get_submodule(".".join(path)), attribute, value)
-    model.transform(blobs)
-    assert len(preparations) == 2
-
-
-def test_more_candidates_get_tables_of_their_own(model, blobs, preparations):
+    without_tables = pickle.loads(pickle.dumps(model))
     codes = model.transform(blobs)
-    assert model.candidates(blobs, 40)[0].shape == (len(blobs), 40, 3)
-    np.testing.assert_array_equal(model.transform(blobs), codes)
-    assert preparations == [(1,), (40,), (1,)]
+    assert (codes != before).any()
+    np.testing.assert_array_equal(codes, without_tables.transform(blobs))
+
+
+def test_another_precision_of_products_gets_tables_of_its_own(model, blobs, made):
+    model.transform(blobs)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        model.transform(blobs)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert len(made) == 2
 
 
 def test_copies_and_pickles_do_not_hold_tables(model, blobs):
@@ -131,11 +134,23 @@ def test_copies_and_pickles_do_not_hold_tables(model, blobs):
     assert len(pickle.dumps(copy.deepcopy(model))) == before
 
 
-def test_large_tables_are_not_kept(model, blobs, preparations, monkeypatch):
-    monkeypatch.setattr(kept_tables, "_MAX_VALUES", 1000)
+def test_large_tables_are_not_kept(model, blobs, made, monkeypatch):
     first = model.transform(blobs)
-    np.testing.assert_array_equal(model.transform(blobs), first)
-    assert len(preparations) == 2
+    (tables,) = made
+    module = model.net_.module_
+    weights = [
+        *module.decoder.state_dict().values(),
+        *module.quantizer.codebooks(),
+        module.input_mean,
+        module.input_scale,
+    ]
+    limit = tables.max_bytes + sum(each.nbytes for each in weights)
+    for max_bytes, n_made in [(limit, 2), (limit - 1, 4), (1, 6)]:
+        monkeypatch.setattr(kept_tables, "_MAX_BYTES", max_bytes)
+        new = copy.deepcopy(model)
+        np.testing.assert_array_equal(new.transform(blobs), first)
+        np.testing.assert_array_equal(new.transform(blobs), first)
+        assert len(made) == n_made
 
 
 @pytest.mark.parametrize(
@@ -144,47 +159,43 @@ def test_large_tables_are_not_kept(model, blobs, preparations, monkeypatch):
         {},
         {"n_experts": 3},
         {"n_experts": 3, "decoder_hidden_dims": ()},
+        {"n_experts": 3, "decoder_hidden_dims": (32, 4)},
+        {"n_experts": 3, "decoder_hidden_dims": (4, 32)},
         {"n_experts": 0, "decoder_hidden_dims": (8, 8)},
-        {"linear_path": False},
         {"n_layers": 1},
-        {"n_beams": 1},
     ],
 )
-def test_no_more_numbers_are_held_than_were_counted(blobs, changes):
-    model = small(max_epochs=1, **changes).fit(blobs)
-    prepared = model.net_.module_.prepare_once()
+def test_tables_take_no_more_memory_than_was_counted(blobs, made, changes):
+    model = small(max_epochs=1, separate_ids=False, **changes).fit(blobs)
+    made.clear()
     model.transform(blobs)
-    assert n_values(prepared, of_module=model.net_.module_) <= prepared.max_values
+    (tables,) = made
+    assert bytes_of(tables, but_not_of=model.net_.module_) <= tables.max_bytes
 
 
-def n_values(prepared, *, of_module):
-    """Real numbers that can be reached, except those of the module."""
-    seen = {each.data_ptr() for each in of_module.state_dict().values()}
-    total, found = 0, [prepared]
+def bytes_of(tables, *, but_not_of):
+    """Memory of the real numbers that can be reached, except those of the module."""
+    seen = {
+        each.untyped_storage().data_ptr() for each in but_not_of.state_dict().values()
+    }
+    total, found = 0, [tables]
     while found:
         each = found.pop()
         if isinstance(each, torch.Tensor):
             memory = each.untyped_storage()
             if each.is_floating_point() and memory.data_ptr() not in seen:
                 seen.add(memory.data_ptr())
-                total += memory.nbytes() // each.element_size()
+                total += memory.nbytes()
         elif isinstance(each, dict):
             found += each.values()
         elif isinstance(each, list | tuple):
             found += each
-        elif type(each).__module__.startswith("sk_rqvae"):
-            found += vars(each).values() if hasattr(each, "__dict__") else ()
+        elif "sk_rqvae" in type(each).__module__ and hasattr(each, "__dict__"):
+            found += vars(each).values()
     return total
 
 
-def test_tables_of_inference_mode_serve_outside_of_it(model, blobs, preparations):
-    with torch.inference_mode():
-        inside = model.transform(blobs)
-    np.testing.assert_array_equal(model.transform(blobs), inside)
-    assert len(preparations) == 1
-
-
-def test_threads_may_share_tables_while_weights_change(model, blobs):
+def test_threads_share_tables_between_changes_of_weights(model, blobs):
     first = model.transform(blobs)
     other = pickle.loads(pickle.dumps(model))
     write_in_place(other.net_.module_)
