@@ -172,8 +172,8 @@ class RQVAETransformer(
         After training, give prices to IDs that several rows of `X` share, so that the
         rows choose different candidates (see Notes). "auto" makes the cheapest
         separations until the error has grown by 1%, True all that are possible. If
-        there are more rows than IDs, "auto" makes none, and with True rows leave the
-        IDs that have more than their share of the rows.
+        there are more rows than IDs, "auto" makes none. True then spreads the rows
+        evenly: they leave IDs that have more than their share of the rows.
     random_state : int, RandomState instance or None, default=None
         An int makes `fit` repeatable. Global generators are neither read nor set.
     max_epochs : int, default=None
@@ -268,8 +268,8 @@ class RQVAETransformer(
     are those of k-means of the directions of the initial latents. They do not change in
     training.
 
-    `separate_ids` needs more than one beam. With more than five million rows, `fit`
-    warns and separates nothing. Exact duplicates always share their ID, and
+    `separate_ids` needs more than one beam. Where it would separate more than five
+    million rows, `fit` warns and separates nothing. Exact duplicates always share their ID, and
     `partial_fit` keeps the prices of the last `fit`.
 
     References
@@ -403,9 +403,9 @@ class RQVAETransformer(
             transpose. None uses `X` alone.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights, such as how often each item is bought. Rows are drawn
-            in proportion to them for initialisation and training. If two items want
-            one ID, the heavier keeps it (see Notes). Rows of weight zero are left out.
-            None gives equal weights.
+            in proportion to them for initialisation and training. Where IDs are
+            separated, the heavier of two items keeps an ID that both want (see Notes).
+            Rows of weight zero are left out. None gives equal weights.
 
         Returns
         -------
@@ -448,8 +448,8 @@ class RQVAETransformer(
         Integer weights act like repeated rows, but not exactly: rows are drawn at
         random, and an epoch has as many draws as there are rows. The number of epochs
         and the noise follow the number of rows, since repeated rows are no protection
-        against overfitting. If two items want one ID, the heavier keeps it, provided
-        that a discount can make another candidate attractive to the lighter one alone.
+        against overfitting. If two items want one ID and IDs are separated
+        (`separate_ids`), the heavier keeps it, provided that a discount can make another candidate attractive to the lighter one alone.
         Otherwise the item whose error would grow most keeps the ID.
 
         References

@@ -15,7 +15,7 @@ _VALUES_AT_ONCE = 2**22
 
 
 def parts_of(X: Matrix) -> Iterator[ArrayOrTensor]:
-    """Blocks of rows as they are, few enough for copies of them."""
+    """Blocks of rows as they are, each small enough to be copied."""
     n_rows = max(1, _VALUES_AT_ONCE // X.shape[1])
     for start in range(0, len(X), n_rows):
         yield X[start : start + n_rows]
