@@ -269,8 +269,8 @@ class RQVAETransformer(
     training.
 
     `separate_ids` needs more than one beam. Where it would separate more than five
-    million rows, `fit` warns and separates nothing. Exact duplicates always share their ID, and
-    `partial_fit` keeps the prices of the last `fit`.
+    million rows, `fit` warns and separates nothing. Exact duplicates always share their
+    ID, and `partial_fit` keeps the prices of the last `fit`.
 
     References
     ----------
@@ -449,8 +449,9 @@ class RQVAETransformer(
         random, and an epoch has as many draws as there are rows. The number of epochs
         and the noise follow the number of rows, since repeated rows are no protection
         against overfitting. If two items want one ID and IDs are separated
-        (`separate_ids`), the heavier keeps it, provided that a discount can make another candidate attractive to the lighter one alone.
-        Otherwise the item whose error would grow most keeps the ID.
+        (`separate_ids`), the heavier keeps it, provided that a discount can make
+        another candidate attractive to the lighter one alone. Otherwise the item whose
+        error would grow most keeps the ID.
 
         References
         ----------

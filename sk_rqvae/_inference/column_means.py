@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sk_rqvae._inference.blocks import as_float64, beside
 from sk_rqvae._inference.row_subset import ArrayOrTensor, Matrix
@@ -22,8 +23,21 @@ def parts_of(X: Matrix) -> Iterator[ArrayOrTensor]:
 
 
 def blocks_of(X: Matrix) -> Iterator[Any]:
-    """Blocks of rows, copied to float64, on the device of the rows."""
-    return map(as_float64, parts_of(X))
+    """Blocks of rows, copied to float64, on the device of the rows.
+
+    A block is valid until the next one: those of an array share memory, because new
+    memory for each would take half as long again.
+    """
+    memory: NDArray[np.float64] | None = None
+    for part in parts_of(X):
+        if isinstance(part, Tensor):
+            yield as_float64(part)
+            continue
+        if memory is None:
+            memory = np.empty(part.shape)
+        block = memory[: len(part)]
+        block[...] = part
+        yield block
 
 
 def column_means(X: Matrix, weights: NDArray[np.float64] | None = None) -> Any:
