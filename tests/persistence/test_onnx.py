@@ -144,7 +144,7 @@ def test_the_decoder_gives_the_rows_of_inverse_transform(blobs, session, tmp_pat
     "changes",
     [
         {"n_beams": 1, "codebook_normalize": True, "activation": "gelu"},
-        {"rerank": False, "codebook_sim_vq": True, "codebook_size": [4, 16]},
+        {"rerank": False, "codebook_sim_vq": True, "codebook_size": [64, 16]},
         {"n_layers": 1, "linear_path": False, "hidden_dims": ()},
         {"module": CheckpointModule, "linear_path": False} | {"n_beams": 1},
         {"decoder_hidden_dims": (2560,)},
