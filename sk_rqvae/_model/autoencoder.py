@@ -91,18 +91,20 @@ class Autoencoder(nn.Module):
 
         if not keep:
             return make()
+        # The tables read these themselves too.
+        shared = [
+            *self.decoder.parameters(),
+            *self.decoder.buffers(),
+            self.input_mean,
+            self.input_scale,
+        ]
         return self.kept_tables.of(
-            weights=[
-                *self.decoder.parameters(),
-                *self.decoder.buffers(),
-                *codebooks,
-                self.input_mean,
-                self.input_scale,
-            ],
+            weights=[*shared, *codebooks],
             settings=[
                 self.n_cat_features,
                 torch.get_float32_matmul_precision(),
                 *self.decoder.modules(),
+                *(each.data_ptr() for each in shared),
             ],
             make=make,
         )

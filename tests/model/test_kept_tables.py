@@ -28,12 +28,11 @@ def made(monkeypatch):
     """All tables that are computed."""
     tables = []
 
-    class Noted(TabulatedDecoder):
-        def __init__(self, *args):
-            super().__init__(*args)
-            tables.append(self)
+    def noted(*args):
+        tables.append(TabulatedDecoder(*args))
+        return tables[-1]
 
-    monkeypatch.setattr(autoencoder, "TabulatedDecoder", Noted)
+    monkeypatch.setattr(autoencoder, "TabulatedDecoder", noted)
     return tables
 
 
@@ -127,11 +126,13 @@ def test_another_precision_of_products_gets_tables_of_its_own(model, blobs, made
     assert len(made) == 2
 
 
-def test_copies_and_pickles_do_not_hold_tables(model, blobs):
+def test_copies_and_pickles_do_not_hold_tables(model, blobs, made):
     before = len(pickle.dumps(model))
     model.transform(blobs)
     assert len(pickle.dumps(model)) == before
-    assert len(pickle.dumps(copy.deepcopy(model))) == before
+    assert len(made) == 1
+    copy.deepcopy(model).transform(blobs)
+    assert len(made) == 2
 
 
 def test_large_tables_are_not_kept(model, blobs, made, monkeypatch):
@@ -170,7 +171,8 @@ def test_tables_take_no_more_memory_than_was_counted(blobs, made, changes):
     made.clear()
     model.transform(blobs)
     (tables,) = made
-    assert bytes_of(tables, but_not_of=model.net_.module_) <= tables.max_bytes
+    held = bytes_of(tables, but_not_of=model.net_.module_)
+    assert 0.5 * tables.max_bytes < held <= tables.max_bytes
 
 
 def bytes_of(tables, *, but_not_of):
