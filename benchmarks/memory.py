@@ -168,6 +168,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--early-stopping", action="store_true")
     parser.add_argument(
+        "--separate-ids", action="store_true", help="separate_ids=True, not 'auto'"
+    )
+    parser.add_argument(
         "--timed-mb", type=int, default=384, help="size of the part that is timed"
     )
     parser.add_argument("--rounds", type=int, default=3)
@@ -179,6 +182,7 @@ def main() -> None:
         "codebook_size": options.codes,
         "max_epochs": options.epochs,
         "early_stopping": options.early_stopping,
+        "separate_ids": options.separate_ids or "auto",
         "random_state": 0,
         "device": "cpu",
     }
