@@ -487,7 +487,7 @@ class RQVAETransformer(
         The first call on an unfitted transformer also initialises it from `X`: location
         and scale, principal components and codebooks. To continue for several epochs
         with a schedule, use `fit` with ``warm_start=True``. IDs keep the prices of the
-        last `fit` (see `separate_ids`).
+        last `fit` (see `separate_ids`), unless `rerank` has changed.
 
         Parameters
         ----------

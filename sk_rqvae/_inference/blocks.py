@@ -169,11 +169,6 @@ def on_device(rows: ArrayOrTensor, device: torch.device) -> Tensor:
     return rows.to(device, dtype, copy=True, memory_format=torch.contiguous_format)
 
 
-def on_device_as_float64(rows: ArrayOrTensor, device: torch.device) -> Tensor:
-    """A float64 copy on `device`, to which narrower rows cross as they are."""
-    return on_device(rows, device).double()
-
-
 def _pinned(rows: NDArray[Any]) -> Tensor:
     # Rows that are writable and in order are copied once, by several threads.
     in_order = np.require(rows, _supported(rows), ["C", "W"])
@@ -188,7 +183,7 @@ def _supported(rows: NDArray[Any]) -> np.dtype[Any]:
 def as_float64(rows: ArrayOrTensor) -> Any:
     """A contiguous copy in float64, on the device of the rows."""
     if isinstance(rows, Tensor):
-        return on_device(rows, rows.device).double()
+        return rows.to(torch.float64, copy=True, memory_format=torch.contiguous_format)
     # The memory layout decides how sums round, so use C order for all rows.
     return np.array(rows, dtype=np.float64, order="C")
 

@@ -50,7 +50,7 @@ def lazy_transform(estimator: Any, X: Any) -> Any:
         Its chunks have the rows of the chunks of `X`. A DataFrame has the index of `X`.
     """
     _check_output(estimator)
-    _check_columns(estimator, X, reset=False)
+    _check_columns(estimator, X)
     names = estimator.get_feature_names_out()
     return _by_chunks(estimator, X, "transform", names, np.dtype(np.int64))
 
@@ -252,10 +252,10 @@ def _check_kind(X: Any) -> None:
         raise ValueError(f"X must have 2 dimensions. Got {X.ndim}.")
 
 
-def _check_columns(estimator: Any, X: Any, *, reset: bool) -> None:
+def _check_columns(estimator: Any, X: Any) -> None:
     _check_kind(X)
     columns = X if _is_array(X) else _meta(X)
-    validate_data(estimator, columns, reset=reset, skip_check_array=True)
+    validate_data(estimator, columns, reset=False, skip_check_array=True)
 
 
 def _check_output(estimator: Any) -> None:

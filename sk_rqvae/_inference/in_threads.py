@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
+from ctypes import CDLL
 from functools import lru_cache
 from itertools import chain, islice
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TypeVar
 
 import torch
 from threadpoolctl import ThreadpoolController
@@ -86,16 +88,45 @@ def map_in_threads(
 def _compute_alone() -> None:
     """Let the calling thread compute without help from others, until it ends."""
     torch.get_num_threads()  # torch sets the number when a thread first asks
-    _limit_to_one_thread()
+    _libraries().limit(limits=1, user_api="openmp")
+    _set_mkl_threads(1)
 
 
-def _limit_to_one_thread() -> AbstractContextManager[Any]:
+@contextmanager
+def _limit_to_one_thread() -> Iterator[None]:
     """Let the calling thread alone compute without help, until the block ends."""
-    limit: AbstractContextManager[Any] = _libraries().limit(limits=1, user_api="openmp")
-    return limit
+    with _libraries().limit(limits=1, user_api="openmp"):
+        before = _set_mkl_threads(1)
+        try:
+            yield
+        finally:
+            _set_mkl_threads(before)
+
+
+def _set_mkl_threads(n_threads: int) -> int:
+    """Set how many threads MKL has for the calling thread; return what it was.
+
+    After `torch.set_num_threads(n)`, torch tells MKL in each thread to use `n`, which
+    comes before the limit of OpenMP. 0 is the usual number.
+    """
+    function = _mkl_function()
+    return 0 if function is None else int(function(n_threads))
 
 
 @lru_cache(maxsize=1)
 def _libraries() -> ThreadpoolController:
     """The OpenMP libraries of this process, torch's among them; found once."""
     return ThreadpoolController()
+
+
+@lru_cache(maxsize=1)
+def _mkl_function() -> Callable[[int], int] | None:
+    """MKL's function for the threads of one thread; None if torch does not offer it.
+
+    Neither torch nor threadpoolctl calls it for one thread alone. Wheels for Linux
+    offer it where they contain MKL.
+    """
+    library = Path(torch.__file__).with_name("lib") / "libtorch_cpu.so"
+    if not library.exists():
+        return None
+    return getattr(CDLL(str(library)), "MKL_Set_Num_Threads_Local", None)

@@ -101,11 +101,16 @@ def of_candidates(
 
 
 def _blocks_of_a_group(n_rows: int, device: torch.device) -> int:
-    """As many as are fast on a CPU, but few enough for all threads to have a group."""
+    """As many as are fast on a CPU, but few enough for all threads to have a group.
+
+    A power of two, so that powers of two above the rows of a group are multiples of
+    them.
+    """
     if device.type != "cpu":
         return 1
     n_blocks = min(-(-n_rows // rows_of_a_block(device)), _BLOCKS_OF_THREADS)
-    return max(1, min(_BLOCKS_OF_A_GROUP, n_blocks // number_of_threads(device)))
+    most = max(1, min(_BLOCKS_OF_A_GROUP, n_blocks // number_of_threads(device)))
+    return 1 << (most.bit_length() - 1)
 
 
 def _groups(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
@@ -184,7 +189,7 @@ def best_candidates(
         return [codes.gather(1, order), costs[:, :k]]
 
     with torch.inference_mode():
-        prepared = module.prepare(k, keep_tables=True)
+        prepared = module.prepare(k, keep_tables=True, decode_single=True)
         results = of_candidates(best, module, rows, prepared)
         fill([codes, costs], results, on_progress)
     return codes, costs

@@ -12,7 +12,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from sk_rqvae._inference.blocks import on_device_as_float64
+from sk_rqvae._inference.blocks import on_device
 from sk_rqvae._inference.column_means import shares_of
 from sk_rqvae._inference.row_subset import Matrix
 from sk_rqvae._initialization.behaviour_vectors import behaviour_vectors
@@ -62,7 +62,7 @@ class BehaviourData(NamedTuple):
 
     def rows(self, chosen: NDArray[np.int64]) -> Tensor:
         """Standardised rows, by their number among those with affinity."""
-        block = on_device_as_float64(self.X[self.known[chosen]], self.mean.device)
+        block = on_device(self.X[self.known[chosen]], self.mean.device)
         return standardized(block, self.mean, self.scale)
 
     def centres(self) -> NDArray[np.int64]:

@@ -92,8 +92,6 @@ def initialize_codebooks(
         del points  # frees memory for the search and for the next level's
         codebooks.append(level.vectors())
         codes, errors = _search_all(latents, codebooks, quantizer.n_beams)
-        # Rounding can leave a tiny negative where it is zero.
-        errors.clamp_min_(0)
     return errors[:, 0].mean().clamp_min(_SMALLEST_POWER)
 
 

@@ -21,11 +21,14 @@ class PreparedAssignment(NamedTuple):
     Attributes
     ----------
     search : PreparedBeamSearch
+    decodes : bool
+        Whether the cost of a candidate is the loss of its reconstruction.
     decoder : TabulatedDecoder or None
-        Computes the losses of candidates. If None, the model decodes each candidate.
+        Computes these losses. If None, the model decodes each candidate.
     """
 
     search: PreparedBeamSearch
+    decodes: bool
     decoder: TabulatedDecoder | None
 
 
@@ -40,7 +43,11 @@ class IDAssignment(Autoencoder):
     prices: Tensor
 
     def prepare(
-        self, min_candidates: int = 1, *, keep_tables: bool = False
+        self,
+        min_candidates: int = 1,
+        *,
+        keep_tables: bool = False,
+        decode_single: bool = False,
     ) -> PreparedAssignment:
         """Prepare `candidates` and `assign`, to be used for many batches.
 
@@ -53,6 +60,9 @@ class IDAssignment(Autoencoder):
             Search at least as many beams.
         keep_tables : bool, default=False
             Keep the decoder's tables for the next call that asks for them.
+        decode_single : bool, default=False
+            With `rerank`, decode a row's candidate even if it is the only one. Which ID
+            is chosen does not depend on it.
 
         Returns
         -------
@@ -63,10 +73,9 @@ class IDAssignment(Autoencoder):
             n_beams *= CANDIDATES_PER_BEAM
         n_beams = max(n_beams, min_candidates)
         search = self.quantizer.prepare_search(n_beams)
-        decoder = None
-        if self.rerank and n_beams > 1:
-            decoder = self.tabulated_decoder(keep=keep_tables)
-        return PreparedAssignment(search, decoder)
+        decodes = self.rerank and (n_beams > 1 or decode_single)
+        decoder = self.tabulated_decoder(keep=keep_tables) if decodes else None
+        return PreparedAssignment(search, decodes, decoder)
 
     def find(
         self,
@@ -80,8 +89,8 @@ class IDAssignment(Autoencoder):
     def costs(self, x: Tensor, found: Beams, prepared: PreparedAssignment) -> Tensor:
         """Costs of the candidates of standardised rows, without prices.
 
-        The cost of a candidate is its squared distance to the latent. With `rerank` it
-        is the error of the decoded candidate instead (see `row_losses`).
+        The cost of a candidate is its squared distance to the latent, or the loss of
+        its reconstruction, as prepared (see `row_losses`).
 
         Parameters
         ----------
@@ -94,8 +103,7 @@ class IDAssignment(Autoencoder):
         Tensor of shape (n, n_candidates), float64
         """
         codes, errors = found
-        n_candidates = codes.shape[1]
-        if self.rerank and n_candidates > 1:
+        if prepared.decodes:
             errors = self._decoded_losses(x, codes, prepared.decoder)
         return errors.double()
 

@@ -13,6 +13,7 @@ from sk_rqvae._model.distances import squared_distances
 from sk_rqvae._model.id_decoder import TabulatedDecoder, fits_in_tables
 from sk_rqvae._model.kept_tables import KeptTables
 from sk_rqvae._model.mlp import SkipMLP
+from sk_rqvae._model.products import is_reduced
 from sk_rqvae._model.residual_quantizer import ResidualQuantizer
 
 
@@ -35,7 +36,7 @@ class Autoencoder(nn.Module):
     kept_tables: KeptTables
 
     def standardize(self, x: Tensor) -> Tensor:
-        """Standardise float64 rows in the user's units, ``(n, width)``, float32.
+        """Standardise rows in the user's units, ``(n, width)``, float32.
 
         With a behaviour map, the predicted behaviour is put in front of each row. The
         model then encodes and reconstructs both.
@@ -102,7 +103,7 @@ class Autoencoder(nn.Module):
             weights=[*shared, *codebooks],
             settings=[
                 self.n_cat_features,
-                torch.get_float32_matmul_precision(),
+                is_reduced(),
                 *self.decoder.modules(),
                 *(each.data_ptr() for each in shared),
             ],
@@ -135,7 +136,8 @@ class Autoencoder(nn.Module):
 
     def reconstruction_loss(self, x: Tensor, reconstruction: Tensor) -> Tensor:
         """Mean of `row_losses` over rows, divided by the width of a row."""
-        if not self.n_cat_features:
+        is_usual = type(self).row_losses is Autoencoder.row_losses
+        if is_usual and not self.n_cat_features:
             return F.mse_loss(reconstruction, x)
         return self.row_losses(x, reconstruction).mean() / self.width
 

@@ -126,7 +126,8 @@ class PreparedBeamSearch:
             n_kept = min(self.n_beams, extended.shape[1])
             errors, kept = k_smallest(extended, n_kept)
             codes = _extend(codes, kept, size) if level else kept.unsqueeze(2)
-        return Beams(codes, errors)
+        # Rounding can leave a tiny negative where it is zero.
+        return Beams(codes, errors.clamp_min(0))
 
     def _product_tables(self) -> list[list[Tensor]]:
         """For each level but the first, ``2 c'.c`` with each earlier level's codes."""

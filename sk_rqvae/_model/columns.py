@@ -12,7 +12,7 @@ _MIN_FREQUENCY = 1e-3
 
 
 def standardized(x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    """Standardise float64 rows: ``(x - mean) / scale``, as float32."""
+    """Standardise rows in float64, ``(x - mean) / scale``; return float32."""
     return (x - mean).div_(scale).float()
 
 

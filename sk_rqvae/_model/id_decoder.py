@@ -51,6 +51,7 @@ class TabulatedDecoder:
         What the decoded values are.
     """
 
+    @torch.no_grad()
     def __init__(
         self, decoder: SkipMLP, codebooks: Sequence[Tensor], columns: Columns
     ) -> None:
@@ -90,8 +91,9 @@ class TabulatedDecoder:
         """Whether experts compute their IDs in groups, and so are faster with more."""
         return self._by_expert is not None
 
+    @torch.no_grad()
     def losses(self, x: Tensor, codes: Tensor) -> Tensor:
-        """Losses of the decoded candidates, up to rounding.
+        """Losses of the decoded candidates, up to rounding and without gradients.
 
         Parameters
         ----------

@@ -45,7 +45,7 @@ def baddbmm(
 
 def matmul(left: Tensor, right: Tensor) -> Tensor:
     """``left @ right``, for float32 matrices."""
-    if _is_reduced():
+    if is_reduced():
         return (left.double() @ right.double()).to(left.dtype)
     n_columns = right.shape[-1]
     if _is_narrow(left, n_columns):
@@ -64,7 +64,7 @@ class Linear(nn.Linear):
         if self.training:
             return super().forward(x)
         bias: Tensor | None = self.bias
-        if _is_reduced():
+        if is_reduced():
             if bias is not None:
                 bias = bias.double()
             return F.linear(x.double(), self.weight.double(), bias).to(x.dtype)
@@ -83,17 +83,20 @@ def _in_one(
     out: Tensor | None,
 ) -> Tensor:
     """A sum with a product by one operation, where that keeps full precision."""
-    if _is_reduced() or _is_narrow(left, right.shape[-1]):
+    if is_reduced() or _is_narrow(left, right.shape[-1]):
         total = summand + alpha * matmul(left, right)
         return total if out is None else out.copy_(total)
     return operation(summand, left, right, alpha=alpha, out=out)
 
 
-def _is_reduced() -> bool:
+def is_reduced() -> bool:
     """Whether float32 products may be computed with less precision."""
     if torch.compiler.is_compiling():
         return False
-    return torch.get_float32_matmul_precision() != "highest"
+    try:
+        return torch.get_float32_matmul_precision() != "highest"
+    except RuntimeError:  # backends differ, by `torch.backends.*.fp32_precision`
+        return True
 
 
 def _is_narrow(left: Tensor, n_columns: int) -> bool:

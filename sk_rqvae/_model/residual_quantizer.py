@@ -65,7 +65,7 @@ class ResidualQuantizer(nn.Module):
         For each code, the number of training rows since it was last chosen. Updated at
         the end of each epoch.
     temperature : Tensor of shape ()
-        Falls from 1 to 0 over the first half of a fit; 0 when training continues.
+        Falls from 1 to 0 over the first half of a fit; 0 in `partial_fit`.
     uses_biases : bool
         Whether training subtracts the biases of the modes from the distances: from
         temperature zero on it does not. Set by `train`.

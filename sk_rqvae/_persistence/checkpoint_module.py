@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sk_rqvae._model.assignment import PreparedAssignment
 from sk_rqvae._model.beam_search import Beams, SearchMemory
 from sk_rqvae._model.module import RQVAEModule
+from sk_rqvae._model.products import matmul
 
 
 class CheckpointModule(RQVAEModule):
@@ -65,7 +66,7 @@ class CheckpointModule(RQVAEModule):
         for codebook in self.quantizer.codebooks():
             squares = residual.square().sum(1, keepdim=True)
             lengths = codebook.T.square().sum(0, keepdim=True)
-            distances = squares + lengths - 2 * residual @ codebook.T
+            distances = squares + lengths - matmul(2 * residual, codebook.T)
             code = distances.argmin(1)
             residual = residual - codebook[code]
             codes.append(code)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sk_rqvae._inference.blocks import on_device_as_float64
+from sk_rqvae._inference.blocks import blocks, on_device
 from sk_rqvae._inference.row_subset import Matrix
 from sk_rqvae._training.seeds import Generators, numpy_generator
 from sk_rqvae._training.weighted_draws import draw_counts, number_of_draws
@@ -89,7 +90,7 @@ class StreamedRows(Dataset[Tensor]):
     X : ndarray, Tensor or RowSubset of shape (n, n_features)
         Often a memory map.
     standardize : callable
-        Maps rows of `X`, float64, to model input.
+        Maps rows of `X` to model input.
     device : torch.device
         Where batches go.
     generators : Generators
@@ -130,15 +131,17 @@ class StreamedRows(Dataset[Tensor]):
         weights they are different ones. With weights, heavy rows are repeated, see
         `number_of_draws`.
         """
-        index = np.arange(len(self.X))
         if self.weights is not None:
             n_draws = number_of_draws(self.weights, count)
             rng = numpy_generator(self.generators.cpu)
-            index = index.repeat(draw_counts(self.weights, n_draws, rng))
-        elif count < len(index):
+            counts = draw_counts(self.weights, n_draws, rng)
+            index = np.arange(len(self.X)).repeat(counts)
+        elif count < len(self.X):
             rng = numpy_generator(self.generators.cpu)
             index = rng.choice(len(self.X), count, replace=False, shuffle=False)
             index.sort()
+        else:
+            index = np.arange(len(self.X))
         n_parts = -(-len(index) // _ROWS_PER_CONVERSION)
         return self._standardized(np.array_split(index, max(1, n_parts)), len(index))
 
@@ -196,15 +199,7 @@ class StreamedRows(Dataset[Tensor]):
         return list(map(slice, starts, stops))
 
     def _standardized(self, parts: list[Any], n_rows: int) -> Tensor:
-        """The `n_rows` rows of all parts, each a slice or an array of row numbers."""
-        width = self.standardize(on_device_as_float64(self.X[:1], self.device)).shape[1]
-        rows = torch.empty(n_rows, width, dtype=torch.float32, device=self.device)
-        n_read = 0
-        for part in parts:
-            block = on_device_as_float64(self.X[part], self.device)
-            rows[n_read : n_read + len(block)] = self.standardize(block)
-            n_read += len(block)
-        return rows
+        return _standardized_rows(self.X, parts, n_rows, self.standardize, self.device)
 
 
 Rows = ResidentRows | StreamedRows
@@ -248,9 +243,24 @@ def resident_rows(
     weights: Weights | None = None,
 ) -> ResidentRows:
     """Rows of `X` in one float32 tensor on `device`."""
-    width = standardize(on_device_as_float64(X[:1], device)).shape[1]
-    rows = torch.empty(len(X), width, dtype=torch.float32, device=device)
-    for start in range(0, len(X), _ROWS_PER_CONVERSION):
-        part = slice(start, start + _ROWS_PER_CONVERSION)
-        rows[part] = standardize(on_device_as_float64(X[part], device))
+    parts = blocks(len(X), _ROWS_PER_CONVERSION)
+    rows = _standardized_rows(X, parts, len(X), standardize, device)
     return ResidentRows(rows, generators, weights)
+
+
+def _standardized_rows(
+    X: Matrix,
+    parts: Iterable[Any],
+    n_rows: int,
+    standardize: Callable[[Tensor], Tensor],
+    device: torch.device,
+) -> Tensor:
+    """The `n_rows` rows of all parts, each a slice or an array of row numbers."""
+    of_parts = (standardize(on_device(X[part], device)) for part in parts)
+    first = next(of_parts)
+    rows = first.new_empty(n_rows, first.shape[1])
+    n_read = 0
+    for block in chain([first], of_parts):
+        rows[n_read : n_read + len(block)] = block
+        n_read += len(block)
+    return rows

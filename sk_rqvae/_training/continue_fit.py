@@ -8,6 +8,7 @@ from typing import Any
 from scipy.sparse import csr_array
 
 from sk_rqvae._initialization.behaviour import updated_behaviour_map
+from sk_rqvae._model.id_prices import no_prices
 from sk_rqvae._training.net import RQVAENet
 from sk_rqvae._training.new_net import set_training_parameters
 from sk_rqvae._training.settings import module_arguments
@@ -53,6 +54,8 @@ def _copy_of(fitted: RQVAENet, estimator: Any, task: Task) -> RQVAENet:
     for name in _ADJUSTABLE:
         setattr(net, f"module__{name}", wanted[name])
     module = net.module_.to(task.settings.device)
+    if module.rerank != wanted["rerank"]:  # which decides the unit of prices
+        module.set_price_list(no_prices(task.settings.device))
     module.adjust(**{name: wanted[name] for name in _ADJUSTABLE})
     net.device = str(task.settings.device)
     set_training_parameters(net, estimator)

@@ -74,7 +74,7 @@ def discounts_for_lighter_rows(
     best, chosen = costs.min(1)
     base = best.clamp_min(0)
     leaving = _leaving(keys.gather(1, chosen.unsqueeze(1)).squeeze(1), costs, weights)
-    offers = _offers(keys, costs - best.unsqueeze(1), leaving)
+    offers = _offers(keys, costs, best, leaving)
     offers = _best_for_each_row(offers)
     total = (weights * base).sum()
     extra = weights[offers.row] * offers.loss
@@ -104,10 +104,10 @@ def _leaving(chosen: Tensor, costs: Tensor, weights: Tensor) -> Tensor:
     return (n_takers[group] > 1) & ~keeps
 
 
-def _offers(keys: Tensor, losses: Tensor, leaving: Tensor) -> _Offers:
+def _offers(keys: Tensor, costs: Tensor, best: Tensor, leaving: Tensor) -> _Offers:
     """What can be offered to the rows that shall leave, in ascending order of loss."""
     wanted = torch.unique(keys[leaving])
-    position, row, loss = _takers(wanted, keys, losses)
+    position, row, loss = _takers(wanted, keys, costs, best)
     order = loss.argsort(stable=True)
     order = order[position[order].argsort(stable=True)]
     position, row, loss = position[order], row[order], loss[order]
@@ -122,7 +122,7 @@ def _offers(keys: Tensor, losses: Tensor, leaving: Tensor) -> _Offers:
 
 
 def _takers(
-    wanted: Tensor, keys: Tensor, losses: Tensor
+    wanted: Tensor, keys: Tensor, costs: Tensor, best: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """All rows that could take one of the IDs.
 
@@ -131,8 +131,9 @@ def _takers(
     wanted : Tensor of shape (m,), int64
         Keys of the IDs, ascending.
     keys : Tensor of shape (n, n_candidates), int64
-    losses : Tensor of shape (n, n_candidates), float64
-        What each row loses by taking each candidate.
+    costs : Tensor of shape (n, n_candidates), float64
+    best : Tensor of shape (n,), float64
+        The least cost of each row.
 
     Returns
     -------
@@ -140,15 +141,17 @@ def _takers(
         Of the ID in `wanted`.
     row : Tensor of shape (k,), int64
     loss : Tensor of shape (k,), float64
+        What the row loses by taking the ID.
     """
-    positions, rows, found = [wanted[:0]], [wanted[:0]], [losses.flatten()[:0]]
+    positions, rows, found = [wanted[:0]], [wanted[:0]], [best[:0]]
     for start in range(0, len(keys) if len(wanted) else 0, _ROWS_AT_ONCE):
         block = keys[start : start + _ROWS_AT_ONCE]
         position = torch.searchsorted(wanted, block).clamp_max(len(wanted) - 1)
         row, column = (wanted[position] == block).nonzero(as_tuple=True)
         positions.append(position[row, column])
-        rows.append(row + start)
-        found.append(losses[row + start, column])
+        row += start
+        rows.append(row)
+        found.append(costs[row, column] - best[row])
     return torch.cat(positions), torch.cat(rows), torch.cat(found)
 
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sk_rqvae._inference.blocks import blocks, on_device_as_float64
+from sk_rqvae._inference.blocks import blocks, on_device
 from sk_rqvae._inference.module_on_rows import of_candidates
 from sk_rqvae._inference.row_subset import Matrix
 from sk_rqvae._model.assignment import PreparedAssignment
@@ -24,7 +24,7 @@ SEPARATION_STEPS = 2
 
 _MAX_ROWS = 5_000_000
 # Ten keys each are 42 MB: memory of that size goes back to the system when it is freed.
-# A multiple of the rows that are encoded at once.
+# A power of two, and so a multiple of the rows that `of_candidates` gives at once.
 _ROWS_OF_KEYS = 2**19
 
 
@@ -64,12 +64,12 @@ def price_shared_ids(
     -----
     UserWarning
         If there are more than five million rows. The candidates of all rows are held
-        in memory, up to 150 bytes per row.
+        in memory: about 15 bytes for each, and with weights over twice as many.
     """
     device = module.input_mean.device
     with torch.no_grad():
         prepared = module.prepare()
-        first_row = module.standardize(on_device_as_float64(X[:1], device))
+        first_row = module.standardize(on_device(X[:1], device))
         n_candidates = module.find(first_row, prepared).codes.shape[1]
     if n_candidates == 1:
         return no_prices(device)

@@ -85,9 +85,14 @@ class EpochTotals:
         """Add the terms of a batch's loss and its codes."""
         values = torch.stack(list(terms.values()))
         if self.terms is None:
+            self.names = list(terms)
             self.terms = torch.zeros_like(values)
+        if list(terms) != self.names:
+            raise TypeError(
+                "compute_loss must return the same terms for all batches of an epoch. "
+                f"Got {list(terms)} after {self.names}."
+            )
         self.terms.add_(values, alpha=len(codes))
-        self.names = list(terms)
         positions = (codes + self.offsets).flatten()
         self.counts.index_add_(0, positions, torch.ones_like(positions))
         self.n_rows += len(codes)

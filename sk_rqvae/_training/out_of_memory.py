@@ -4,26 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-TRAINING = ("batch_size", "resident_mb", "hidden_dims", "init_sample_size")
-ENCODING = ("n_beams", "hidden_dims")
+
+class Remedy(NamedTuple):
+    """What to do where memory is short.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Parameters that memory depends on.
+    advice : str
+        What to do with them; their values follow.
+    without_cuda : str
+        How to do without a CUDA device.
+    """
+
+    names: tuple[str, ...]
+    advice: str
+    without_cuda: str
+
+
+TRAINING = Remedy(
+    ("batch_size", "resident_mb", "hidden_dims", "init_sample_size"),
+    "Lower one of these parameters",
+    "Or set device='cpu'.",
+)
+ENCODING = Remedy(
+    ("n_beams", "hidden_dims"),
+    "Fit a model with a lower value of one of these parameters",
+    "Or save the model and load it with from_pretrained(folder, device='cpu').",
+)
 
 # torch raises a bare RuntimeError where a CPU has no memory left.
 _CPU_MESSAGES = ("DefaultCPUAllocator", "not enough memory")
 
 
 @contextmanager
-def named_out_of_memory(estimator: Any, names: tuple[str, ...]) -> Iterator[None]:
+def named_out_of_memory(estimator: Any, remedy: Remedy) -> Iterator[None]:
     """Name the parameters that memory depends on, and their values.
 
     Parameters
     ----------
     estimator : RQVAETransformer
-    names : tuple of str
-        Parameters of the estimator to name.
+    remedy : Remedy
 
     Raises
     ------
@@ -32,21 +58,17 @@ def named_out_of_memory(estimator: Any, names: tuple[str, ...]) -> Iterator[None
     MemoryError
         If the CPU has not enough memory.
     """
-    values = {name: getattr(estimator, name) for name in names}
+    values = (f"{name}={getattr(estimator, name)!r}" for name in remedy.names)
+    advice = f"The device has not enough memory. {remedy.advice}: {', '.join(values)}."
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
         raise torch.cuda.OutOfMemoryError(
-            f"{_advice(values)} Or set device='cpu'. torch said: {error}"
+            f"{advice} {remedy.without_cuda} torch said: {error}"
         ) from error
     except MemoryError as error:
-        raise MemoryError(f"{_advice(values)} {error}") from error
+        raise MemoryError(f"{advice} {error}") from error
     except RuntimeError as error:
         if not any(message in str(error) for message in _CPU_MESSAGES):
             raise
-        raise MemoryError(f"{_advice(values)} torch said: {error}") from error
-
-
-def _advice(values: dict[str, Any]) -> str:
-    got = ", ".join(f"{name}={value!r}" for name, value in values.items())
-    return f"The device has not enough memory. Lower one of these: got {got}."
+        raise MemoryError(f"{advice} torch said: {error}") from error

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 import threading
 
 import numpy as np
@@ -39,6 +40,22 @@ def test_each_item_is_computed_by_one_thread_without_gradients(n_threads, n_item
 
     found = [*map_in_threads(settings, range(n_items), CPU)]
     assert found == [(1, True)] * n_items
+
+
+def threads_of_mkl(item: object = None) -> str:
+    lines = torch.__config__.parallel_info().splitlines()
+    return next(line for line in lines if "mkl_get_max_threads" in line).split()[-1]
+
+
+@pytest.mark.skipif(
+    not torch.backends.mkl.is_available() or sys.platform != "linux",
+    reason="torch has no MKL, or does not offer its functions",
+)
+@pytest.mark.parametrize("n_items", [1, 9])
+def test_mkl_takes_no_threads_of_its_own_for_an_item(n_threads, n_items):
+    found = [*map_in_threads(threads_of_mkl, range(n_items), CPU)]
+    assert found == ["1"] * n_items
+    assert threads_of_mkl() == str(n_threads)
 
 
 @pytest.mark.parametrize("n_items", [1, 9])

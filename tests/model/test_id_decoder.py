@@ -105,3 +105,29 @@ def test_a_module_that_decodes_otherwise_is_asked_itself(rows, name):
     called.clear()
     model.transform(rows)
     assert called
+
+
+def test_ids_and_candidates_are_found_while_gradients_are_recorded(rows):
+    module = fitted_module(rows, n_experts=5)
+    x = module.standardize(torch.from_numpy(rows))
+    codes, costs = module.candidates(x)
+    assert not costs.requires_grad
+    with torch.no_grad():
+        assert torch.equal(module.candidates(x)[0], codes)
+
+
+@pytest.mark.parametrize("n_beams", [1, 5])
+@pytest.mark.parametrize("k", [1, 2])
+def test_with_re_ranking_errors_of_candidates_are_those_of_reconstructions(
+    rows, n_beams, k
+):
+    model = small(n_beams=n_beams, separate_ids=False, max_epochs=1).fit(rows)
+    codes, errors = model.candidates(rows, k=k)
+    module = model.net_.module_
+    with torch.no_grad():
+        x = module.standardize(torch.from_numpy(rows))
+        decoded = module.reconstruct(torch.from_numpy(codes[:, 0]))
+        expected = module.row_losses(x, decoded)
+    np.testing.assert_allclose(errors[:, 0], expected, rtol=1e-4)
+    if n_beams > 1 or k == 1:
+        np.testing.assert_array_equal(codes[:, 0], model.transform(rows))

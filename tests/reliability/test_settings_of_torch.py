@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from conftest import assert_same_model, small
 
 from sk_rqvae._model import products
 from sk_rqvae._model.behaviour_map import BehaviourMap
+from sk_rqvae._persistence.checkpoint_module import CheckpointModule
 
 
 @pytest.fixture
@@ -32,11 +34,32 @@ def test_another_default_dtype_changes_nothing(blobs, mode, request):
     assert found.inverse_transform(found.transform(rows)).dtype == np.float64
 
 
-@pytest.fixture
-def reduced_precision():
+@contextmanager
+def for_all_backends():
     torch.set_float32_matmul_precision("medium")
-    yield
-    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+@contextmanager
+def for_one_backend():
+    # torch then refuses to say which precision there is.
+    torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.matmul.fp32_precision = "none"
+
+
+REDUCED_PRECISION = [for_all_backends, for_one_backend]
+
+
+@pytest.fixture(params=REDUCED_PRECISION)
+def reduced_precision(request):
+    with request.param():
+        yield
 
 
 def test_products_are_exact_if_pytorch_may_round_more(reduced_precision):
@@ -51,12 +74,21 @@ def test_products_are_exact_if_pytorch_may_round_more(reduced_precision):
     assert (products.matmul(left, right) + 0.5 * (exact - summand)).abs().max() < 1e-5
 
 
-def test_codes_do_not_depend_on_the_precision_that_a_program_sets(blobs, request):
-    model = small().fit(blobs)
+@pytest.mark.parametrize("reduced", REDUCED_PRECISION)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"module": CheckpointModule, "linear_path": False, "n_beams": 1}],
+    ids=["ours", "of a checkpoint"],
+)
+def test_codes_do_not_depend_on_the_precision_that_a_program_sets(
+    blobs, reduced, options
+):
+    model = small(**options).fit(blobs)
     codes = model.transform(blobs)
-    request.getfixturevalue("reduced_precision")
-    # The copy has no tables, and computes them with the other precision.
-    np.testing.assert_array_equal(copy.deepcopy(model).transform(blobs), codes)
+    with reduced():
+        # The copy has no tables, and computes them with the other precision.
+        found = copy.deepcopy(model).transform(blobs)
+    np.testing.assert_array_equal(found, codes)
 
 
 def test_predicted_behaviour_does_not_depend_on_the_precision_that_a_program_sets(
@@ -73,8 +105,13 @@ def test_predicted_behaviour_does_not_depend_on_the_precision_that_a_program_set
 
 
 def test_the_precision_that_a_program_sets_is_not_changed(blobs, reduced_precision):
+    def settings():
+        backends = (torch.backends.mkldnn.matmul, torch.backends.cuda.matmul)
+        return [backend.fp32_precision for backend in backends]
+
+    before = settings()
     small(max_epochs=1).fit(blobs).transform(blobs)
-    assert torch.get_float32_matmul_precision() == "medium"
+    assert settings() == before
 
 
 SETTINGS_OF_A_CALLER = {

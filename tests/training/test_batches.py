@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from sk_rqvae._inference.blocks import map_rows, supported_copy
 from sk_rqvae._inference.row_subset import RowSubset
+from sk_rqvae._model.columns import standardized
 from sk_rqvae._training.batches import (
     Batches,
     StreamedRows,
@@ -197,9 +199,8 @@ def test_narrowing_always_copies():
 def test_large_integers_are_standardised_before_they_lose_digits():
     rows = np.array([[2**60, 0], [2**60 + 1024, 1]])
 
-    def standardize(block):
-        assert block.dtype == torch.float64
-        return (block - 2**60).float()
+    mean, scale = (torch.full((2,), each, dtype=torch.float64) for each in (2**60, 1))
+    standardize = partial(standardized, mean=mean, scale=scale)
 
     for dataset in (
         resident_rows(rows, standardize, CPU, generators()),

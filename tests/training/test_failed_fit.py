@@ -334,6 +334,20 @@ class OneTerm(RQVAEModule):
         return {name: term(output) for name, term in self.terms.items()}
 
 
+class OtherTerms(RQVAEModule):
+    """A loss that has another name from the second batch on."""
+
+    def compute_loss(self, output):
+        self.n_calls = getattr(self, "n_calls", 0) + 1
+        name = "first" if self.n_calls == 1 else "second"
+        return {name: output.latents.square().sum()}
+
+
+def test_a_loss_whose_terms_change_within_an_epoch_is_refused(blobs):
+    with pytest.raises(TypeError, match=r"Got \['second'\] after \['first'\]"):
+        small(module=OtherTerms, batch_size=100).fit(blobs)
+
+
 @pytest.mark.parametrize(
     ("terms", "got"),
     [

@@ -334,6 +334,24 @@ class OnlyReconstruction(RQVAEModule):
         return {"mine": loss}
 
 
+class Doubled(RQVAEModule):
+    """Errors that count twice."""
+
+    def row_losses(self, x, reconstruction):
+        return 2 * super().row_losses(x, reconstruction)
+
+
+def test_the_row_losses_of_a_custom_module_are_what_is_minimised(blobs):
+    history = small(module=Doubled, commitment_weight=0).fit(blobs).net_.history
+    usual = small(commitment_weight=0).fit(blobs).net_.history
+    first, *_ = zip(
+        history[:, "train_reconstruction"],
+        usual[:, "train_reconstruction"],
+        strict=True,
+    )
+    assert first[0] == pytest.approx(2 * first[1], rel=0.05)
+
+
 def test_the_loss_of_a_custom_module_is_minimised_and_recorded(blobs, fitted):
     estimator = small(module=Smooth).fit(blobs)
     assert type(estimator.net_.module_) is Smooth

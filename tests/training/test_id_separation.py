@@ -3,12 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import small
+from conftest import small, threads_of_torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sk_rqvae import SemanticIDIndex
 from sk_rqvae._model.id_prices import id_keys, look_up, no_prices
+from sk_rqvae._training import id_separation
 from sk_rqvae._training.auction import auction
 from sk_rqvae.metrics import collision_rate, explained_variance, worst_bucket_size
 
@@ -290,3 +291,18 @@ def test_the_index_finds_free_ids_with_the_transformers_distances(dense):
     index = SemanticIDIndex(policy="reassign").fit(codes, X=dense, model=model)
     assert collision_rate(codes) > 0
     assert collision_rate(index.ids_) == 0
+
+
+@pytest.mark.parametrize("n_threads", [1, 3, 5, 6])
+def test_prices_do_not_depend_on_the_number_of_threads(blobs, monkeypatch, n_threads):
+    # Keys are kept in blocks, which groups of rows must not cross.
+    monkeypatch.setattr(id_separation, "_ROWS_OF_KEYS", 4096)
+    rows = np.tile(blobs, (9000 // len(blobs) + 1, 1))
+    rows += np.random.default_rng(0).normal(scale=0.01, size=rows.shape)
+    module = small(max_epochs=1, separate_ids=False).fit(blobs).net_.module_
+    with threads_of_torch(1):
+        expected = id_separation.price_shared_ids(module, rows)
+    with threads_of_torch(n_threads):
+        found = id_separation.price_shared_ids(module, rows)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)

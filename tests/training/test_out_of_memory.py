@@ -37,7 +37,7 @@ def test_the_error_of_encoding_out_of_memory_names_parameters_to_lower(
     fitted, blobs, monkeypatch
 ):
     monkeypatch.setattr(RQVAEModule, "find", without_memory)
-    with pytest.raises(torch.cuda.OutOfMemoryError, match="n_beams=5"):
+    with pytest.raises(torch.cuda.OutOfMemoryError, match=r"Fit a model .*n_beams=5"):
         fitted.transform(blobs)
     monkeypatch.setattr(RQVAEModule, "reconstruct", without_memory)
     with pytest.raises(torch.cuda.OutOfMemoryError, match="hidden_dims"):

@@ -244,6 +244,18 @@ def test_a_warm_start_trains_without_the_prices_of_the_fit_before(blobs):
     assert prices == [0, 0]
 
 
+@pytest.mark.parametrize("rerank", [True, False])
+def test_a_partial_fit_drops_prices_whose_unit_changes(blobs, rerank):
+    options = {"n_layers": 2, "codebook_size": 8, "max_epochs": 1}
+    rows = blobs[:60]
+    model = small(separate_ids=True, rerank=rerank, **options).fit(rows)
+    n_prices = len(model.net_.module_.price_keys)
+    model.partial_fit(rows)
+    assert len(model.net_.module_.price_keys) == n_prices > 0
+    model.set_params(rerank=not rerank).partial_fit(rows)
+    assert len(model.net_.module_.price_keys) == 0
+
+
 class RowsOfEachFit(Callback):
     """Records the rows that train."""
 
