@@ -5,6 +5,7 @@ process of its own. Results are kept as they come, and the next call continues. 
 example::
 
     python benchmarks/versions.py a8fc939 --data readers characters --seeds 0 1 2 3 4
+    python benchmarks/versions.py HEAD --set n_beams=8
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import Mapping
+from argparse import ArgumentTypeError
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,6 +53,14 @@ of the sources here. `fit` and `transform` of the fitted rows are the time now o
 time then. With several seeds, means and standard deviations."""
 
 
+class Version(NamedTuple):
+    """A package in a folder, and parameters other than its defaults."""
+
+    name: str
+    path: Path
+    parameters: Mapping[str, Any]
+
+
 def main(arguments: list[str] | None = None) -> None:
     options = _parse(arguments)
     records = Records(options.records)
@@ -59,7 +69,10 @@ def main(arguments: list[str] | None = None) -> None:
             commit = extract_package(options.commit, Path(folder))
         except ValueError as error:
             raise SystemExit(str(error)) from error
-        versions = {commit: Path(folder), code_version(): ROOT}
+        versions = [
+            Version(commit, Path(folder), {}),
+            Version(code_version(), ROOT, dict(options.set)),
+        ]
         lines = [_line(name, versions, records, options) for name in options.data]
     print(f"Then is commit {commit[:7]}; {conditions(options)}", end="\n\n")
     print(mark_of_this_run(), markdown_table(HEADER, lines), CAPTION, sep="\n\n")
@@ -72,8 +85,26 @@ def _parse(arguments: list[str] | None) -> Any:
     parser.add_argument("--rows", type=int, help="draw that many rows of each matrix")
     parser.add_argument("--layers", type=int, default=3, help="codes an ID has")
     parser.add_argument("--codes", type=int, default=256, help="codes a codebook has")
+    parser.add_argument(
+        "--set",
+        nargs="*",
+        default=[],
+        type=_parameter,
+        metavar="NAME=VALUE",
+        help="parameters of the sources here, with values in JSON",
+    )
     parser.add_argument("--records", type=Path, default=CACHE / "versions.jsonl")
     return parser.parse_args(arguments)
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError as error:
+        raise ArgumentTypeError(
+            f"must be NAME=VALUE with a VALUE in JSON. Got {text!r}."
+        ) from error
 
 
 def extract_package(commit: str, folder: Path) -> str:
@@ -103,12 +134,12 @@ def _git(*arguments: str) -> bytes:
 
 
 def _line(
-    name: str, versions: Mapping[str, Path], records: Records, options: Any
+    name: str, versions: Sequence[Version], records: Records, options: Any
 ) -> list[str]:
     X = sample_rows(load(name), options.rows)
     then, now = (
-        [_result(name, X, seed, *version, records, options) for seed in options.seeds]
-        for version in versions.items()
+        [_result(name, X, seed, version, records, options) for seed in options.seeds]
+        for version in versions
     )
     cells = [name, str(len(split_rows(X, 0)[0]))]
     for part in ("fitted", "unseen"):
@@ -125,8 +156,7 @@ def _result(
     name: str,
     X: np.ndarray,
     seed: int,
-    version: str,
-    path: Path,
+    version: Version,
     records: Records,
     options: Any,
 ) -> Result:
@@ -136,12 +166,14 @@ def _result(
         "random_state": seed,
         "device": "cpu",
         "max_epochs": QUICK_EPOCHS if options.quick else None,
+        **version.parameters,
     }
-    what = {"data": name, "rows": len(X), "version": version, **parameters}
+    what = {"data": name, "rows": len(X), "version": version.name, **parameters}
     found = records.get(**what)
     if found is None:
-        found = records.add(fit_version(path, *split_rows(X, seed), parameters), **what)
-        print(name, version, seed, found, file=sys.stderr, flush=True)
+        result = fit_version(version.path, *split_rows(X, seed), parameters)
+        found = records.add(result, **what)
+        print(what, found, file=sys.stderr, flush=True)
     return found
 
 

@@ -149,6 +149,6 @@ def row_keys(codes: IntArray) -> IntArray:
 def _reject(bad: NDArray[np.bool_], array: NDArray[Any], name: str, rule: str) -> None:
     if bad.any():
         row, column = np.argwhere(bad)[0]
-        raise ValueError(
-            f"{name} {rule}. Got {array[row, column]!r} in row {row}, column {column}."
-        )
+        code = array[row, column]
+        code = code.item() if isinstance(code, np.generic) else code
+        raise ValueError(f"{name} {rule}. Got {code!r} in row {row}, column {column}.")

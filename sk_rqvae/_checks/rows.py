@@ -84,6 +84,6 @@ def check_binary_columns(
             row, column = np.argwhere(wrong)[0]
             raise ValueError(
                 f"n_cat_features={n_cat_features} says that the last columns of X are "
-                f"binary, all 0 or 1. Got {binary[row, column]!r} in row "
+                f"binary, all 0 or 1. Got {binary[row, column].item()!r} in row "
                 f"{first_row + start + row}, column {first + column}."
             )

@@ -85,7 +85,7 @@ def import_hub(repo_id: str) -> Any:
         import huggingface_hub.errors
     except ImportError as error:
         raise ImportError(
-            f"{repo_id} is not a folder, and models on the Hugging Face Hub need the "
-            f"extra hub: {_INSTALL}."
+            f"{repo_id} names a model on the Hugging Face Hub, for which the extra hub "
+            f"is needed: {_INSTALL}."
         ) from error
     return huggingface_hub

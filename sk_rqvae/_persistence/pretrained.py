@@ -148,15 +148,22 @@ def _described_model(
 
 
 def _present(device: Any) -> Any:
-    """The saved device, or the CPU where it is a CUDA device and there is none."""
-    if str(device).startswith("cuda") and not torch.cuda.is_available():
-        warnings.warn(
-            f"The model was saved with device={str(device)!r}, and this machine has no "
-            'CUDA: it is on the CPU. Pass device="cpu" to also train there.',
-            stacklevel=5,
-        )
-        return "cpu"
-    return device
+    """The saved device, or one that there is in place of a CUDA device."""
+    if not str(device).startswith("cuda"):
+        return device
+    index = torch.device(device).index or 0
+    if index < torch.cuda.device_count():
+        return device
+    if torch.cuda.is_available():
+        there, reason = "cuda", f"has {torch.cuda.device_count()} CUDA devices"
+    else:
+        there, reason = "cpu", "has no CUDA"
+    warnings.warn(
+        f"The model was saved with device={str(device)!r}, and this machine {reason}: "
+        f"it is on {there!r}. Pass device={there!r} to also train there.",
+        stacklevel=5,
+    )
+    return there
 
 
 def _feature_names(config: Config) -> Any:

@@ -58,7 +58,12 @@ def weights_of(estimator: Any) -> Weights:
                 f"{name} has values that are not finite, and such a model could not be "
                 "loaded."
             )
-    content = save({name: tensor.cpu().clone() for name, tensor in tensors.items()})
+    content = save(
+        {
+            name: tensor.cpu().clone(memory_format=torch.contiguous_format)
+            for name, tensor in tensors.items()
+        }
+    )
     return Weights(content, hashlib.sha256(content).hexdigest())
 
 

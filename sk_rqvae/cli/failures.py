@@ -11,7 +11,7 @@ FAILED = 1
 WRONG_USAGE = 2
 INTERRUPTED = 130
 
-_NAMES_PARAMETERS = "Lower one of these"
+_NAMES_PARAMETERS = "The device has not enough memory"
 _OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory")
 
 

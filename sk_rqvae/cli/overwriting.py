@@ -11,6 +11,7 @@ from sk_rqvae.cli.matrix_files.regular_file import check_regular_file
 
 _MODEL_FORMAT = "sk_rqvae"
 _CONFIG = "config.json"
+_LOCK = ".sk_rqvae.lock"
 
 
 def check_output_file(
@@ -48,7 +49,7 @@ def check_output_folder(path: Path, *, force: bool) -> None:
     """
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(f"{path} is not a folder. Name another with -o.")
-    if path.is_dir() and any(path.iterdir()) and not force:
+    if path.is_dir() and not force and _has_files(path):
         raise FileExistsError(
             f"{path} exists and is not empty. Pass --force to replace the model in it."
         )
@@ -79,6 +80,11 @@ def is_model(folder: Path) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(config, dict) and config.get("format") == _MODEL_FORMAT
+
+
+def _has_files(folder: Path) -> bool:
+    """Whether there is more than the lock of a save, which stays if that fails."""
+    return any(each.name != _LOCK for each in folder.iterdir())
 
 
 def _check_folder(path: Path) -> None:

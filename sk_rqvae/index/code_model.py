@@ -167,7 +167,7 @@ class RowDistances:
                 "model.next_code_distances must return finite distances of shape "
                 f"{expected}. Got shape {found.shape}."
             )
-        return found
+        return found.astype(np.float64, copy=False)
 
 
 class RowCandidates:

@@ -155,20 +155,19 @@ class ItemIds:
             rows[is_removed(rows)] = -1
             return rows
         keys = item_keys(items)
-        rows = self.runs.row_of_rank(keys, np.zeros(len(keys), dtype=np.int64))
-        # Another string can have the same hash, and an item a row that was removed.
-        unfound = np.flatnonzero(rows >= 0)
-        rank = 0
+        # From the last row to the first: an item that was moved often has many rows,
+        # of which the last is not removed. Another string can have the same hash.
+        ranks = self.runs.counts(keys, keys) - 1
+        unfound = np.flatnonzero(ranks >= 0)
         while len(unfound):
-            wrong = is_removed(rows[unfound])
+            found = self.runs.row_of_rank(keys[unfound], ranks[unfound])
+            wrong = is_removed(found)
             if self.kind == "str":
-                other = self.take(rows[unfound]) != items[unfound]
-                wrong |= other.astype(bool)
+                wrong |= (self.take(found) != items[unfound]).astype(bool)
+            rows[unfound[~wrong]] = found[~wrong]
             unfound = unfound[wrong]
-            rank += 1
-            ranks = np.full(len(unfound), rank)
-            rows[unfound] = self.runs.row_of_rank(keys[unfound], ranks)
-            unfound = unfound[rows[unfound] >= 0]
+            ranks[unfound] -= 1
+            unfound = unfound[ranks[unfound] >= 0]
         return rows
 
     def _explicit(self) -> tuple[GrowingArray, SortedRuns]:
@@ -179,6 +178,18 @@ class ItemIds:
         if isinstance(self.values, PackedTexts):
             return GrowingArray(self.values.all()), self.runs
         return self.values, self.runs
+
+
+def with_default(
+    items: NDArray[Any], missing: NDArray[Any], default: Any
+) -> NDArray[Any]:
+    """A copy of items with `default` in place of the missing ones, object dtype."""
+    items = items.astype(object)
+    # NumPy would take a sequence for one default for each item.
+    as_it_is = np.empty((), dtype=object)
+    as_it_is[()] = default
+    items[missing] = as_it_is
+    return items
 
 
 def checked_item_ids(item_ids: Any, n_items: int | None = None) -> NDArray[Any]:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sk_rqvae._checks.codes import IntArray, check_codes
 from sk_rqvae.index.engine.store import IDStore
-from sk_rqvae.index.items import checked_item_ids
+from sk_rqvae.index.items import checked_item_ids, with_default
 from sk_rqvae.index.state import IndexState
 
 # Stands for a default that was not given; None is one that can be.
@@ -33,12 +33,7 @@ def lookup(state: IndexState, ids: ArrayLike, default: Any) -> Any:
     if type(default) is int and -(2**63) <= default < 2**63:
         items[missing] = default
         return items
-    items = items.astype(object)
-    # NumPy would take a sequence for one default for each item.
-    as_it_is = np.empty((), dtype=object)
-    as_it_is[()] = default
-    items[missing] = as_it_is
-    return items
+    return with_default(items, missing, default)
 
 
 def items_with_prefix(state: IndexState, prefix: Sequence[int]) -> NDArray[Any]:

@@ -104,12 +104,18 @@ class RealignedModel:
         return renamed(np.asarray(self.model.transform(X)), self.code_maps)
 
     def inverse_transform(self, X: Any) -> Any:
-        """Reconstruct renamed codes, or prefixes of them."""
-        return self.model.inverse_transform(self._names_of_model(X))
+        """Reconstruct renamed codes, or prefixes of them.
+
+        Raises
+        ------
+        ValueError
+            If a code is not in the codebook, or there are more columns than levels.
+        """
+        return self.model.inverse_transform(self._names_of_model(X, "X"))
 
     def next_code_distances(self, X: Any, prefix: Any) -> Any:
         """Return the distances of `model`, with prefixes and columns renamed."""
-        codes = self._names_of_model(prefix)
+        codes = self._names_of_model(prefix, "prefix")
         distances = np.asarray(self.model.next_code_distances(X, codes))
         return distances[:, np.argsort(self.code_maps[codes.shape[1]])]
 
@@ -125,8 +131,17 @@ class RealignedModel:
 
         return of_rows
 
-    def _names_of_model(self, codes: Any) -> IntArray:
-        codes = np.asarray(codes, dtype=np.int64)
+    def _names_of_model(self, codes: Any, name: str) -> IntArray:
+        sizes = [len(names) for names in self.code_maps]
+        codes = np.asarray(codes)
+        depth = codes.shape[-1]
+        if depth > len(sizes):
+            raise ValueError(
+                f"{name} must have at most {len(sizes)} columns, one for each level. "
+                f"Got {depth}."
+            )
+        if depth:
+            codes = check_codes(codes, sizes[:depth], name=name)
         return renamed(codes, [np.argsort(names) for names in self.code_maps])
 
 

@@ -229,7 +229,7 @@ def state_of_ids(
     codes = check_codes(ids[:, :n_layers], state.store.sizes, name="ids")
     if numbered:
         check_suffixes(ids, allow_gaps=allow_gaps)
-        _check_capacity(int(ids[:, -1].max(initial=-1)) + 1, rules)
+        _check_largest_suffix(ids[:, -1], rules)
     elif rules.capacity is not None:
         _, counts = np.unique(codes, axis=0, return_counts=True)
         _check_capacity(int(counts.max(initial=0)), rules)
@@ -238,6 +238,16 @@ def state_of_ids(
         items=ItemIds.of(item_ids, len(ids)),
         digests=None,
     ).after("read", len(ids))
+
+
+def _check_largest_suffix(suffixes: IntArray, rules: Rules) -> None:
+    if rules.capacity is None or suffixes.max(initial=-1) < rules.capacity:
+        return
+    row = int(suffixes.argmax())
+    raise ValueError(
+        f"ids must have suffixes below capacity={rules.capacity}. Got {suffixes[row]} "
+        f"in row {row}."
+    )
 
 
 def _check_capacity(found: int, rules: Rules) -> None:

@@ -16,6 +16,7 @@ FloatArray = NDArray[np.float64]
 
 # An entry takes 12 bytes in a block of the product and 24 while pairs are sorted.
 _BLOCK_ENTRIES = 2**24
+_BLOCK_PAIRS = _BLOCK_ENTRIES // 4
 
 
 def cooccurrence(
@@ -86,8 +87,9 @@ def cooccurrence(
       pairs below `min_count`.
 
     The matrix is computed in blocks of rows without a window, and in blocks of
-    interactions with one. Temporary memory is a few hundred megabytes plus about the
-    size of the result. Entries below `min_count` or with a weight of 0 are not stored.
+    interactions with one. Temporary memory is a few hundred megabytes, plus about the
+    size of the result, plus 24 bytes for each pair of the longest history. Entries
+    below `min_count` or with a weight of 0 are not stored.
 
     References
     ----------
@@ -176,24 +178,35 @@ def _count_in_windows(
     shape = (n_items, n_items)
     upper = csr_array(shape, dtype=np.int64)
     for user, item in _user_blocks(interactions, window):
-        keys = []
-        for distance in range(1, min(window, len(user) - 1) + 1):
+        keys: list[NDArray[np.int64]] = []
+        n_pairs = 0
+        longest = int(_lengths(user).max())
+        for distance in range(1, min(window, longest - 1) + 1):
             one, other = item[:-distance], item[distance:]
             pairs = (user[:-distance] == user[distance:]) & (one != other)
             low = np.minimum(one, other)[pairs].astype(np.int64)
             high = np.maximum(one, other)[pairs].astype(np.int64)
             keys.append(np.stack([user[:-distance][pairs], low, high]))
+            n_pairs += keys[-1].shape[1]
+            if n_pairs > _BLOCK_PAIRS:  # one very long history has more
+                keys = [_distinct(np.concatenate(keys, axis=1))]
+                n_pairs = 0
         if keys:
             upper = upper + _count_pairs(np.concatenate(keys, axis=1), shape)
     return csr_array(upper + upper.T)
 
 
-def _count_pairs(triples: NDArray[np.int64], shape: tuple[int, int]) -> csr_array:
-    """Count the distinct users of each pair of items."""
+def _distinct(triples: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Different columns of ``(3, n)`` triples, sorted."""
     triples = triples[:, np.lexsort(triples)]
     is_first = np.ones(triples.shape[1], dtype=bool)
     is_first[1:] = (triples[:, 1:] != triples[:, :-1]).any(axis=0)
-    _, low, high = triples[:, is_first]
+    return triples[:, is_first]
+
+
+def _count_pairs(triples: NDArray[np.int64], shape: tuple[int, int]) -> csr_array:
+    """Count the distinct users of each pair of items."""
+    _, low, high = _distinct(triples)
     counts = csr_array((np.ones(len(low), dtype=np.int64), (low, high)), shape=shape)
     counts.sum_duplicates()
     return counts
@@ -206,13 +219,23 @@ def _user_blocks(
     user, item = interactions.user, interactions.item
     if not len(user):
         return
-    starts = np.flatnonzero(np.diff(user, prepend=-1))
-    lengths = np.diff(np.append(starts, len(user)))
+    starts = _starts(user)
+    lengths = _lengths(user)
     n_pairs = np.cumsum(lengths * np.minimum(lengths, window))
-    block = n_pairs // (_BLOCK_ENTRIES // 4)
+    block = n_pairs // _BLOCK_PAIRS
     first = starts[np.flatnonzero(np.diff(block, prepend=-1))]
     for start, stop in zip(first, [*first[1:], len(user)], strict=True):
         yield user[start:stop], item[start:stop]
+
+
+def _starts(user: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where the history of each user begins."""
+    return np.flatnonzero(np.diff(user, prepend=-1))
+
+
+def _lengths(user: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Interactions of each user's history."""
+    return np.diff(np.append(_starts(user), len(user)))
 
 
 def _weight(

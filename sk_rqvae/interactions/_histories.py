@@ -118,10 +118,12 @@ def _from_sequences(histories: Any, n_items: int) -> Interactions:
                 f"{row.dtype} at position {number}."
             )
     lengths = np.array([row.size for row in rows], dtype=np.int64)
-    filled = [row for row in rows if row.size]
-    items = np.concatenate(filled) if filled else np.empty(0, dtype=np.int64)
+    # One by one: int64 and uint64 would be concatenated as float64.
+    items = [_checked_items(row, n_items).astype(np.int64) for row in rows]
     user = np.repeat(np.arange(len(rows)), lengths)
-    return Interactions(user, _checked_items(items, n_items), len(rows))
+    return Interactions(
+        user, np.concatenate([np.empty(0, np.int64), *items]), len(rows)
+    )
 
 
 def _checked_items(items: NDArray[Any], n_items: int) -> NDArray[Any]:

@@ -35,6 +35,12 @@ def check_matrix(X: ArrayLike, *, name: str) -> Matrix:
             f"Got shape {array.shape}."
         )
     matrix = np.asarray(array)
+    if matrix.dtype.kind in "mM":
+        raise TypeError(
+            f"{name} must be numeric. Got dates or durations, {matrix.dtype}."
+        )
+    if matrix.dtype.kind == "O":  # a list with None
+        matrix = matrix.astype(np.float64)
     if matrix.dtype.kind == "f":
         _check_finite(matrix, name)
     return matrix

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence, Sized
 from typing import Any, Self
 
@@ -180,6 +181,13 @@ class BlockScaler(DocLink, TransformerMixin, BaseEstimator):
         TypeError
             If `blocks` does not hold integers.
         """
+        # A copy is fitted, so that an error or an interruption changes nothing here.
+        fitted = copy.copy(self)
+        fitted._fit(X, sample_weight)
+        self.__dict__ = fitted.__dict__
+        return self
+
+    def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None) -> None:
         matrix = self._validate(X, reset=True)
         names, sizes = check_blocks(self.blocks, matrix.shape[1])
         fill = check_fill(self.fill, len(names))
@@ -198,7 +206,6 @@ class BlockScaler(DocLink, TransformerMixin, BaseEstimator):
         if fill == "prediction":
             scaled = self._scaled(matrix, missing)
             self._regressions = fit_block_regressions(scaled, weights, missing, sizes)
-        return self
 
     def transform(self, X: ArrayLike) -> Matrix:
         """Scale the blocks, and fill in missing ones.

@@ -27,19 +27,24 @@ def test_a_commit_that_does_not_exist_is_named(tmp_path):
         versions.extract_package("no-such-commit", tmp_path)
 
 
-@needs_history
-def test_the_package_of_a_commit_is_the_one_that_is_fitted(tmp_path):
-    commit = versions.extract_package("HEAD", tmp_path)
-    rows = load_wordnet_nouns().data[:60]
-    parameters = {"n_layers": 2, "codebook_size": 4, "max_epochs": 2, "random_state": 0}
-    result = versions.fit_version(tmp_path, rows[:50], rows[50:], parameters)
-    assert len(commit) == 40
-    assert 0 < result["fitted"] < 1
-    assert result["fit_seconds"] > 0
-
-
 def test_another_package_than_that_of_the_folder_is_refused(tmp_path: Path):
     rows = load_wordnet_nouns().data[:20]
     parameters = {"n_layers": 1, "codebook_size": 2, "max_epochs": 1}
     with pytest.raises(RuntimeError, match="The package must be that in"):
         versions.fit_version(tmp_path, rows[:15], rows[15:], parameters)
+
+
+def test_a_parameter_whose_value_is_not_json_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        versions.main(["HEAD", "--set", "n_beams=eight"])
+    assert "Got 'n_beams=eight'" in capsys.readouterr().err
+
+
+@needs_history
+def test_a_line_compares_a_commit_with_the_sources_here(tmp_path, capsys):
+    arguments = ["HEAD", "--set", "n_beams=1", "--data", "digits", "--rows", "60"]
+    arguments += ["--layers", "2", "--codes", "4", "--quick"]
+    versions.main([*arguments, "--records", str(tmp_path / "records.jsonl")])
+    lines = capsys.readouterr().out.splitlines()
+    line = next(line for line in lines if line.startswith("| digits"))
+    assert line.split("|")[2].strip() == "54"

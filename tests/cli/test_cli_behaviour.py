@@ -137,6 +137,26 @@ def test_a_null_among_keys_is_an_error_that_names_its_row(rows, tmp_path, capsys
     assert "row 2, column 'item_a' must have the key of an item. Got null" in said
 
 
+def test_damage_anywhere_in_a_table_is_an_error_that_names_it(
+    rows, tmp_path, capsys, pairs
+):
+    np.save(tmp_path / "items.npy", rows)
+    # Weights may change without being wrong.
+    path = write(tmp_path / "pairs.parquet", pairs[["item_a", "item_b"]])
+    whole = path.read_bytes()
+    command = ("fit", tmp_path / "items.npy", "-o", tmp_path / "model", "--force")
+    said = []
+    for position in range(4, len(whole) - 8, len(whole) // 12):
+        damaged = bytearray(whole)
+        damaged[position : position + 4] = b"\xff\xff\xff\x7f"
+        path.write_bytes(damaged)
+        capsys.readouterr()
+        if run(*command, "--affinity", path, *QUICK):
+            said.append(capsys.readouterr().err)
+    assert said
+    assert [message for message in said if "pairs.parquet" not in message] == []
+
+
 def test_a_report_of_pairs_has_the_affinity_lift(rows, items, pairs, tmp_path, capsys):
     path = write(tmp_path / "pairs.csv", named(pairs))
     model = fitted_with(tmp_path, items, "--affinity", path)

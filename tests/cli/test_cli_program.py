@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import failure, frame, run, write_frame, write_rows
+from conftest import small
 
-from sk_rqvae import RQVAETransformer, SemanticIDIndex, __version__
+from sk_rqvae import RQVAEModule, RQVAETransformer, SemanticIDIndex, __version__
 
 COMMANDS = ["fit", "transform", "report", "explore", "demo", "completion"]
 
@@ -147,6 +148,23 @@ def test_out_of_memory_is_one_line_that_names_options(
     monkeypatch.setattr(RQVAETransformer, "fit", fail)
     said = failure(capsys, "fit", items, "-o", tmp_path / "model")
     assert "Out of memory. Lower one of these parameters of fit: batch_size" in said
+
+
+def test_out_of_memory_in_encoding_names_what_encoding_depends_on(
+    blobs, tmp_path, capsys, monkeypatch
+):
+    small(max_epochs=1).fit(blobs).save_pretrained(tmp_path / "model")
+    np.save(tmp_path / "items.npy", blobs)
+
+    def fail(*args, **kwargs):
+        raise MemoryError
+
+    monkeypatch.setattr(RQVAEModule, "find", fail)
+    options = ("-o", tmp_path / "ids.csv", "--quiet")
+    command = ("transform", tmp_path / "model", tmp_path / "items.npy", *options)
+    said = failure(capsys, *command)
+    assert "n_beams=5" in said
+    assert "batch_size" not in said
 
 
 # Interruption
@@ -402,6 +420,8 @@ def test_the_demo_of_nouns_shows_which_share_a_prefix(capsys, monkeypatch):
     )
     assert run("demo", "--codebook-size", 8, "--n-layers", 2) == 0
     assert "Nouns that share the first two codes" in capsys.readouterr().out
+    assert run("demo", "--codebook-size", 8, "--n-layers", 1) == 0
+    assert "Nouns that share a code" in capsys.readouterr().out
 
 
 def load_few_nouns():

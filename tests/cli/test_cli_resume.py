@@ -180,3 +180,47 @@ def test_without_a_checkpoint_a_resumed_fit_starts_from_the_beginning(
     assert run("fit", items, "-o", folder, *OPTIONS, "--resume") == 0
     assert "the training starts from the beginning" in capsys.readouterr().err
     assert RQVAETransformer.from_pretrained(folder).n_iter_ == 6
+
+
+def test_an_interrupted_fit_with_force_does_not_continue_an_earlier_one(
+    items, tmp_path, interrupted, capsys, monkeypatch
+):
+    folder = tmp_path / "model"
+    interrupted(items, "-o", folder, *OPTIONS, in_epoch=3)
+    monkeypatch.setattr(training_checkpoint, "SECONDS_BETWEEN", 1e9)
+    capsys.readouterr()
+    interrupted(items, "-o", folder, *OPTIONS, "--n-layers=4", "--force", in_epoch=3)
+    assert "to continue" not in capsys.readouterr().err
+    assert not (tmp_path / "model.checkpoint").exists()
+
+
+def test_the_line_that_says_how_to_continue_replaces_a_model_too(
+    items, tmp_path, interrupted, capsys
+):
+    folder = tmp_path / "model"
+    assert run("fit", items, "-o", folder, *OPTIONS) == 0
+    capsys.readouterr()
+    interrupted(items, "-o", folder, *OPTIONS, "--n-layers=4", "--force", in_epoch=3)
+    said = capsys.readouterr().err
+    command = said.partition("to continue: sk-rqvae ")[2].splitlines()[0]
+    assert run(*shlex.split(command)) == 0
+    assert RQVAETransformer.from_pretrained(folder).n_layers == 4
+
+
+def test_a_fit_continues_if_saving_left_nothing_but_its_lock(
+    items, tmp_path, interrupted
+):
+    folder = tmp_path / "model"
+    interrupted(items, "-o", folder, *OPTIONS, in_epoch=3)
+    folder.mkdir()
+    (folder / ".sk_rqvae.lock").touch()
+    assert run("fit", items, "-o", folder, "--resume", "--quiet") == 0
+
+
+def test_the_checkpoint_of_the_current_folder_has_its_name(
+    items, tmp_path, interrupted, monkeypatch
+):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    interrupted(items, "-o", ".", *OPTIONS, in_epoch=3)
+    assert (tmp_path / "here.checkpoint").exists()

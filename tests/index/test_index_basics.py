@@ -20,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sk_rqvae import QuantizeForwardMode, SemanticIDIndex
 from sk_rqvae.index import items as _items
+from sk_rqvae.index.engine.runs import SortedRuns
 
 CODES = np.array([[0, 1], [0, 1], [3, 2], [0, 0], [0, 1]])
 ITEMS = ["e", "d", "c", "b", "a"]
@@ -569,3 +570,44 @@ def test_the_id_of_each_of_a_million_items_is_looked_up_as_that_item():
     assert np.array_equal(
         index.allowed_next([3]), np.unique(codes[codes[:, 0] == 3, 1])
     )
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda i: pickle.loads(pickle.dumps(i))]
+)
+def test_a_copy_does_not_have_what_queries_remember(index, copied):
+    size = len(pickle.dumps(index))
+    index.remove(["a"])
+    smaller = len(pickle.dumps(index))
+    assert len(index.ids_) == 4
+    assert len(pickle.dumps(index)) == smaller
+    other = copied(index)
+    assert not other.ids_.flags.writeable
+    np.testing.assert_array_equal(other.ids_, index.ids_)
+    assert smaller > size
+
+
+def test_an_item_is_found_after_many_moves(index):
+    for _ in range(30):
+        index.remove(["a"])
+        index.add([[0, 1]], ["a"])
+    assert index.ids_of(["a"]).tolist() == [[0, 1, 32]]
+    assert "a" in index
+    index.remove(["a"])
+    assert "a" not in index
+
+
+def test_an_item_that_came_back_is_found_in_one_search(index, monkeypatch):
+    for _ in range(30):
+        index.remove(["a"])
+        index.add([[0, 1]], ["a"])
+    searches = []
+    row_of_rank = SortedRuns.row_of_rank
+
+    def counted(self, keys, ranks):
+        searches.append(len(keys))
+        return row_of_rank(self, keys, ranks)
+
+    monkeypatch.setattr(SortedRuns, "row_of_rank", counted)
+    index.ids_of(["a"])
+    assert searches == [1]

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import struct
+import tracemalloc
 from datetime import date
 from decimal import Decimal
 
@@ -821,3 +822,25 @@ def test_a_parquet_file_with_a_damaged_footer_is_refused(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"ids\.parquet is not a Parquet file"):
         SemanticIDIndex.from_table(path)
+
+
+def test_a_loaded_index_does_not_hold_the_content_of_its_file(tmp_path):
+    codes = np.random.default_rng(0).integers(0, 2000, size=(50_000, 4))
+    SemanticIDIndex().fit(codes).save(tmp_path / "index")
+    size = (tmp_path / "index").stat().st_size
+    SemanticIDIndex.load(tmp_path / "index")  # imports what a load needs
+    tracemalloc.start()
+    try:
+        loaded = SemanticIDIndex.load(tmp_path / "index")
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(loaded) == 50_000
+    assert held < 1.5 * size
+
+
+def test_a_suffix_beyond_the_capacity_of_a_table_is_named(tmp_path):
+    path = tmp_path / "ids.csv"
+    path.write_text("item_id,level_1,suffix\na,0,0\nb,0,5\n")
+    with pytest.raises(ValueError, match=r"suffixes below capacity=4\. Got 5 in row 1"):
+        SemanticIDIndex.from_table(path, capacity=4)

@@ -13,6 +13,7 @@ from index_toys import NaiveIndex, ToyQuantizer
 
 from sk_rqvae import SemanticIDIndex
 from sk_rqvae.index import code_model
+from sk_rqvae.index.policies import candidates
 from sk_rqvae.metrics import reconstruction_error
 
 
@@ -199,6 +200,7 @@ def test_an_item_gets_the_best_candidate_of_its_model_that_is_free(
     codes = model.transform(X)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(code_model, "_CANDIDATES", n_candidates)
+        patch.setattr(candidates, "_ROWS_AHEAD", 3)
         index = SemanticIDIndex(policy="reassign", capacity=capacity)
         index.fit(codes[:0], X=X[:0], model=model)
         for rows in np.split(np.arange(n_items), sorted(min(c, n_items) for c in cuts)):
@@ -221,3 +223,21 @@ def test_a_transformer_reassigns_to_its_own_candidates(fitted, blobs):
     own = index.ids_[0].tolist()
     others = [code for code in best[0].tolist() if code != own]
     assert index.ids_.tolist() == [own, *others[:3]]
+
+
+class WholeDistances(ToyQuantizer):
+    """Gives its distances, which are whole numbers, as integers."""
+
+    def next_code_distances(self, X, prefix):
+        return super().next_code_distances(X, prefix).astype(np.int64)
+
+
+def test_distances_can_be_integers():
+    X = np.round(np.random.default_rng(0).normal(scale=40, size=(60, 2)))
+    found = []
+    for kind in (ToyQuantizer, WholeDistances):
+        model = kind(2, 8).fit(X)
+        index = SemanticIDIndex(policy="reassign", codebook_size=8)
+        found.append(index.fit(model.transform(X), X=X, model=model).ids_)
+    assert len(np.unique(model.transform(X), axis=0)) < 60
+    np.testing.assert_array_equal(*found)

@@ -120,6 +120,22 @@ def test_maps_that_are_no_permutation_are_an_error():
             RealignedModel(model, [np.array(names) for names in maps])
 
 
+@pytest.mark.parametrize(
+    ("codes", "message"),
+    [
+        ([[-1, 0]], "must not be negative"),
+        ([[1.5, 0]], r"Got 1\.5"),
+        ([[3, 0]], "Got 3"),
+        ([[0, 0, 0]], "X must have at most 2 columns"),
+    ],
+)
+def test_codes_that_a_realigned_model_does_not_have_are_refused(codes, message):
+    model = ToyQuantizer(2, 3).fit(np.zeros((1, 2)))
+    renamed = RealignedModel(model, [np.array([2, 0, 1])] * 2)
+    with pytest.raises(ValueError, match=message):
+        renamed.inverse_transform(codes)
+
+
 def test_a_realigned_pipeline_is_a_pipeline():
     X = np.random.default_rng(0).normal(scale=60, size=(80, 2))
     pipe = make_pipeline(StandardScaler().fit(X), ToyQuantizer(2, 4).fit(X))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -291,3 +292,21 @@ def test_a_trie_works_on_a_gpu_without_waiting_for_it():
             assert np.array_equal(mask.cpu().numpy(), each.allowed(expected))
             expected = each.step(expected, index.ids_[:, level])
         assert on_device.items(states).tolist() == each.items(expected).tolist()
+
+
+def test_a_sequence_can_be_the_default_of_items():
+    trie = SemanticIDIndex().fit([[0, 1], [1, 0]], ["a", "b"]).trie()
+    (leaf,) = walk(trie, [(0, 1, 0)])
+    states = np.array([-1, leaf, -1])
+    for default in (("x", "y"), [], "none"):
+        assert trie.items(states, default=default).tolist() == [default, "a", default]
+
+
+def test_a_mask_of_items_can_be_a_column_of_a_data_frame():
+    trie = catalogue().trie()
+    mask = np.arange(len(trie.item_ids)) % 3 == 0
+    found = trie.restricted_to(pd.Series(mask))
+    expected = trie.restricted_to(mask)
+    assert list(found.item_ids) == list(expected.item_ids)
+    states = walk(trie, [(0,), (1,), (2,)])
+    np.testing.assert_array_equal(found.allowed(states), expected.allowed(states))

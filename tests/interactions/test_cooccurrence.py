@@ -177,3 +177,32 @@ def test_interactions_without_a_user_are_an_error(missing):
         cooccurrence(([np.nan, np.nan], [0, 1]), n_items=3)
     with pytest.raises(ValueError, match=r"must have a user.* nan at position 1"):
         cooccurrence((["a", np.nan], [0, 1]), n_items=3)
+
+
+def test_a_window_longer_than_all_histories_costs_no_more(monkeypatch):
+    passes = []
+    monkeypatch.setattr(
+        cooccurrence_module,
+        "_count_pairs",
+        lambda triples, shape: passes.append(triples) or sparse.csr_array(shape),
+    )
+    stacked = []
+    stack = np.stack
+    monkeypatch.setattr(np, "stack", lambda arrays: stacked.append(1) or stack(arrays))
+    cooccurrence([[0, 1, 2]] * 100, 5, window=10**6, weighting="count")
+    assert len(stacked) == 2
+
+
+@given(HISTORIES, st.integers(1, 4))
+def test_pairs_of_a_history_that_exceeds_a_block_are_counted_once(histories, window):
+    expected = cooccurrence(histories, N_ITEMS, window, "count").toarray()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cooccurrence_module, "_BLOCK_PAIRS", 2)
+        found = cooccurrence(histories, N_ITEMS, window, "count").toarray()
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_histories_can_mix_types_of_integers():
+    mixed = [np.array([0, 1], np.uint64), np.array([1, 2], np.int8), [0, 1]]
+    expected = cooccurrence([[0, 1], [1, 2], [0, 1]], 3).toarray()
+    np.testing.assert_array_equal(cooccurrence(mixed, 3).toarray(), expected)

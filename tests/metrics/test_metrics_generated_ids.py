@@ -165,3 +165,17 @@ def test_head_and_tail_are_the_largest_sets_of_their_shares(counts, head, rest):
 def test_popularity_groups_name_the_invalid_argument(options, message):
     with pytest.raises(ValueError, match=message):
         popularity_groups(**options)
+
+
+def test_targets_can_mix_types_of_integers():
+    codes = [[0], [1], [2]]
+    generated = [[[0], [1]], [[2], [0]]]
+    mixed = [np.array([0], np.uint64), np.array([1, 2], np.int64)]
+    scores = score_generated_ids(generated, codes, mixed, k=2)
+    expected = score_generated_ids(generated, codes, [[0], [1, 2]], k=2)
+    np.testing.assert_array_equal(scores, expected)
+
+
+def test_an_item_that_does_not_exist_is_named_with_its_query():
+    with pytest.raises(ValueError, match="from 1 to 3 for query 1"):
+        score_generated_ids([[[0]], [[0]]], [[0], [1]], [[0], [1, 3]], k=1)

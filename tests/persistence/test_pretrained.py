@@ -16,6 +16,7 @@ from sklearn.exceptions import NotFittedError
 from skorch.callbacks import Callback
 
 from sk_rqvae import QuantizeForwardMode, RQVAEModule, RQVAETransformer
+from sk_rqvae._persistence import pretrained
 
 pytest.importorskip("safetensors", reason="save_pretrained needs safetensors")
 
@@ -544,3 +545,27 @@ def test_a_configuration_that_is_no_object_is_refused(folder, content):
 def test_a_parameter_that_an_older_release_did_not_have_takes_its_default(folder):
     forge_config(folder, lambda config: config["params"].pop("resident_mb"))
     assert load(folder).resident_mb == "auto"
+
+
+class Transposed(RQVAEModule):
+    """Has a buffer whose values do not lie in order."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.register_buffer("extra", torch.arange(12.0).view(3, 4).t())
+
+
+def test_a_module_with_a_transposed_buffer_is_saved(blobs, tmp_path):
+    model = small(module=Transposed, max_epochs=1).fit(blobs)
+    model.save_pretrained(tmp_path)
+    loaded = RQVAETransformer.from_pretrained(tmp_path, module=Transposed)
+    assert torch.equal(loaded.net_.module_.extra, model.net_.module_.extra)
+
+
+def test_a_model_saved_for_a_second_cuda_device_loads_where_there_is_one(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.warns(UserWarning, match="it is on 'cuda'"):
+        assert pretrained._present("cuda:1") == "cuda"
+    assert pretrained._present("cuda:0") == "cuda:0"
+    assert pretrained._present("cpu") == "cpu"

@@ -17,6 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sk_rqvae
 from sk_rqvae import BlockScaler
+from sk_rqvae.preprocessing import _block_scaler as block_scaler_module
 
 BLOCKS = {"text": 3, "behaviour": 2}
 
@@ -375,3 +376,24 @@ def test_tiny_values_are_not_taken_for_constants(unit):
     rows = np.array([[1.0, 0.0], [2.0, 4.0], [3.0, 2.0]])
     tiny = BlockScaler().fit(unit * rows)
     np.testing.assert_allclose(tiny.scale_, unit * BlockScaler().fit(rows).scale_)
+
+
+class Stop(BaseException):
+    """As a Ctrl-C."""
+
+
+def test_a_fit_that_fails_or_is_interrupted_changes_nothing(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(30, 3))
+    scaler = BlockScaler({"text": 2, "behaviour": 1}).fit(X)
+    before = vars(scaler).copy()
+    with pytest.raises(ValueError, match="blocks"):
+        scaler.fit(np.hstack([X, X]))
+    assert vars(scaler) == before
+
+    def stop(*arguments):
+        raise Stop
+
+    monkeypatch.setattr(block_scaler_module, "fit_block_regressions", stop)
+    with pytest.raises(Stop):
+        scaler.fit(10 * X)
+    assert vars(scaler) == before

@@ -307,12 +307,22 @@ def test_input_that_is_not_a_matrix_is_refused(fitted, X, call):
         np.full((30, 12), np.datetime64("2020-01-01")),
         np.full((30, 12), np.timedelta64(1, "s")),
         pd.DataFrame({f"x{i}": pd.date_range("2020", periods=30) for i in range(12)}),
+        [[np.datetime64("2020-01-01")] * 12] * 30,
     ],
-    ids=["masked", "dates", "durations", "frame of dates"],
+    ids=["masked", "dates", "durations", "frame of dates", "lists of dates"],
 )
 def test_masked_values_and_dates_are_refused(fitted, rows, call):
     estimator = quick() if call in ("fit", "partial_fit") else fitted
     with pytest.raises(TypeError, match="X must"):
+        getattr(estimator, call)(rows)
+
+
+@pytest.mark.parametrize("call", ["fit", "partial_fit", "transform", "score"])
+def test_a_missing_value_in_lists_is_named(fitted, call):
+    estimator = quick() if call in ("fit", "partial_fit") else fitted
+    rows = np.random.default_rng(0).normal(size=(30, 12)).tolist()
+    rows[3][5] = None
+    with pytest.raises(ValueError, match="Got NaN in row 3, column 5"):
         getattr(estimator, call)(rows)
 
 

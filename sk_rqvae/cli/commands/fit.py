@@ -90,7 +90,9 @@ def fit(
     check_item_table("--affinity", affinity)
     check_item_table("--sample-weight", sample_weight)
     check_output_folder(output, force=force)
-    checkpoint = output.absolute().with_name(f"{output.name}.checkpoint")
+    # "." and ".." are no names of their own.
+    folder = output.resolve() if output.name in ("", "..") else output.absolute()
+    checkpoint = folder.with_name(f"{folder.name}.checkpoint")
     if not (resume or force):
         check_no_checkpoint(checkpoint)
     from sk_rqvae.cli.work.fit import fit as run
@@ -102,6 +104,7 @@ def fit(
         reading,
         parameters,
         checkpoint,
+        force=force,
         resume=resume,
         quiet=quiet,
         affinity=affinity,

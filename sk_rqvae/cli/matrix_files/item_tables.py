@@ -13,7 +13,10 @@ from scipy.sparse import coo_array
 from sk_rqvae._checks.missing import first_missing
 from sk_rqvae.cli.failures import UsageError
 from sk_rqvae.cli.matrix_files.csv_lines import Line, csv_lines
-from sk_rqvae.cli.matrix_files.parquet_file import parquet_libraries
+from sk_rqvae.cli.matrix_files.parquet_file import (
+    errors_name_the_file,
+    parquet_libraries,
+)
 from sk_rqvae.cli.matrix_files.regular_file import check_regular_file
 
 FORMATS = (".csv", ".parquet", ".tsv")
@@ -126,8 +129,6 @@ def _text(path: Path, separator: str) -> dict[str, list[Any]]:
 
 
 def _parquet(path: Path) -> dict[str, list[Any]]:
-    arrow, parquet = parquet_libraries()
-    try:
+    _, parquet = parquet_libraries()
+    with errors_name_the_file(path):
         return dict(parquet.read_table(path).to_pydict())
-    except arrow.ArrowException as error:
-        raise ValueError(f"{path} is not a valid Parquet file: {error}.") from error

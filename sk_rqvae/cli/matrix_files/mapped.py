@@ -38,7 +38,8 @@ def mapped(source: Source, *, keep_keys: bool = False) -> Iterator[Mapped]:
     Rows that the file does not hold as they are, those of tables, are copied to a
     temporary file in the folder that ``TMPDIR`` names.
     """
-    with TemporaryDirectory(prefix="sk-rqvae-") as folder:
+    # Windows does not delete a file that is still mapped.
+    with TemporaryDirectory(prefix="sk-rqvae-", ignore_cleanup_errors=True) as folder:
         copy = Path(folder) / "rows.npy"
         keys = _read(source, copy, keep_keys)
         rows = np.load(copy, mmap_mode="r") if source.matrix is None else source.matrix

@@ -19,6 +19,7 @@ from sk_rqvae.cli.matrix_files.source import Reading, Source
 FORMATS = (".npy", ".npz", ".csv", ".parquet")
 _TABLES = (".csv", ".parquet")
 _COMPRESSED = (".npz", ".parquet")
+_PREFIX = "sk-rqvae-"
 
 
 @contextmanager
@@ -40,7 +41,8 @@ def open_source(path: Path, reading: Reading) -> Iterator[Source]:
     check_regular_file(path)
     kind = path.suffix.lower()
     if kind == ".npz":
-        with TemporaryDirectory(prefix="sk-rqvae-") as folder:
+        # Windows does not delete a file that is still mapped.
+        with TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder:
             yield checked(
                 npz_source(path, reading.array, reading.unpack_limit, Path(folder))
             )

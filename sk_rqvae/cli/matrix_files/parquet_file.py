@@ -23,7 +23,7 @@ def parquet_source(path: Path, reading: Reading) -> Source:
     of lists is a matrix without names.
     """
     _, parquet = parquet_libraries()
-    with _errors_name_the_file(path), parquet.ParquetFile(path) as file:
+    with errors_name_the_file(path), parquet.ParquetFile(path) as file:
         schema, metadata = file.schema_arrow, file.metadata
         index = _row_labels(path, schema)
     columns = chosen_columns(path, schema.names, reading, index)
@@ -39,7 +39,7 @@ def parquet_source(path: Path, reading: Reading) -> Source:
 
     def blocks() -> Iterator[Block]:
         n_before = 0
-        with _errors_name_the_file(path), parquet.ParquetFile(path) as file:
+        with errors_name_the_file(path), parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(ROWS_AT_ONCE, columns=wanted):
                 parts = [
                     _values(path, name, batch[name], n_before).astype(dtype)
@@ -74,7 +74,8 @@ def parquet_libraries() -> tuple[Any, Any]:
 
 
 @contextmanager
-def _errors_name_the_file(path: Path) -> Iterator[None]:
+def errors_name_the_file(path: Path) -> Iterator[None]:
+    """Errors of a damaged file as a ValueError with its name."""
     arrow, _ = parquet_libraries()
     try:
         yield
@@ -104,7 +105,7 @@ def _names(path: Path, fields: Sequence[Any]) -> tuple[str, ...] | None:
     if not any(are_lists):
         return tuple(field.name for field in fields)
     _, parquet = parquet_libraries()
-    with _errors_name_the_file(path), parquet.ParquetFile(path) as file:
+    with errors_name_the_file(path), parquet.ParquetFile(path) as file:
         columns = [field.name for field in fields]
         rows = next(file.iter_batches(1, columns=columns), None)
     if rows is None:

@@ -75,8 +75,12 @@ def _show(
 
 
 def _by_prefix(codes: IntArray, words: Sequence[str]) -> Table:
-    """The longest lists of words that share two codes, from different first codes."""
-    table = Table(title="Nouns that share the first two codes")
+    """The longest lists of words that share a prefix, from different first codes.
+
+    The prefix has two codes, or the only one.
+    """
+    shared = "the first two codes" if codes.shape[1] > 1 else "a code"
+    table = Table(title=f"Nouns that share {shared}")
     table.add_column("prefix", justify="right")
     table.add_column("nouns")
     keys = row_keys(codes[:, :2])
@@ -93,7 +97,7 @@ def _by_prefix(codes: IntArray, words: Sequence[str]) -> Table:
         listed = ", ".join(words[member] for member in members[:_NOUNS_SHOWN])
         more = len(members) - _NOUNS_SHOWN
         table.add_row(
-            f"{prefix[0]}, {prefix[1]}",
+            ", ".join(map(str, prefix.tolist())),
             listed + (f" and {more} more" if more > 0 else ""),
         )
     return table

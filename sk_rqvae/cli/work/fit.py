@@ -47,6 +47,7 @@ def fit(
     parameters: dict[str, Any],
     checkpoint: Path,
     *,
+    force: bool,
     resume: bool,
     quiet: bool,
     affinity: Path | None = None,
@@ -66,6 +67,8 @@ def fit(
         Of the transformer.
     checkpoint : Path
         The file from which an interrupted training continues.
+    force : bool
+        Whether the folder's model may be replaced.
     resume : bool
         Whether to continue, if the file exists.
     quiet : bool
@@ -85,11 +88,14 @@ def fit(
         tables: dict[str, Any] = {}
         if has_tables:
             tables = _tables(affinity, sample_weight, Items(keys, len(rows)))
+        if not resume:  # one that is there is of another training
+            checkpoint.unlink(missing_ok=True)
         try:
             _train(model, rows, tables, beginning, checkpoint)
         except (KeyboardInterrupt, SystemExit):
             if checkpoint.exists():
                 command = ["sk-rqvae", "fit", str(items), "-o", str(output), "--resume"]
+                command += ["--force"] if force else []
                 command += _options_again(reading, affinity, sample_weight)
                 say(f"to continue: {shlex.join(command)}")
             raise

@@ -186,7 +186,8 @@ class SemanticIDLogitsProcessor(_LogitsProcessor):
         A row of the first table has the tokens of a level by their codes. Its last row,
         of complete IDs, begins with `eos_token_id`.
         """
-        if self._on_device is None or self._on_device[0] != device:
+        kept = self._on_device  # read once: other threads may use other devices
+        if kept is None or kept[0] != device:
             torch = importlib.import_module("torch")
             n_levels = self.trie.n_levels
             tokens = np.zeros((n_levels + 1, self.trie.width), dtype=np.int64)
@@ -199,8 +200,8 @@ class SemanticIDLogitsProcessor(_LogitsProcessor):
                 torch.as_tensor(tokens).to(device),
                 [torch.as_tensor(table).to(device) for table in codes],
             )
-            self._on_device = device, tables
-        return self._on_device[1]
+            self._on_device = kept = device, tables
+        return kept[1]
 
 
 def _codes_of(table: Any, tokens: Any) -> Any:

@@ -20,6 +20,7 @@ from sk_rqvae.index.decoding.trie_masks import (
     allowed_by_children,
     child_of,
 )
+from sk_rqvae.index.items import with_default
 
 # A trie whose bitmaps would take more bytes than this looks children up one by one.
 _BITMAP_BYTES = 2**28
@@ -192,9 +193,7 @@ class IDTrie:
             known &= _on_cpu(self._allowed_items)[np.maximum(first, 0)]
         if known.all():
             return self._items[first]
-        found = self._items[np.maximum(first, 0)].astype(object)
-        found[~known] = default
-        return found
+        return with_default(self._items[np.maximum(first, 0)], ~known, default)
 
     def restricted_to(self, items: Any) -> Self:
         """Allow some items only, such as those in stock or not seen by a user.

@@ -166,7 +166,7 @@ def item_mask(items: Any, all_items: NDArray[Any]) -> Any:
                 f"a mask of items must have shape {all_items.shape}. Got "
                 f"{tuple(items.shape)}."
             )
-        return items.clone() if is_tensor(items) else items.copy()
+        return items.clone() if hasattr(items, "clone") else np.array(items)
     wanted = checked_item_ids(items)
     if all_items.dtype == object:
         names = set(wanted.tolist())

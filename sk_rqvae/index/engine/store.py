@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,6 +111,11 @@ class IDStore:
             sizes=sizes,
             numbered=numbered,
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave out what queries remember: copies of it would be writable."""
+        make = partial(IDStore, sizes=self.sizes, numbered=self.numbered)
+        return make, (self.rows, self.space, self.runs, self.retired, self.removed)
 
     def __len__(self) -> int:
         return len(self.rows)

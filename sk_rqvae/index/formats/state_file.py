@@ -34,6 +34,7 @@ from sk_rqvae.index.state import IndexState, Rules, checked_rules, plain_size
 
 CONFLICTS = ("raise", "merge", "overwrite")
 _CHECKED_KEYS = 64
+_MOVED = {name: f"moved_{name}" for name in Moves._fields}
 
 
 def save_state(
@@ -76,12 +77,13 @@ def save_state(
                 )
             if not known:
                 new = merged_states(read_state(path), state, path)
-        name = _name_of(new)
+        content = _content(new)
+        name = _name_of(new, content)
         base = new.as_base(name)
         saved = new._replace(lineage=new.lineage.at(base, path))
         keep(new._replace(lineage=new.lineage.before_saving(base, path)))
         try:
-            write_file(path, _header(saved), _arrays(saved))
+            write_file(path, _header(saved), content | _sorted_arrays(saved))
         except BaseException:
             # Of a file that cannot be read, nobody knows which one it is.
             with suppress(OSError, ValueError):
@@ -113,13 +115,13 @@ def _revision(path: PathLike, header: Mapping[str, Any]) -> int:
         raise ValueError(f"{path} is not a valid index: {error}.") from error
 
 
-def _name_of(state: IndexState) -> str:
+def _name_of(state: IndexState, content: Mapping[str, NDArray[Any]]) -> str:
     """Name what a state holds: equal states have equal names."""
     digest = hashlib.sha256()
     digest.update(json.dumps(_description(state)).encode())
-    for name, array in _content(state).items():
+    for name, array in content.items():
         digest.update(f"{name}{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()[:32]
 
 
@@ -158,7 +160,7 @@ def _content(state: IndexState) -> dict[str, NDArray[Any]]:
         text, ends = packed(items.all().tolist())
         arrays |= {"item_text": text, "item_ends": small_unsigned(ends)}
     for name, array in state.moves.values()._asdict().items():
-        arrays[f"moved_{name}"] = array
+        arrays[_MOVED[name]] = array
     if state.digests is not None:
         arrays["digests"] = state.digests.values
     if state.weights is not None:
@@ -166,11 +168,10 @@ def _content(state: IndexState) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _arrays(state: IndexState) -> dict[str, NDArray[Any]]:
-    """The arrays of a state, with the sorted ones that answer queries."""
-    arrays = _content(state)
+def _sorted_arrays(state: IndexState) -> dict[str, NDArray[Any]]:
+    """The arrays that answer queries; they follow from the content."""
     run = state.store.runs.as_one()
-    arrays |= {"id_keys": run.keys, "id_rows": run.rows}
+    arrays = {"id_keys": run.keys, "id_rows": run.rows}
     if state.items.runs is not None:
         run = state.items.runs.as_one()
         arrays |= {"item_keys": run.keys, "item_rows": run.rows}
@@ -180,10 +181,15 @@ def _arrays(state: IndexState) -> dict[str, NDArray[Any]]:
 def _state_of(
     header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], *, mapped: bool
 ) -> IndexState:
+    if not mapped:
+        # Views would keep the content of the whole file in memory.
+        kept = ("digests", "weights", "item_numbers", *_MOVED.values())
+        copies = {name: arrays[name].copy() for name in kept if name in arrays}
+        arrays = {**arrays, **copies}
     rules = checked_rules(header["policy"], header["capacity"], header["overflow"])
     store = _store_of(header, arrays, rules, mapped=mapped)
     digests, weights = arrays.get("digests"), arrays.get("weights")
-    moves = Moves(*(GrowingArray(arrays[f"moved_{name}"]) for name in Moves._fields))
+    moves = Moves(*(GrowingArray(arrays[_MOVED[name]]) for name in Moves._fields))
     _check_records(store, moves, digests, weights)
     saves = tuple(map(str, header["saves"]))
     replaced = tuple(map(str, header.get("replaced", ())))

@@ -19,6 +19,9 @@ from sk_rqvae.index.policies.reassign import (
 
 Candidates = Callable[[IntArray], IntArray]
 
+# A bound of memory: 32 candidates of four codes for each are 4 MiB.
+_ROWS_AHEAD = 4096
+
 
 def reassign_by_candidates(
     codes: IntArray,
@@ -54,17 +57,14 @@ def reassign_by_candidates(
     keys = store.prefix_keys(codes).tolist()
     before = store.counts(codes)
     expected = np.flatnonzero(ranks_of_equals(codes) + before >= room.capacity)
-    ahead = dict(zip(expected.tolist(), _options(expected, candidates), strict=True))
+    ahead = _Ahead(expected, candidates)
     placed: Counter[object] = Counter()
     counts = before.tolist()
     for row, key in enumerate(keys):
         if counts[row] + placed[key] < room.capacity:
             placed[key] += 1
             continue
-        options = ahead.get(row)
-        if options is None:
-            # An earlier item was moved to the codes of this one.
-            options = candidates(np.array([row]))[0]
+        options = ahead.of(row)
         options_keys = store.prefix_keys(options).tolist()
         free = (
             at
@@ -82,5 +82,29 @@ def reassign_by_candidates(
     return ids
 
 
-def _options(rows: IntArray, candidates: Candidates) -> IntArray:
-    return candidates(rows) if len(rows) else np.empty((0, 0, 0), dtype=np.int64)
+class _Ahead:
+    """Candidates of rows in ascending order, searched for many rows at once.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (m,)
+        Rows that are expected to need them, ascending.
+    candidates : callable
+    """
+
+    def __init__(self, rows: IntArray, candidates: Candidates) -> None:
+        self._rows = rows
+        self._candidates = candidates
+        self._start = 0
+        self._block: IntArray = np.empty((0, 0, 0), dtype=np.int64)
+
+    def of(self, row: int) -> IntArray:
+        """The candidates of a row, ``(k, n_layers)``."""
+        at = int(np.searchsorted(self._rows, row))
+        if at == len(self._rows) or self._rows[at] != row:
+            # An earlier item was moved to the codes of this one.
+            return self._candidates(np.array([row]))[0]
+        if at >= self._start + len(self._block):
+            self._start = at
+            self._block = self._candidates(self._rows[at : at + _ROWS_AHEAD])
+        return self._block[at - self._start]

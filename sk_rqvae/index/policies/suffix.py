@@ -54,29 +54,32 @@ def with_suffix(
     suffixes[order] = ranks + first[group]
     if capacity is None or (suffixes < capacity).all():
         return np.column_stack([codes, suffixes]), order
-    _fill_gaps(codes, suffixes, store, capacity)
+    stops = np.append(starts[1:], len(order))
+    for full in np.unique(group[suffixes[order] >= capacity]):
+        rows = order[starts[full] : stops[full]]
+        _fill_gaps(codes, suffixes, rows, store, capacity)
     ids = np.column_stack([codes, suffixes])
     return ids, np.lexsort(ids.T[::-1])
 
 
 def _fill_gaps(
-    codes: IntArray, suffixes: IntArray, store: IDStore, capacity: int
+    codes: IntArray, suffixes: IntArray, rows: IntArray, store: IDStore, capacity: int
 ) -> None:
-    """Give items beyond the capacity the suffixes of IDs that were forgotten."""
-    beyond = np.flatnonzero(suffixes >= capacity)
-    for wanted in np.unique(codes[beyond], axis=0):
-        rows = np.flatnonzero((codes == wanted).all(axis=1))
-        prefix = tuple(wanted.tolist())
-        taken = np.concatenate([store.taken_next(prefix), suffixes[rows]])
-        free = np.setdiff1d(np.arange(capacity), taken)
-        waiting = rows[suffixes[rows] >= capacity]
-        if len(waiting) > len(free):
-            raise ValueError(
-                f"codes must have at most capacity={capacity} items each. Got one more "
-                f"for {prefix} in row {waiting[len(free)]}. Use overflow='reassign' to "
-                "move such items."
-            )
-        suffixes[waiting] = free[: len(waiting)]
+    """Give items beyond the capacity the suffixes of IDs that were forgotten.
+
+    `rows` are all rows of some codes, ascending.
+    """
+    prefix = tuple(codes[rows[0]].tolist())
+    taken = np.concatenate([store.taken_next(prefix), suffixes[rows]])
+    free = np.setdiff1d(np.arange(capacity), taken)
+    waiting = rows[suffixes[rows] >= capacity]
+    if len(waiting) > len(free):
+        raise ValueError(
+            f"codes must have at most capacity={capacity} items each. Got one more for "
+            f"{prefix} in row {waiting[len(free)]}. Use overflow='reassign' to move "
+            "such items."
+        )
+    suffixes[waiting] = free[: len(waiting)]
 
 
 def check_suffixes(ids: IntArray, *, allow_gaps: bool) -> None:
