@@ -25,7 +25,10 @@ class FitProgress(Protocol):
         """Begin a stage of the fit that has `total` steps."""
 
     def epochs(self, total: int) -> AbstractContextManager[Callback]:
-        """Begin training; the net must have the callback that this yields."""
+        """Begin training; the net must have the callback that this yields.
+
+        Training must end after an epoch in which its attribute `stops` became true.
+        """
 
 
 def no_progress(n_more: float = 1, note: str = "") -> None:

@@ -243,8 +243,9 @@ def _original_and_restored(estimator: Any, X: Any) -> tuple[Any, Any]:
                 "be transformed back to the units of the Pipeline's input. Add one, or "
                 "score only the steps after it."
             )
-    # A copy, because steps with copy=False overwrite their input.
-    original = X.toarray() if issparse(X) else np.array(np.asarray(X))
+    original = X.toarray() if issparse(X) else np.asarray(X)
+    if path.before:  # steps with copy=False overwrite their input
+        original = np.array(original)
     codes = path.quantizer.transform(path.rows(X))
     if hasattr(codes, "columns"):
         codes = np.asarray(codes)  # steps before would take its columns for theirs

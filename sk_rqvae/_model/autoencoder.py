@@ -131,7 +131,21 @@ class Autoencoder(nn.Module):
         return squared_distances(residual, codebook).clamp_min(0)
 
     def row_losses(self, x: Tensor, reconstruction: Tensor) -> Tensor:
-        """Squared error of real columns plus cross-entropy of binary ones, ``(n,)``."""
+        """Squared error of real columns plus cross-entropy of binary ones.
+
+        Parameters
+        ----------
+        x : Tensor of shape (..., width)
+            Standardised rows.
+        reconstruction : Tensor of shape (..., width)
+            Of as many rows, or of several candidates for each row: the leading
+            dimensions are broadcast.
+
+        Returns
+        -------
+        Tensor of shape (...)
+            Sums over the last dimension.
+        """
         return self._columns().row_losses(x, reconstruction)
 
     def reconstruction_loss(self, x: Tensor, reconstruction: Tensor) -> Tensor:

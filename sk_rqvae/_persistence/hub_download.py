@@ -49,7 +49,7 @@ def local_folder(folder: str | PathLike[str], revision: str | None) -> Path:
 
 def _download(repo_id: str, revision: str | None) -> Path:
     """Download a configuration, and then the weights that it names."""
-    hub = import_hub(repo_id)
+    hub = import_hub(f"{repo_id} is not a folder here")
     api = hub_api(hub, None)
     try:
         config = Path(api.hf_hub_download(repo_id, CONFIG_NAME, revision=revision))
@@ -78,14 +78,16 @@ def hub_api(hub: Any, token: str | None) -> Any:
     )
 
 
-def import_hub(repo_id: str) -> Any:
-    """``huggingface_hub``, or an ImportError that says how to install it."""
+def import_hub(what: str) -> Any:
+    """``huggingface_hub``, or an ImportError that says how to install it.
+
+    The message begins with `what`: why it is needed.
+    """
     try:
         import huggingface_hub
         import huggingface_hub.errors
     except ImportError as error:
         raise ImportError(
-            f"{repo_id} names a model on the Hugging Face Hub, for which the extra hub "
-            f"is needed: {_INSTALL}."
+            f"{what}. Models on the Hugging Face Hub need the extra hub: {_INSTALL}."
         ) from error
     return huggingface_hub

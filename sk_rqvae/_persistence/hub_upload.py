@@ -31,7 +31,7 @@ def push_to_hub(
     saved over them as over those of a folder. So the same files are refused, kept or
     removed. The commit fails if another one was made in between.
     """
-    hub = import_hub(repo_id)
+    hub = import_hub(f"{repo_id} was not uploaded")
     api = hub_api(hub, token)
     repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
     parent = api.model_info(repo_id, revision=revision).sha

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from os import PathLike
 from pathlib import Path
@@ -149,15 +150,16 @@ def _described_model(
 
 def _present(device: Any) -> Any:
     """The saved device, or one that there is in place of a CUDA device."""
-    if not str(device).startswith("cuda"):
+    found = re.fullmatch(r"cuda(?::(\d+))?", str(device))
+    if found is None:
         return device
-    index = torch.device(device).index or 0
-    if index < torch.cuda.device_count():
+    # Without a driver for it, a device can be counted that is not available.
+    n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    index = int(found[1] or 0)
+    if index < n_devices:
         return device
-    if torch.cuda.is_available():
-        there, reason = "cuda", f"has {torch.cuda.device_count()} CUDA devices"
-    else:
-        there, reason = "cpu", "has no CUDA"
+    there = "cuda" if n_devices else "cpu"
+    reason = f"has no CUDA device {index}" if n_devices else "has no CUDA"
     warnings.warn(
         f"The model was saved with device={str(device)!r}, and this machine {reason}: "
         f"it is on {there!r}. Pass device={there!r} to also train there.",

@@ -73,7 +73,9 @@ class FitTasks:
     def epochs(self, total: int) -> Iterator[Callback]:
         """A task for training, with one subtask per epoch."""
         training = self.begin(self.context, "training", total)
-        yield _EpochTasks(self, training)
+        epochs = _EpochTasks(self, training)
+        yield epochs
+        epochs.end_what_is_open()
         self.end(training)
 
     def begin(self, parent: Any, name: str, n_subtasks: int = 0) -> Any:
@@ -98,18 +100,25 @@ class FitTasks:
 class _EpochTasks(Callback):
     """A skorch callback that reports every epoch as a task."""
 
+    stops = False
+
     def __init__(self, tasks: FitTasks, training: Any) -> None:
         self.tasks = tasks
         self.training = training
+        self.epoch: Any = None
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """Begin the task of this epoch."""
-        self.epoch_ = self.tasks.begin(self.training, "epoch")
+        self.epoch = self.tasks.begin(self.training, "epoch")
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """End the task of this epoch, and training if a callback asks for that."""
-        if self.tasks.end(
-            self.epoch_, reconstruction_attributes=lambda: self.tasks.attributes(net)
-        ):
-            # The way to end training from a callback of skorch.
-            raise KeyboardInterrupt
+        """End the task of this epoch, and note if a callback asks to end training."""
+        epoch, self.epoch = self.epoch, None
+        self.stops = self.tasks.end(
+            epoch, reconstruction_attributes=lambda: self.tasks.attributes(net)
+        )
+
+    def end_what_is_open(self) -> None:
+        """End the task of an epoch that training did not complete."""
+        if self.epoch is not None:
+            self.tasks.end(self.epoch)

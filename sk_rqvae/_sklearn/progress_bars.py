@@ -109,6 +109,8 @@ class FitBars:
 class _EpochCounter(Callback):
     """A skorch callback that advances a bar after every epoch."""
 
+    stops = False
+
     def __init__(self, advance: ProgressCallback) -> None:
         self.advance = advance
 

@@ -31,6 +31,18 @@ class EpochTable(PrintLog):
         return super().format_row(row, key, color)
 
 
+class StopWith(Callback):
+    """End training after an epoch if another callback has the attribute `stops`."""
+
+    def __init__(self, other: Any) -> None:
+        self.other = other
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Raise what ends training in skorch."""
+        if self.other.stops:
+            raise KeyboardInterrupt
+
+
 class Annealing(Callback):
     """Anneal the temperature of the modes from 1 to 0 over the first half of training.
 

@@ -42,7 +42,7 @@ def warn_of_collapse(
             continue
         if n_distinct(_ROWS_DRAWN_PER_CODE * size) >= _ROWS_PER_CODE * size:
             warnings.warn(
-                f"Level {level} collapsed: {round(usage[level] * size)} of {size} "
+                f"Level {level + 1} collapsed: {round(usage[level] * size)} of {size} "
                 f"codes are used, with a perplexity of {perplexity[level]:.1f}. Try a "
                 "lower lr, restart_dead_codes=True, codebook_kmeans_init=True, "
                 'codebook_mode="ste", or a smaller codebook_size.',

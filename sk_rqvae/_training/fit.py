@@ -33,6 +33,7 @@ from sk_rqvae._training.batches import (
 from sk_rqvae._training.callbacks import (
     Annealing,
     LearningRateFactor,
+    StopWith,
     schedule_learning_rate,
     stop_early,
 )
@@ -198,7 +199,9 @@ def _train(
                 _take_over_state(net.optimizer_, fitted.optimizer_)
         else:
             callbacks = _scheduling_callbacks(estimator, n_epochs, steps_per_epoch)
-        net.callbacks = [epoch_counter, *callbacks, *task.settings.callbacks]
+        # The last one, so that all others have seen an epoch after which it stops.
+        stop = StopWith(epoch_counter)
+        net.callbacks = [epoch_counter, *callbacks, *task.settings.callbacks, stop]
         net.initialize_callbacks()
         net.partial_fit(training)
     net.check_finite(training.sample(_ROWS_CHECKED))

@@ -83,15 +83,16 @@ class EpochTotals:
     @torch.no_grad()
     def add(self, terms: dict[str, Tensor], codes: Tensor) -> None:
         """Add the terms of a batch's loss and its codes."""
-        values = torch.stack(list(terms.values()))
-        if self.terms is None:
-            self.names = list(terms)
-            self.terms = torch.zeros_like(values)
-        if list(terms) != self.names:
+        names = self.names or list(terms)
+        if set(terms) != set(names):
             raise TypeError(
                 "compute_loss must return the same terms for all batches of an epoch. "
-                f"Got {list(terms)} after {self.names}."
+                f"Got {list(terms)} after {names}."
             )
+        values = torch.stack([terms[name] for name in names])
+        if self.terms is None:
+            self.names = names
+            self.terms = torch.zeros_like(values)
         self.terms.add_(values, alpha=len(codes))
         positions = (codes + self.offsets).flatten()
         self.counts.index_add_(0, positions, torch.ones_like(positions))

@@ -35,7 +35,7 @@ TRAINING = Remedy(
 ENCODING = Remedy(
     ("n_beams", "hidden_dims"),
     "Fit a model with a lower value of one of these parameters",
-    "Or save the model and load it with from_pretrained(folder, device='cpu').",
+    "Or load the saved model with device='cpu'.",
 )
 
 # torch raises a bare RuntimeError where a CPU has no memory left.

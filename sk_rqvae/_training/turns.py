@@ -30,7 +30,7 @@ class Turn:
 @contextmanager
 def taking_turns(estimator: Any) -> Iterator[None]:
     """Wait until no other thread fits this estimator; readers never wait."""
-    # Atomic too.
+    # setdefault is atomic, so that two threads cannot make two locks.
     turn: Turn = vars(estimator).setdefault(_ATTRIBUTE, Turn())
     with turn.lock():
         yield

@@ -11,7 +11,7 @@ FAILED = 1
 WRONG_USAGE = 2
 INTERRUPTED = 130
 
-_NAMES_PARAMETERS = "The device has not enough memory"
+_HAS_ADVICE = "The device has not enough memory"
 _OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory")
 
 
@@ -73,8 +73,8 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 def _memory(error: BaseException) -> str:
     message = str(error)
-    if _NAMES_PARAMETERS in message:
-        return f"Out of memory. {message}"
+    if _HAS_ADVICE in message:
+        return message
     return (
         "Out of memory. Lower one of these parameters of fit: batch_size, resident_mb, "
         f"init_sample_size, hidden_dims. {message}"

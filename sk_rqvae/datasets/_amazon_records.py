@@ -158,7 +158,7 @@ def _paths(value: Any) -> tuple[tuple[str, ...], ...]:
     """Category paths from the root. Later releases have one path per item."""
     if not isinstance(value, list) or not value:
         return ()
-    paths = value if isinstance(value[0], list) else [value]
+    paths = [path for path in value if isinstance(path, list)] or [value]
     return tuple(tuple(map(clean_text, path)) for path in paths)
 
 

@@ -155,20 +155,29 @@ class ItemIds:
             rows[is_removed(rows)] = -1
             return rows
         keys = item_keys(items)
-        # From the last row to the first: an item that was moved often has many rows,
-        # of which the last is not removed. Another string can have the same hash.
-        ranks = self.runs.counts(keys, keys) - 1
-        unfound = np.flatnonzero(ranks >= 0)
+        rows = self.runs.row_of_rank(keys, np.zeros(len(keys), dtype=np.int64))
+        # Another string can have the same hash, and an item a row that was removed. One
+        # that was moved often has many rows, of which the last is not removed.
+        unfound = np.flatnonzero(rows >= 0)
+        unfound = unfound[self._is_wrong(rows[unfound], items[unfound], is_removed)]
+        ranks = self.runs.counts(keys[unfound], keys[unfound])
         while len(unfound):
-            found = self.runs.row_of_rank(keys[unfound], ranks[unfound])
-            wrong = is_removed(found)
-            if self.kind == "str":
-                wrong |= (self.take(found) != items[unfound]).astype(bool)
-            rows[unfound[~wrong]] = found[~wrong]
-            unfound = unfound[wrong]
-            ranks[unfound] -= 1
-            unfound = unfound[ranks[unfound] >= 0]
+            rows[unfound] = -1
+            ranks -= 1
+            unfound, ranks = unfound[ranks > 0], ranks[ranks > 0]
+            rows[unfound] = self.runs.row_of_rank(keys[unfound], ranks)
+            wrong = self._is_wrong(rows[unfound], items[unfound], is_removed)
+            unfound, ranks = unfound[wrong], ranks[wrong]
         return rows
+
+    def _is_wrong(
+        self, rows: IntArray, items: NDArray[Any], is_removed: RowTest
+    ) -> NDArray[np.bool_]:
+        """Which rows are removed or of other items."""
+        wrong = is_removed(rows)
+        if self.kind == "str":
+            wrong |= (self.take(rows) != items).astype(bool)
+        return wrong
 
     def _explicit(self) -> tuple[GrowingArray, SortedRuns]:
         """Return the items and their runs in a form that can be extended."""

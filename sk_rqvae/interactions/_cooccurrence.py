@@ -88,8 +88,8 @@ def cooccurrence(
 
     The matrix is computed in blocks of rows without a window, and in blocks of
     interactions with one. Temporary memory is a few hundred megabytes, plus about the
-    size of the result, plus 24 bytes for each pair of the longest history. Entries
-    below `min_count` or with a weight of 0 are not stored.
+    size of the result, plus up to 150 bytes for each pair of items in the longest
+    history. Entries below `min_count` or with a weight of 0 are not stored.
 
     References
     ----------
@@ -179,7 +179,7 @@ def _count_in_windows(
     upper = csr_array(shape, dtype=np.int64)
     for user, item in _user_blocks(interactions, window):
         keys: list[NDArray[np.int64]] = []
-        n_pairs = 0
+        n_pairs = n_distinct = 0
         longest = int(_lengths(user).max())
         for distance in range(1, min(window, longest - 1) + 1):
             one, other = item[:-distance], item[distance:]
@@ -188,9 +188,11 @@ def _count_in_windows(
             high = np.maximum(one, other)[pairs].astype(np.int64)
             keys.append(np.stack([user[:-distance][pairs], low, high]))
             n_pairs += keys[-1].shape[1]
-            if n_pairs > _BLOCK_PAIRS:  # one very long history has more
+            # One very long history has more. At least as many new pairs as there are
+            # distinct ones keep the time of sorting in proportion.
+            if n_pairs > max(_BLOCK_PAIRS, 2 * n_distinct):
                 keys = [_distinct(np.concatenate(keys, axis=1))]
-                n_pairs = 0
+                n_pairs = n_distinct = keys[0].shape[1]
         if keys:
             upper = upper + _count_pairs(np.concatenate(keys, axis=1), shape)
     return csr_array(upper + upper.T)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, issparse
 
+from sk_rqvae._checks.integers import joined_integers
 from sk_rqvae._checks.missing import first_missing
 
 _FORMS = (
@@ -118,12 +119,9 @@ def _from_sequences(histories: Any, n_items: int) -> Interactions:
                 f"{row.dtype} at position {number}."
             )
     lengths = np.array([row.size for row in rows], dtype=np.int64)
-    # One by one: int64 and uint64 would be concatenated as float64.
-    items = [_checked_items(row, n_items).astype(np.int64) for row in rows]
     user = np.repeat(np.arange(len(rows)), lengths)
-    return Interactions(
-        user, np.concatenate([np.empty(0, np.int64), *items]), len(rows)
-    )
+    items = joined_integers([row for row in rows if row.size])
+    return Interactions(user, _checked_items(items, n_items), len(rows))
 
 
 def _checked_items(items: NDArray[Any], n_items: int) -> NDArray[Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sk_rqvae._checks.codes import IntArray, row_keys
+from sk_rqvae._checks.integers import joined_integers
 from sk_rqvae.metrics._checks import check_count, check_item_codes
 from sk_rqvae.metrics._popularity import check_counts
 
@@ -190,23 +191,19 @@ def _flatten_targets(targets: Any, n_queries: int, n_items: int) -> _Targets:
             f"targets must have at least one item per query. Got none for query "
             f"{per_query.argmin()}."
         )
-    for number, row in enumerate(rows):
+    for row in rows:
         if row.dtype.kind not in "iu":
-            raise TypeError(
-                f"targets must be item indices. Got dtype {row.dtype} for query "
-                f"{number}."
-            )
-        if row.min() < 0 or row.max() >= n_items:
-            raise ValueError(
-                f"targets must be item indices in [0, {n_items - 1}]. Got values from "
-                f"{row.min()} to {row.max()} for query {number}."
-            )
-    # One by one: int64 and uint64 would be concatenated as float64.
-    item = np.concatenate([row.astype(np.int64) for row in rows])
+            raise TypeError(f"targets must be item indices. Got dtype {row.dtype}.")
+    item = joined_integers(rows)
+    if item.min() < 0 or item.max() >= n_items:
+        raise ValueError(
+            f"targets must be item indices in [0, {n_items - 1}]. Got values from "
+            f"{item.min()} to {item.max()}."
+        )
     query = np.repeat(np.arange(n_queries), per_query)
     if len(np.unique(query * n_items + item)) < len(item):
         raise ValueError("targets must name each item once per query.")
-    return _Targets(query, item, per_query)
+    return _Targets(query, item.astype(np.int64), per_query)
 
 
 def _number_ids(codes: IntArray, lists: IntArray) -> tuple[IntArray, IntArray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from sk_rqvae.plotting._tree_html import tree_html
 from sk_rqvae.plotting._tree_layout import tree_nodes
 
 _BREADTH = (10, 4)
+_MAX_CODE = 2**53
 
 
 class IDTreeDisplay:
@@ -257,8 +258,8 @@ class IDTreeDisplay:
         Raises
         ------
         ValueError
-            If `labels` or `names` has another length than `codes`, or a label is
-            missing or not finite.
+            If `labels` or `names` has another length than `codes`, a label is missing
+            or not finite, or a code is 2**53 or larger.
         TypeError
             If `names` is no sequence.
 
@@ -273,6 +274,12 @@ class IDTreeDisplay:
         (True, True)
         """
         n_items = len(self.codes)
+        largest = self.codes.max(initial=0)
+        if largest >= _MAX_CODE:
+            raise ValueError(
+                "codes must be below 2**53 for a page, as browsers count no further. "
+                f"Got {largest}."
+            )
         names = _checked_names(self.names, n_items)
         labels = None
         if self.labels is not None:
@@ -284,7 +291,8 @@ def _checked_names(names: Any, n_items: int) -> list[Any] | None:
     """Names by position, which the labels of a pandas Series need not be."""
     if names is None:
         return None
-    has_other_order = isinstance(names, str | bytes | Mapping | Set)
+    # An iterator would be empty the next time.
+    has_other_order = isinstance(names, str | bytes | Mapping | Set | Iterator)
     if has_other_order or not isinstance(names, Iterable):
         raise TypeError(
             "names must be a sequence of strings, one per item. Got "

@@ -50,7 +50,7 @@ class TrainingHistoryDisplay:
         The line of each loss, and ``"valid_loss"`` if there is one.
     best_ : matplotlib.lines.Line2D or None
         The marker at the lowest held-out loss. Early stopping restores the weights of
-        this epoch.
+        this epoch, unless it belongs to an earlier fit than the last.
     is_relative_ : bool
         Whether losses are relative to the first epoch. They are absolute if a loss is
         not positive.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from sk_rqvae.datasets import load_wordnet_nouns
 
 
 def _has_history() -> bool:
+    if shutil.which("git") is None:
+        return False
     found = subprocess.run(
         ["git", "rev-parse", "--verify", "HEAD"], cwd=versions.ROOT, capture_output=True
     )

@@ -41,7 +41,11 @@ SOAP = {
     "related": {"also_bought": ["B0002", "B0009"]},
     "salesRank": {"Beauty": 12},
 }
-COMB = {"asin": "B0002", "title": "Comb", "categories": [["Beauty", "Hair Care"]]}
+COMB = {
+    "asin": "B0002",
+    "title": "Comb",
+    "categories": [["Beauty", "Hair Care"], None],
+}
 UNREVIEWED = {"asin": "B0009", "title": "Nobody's"}
 # Item and day of the reviews of each user, in the order of the file.
 REVIEWED = {

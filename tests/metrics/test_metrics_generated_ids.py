@@ -176,6 +176,6 @@ def test_targets_can_mix_types_of_integers():
     np.testing.assert_array_equal(scores, expected)
 
 
-def test_an_item_that_does_not_exist_is_named_with_its_query():
-    with pytest.raises(ValueError, match="from 1 to 3 for query 1"):
+def test_an_item_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match=r"in \[0, 1\]\. Got values from 0 to 3"):
         score_generated_ids([[[0]], [[0]]], [[0], [1]], [[0], [1, 3]], k=1)

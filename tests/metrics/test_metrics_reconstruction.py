@@ -136,3 +136,14 @@ def test_explained_variance_does_not_depend_on_the_unit(unit):
     np.testing.assert_allclose(
         explained_variance(unit * X, unit * restored), explained_variance(X, restored)
     )
+
+
+@pytest.mark.parametrize("metric", [reconstruction_error, explained_variance])
+def test_missing_values_and_dates_in_lists_are_refused(metric):
+    rows = np.arange(12.0).reshape(4, 3)
+    missing = rows.tolist()
+    missing[2][1] = None
+    with pytest.raises(ValueError, match="NaN in row 2, column 1"):
+        metric(missing, rows)
+    with pytest.raises(TypeError, match=r"X_rec must be numeric\. Got dates"):
+        metric(rows, [[np.datetime64("2020-01-01")] * 3] * 4)

@@ -569,3 +569,12 @@ def test_a_model_saved_for_a_second_cuda_device_loads_where_there_is_one(monkeyp
         assert pretrained._present("cuda:1") == "cuda"
     assert pretrained._present("cuda:0") == "cuda:0"
     assert pretrained._present("cpu") == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.warns(UserWarning, match="no CUDA: it is on 'cpu'"):
+        assert pretrained._present("cuda:0") == "cpu"
+
+
+def test_a_device_that_no_torch_has_is_refused_with_the_file(folder):
+    forge_config(folder, lambda config: config["params"].update(device="cuda:x"))
+    with pytest.raises(ValueError, match=r"config\.json"):
+        load(folder)

@@ -243,3 +243,15 @@ def test_hostile_names_run_no_script(tmp_path):
         script,
     )
     assert report == {"images": 0, "names": names}
+
+
+def test_codes_that_a_browser_cannot_count_are_refused():
+    IDTreeDisplay(codes=[[2**53 - 1]]).to_html()
+    with pytest.raises(ValueError, match=r"below 2\*\*53 .* Got 9007199254740992"):
+        IDTreeDisplay(codes=[[2**53]]).to_html()
+
+
+def test_names_that_can_be_read_once_only_are_refused():
+    display = IDTreeDisplay(codes=[[0], [1]], names=map(str, [1, 2]))
+    with pytest.raises(TypeError, match="names must be a sequence of strings"):
+        display.to_html()

@@ -316,6 +316,23 @@ def test_scoring_the_estimator_during_fit_does_not_change_the_fit(blobs, fitted)
 
 
 @needs_sklearn_callbacks
+class EndsOfEpochs(Callback):
+    """Counts the epochs that end."""
+
+    n_epochs = 0
+
+    def on_epoch_end(self, net, **kwargs):
+        self.n_epochs += 1
+
+
+def test_other_callbacks_see_the_epoch_after_which_training_stops(blobs):
+    seen = EndsOfEpochs()
+    estimator = small(max_epochs=20, callbacks=[("seen", seen)])
+    estimator.set_callbacks(Tasks(stop_after=3)).fit(blobs)
+    assert estimator.n_iter_ == 3
+    assert seen.n_epochs == 3
+
+
 def test_a_callback_of_scikit_learn_can_stop_training(blobs):
     estimator = small(max_epochs=20).set_callbacks(Tasks(stop_after=3)).fit(blobs)
     assert estimator.n_iter_ == 3

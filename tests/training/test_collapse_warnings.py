@@ -44,7 +44,7 @@ def test_the_warning_of_a_collapse_names_level_used_codes_and_remedies(blobs, mo
     last = estimator.net_.history[-1]
     for message in messages:
         level = int(message.split()[1])
-        used = round(64 * last["usage"][level])
+        used = round(64 * last["usage"][level - 1])
         assert message.startswith(f"Level {level} collapsed: {used} of 64 codes")
         for remedy in REMEDIES:
             assert remedy in message
@@ -137,9 +137,9 @@ def messages_of(usage, perplexity, sizes, n_distinct):
 def test_each_collapsed_level_has_its_own_warning():
     messages = messages_of([1.0, 0.25, 0.5], [9.0, 2.0, 1.1], [16, 16, 16], 1000)
     assert len(messages) == 2
-    assert "Level 1 collapsed: 4 of 16 codes are used" in messages[0]
+    assert "Level 2 collapsed: 4 of 16 codes are used" in messages[0]
     assert "perplexity of 2.0" in messages[0]
-    assert "Level 2 collapsed" in messages[1]
+    assert "Level 3 collapsed" in messages[1]
 
 
 def test_a_codebook_of_one_code_cannot_collapse():

@@ -342,14 +342,23 @@ class Doubled(RQVAEModule):
 
 
 def test_the_row_losses_of_a_custom_module_are_what_is_minimised(blobs):
-    history = small(module=Doubled, commitment_weight=0).fit(blobs).net_.history
-    usual = small(commitment_weight=0).fit(blobs).net_.history
+    options = {"commitment_weight": 0, "separate_ids": False}
+    model = small(module=Doubled, **options).fit(blobs)
+    history = model.net_.history
+    usual = small(**options).fit(blobs).net_.history
     first, *_ = zip(
         history[:, "train_reconstruction"],
         usual[:, "train_reconstruction"],
         strict=True,
     )
     assert first[0] == pytest.approx(2 * first[1], rel=0.05)
+    codes, errors = model.candidates(blobs, k=1)
+    module = model.net_.module_
+    with torch.no_grad():
+        x = module.standardize(torch.from_numpy(blobs))
+        decoded = module.reconstruct(torch.from_numpy(codes[:, 0]))
+    expected = 2 * (x - decoded).square().sum(1)
+    np.testing.assert_allclose(errors[:, 0], expected, rtol=1e-4)
 
 
 def test_the_loss_of_a_custom_module_is_minimised_and_recorded(blobs, fitted):

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from sk_rqvae._sklearn.progress_bars import progress_bar
 from sk_rqvae.cli.matrix_files.npy_file import GrowingNpy
 from sk_rqvae.cli.matrix_files.source import Source
+from sk_rqvae.cli.matrix_files.temporary_folder import temporary_folder
 
 
 class Mapped(NamedTuple):
@@ -38,9 +38,8 @@ def mapped(source: Source, *, keep_keys: bool = False) -> Iterator[Mapped]:
     Rows that the file does not hold as they are, those of tables, are copied to a
     temporary file in the folder that ``TMPDIR`` names.
     """
-    # Windows does not delete a file that is still mapped.
-    with TemporaryDirectory(prefix="sk-rqvae-", ignore_cleanup_errors=True) as folder:
-        copy = Path(folder) / "rows.npy"
+    with temporary_folder() as folder:
+        copy = folder / "rows.npy"
         keys = _read(source, copy, keep_keys)
         rows = np.load(copy, mmap_mode="r") if source.matrix is None else source.matrix
         yield Mapped(rows, keys)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from sk_rqvae.cli.failures import UsageError
 from sk_rqvae.cli.matrix_files.checks import checked
@@ -15,11 +14,11 @@ from sk_rqvae.cli.matrix_files.npz_file import npz_source
 from sk_rqvae.cli.matrix_files.parquet_file import parquet_source
 from sk_rqvae.cli.matrix_files.regular_file import check_regular_file
 from sk_rqvae.cli.matrix_files.source import Reading, Source
+from sk_rqvae.cli.matrix_files.temporary_folder import temporary_folder
 
 FORMATS = (".npy", ".npz", ".csv", ".parquet")
 _TABLES = (".csv", ".parquet")
 _COMPRESSED = (".npz", ".parquet")
-_PREFIX = "sk-rqvae-"
 
 
 @contextmanager
@@ -41,11 +40,8 @@ def open_source(path: Path, reading: Reading) -> Iterator[Source]:
     check_regular_file(path)
     kind = path.suffix.lower()
     if kind == ".npz":
-        # Windows does not delete a file that is still mapped.
-        with TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder:
-            yield checked(
-                npz_source(path, reading.array, reading.unpack_limit, Path(folder))
-            )
+        with temporary_folder() as folder:
+            yield checked(npz_source(path, reading.array, reading.unpack_limit, folder))
         return
     if kind == ".npy":
         yield checked(npy_source(path))

@@ -246,9 +246,13 @@ function select(prefix, keepFound = false) {
   if (!keepFound) foundRow = null;
   selected = prefix;
   searchBox.value = "";
-  const hash = `#${prefix.join("-")}`;
-  if (location.hash !== hash) history.pushState(null, "", hash);
   draw();
+  const hash = `#${prefix.join("-")}`;
+  try {
+    if (location.hash !== hash) history.pushState(null, "", hash);
+  } catch {
+    // Pages without an address of their own, such as `srcdoc`, have no history.
+  }
 }
 
 // Search
@@ -305,7 +309,7 @@ searchBox.addEventListener("input", () => {
 // Address
 
 function selectFromAddress() {
-  const found = prefixIn(decodeURIComponent(location.hash.slice(1)));
+  const found = prefixIn(location.hash.slice(1).replace(/%20/g, " "));
   selected = found ? found.prefix : [];
   foundRow = null;
   draw();
