@@ -78,6 +78,7 @@ from sk_rqvae._training.out_of_memory import (
 from sk_rqvae._training.seeds import draw_seed
 from sk_rqvae._training.settings import Settings, check_settings
 from sk_rqvae._training.turns import taking_turns, without_turn
+from sk_rqvae.metrics._affinity import weighted_pairs
 
 _FITTED = (
     "net_",
@@ -739,11 +740,13 @@ class RQVAETransformer(
         """
         model = self._snapshot()
         rows = model._check_rows(X, reset=False)
+        # Checked before the work.
+        pairs = None if affinity is None else weighted_pairs(affinity, len(rows))
         codes = model._assign(rows)
         sizes = model._sizes()
         depths = range(1, len(sizes) + 1)
         explained = model._explained(rows, codes, depths)
-        return summarise(in_host_memory(codes), sizes, explained, affinity)
+        return summarise(in_host_memory(codes), sizes, explained, pairs)
 
     def save_pretrained(
         self,

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
+from scipy.sparse import coo_array
 
 from sk_rqvae._checks.codes import IntArray, row_keys
-from sk_rqvae.metrics import affinity_lift, codebook_perplexity, codebook_usage
+from sk_rqvae.metrics import codebook_perplexity, codebook_usage
+from sk_rqvae.metrics._affinity import lift_of_pairs
 
 FloatArray = NDArray[np.float64]
 
@@ -192,7 +194,7 @@ def summarise(
     codes: IntArray,
     sizes: list[int],
     explained_variance: FloatArray,
-    affinity: Any = None,
+    pairs: coo_array | None = None,
 ) -> SemanticIDReport:
     """Compute the report of some codes.
 
@@ -203,8 +205,8 @@ def summarise(
         Codes per level.
     explained_variance : ndarray of shape (n_layers,)
         Explained variance of the reconstructions from prefixes of each length.
-    affinity : sparse matrix or array-like of shape (n_items, n_items), default=None
-        Which items belong together.
+    pairs : coo_array of shape (n_items, n_items), default=None
+        Which items belong together, as `weighted_pairs` gives them.
 
     Returns
     -------
@@ -220,7 +222,7 @@ def summarise(
         usage=codebook_usage(codes, sizes),
         perplexity=codebook_perplexity(codes, sizes),
         n_distinct=np.array(n_distinct, dtype=np.int64),
-        affinity_lift=None if affinity is None else affinity_lift(codes, affinity),
+        affinity_lift=None if pairs is None else lift_of_pairs(codes, pairs),
     )
 
 

@@ -75,7 +75,9 @@ def path_to_quantizer(estimator: Any) -> Path:
             f"Expected one quantizer among the steps {names}. Got {len(found)}."
         )
     for step in steps:
-        if hasattr(step.estimator, "codebook_size"):
+        # A search that is not fitted has the estimator that it will fit.
+        inner = _flatten(getattr(step.estimator, "estimator", None), name="")
+        if any(hasattr(each.estimator, "codebook_size") for each in [step, *inner]):
             raise NotFittedError(f"{step} is not fitted. Call fit first.")
     raise TypeError(
         "Expected a quantizer, with codebooks_, transform and inverse_transform, or a "

@@ -82,13 +82,17 @@ def affinity_lift(codes: ArrayLike, affinity: Any) -> NDArray[np.float64]:
     array([0.333,   nan])
     """
     checked = check_item_codes(codes)
-    pairs = _weighted_pairs(affinity, len(checked))
+    return lift_of_pairs(checked, weighted_pairs(affinity, len(checked)))
+
+
+def lift_of_pairs(codes: IntArray, pairs: coo_array) -> NDArray[np.float64]:
+    """`affinity_lift` of checked codes and of what `weighted_pairs` returned."""
     left, right, weights = pairs.row, pairs.col, pairs.data
     total = weights.sum()
-    n_pairs = len(checked) * (len(checked) - 1)
+    n_pairs = len(codes) * (len(codes) - 1)
     lifts = []
-    for length in range(1, checked.shape[1] + 1):
-        _, prefix = np.unique(row_keys(checked[:, :length]), return_inverse=True)
+    for length in range(1, codes.shape[1] + 1):
+        _, prefix = np.unique(row_keys(codes[:, :length]), return_inverse=True)
         # Pairs without a common prefix have no longer one either.
         common = prefix[left] == prefix[right]
         left, right, weights = left[common], right[common], weights[common]
@@ -97,7 +101,14 @@ def affinity_lift(codes: ArrayLike, affinity: Any) -> NDArray[np.float64]:
     return np.array(lifts)
 
 
-def _weighted_pairs(affinity: Any, n_items: int) -> coo_array:
+def weighted_pairs(affinity: Any, n_items: int) -> coo_array:
+    """The pairs of different items with a positive weight, which is checked.
+
+    Raises
+    ------
+    ValueError
+        As in `affinity_lift`.
+    """
     matrix = check_array(
         affinity,
         accept_sparse=("coo", "csr", "csc"),

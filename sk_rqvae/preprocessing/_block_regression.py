@@ -129,11 +129,17 @@ def _regression(
     row_weight = row_weights[used] / row_weights[used].sum() * len(used)
     both = np.concatenate([known, block])
     n_known = len(known)
-    mean = np.average(rows[np.ix_(used, both)], axis=0, weights=row_weight)
+    parts = [
+        slice(start, start + _ROWS_AT_ONCE)
+        for start in range(0, len(used), _ROWS_AT_ONCE)
+    ]
+    mean = np.zeros(len(both))
+    for part in parts:
+        mean += row_weight[part] @ rows[np.ix_(used[part], both)]
+    mean /= row_weight.sum()
     products = np.zeros((n_known, len(both)))
     power = 0.0
-    for start in range(0, len(used), _ROWS_AT_ONCE):
-        part = slice(start, start + _ROWS_AT_ONCE)
+    for part in parts:
         centred = rows[np.ix_(used[part], both)] - mean
         weighted = centred * row_weight[part, np.newaxis]
         products += weighted[:, :n_known].T @ centred

@@ -139,3 +139,12 @@ def test_an_unfitted_transformer_cannot_report(blobs):
 def test_a_report_refuses_rows_of_another_width(fitted, blobs):
     with pytest.raises(ValueError, match="12 features"):
         fitted.report(blobs[:, :3])
+
+
+def test_affinity_is_checked_before_rows_are_encoded(fitted, blobs, monkeypatch):
+    def encoded(*arguments):
+        raise AssertionError("rows are encoded")
+
+    monkeypatch.setattr(type(fitted), "_assign", encoded)
+    with pytest.raises(ValueError, match="affinity"):
+        fitted.report(blobs, affinity=csr_array(np.eye(3)))

@@ -226,6 +226,9 @@ def test_an_estimator_without_a_quantizer_is_rejected(data, scorer):
 def test_the_error_names_an_unfitted_quantizer(data, scorer):
     with pytest.raises(NotFittedError, match=r"'rq' \(TwoLevelKMeans\) is not fitted"):
         scorer(Pipeline([("rq", TwoLevelKMeans())]), data[0])
+    search = GridSearchCV(Pipeline([("rq", TwoLevelKMeans())]), {"rq__n_clusters": [2]})
+    with pytest.raises(NotFittedError, match="is not fitted"):
+        scorer(search, data[0])
 
 
 @pytest.mark.parametrize("scorer", ALL_SCORERS)
