@@ -11,6 +11,7 @@ FAILED = 1
 WRONG_USAGE = 2
 INTERRUPTED = 130
 
+# How `_training/out_of_memory.py`, which imports torch, begins its advice.
 _HAS_ADVICE = "The device has not enough memory"
 _OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory")
 

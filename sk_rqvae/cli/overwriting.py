@@ -9,6 +9,7 @@ from tempfile import TemporaryFile
 
 from sk_rqvae.cli.matrix_files.regular_file import check_regular_file
 
+# As in `_persistence`, whose modules import torch: a wrong path is refused before that.
 _MODEL_FORMAT = "sk_rqvae"
 _CONFIG = "config.json"
 _LOCK = ".sk_rqvae.lock"

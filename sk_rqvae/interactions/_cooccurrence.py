@@ -88,8 +88,8 @@ def cooccurrence(
 
     The matrix is computed in blocks of rows without a window, and in blocks of
     interactions with one. Temporary memory is a few hundred megabytes, plus about the
-    size of the result, plus up to 150 bytes for each pair of items in the longest
-    history. Entries below `min_count` or with a weight of 0 are not stored.
+    size of the result, plus several copies of the item pairs of the longest history, of
+    24 bytes each. Entries below `min_count` or with a weight of 0 are not stored.
 
     References
     ----------
