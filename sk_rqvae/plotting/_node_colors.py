@@ -138,7 +138,7 @@ class _ByMean:
         return tuple(self._scale.to_rgba(self._mean(node)))
 
     def text(self, node: Node) -> str:
-        return f"{self._mean(node):.3g}"
+        return f"{self._mean(node):.4g}"
 
     def add_legend(self, ax: Any) -> None:
         ax.figure.colorbar(self._scale, ax=ax, label="mean label")

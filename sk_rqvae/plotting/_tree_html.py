@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import math
 import re
 from collections.abc import Sequence
 from importlib.resources import files
@@ -20,7 +19,6 @@ _FOLDER = "tree_page"
 _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 # Characters that could end the script element or begin a comment inside it.
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
-_SIGNIFICANT_DIGITS = 4
 
 
 def tree_html(
@@ -66,18 +64,13 @@ def _items(
     if names is not None:
         items["names"] = [printable(names[row]) for row in order.tolist()]
     if labels is not None and labels.dtype.kind == "f":
-        items["values"] = [_rounded(value) for value in labels[order].tolist()]
+        # As many digits as a float32 has.
+        items["values"] = [float(f"{value:.7g}") for value in labels[order].tolist()]
     elif labels is not None:
         distinct, label = np.unique(labels[order], return_inverse=True)
         items["labelNames"] = [printable(name) for name in distinct.tolist()]
         items["labels"] = label.tolist()
     return items
-
-
-def _rounded(value: float) -> float:
-    """Few digits, for a small page; the largest floats would round to infinity."""
-    rounded = float(f"{value:.{_SIGNIFICANT_DIGITS}g}")
-    return rounded if math.isfinite(rounded) else value
 
 
 def _json(value: Any) -> str:

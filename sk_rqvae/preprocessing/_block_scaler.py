@@ -328,9 +328,8 @@ class BlockScaler(DocLink, TransformerMixin, BaseEstimator):
 
     def _scaled(self, matrix: Matrix, missing: NDArray[np.bool_]) -> FloatArray:
         """Scaled blocks, with zeros in place of missing ones."""
-        scaled: FloatArray = (matrix - self.mean_) / np.repeat(
-            self.scale_, self.block_sizes_
-        )
+        scaled: FloatArray = matrix - self.mean_
+        scaled /= np.repeat(self.scale_, self.block_sizes_)
         scaled[np.repeat(missing, self.block_sizes_, axis=1)] = 0.0
         return scaled
 

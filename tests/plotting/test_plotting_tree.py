@@ -99,6 +99,8 @@ def test_float_labels_colour_by_their_mean():
     assert face[0,] == face[2,] == mpl.colormaps["viridis"](2 / 9)
     assert face[5,] == mpl.colormaps["viridis"](1.0)
     assert "0 (4) · 3" in texts_on(display)
+    years = IDTreeDisplay.from_codes(CODES, values + 2016)
+    assert "0 (4) · 2019" in texts_on(years)
 
 
 def test_without_labels_the_first_code_decides_the_colour():

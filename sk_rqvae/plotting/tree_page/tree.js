@@ -9,6 +9,8 @@ const nItems = data.rows.length;
 const lowered = data.names ? data.names.map((name) => name.toLowerCase()) : null;
 const ROW_HEIGHT = 48;
 const EXTRA_ROWS = 6;
+// Firefox draws no element that is higher than 17.9 million pixels.
+const MAX_ROWS = 300000;
 const SEARCH_DELAY = 120;
 
 const searchBox = document.getElementById("search");
@@ -94,7 +96,7 @@ function summarise(start, stop) {
   if (data.values) {
     let sum = 0;
     for (let item = start; item < stop; item++) sum += data.values[item];
-    return `mean ${Number((sum / (stop - start)).toPrecision(3))}`;
+    return `mean ${Number((sum / (stop - start)).toPrecision(4))}`;
   }
   if (!data.labels) return "";
   const counts = new Map();
@@ -115,8 +117,13 @@ function element(tag, className, text) {
   return made;
 }
 
+function limitOf(count) {
+  return count > MAX_ROWS ? `, first ${MAX_ROWS.toLocaleString("en")} listed` : "";
+}
+
 // A list that creates only the rows in view.
 function addList(parent, count, makeRow) {
+  count = Math.min(count, MAX_ROWS);
   const list = element("div", "list");
   const content = element("div");
   content.style.height = `${count * ROW_HEIGHT}px`;
@@ -198,7 +205,7 @@ function addChildColumn(prefix) {
 function addItemColumn(prefix) {
   const { start, stop } = rangeOf(prefix);
   const column = element("section", "column items");
-  column.append(element("h2", "", plural(stop - start, "item")));
+  column.append(element("h2", "", plural(stop - start, "item") + limitOf(stop - start)));
   columns.append(column);
   const list = addList(column, stop - start, (number) => itemRow(start + number));
   if (foundRow !== null && foundRow >= start && foundRow < stop) {
@@ -280,7 +287,8 @@ function search(query) {
   const matches = itemsWith(words);
   columns.replaceChildren();
   const column = element("section", "column items");
-  column.append(element("h2", "", `${plural(matches.length, "item")} found`));
+  const title = `${plural(matches.length, "item")} found${limitOf(matches.length)}`;
+  column.append(element("h2", "", title));
   columns.append(column);
   const nPrefixes = prefix ? 1 : 0;
   if (!matches.length && !prefix) {
