@@ -54,9 +54,9 @@ def all_cases() -> list[Case]:
         Case("nouns, 8 x 2048 codes", _nouns, n_layers=8, n_codes=2048),
         Case("nouns, 2 x 4 codes", _nouns, n_layers=2, n_codes=4),
         Case("glosses, LSA", latent_semantics),
-        Case("digits", _digits),
+        Case("digits", digits),
         Case("breast cancer", breast_cancer),
-        Case("patches", _patches, obstacle=_no_images()),
+        Case("patches", patches, obstacle=_no_images()),
         Case("heavy tails", _heavy_tails),
         Case("heavy tails, correlated", heavy_tails_correlated),
         Case("binary", _binary),
@@ -91,16 +91,16 @@ def breast_cancer(seed: int) -> Matrix:
     return StandardScaler().fit_transform(X).astype(np.float32)
 
 
-def _digits(seed: int) -> Matrix:
+def digits(seed: int) -> Matrix:
     """Images of 8 x 8 pixels from 0 to 16."""
     X, _ = load_digits(return_X_y=True)
     return np.asarray(X, dtype=np.float32)
 
 
-def _patches(seed: int) -> Matrix:
+def patches(seed: int) -> Matrix:
     """Squares of two photographs, 8 x 8 pixels of 3 colours, none overlapping."""
-    patches = np.concatenate([_squares(image) for image in load_sample_images().images])
-    return sample_rows(np.divide(patches, 255, dtype=np.float32), N_ROWS, seed)
+    squares = np.concatenate([_squares(image) for image in load_sample_images().images])
+    return sample_rows(np.divide(squares, 255, dtype=np.float32), N_ROWS, seed)
 
 
 def _squares(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from sklearn.datasets import load_digits, load_sample_images
+from sklearn.datasets import load_sample_images
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfTransformer
 from torch.nn import functional as F
@@ -25,8 +25,10 @@ from torch.nn import functional as F
 from _cases import (
     breast_cancer,
     clusters,
+    digits,
     heavy_tails_correlated,
     latent_semantics,
+    patches,
 )
 from _contract import Matrix
 from _data import sample_rows
@@ -43,7 +45,6 @@ N_FACTORS = 128
 MIN_RATINGS = 10
 RUN_LENGTH = 20
 N_BOOKS = 66_667
-PATCH = 8
 CROP = 64
 CROP_SIZES = (24, 200)
 CROPS_AT_ONCE = 250
@@ -164,23 +165,6 @@ def origin(name: str) -> str:
 
 def _nouns(wheels: Path) -> Matrix:
     return load_wordnet_nouns().data
-
-
-def _digits(wheels: Path) -> Matrix:
-    X, _ = load_digits(return_X_y=True)
-    return np.asarray(X, dtype=np.float32)
-
-
-def _patches(wheels: Path) -> Matrix:
-    patches = np.concatenate([_squares(image) for image in load_sample_images().images])
-    return sample_rows(np.divide(patches, 255, dtype=np.float32), N_ROWS)
-
-
-def _squares(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Squares of 8 x 8 pixels, none overlapping, ``(n, 192)``."""
-    height, width = (size - size % PATCH for size in image.shape[:2])
-    grid = image[:height, :width].reshape(height // PATCH, PATCH, width // PATCH, -1)
-    return grid.swapaxes(1, 2).reshape(-1, PATCH * PATCH * image.shape[2])
 
 
 def _voices(wheels: Path) -> Matrix:
@@ -307,9 +291,11 @@ def _ratings(wheels: Path) -> Any:
     return table
 
 
-def _case(draw: Callable[[int], Matrix], description: str) -> DataSet:
+def _case(
+    draw: Callable[[int], Matrix], description: str, *, is_kept: bool = False
+) -> DataSet:
     """One of the cases of `carry_over.py`, drawn from seed 0."""
-    return DataSet(lambda wheels: draw(0), description, is_new=False, is_kept=False)
+    return DataSet(lambda wheels: draw(0), description, is_new=False, is_kept=is_kept)
 
 
 DATA_SETS = {
@@ -319,16 +305,11 @@ DATA_SETS = {
         is_new=False,
         is_kept=False,
     ),
-    "digits": DataSet(
-        _digits,
-        "images of 8 x 8 pixels (scikit-learn)",
-        is_new=False,
-        is_kept=False,
-    ),
-    "patches": DataSet(
-        _patches,
+    "digits": _case(digits, "images of 8 x 8 pixels (scikit-learn)"),
+    "patches": _case(
+        patches,
         "8 x 8 pixels in 3 colours of two photographs (scikit-learn)",
-        is_new=False,
+        is_kept=True,
     ),
     "voices": DataSet(
         _voices, "rows of the weights of a speaker encoder (resemblyzer)", is_new=False

@@ -37,8 +37,9 @@ SMALL: dict[str, Any] = {
 }
 
 
-def some_rows(n_rows: int = 1500, n_features: int = 24) -> Rows:
+def some_rows() -> Rows:
     """Rows in clusters, with components of falling variance."""
+    n_rows, n_features = 1500, 24
     rng = np.random.default_rng(0)
     scales = np.arange(1, n_features + 1) ** -0.7
     centres = rng.normal(size=(40, n_features))

@@ -58,7 +58,6 @@ IRRELEVANT = {
 }
 # Of the estimator, only the parameters' defaults count; the rest of it calls the files.
 SIGNATURES_ALONE = {"_transformer.py"}
-UNKNOWN = "older"  # recipe of what was measured before recipes were kept
 
 _MARK = re.compile(r"<!-- measured: (.+?) \| (\S+) \| (\w+) (\w+) -->")
 _NOTE = "*Measured with older defaults, at commit {commit}; today's may differ.*"
@@ -144,7 +143,7 @@ def _canonical(node: object) -> str:
     `ast.dump` is not: later releases have more fields, and show empty ones differently.
     """
     if isinstance(node, list):
-        return f"[{','.join(_canonical(each) for each in node if not _is_text(each))}]"
+        return f"[{','.join(_canonical(each) for each in node if not is_text(each))}]"
     if not isinstance(node, ast.AST):
         return repr(node)
     skipped = {"annotation", "returns", "type_comment", "ctx", "kind", "type_params"}
@@ -156,7 +155,7 @@ def _canonical(node: object) -> str:
     return f"{type(node).__name__}({','.join(fields)})"
 
 
-def _is_text(node: object) -> bool:
+def is_text(node: object) -> bool:
     """Whether a statement is a string alone: a docstring, or one of a constant."""
     return (
         isinstance(node, ast.Expr)

@@ -396,7 +396,7 @@ class RQVAETransformer(
             with `affinity`, which is fitted on the CPU.
         y : None
             Ignored.
-        affinity : sparse matrix or array of shape (n_samples, n_samples), default=None
+        affinity : scipy sparse matrix of shape (n_samples, n_samples), default=None
             Non-negative weights of pairs of rows that belong together, such as
             `sk_rqvae.interactions.cooccurrence` returns. IDs then follow `X` and
             affinity; new rows get the IDs of similar rows (see Notes). The diagonal is
@@ -495,7 +495,7 @@ class RQVAETransformer(
         X : array-like of shape (n_samples, n_features)
         y : None
             Ignored.
-        affinity : sparse matrix or array of shape (n_samples, n_samples), default=None
+        affinity : scipy sparse matrix of shape (n_samples, n_samples), default=None
             Which rows of this batch belong together. If a later call has it, the first
             must have it too.
         sample_weight : array-like of shape (n_samples,), default=None

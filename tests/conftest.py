@@ -51,9 +51,16 @@ def new_generator():
 
 def assert_same_model(one, other):
     """Two fitted transformers have the same weights and buffers, bit for bit."""
-    theirs = other.net_.module_.state_dict()
-    for name, value in one.net_.module_.state_dict().items():
+    ours, theirs = (each.net_.module_.state_dict() for each in (one, other))
+    assert ours
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
         assert torch.equal(value, theirs[name]), name
+
+
+def contents(folder):
+    """The bytes of each file of a folder."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import sk_rqvae
+from measured import is_text
 
 BENCHMARKS = Path(__file__).resolve().parent.parent
 LIBRARY = Path(sk_rqvae.__file__).resolve().parent
@@ -110,7 +111,7 @@ def _library_files(names: Iterable[str]) -> list[Path]:
 def _bare(source: str) -> str:
     lines = source.splitlines()
     for node in ast.walk(ast.parse(source)):
-        if _is_string(node):
+        if is_text(node):
             for at in range(node.lineno - 1, node.end_lineno):
                 lines[at] = ""
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -118,11 +119,3 @@ def _bare(source: str) -> str:
         if token.type == tokenize.COMMENT and lines[row - 1]:
             lines[row - 1] = lines[row - 1][:column]
     return "\n".join(line.rstrip() for line in lines if line.strip())
-
-
-def _is_string(node: Any) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )

@@ -3,7 +3,8 @@ Plots of a model
 ================
 
 Four plots show whether training went well and what the IDs mean. They are the displays
-of ``sk_rqvae.plotting`` and need matplotlib: ``pip install "sk-rqvae[plot]"``.
+of ``sk_rqvae.plotting`` and need matplotlib: ``pip install ".[plot]"``
+in a checkout.
 
 1. Did training go well? The losses, and the reconstruction of held-out rows.
 2. Are the codebooks used? The share of the items that each code has.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array, issparse
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array, issparse
 from sklearn.utils import check_array
 
 
@@ -14,7 +15,7 @@ def check_affinity(affinity: Any, n_rows: int) -> csr_array:
 
     Parameters
     ----------
-    affinity : sparse matrix or array of shape (n_rows, n_rows)
+    affinity : scipy sparse matrix of shape (n_rows, n_rows)
         One that is not symmetric is replaced by the mean of it and its transpose.
     n_rows : int
 
@@ -42,17 +43,26 @@ def check_affinity(affinity: Any, n_rows: int) -> csr_array:
             affinity, accept_sparse="csr", dtype=np.float64, input_name="affinity"
         )
     )
-    if matrix.nnz and matrix.data.min() < 0:
-        raise ValueError(f"affinity must not be negative. Got {matrix.data.min()}.")
+    check_not_negative(matrix.data)
     halves = matrix / 2  # halved before the sum, which could overflow
-    pairs = (halves + halves.T).tocoo()
-    different = (pairs.row != pairs.col) & (pairs.data > 0)
-    if not different.any():
+    return positive_pairs((halves + halves.T).tocoo()).tocsr()
+
+
+def check_not_negative(values: NDArray[np.float64]) -> None:
+    """Check the values of an affinity."""
+    if values.size and values.min() < 0:
+        raise ValueError(f"affinity must not be negative. Got {values.min()}.")
+
+
+def positive_pairs(affinity: coo_array) -> coo_array:
+    """The positive values outside the diagonal; an error if there is none."""
+    chosen = (affinity.row != affinity.col) & (affinity.data > 0)
+    if not chosen.any():
         raise ValueError(
             "affinity must have a positive value outside the diagonal. Got none."
         )
-    positions = pairs.row[different], pairs.col[different]
-    return csr_array((pairs.data[different], positions), shape=matrix.shape)
+    positions = affinity.row[chosen], affinity.col[chosen]
+    return coo_array((affinity.data[chosen], positions), shape=affinity.shape)
 
 
 def _check_shape(shape: tuple[int, ...], n_rows: int) -> None:

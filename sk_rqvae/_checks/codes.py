@@ -20,7 +20,7 @@ def layer_sizes(codebook_size: Any, n_layers: int) -> tuple[int, ...]:
             "codebook_size must be an int or a sequence of ints, one per level. "
             f"Got {codebook_size!r}."
         )
-    if sizes.size not in (1, n_layers):
+    if np.ndim(codebook_size) and len(sizes) != n_layers:
         raise ValueError(
             f"codebook_size must be an int or have one entry per level ({n_layers}). "
             f"Got {sizes.size} entries."

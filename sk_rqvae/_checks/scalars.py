@@ -9,13 +9,18 @@ from typing import Any
 import numpy as np
 
 
-def check_int(name: str, value: Any, *, minimum: int) -> int:
-    """An int, not a bool, that is at least `minimum`."""
+def check_int(
+    name: str, value: Any, *, minimum: int, maximum: int | None = None
+) -> int:
+    """An int, not a bool, in [`minimum`, `maximum`]."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an int. Got {value!r}.")
-    if value < minimum:
+    number = int(value)
+    if number < minimum:
         raise ValueError(f"{name} must be at least {minimum}. Got {value!r}.")
-    return int(value)
+    if maximum is not None and number > maximum:
+        raise ValueError(f"{name} must be at most {maximum}. Got {value!r}.")
+    return number
 
 
 def check_real(

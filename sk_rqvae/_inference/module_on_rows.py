@@ -218,6 +218,7 @@ def distances_to_next_codes(
         return module.next_code_distances(x, block[:, width:].long())
 
     size = module.quantizer.sizes[prefix.shape[1]]
+    # One matrix, as `map_rows` takes one. Codes are exact in float64.
     found: FloatArray = map_rows(
         distances,
         np.concatenate([rows, prefix], axis=1),

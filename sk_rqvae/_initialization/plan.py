@@ -1,4 +1,4 @@
-r"""The plan of a fit: every quantity that is derived from the data.
+r"""The plan of a fit: what follows from numbers of rows and from the codebooks.
 
 Throughout, ``unexplained`` is the share of the variance, in [0, 1], that the initial
 codebooks leave unexplained.
@@ -9,31 +9,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sk_rqvae._defaults import (
     EPOCHS_OF_ONE_ROW,
     EQUAL_NOISE_SHARE,
-    MAX_STRUCTURE_DISCARDED,
     WEIGHT_DECAY_OF_ONE_STEP,
 )
-from sk_rqvae._initialization.gaussianity import explained_beyond_gaussian
-from sk_rqvae._initialization.latent_width import max_width, water_level
-from sk_rqvae._initialization.pca import principal_components
 
 # Bounds of time and memory. With 60 000 rows, `fit` takes 1.15 times as long with 128
 # experts, and leaves 0.99 of the error of fitted rows and as much of unseen ones.
 # The others were not measured on their own.
 _MAX_EXPERTS = 64
 _MAX_EPOCHS = 150
-_MAX_ROWS_TESTED = 2**14
 # Unexplained share of variance that is not trained. Not measured on its own.
 _NEGLIGIBLE_RESIDUAL = 1e-4
+# Reached with two rows for each code of all levels. Not measured on its own.
 _MAX_LOG_GROWTH = 0.5
-_SMALLEST_VARIANCE = 1e-12
 
 
 def growth_of_unseen_residuals(sizes: Sequence[int], n_rows: int) -> float:
@@ -131,87 +123,3 @@ def number_of_experts(n_rows: int | None, width: int) -> int:
     if n_rows is None:
         return _MAX_EXPERTS
     return min(max(n_rows // width, 1), _MAX_EXPERTS)
-
-
-def latent_width(
-    sample: Tensor, sizes: Sequence[int], n_rows: int, generator: torch.Generator
-) -> int:
-    """Width of the latents where `embed_dim` is None and they are principal components.
-
-    Components of low variance are discarded as `gaussian_width` says, which assumes
-    Gaussian components. k-means tests that assumption: of sparse or clustered
-    components codes can explain much, however low their variance, so all are kept.
-
-    Parameters
-    ----------
-    sample : Tensor of shape (m, n_features)
-        Standardised rows.
-    sizes : sequence of int
-        Codes of each level.
-    n_rows : int
-        Rows that will be fitted.
-    generator : torch.Generator
-
-    Returns
-    -------
-    int
-        At least 1 and at most `n_features` and 1024.
-    """
-    full_width = max_width(sample.shape[1])
-    variances, axes = principal_components(sample)
-    width = gaussian_width(variances.cpu().numpy(), sizes, n_rows)
-    if width == full_width:
-        return full_width
-    order = torch.randperm(len(sample), device=sample.device, generator=generator)
-    discarded = sample[order[:_MAX_ROWS_TESTED]] @ axes[width:].T
-    share = variances[width:].sum() / variances.sum()
-    structure = explained_beyond_gaussian(discarded, max(sizes), generator)
-    structure *= float(share)
-    return full_width if structure > MAX_STRUCTURE_DISCARDED else width
-
-
-def gaussian_width(
-    variances: NDArray[np.float64], sizes: Sequence[int], n_rows: int
-) -> int:
-    r"""Number of principal components to keep, assuming that they are Gaussian.
-
-    Parameters
-    ----------
-    variances : ndarray of shape (n_features,)
-        Of the principal components of the rows, in any order.
-    sizes : sequence of int
-        Codes of each level.
-    n_rows : int
-        Rows that will be fitted.
-
-    Returns
-    -------
-    int
-        At least 1 and at most `n_features` and 1024.
-
-    Notes
-    -----
-    Codes overfit components of low variance: what they encode of fitted rows is noise
-    for unseen rows. Let
-
-    - :math:`g = \exp(2 \sum_l K_l / n)` be the expected ratio of the squared residuals
-      of unseen and fitted rows (see `growth_of_unseen_residuals`),
-    - :math:`D` be the share of variance that ideal codes of as many bits leave
-      unexplained, by reverse water-filling (see `water_level`), and
-    - :math:`u = D / g` be the share that fitted rows then have unexplained.
-
-    Overfitting then adds :math:`(g - 1) u` to the error of unseen rows. Components
-    below the water level are discarded, those of least variance first, up to that share
-    of all variance, and at most up to :math:`u`.
-    """
-    spectrum = np.sort(variances)[::-1].clip(min=0)
-    if spectrum[0] <= 0:
-        return max_width(len(spectrum))
-    spectrum = spectrum / spectrum.sum()
-    growth = 2 * sum(sizes) / n_rows
-    n_bits = sum(math.log2(size) for size in sizes)
-    level = water_level(spectrum, n_bits)
-    unexplained = np.minimum(spectrum, level).sum() * math.exp(-growth)
-    share = min(math.expm1(min(growth, 1)), 1.0) * unexplained
-    discardable = spectrum[::-1].cumsum()[::-1] <= max(share, _SMALLEST_VARIANCE)
-    return max_width(int(((spectrum >= level) | ~discardable).sum()))

@@ -77,7 +77,7 @@ class PrivateGenerator(TorchFunctionMode):
     def __init__(self, seed: int, generators: Sequence[torch.Generator] = ()) -> None:
         super().__init__()
         self._seed = seed
-        self._generators = {_indexed(each.device): each for each in generators}
+        self._generators = {indexed(each.device): each for each in generators}
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -97,7 +97,7 @@ class PrivateGenerator(TorchFunctionMode):
         return func(*args, **options)
 
     def _generator(self, device: torch.device) -> torch.Generator:
-        device = _indexed(device)
+        device = indexed(device)
         if device not in self._generators:
             generator = torch.Generator(device).manual_seed(self._seed)
             self._generators[device] = generator
@@ -153,7 +153,7 @@ _REPLACED: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def _indexed(device: torch.device) -> torch.device:
+def indexed(device: torch.device) -> torch.device:
     """The device itself where "cuda" means the current one."""
     if device.type == "cuda" and device.index is None:
         return torch.device("cuda", torch.cuda.current_device())

@@ -179,17 +179,17 @@ class ResidualQuantizer(nn.Module):
             decoder_input = decoder_input + estimate if start else estimate
         return Quantized(codes, total, decoder_input)
 
-    def prepare_search(self, n_beams: int | None = None) -> PreparedBeamSearch:
+    def prepare_search(self, n_beams: int) -> PreparedBeamSearch:
         """Prepare a search to be used for many batches.
 
         It is valid as long as the codebooks do not change.
         """
         all_vectors = torch.cat(self.codebooks()).detach()
-        return PreparedBeamSearch(all_vectors, self.sizes, n_beams or self.n_beams)
+        return PreparedBeamSearch(all_vectors, self.sizes, n_beams)
 
-    def search(self, latents: Tensor, n_beams: int | None = None) -> Beams:
+    def search(self, latents: Tensor) -> Beams:
         """Search the codes of latents as at inference: without biases."""
-        return self.prepare_search(n_beams).search(latents)
+        return self.prepare_search(self.n_beams).search(latents)
 
     def sum_of(self, codes: Tensor) -> Tensor:
         """Quantised latents of IDs or of prefixes, ``(..., k)`` to ``(..., dim)``."""

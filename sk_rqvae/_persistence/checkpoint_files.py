@@ -8,6 +8,8 @@ from pickle import UnpicklingError
 from typing import Any, BinaryIO
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
 from torch import Tensor
 
 from sk_rqvae._persistence.regular_files import open_regular_file, read_regular_file
@@ -53,9 +55,6 @@ def read_state(path: Path) -> State:
 
 
 def _read_safetensors(path: Path) -> State:
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
     content = read_regular_file(path)
     try:
         return load(content)

@@ -12,7 +12,6 @@ import re
 from contextlib import ExitStack
 from pathlib import Path
 
-from filelock import FileLock
 from torch import Tensor
 
 from sk_rqvae._persistence.atomic import (
@@ -28,11 +27,11 @@ from sk_rqvae._persistence.config import (
     read_config,
     require_own_config,
 )
+from sk_rqvae._persistence.file_lock import LockBeside
 from sk_rqvae._persistence.model_card import CARD_NAME, is_own_card
 from sk_rqvae._persistence.regular_files import read_regular_file, writable_target
 from sk_rqvae._persistence.weights import Weights, read_weights, weights_name
 
-_LOCK_NAME = ".sk_rqvae.lock"
 _WEIGHTS = r"model-[0-9a-f]{16}\.safetensors"
 
 
@@ -75,7 +74,7 @@ def write_model(folder: Path, weights: Weights, config: bytes, card: str) -> Non
     """
     check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / _LOCK_NAME):
+    with LockBeside(folder / CONFIG_NAME):
         check_folder(folder)
         _clean_up(folder)
         with ExitStack() as stack:

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from sk_rqvae._persistence.regular_files import read_regular_file
@@ -46,8 +48,6 @@ def weights_of(estimator: Any) -> Weights:
     ValueError
         If a value is not finite.
     """
-    from safetensors.torch import save
-
     state = estimator.net_.module_.state_dict()
     tensors = {f"module.{name}": tensor for name, tensor in state.items()}
     for level, codebook in enumerate(estimator.codebooks_):
@@ -77,9 +77,6 @@ def read_weights(path: Path, digest: str) -> dict[str, Tensor]:
     ValueError
         If it is something other than a file, has another checksum, or another format.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
     content = read_regular_file(path)
     if hashlib.sha256(content).hexdigest() != digest:
         raise ValueError(

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from sklearn import get_config
 from torch import Tensor
 
+from sk_rqvae._model.private_generator import indexed
+
 _HAS_ANOTHER_NAMESPACE = "__array_namespace__"
 
 
@@ -63,7 +65,7 @@ def array_or_device_tensor(X: Any, device: torch.device) -> Any:
             "X.cpu(), or set sklearn.set_config(array_api_dispatch=True) to compute "
             "on the device of X and to get tensors on it."
         )
-    expected = _with_index(device)
+    expected = indexed(device)
     if X.device != expected:
         raise ValueError(
             f"X must be on {expected}, where the model is. Got a tensor on {X.device}. "
@@ -107,8 +109,3 @@ def _refuse_other_namespaces(X: Any) -> None:
             f"array_api_dispatch. Got {type(X).__module__}.{type(X).__qualname__}. "
             "Pass torch.from_dlpack(X)."
         )
-
-
-def _with_index(device: torch.device) -> torch.device:
-    """The device with its index: "cuda" is the current one."""
-    return torch.empty(0, device=device).device

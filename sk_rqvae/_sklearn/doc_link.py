@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 
 _DISTRIBUTION = "sk-rqvae"
@@ -29,7 +28,8 @@ class DocLink:
 def _published_site() -> str:
     """The project URL labelled Documentation; empty if there is none."""
     # Imported here because it doubles the time to import the index.
-    metadata = importlib.import_module("importlib.metadata")
+    from importlib import metadata
+
     try:
         urls = metadata.metadata(_DISTRIBUTION).get_all("Project-URL") or []
     except metadata.PackageNotFoundError:  # imported from a folder, not installed

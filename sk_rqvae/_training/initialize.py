@@ -11,13 +11,12 @@ from torch import Tensor
 from sk_rqvae._initialization.behaviour import new_behaviour_map
 from sk_rqvae._initialization.codebooks import initialize_codebooks, unexplained_share
 from sk_rqvae._initialization.experts import initialize_experts
-from sk_rqvae._initialization.latent_width import max_width
+from sk_rqvae._initialization.latent_width import latent_width, max_width
 from sk_rqvae._initialization.linear_paths import initialize_linear_paths
 from sk_rqvae._initialization.noise import initialize_noise
 from sk_rqvae._initialization.plan import (
     growth_of_unseen_residuals,
     is_nearly_exact,
-    latent_width,
     noise_factor,
     number_of_experts,
 )

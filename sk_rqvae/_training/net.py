@@ -116,16 +116,13 @@ class RQVAENet(NeuralNet):
     3. A KeyboardInterrupt ends training gracefully only if a callback raised it, as
        skorch documents. Anywhere else it is raised.
 
-    Parameters
+    Attributes
     ----------
     restart_dead_codes : bool
         Replace unused codes after each epoch.
     n_fitted : int or None
         Rows that all epochs see, or None if each epoch sees other rows. It limits how
         many unused codes are replaced.
-
-    Attributes
-    ----------
     generators_ : Generators or None
         Draw every random number of a training; None is torch's global generator.
     replays_steps_ : bool
@@ -133,21 +130,11 @@ class RQVAENet(NeuralNet):
     """
 
     module_: Any
+    restart_dead_codes = True
+    n_fitted: int | None = None
     generators_: Generators | None = None
     replays_steps_ = False
     _replayed: ReplayedSteps | None = None
-
-    def __init__(
-        self,
-        *args: Any,
-        criterion: type[nn.Module] = SumOfTerms,
-        restart_dead_codes: bool = True,
-        n_fitted: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(*args, criterion=criterion, **kwargs)
-        self.restart_dead_codes = restart_dead_codes
-        self.n_fitted = n_fitted
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:

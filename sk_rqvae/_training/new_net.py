@@ -8,7 +8,7 @@ import torch
 
 from sk_rqvae._model.private_generator import PrivateGenerator
 from sk_rqvae._training.batches import Batches
-from sk_rqvae._training.net import RQVAENet
+from sk_rqvae._training.net import RQVAENet, SumOfTerms
 from sk_rqvae._training.settings import Settings, module_arguments
 
 
@@ -31,6 +31,7 @@ def new_net(
         arguments["behaviour_shape"] = behaviour_shape
     net = RQVAENet(
         module=estimator.module,
+        criterion=SumOfTerms,
         optimizer=optimizer,
         optimizer__fused=True,
         optimizer__weight_decay=0.0,

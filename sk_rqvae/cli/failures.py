@@ -7,6 +7,8 @@ import errno
 
 import click
 
+from sk_rqvae.exceptions import DivergenceError
+
 FAILED = 1
 WRONG_USAGE = 2
 INTERRUPTED = 130
@@ -22,8 +24,6 @@ class UsageError(ValueError):
 
 def is_expected(error: BaseException) -> bool:
     """Whether an error is printed as one line. Others are defects with a traceback."""
-    from sk_rqvae.exceptions import DivergenceError
-
     kinds = (DivergenceError, ImportError, KeyError, MemoryError, OSError, TypeError)
     return isinstance(error, (*kinds, ValueError)) or _is_out_of_memory(error)
 

@@ -12,7 +12,7 @@ from sk_rqvae.cli.matrix_files.regular_file import check_regular_file
 # As in `_persistence`, whose modules import torch: a wrong path is refused before that.
 _MODEL_FORMAT = "sk_rqvae"
 _CONFIG = "config.json"
-_LOCK = ".sk_rqvae.lock"
+_LOCK = ".config.json.lock"
 
 
 def check_output_file(
@@ -84,7 +84,7 @@ def is_model(folder: Path) -> bool:
 
 
 def _has_files(folder: Path) -> bool:
-    """Whether there is more than the lock of a save, which stays if that fails."""
+    """Whether there is more than the lock that a killed save leaves."""
     return any(each.name != _LOCK for each in folder.iterdir())
 
 

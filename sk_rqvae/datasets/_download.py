@@ -19,9 +19,8 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from filelock import FileLock
-
 from sk_rqvae._persistence.atomic import atomic_write
+from sk_rqvae._persistence.file_lock import LockBeside
 
 _TIMEOUT_SECONDS = 30
 _CHUNK_BYTES = 2**20
@@ -74,7 +73,7 @@ def fetch_gzip(
     if _is_valid(path, download_if_missing):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    with LockBeside(path):
         # Another process may have downloaded it in the meantime.
         if path.exists() and _problem(path) is None:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sk_rqvae._checks.codes import IntArray
 from sk_rqvae._checks.scalars import check_choice
+from sk_rqvae._process_lock import ProcessLock
 from sk_rqvae.index import changes, queries
 from sk_rqvae.index.code_model import CodeModel
 from sk_rqvae.index.comparison import ChurnReport, churn
@@ -23,7 +25,6 @@ from sk_rqvae.index.formats.native import PathLike
 from sk_rqvae.index.formats.state_file import CONFLICTS, read_state, save_state
 from sk_rqvae.index.formats.table import read_table, write_table
 from sk_rqvae.index.formats.tokens import level_tokens, parsed, token_rows
-from sk_rqvae.index.locks import WriterLock
 from sk_rqvae.index.new_items import NewItems
 from sk_rqvae.index.parameters import (
     default_tags,
@@ -148,7 +149,7 @@ class SemanticIDIndex:
         self.codebook_size = codebook_size
         self.capacity = capacity
         self.overflow = overflow
-        self._writers = WriterLock()
+        self._writers = ProcessLock(threading.Lock)
 
     def fit(
         self,
@@ -200,7 +201,7 @@ default=None
             is unknown or lacks what it needs, or there are more items than IDs.
         """
         new = NewItems(codes, item_ids, X, model, alternatives, weights)
-        with self._writers.held():
+        with self._writers.of_this_process():
             rules = checked_rules(self.policy, self.capacity, self.overflow)
             state = changes.fitted(rules, self.codebook_size, new)
             if hasattr(self, "_state"):
@@ -787,7 +788,7 @@ default=None
         def keep(state: IndexState) -> None:
             self._state = state
 
-        with self._writers.held():
+        with self._writers.of_this_process():
             save_state(path, self._fitted(), choice, keep)
 
     @classmethod
@@ -976,7 +977,7 @@ default=None
         return {name: v for name, v in vars(self).items() if name != "_writers"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _writers=WriterLock())
+        vars(self).update(state, _writers=ProcessLock(threading.Lock))
 
     def __repr__(self) -> str:
         return described(self)
@@ -1021,6 +1022,6 @@ default=None
         self, change: Callable[[IndexState], tuple[IndexState, Result]]
     ) -> Result:
         """Replace the state by a changed one, one thread at a time."""
-        with self._writers.held():
+        with self._writers.of_this_process():
             self._state, result = change(self._fitted())
         return result

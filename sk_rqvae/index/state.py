@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray, check_codes
-from sk_rqvae._checks.scalars import check_int
+from sk_rqvae._checks.scalars import check_choice, check_int
 from sk_rqvae.index.code_model import Route, checked_sizes
 from sk_rqvae.index.engine.growing import GrowingArray
 from sk_rqvae.index.engine.store import IDStore
@@ -52,10 +52,8 @@ class Rules(NamedTuple):
 
 def checked_rules(policy: str, capacity: int | None, overflow: str) -> Rules:
     """Check the parameters of an index."""
-    if policy not in POLICIES:
-        raise ValueError(f"policy must be one of {POLICIES}. Got {policy!r}.")
-    if overflow not in OVERFLOWS:
-        raise ValueError(f"overflow must be one of {OVERFLOWS}. Got {overflow!r}.")
+    check_choice("policy", policy, POLICIES)
+    check_choice("overflow", overflow, OVERFLOWS)
     if capacity is not None:
         capacity = check_int("capacity", capacity, minimum=1)
     if policy == "reassign":

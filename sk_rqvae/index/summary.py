@@ -33,11 +33,8 @@ def summarized(state: IndexState) -> IndexSummary:
     ids = state.store.ids_of(rows)
     codes = ids[:, : state.store.n_layers]
     moved = state.moves.of(rows)
-    given = codes.copy()
-    given[moved.rows] = moved.codes
-    keys = np.sort(row_keys(given))
-    borders = np.flatnonzero(np.diff(keys)) + 1
-    buckets = np.diff(borders, prepend=0, append=len(ids)) if len(ids) else borders
+    given = state.moves.given(rows, codes)
+    _, buckets = np.unique(row_keys(given), return_counts=True)
     numbered = state.rules.policy == "suffix"
     digests = state.digests
     errors = moved.added_errors

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_array, issparse
 from sklearn.utils import check_array
 
+from sk_rqvae._checks.affinity import check_not_negative, positive_pairs
 from sk_rqvae._checks.codes import IntArray, row_keys
 from sk_rqvae.metrics._checks import check_item_codes, check_same_length
 
@@ -125,20 +126,12 @@ def weighted_pairs(affinity: Any, n_items: int) -> coo_array:
     pairs = coo_array(matrix)
     if issparse(matrix):
         pairs.sum_duplicates()
-    if pairs.data.size and pairs.data.min() < 0:
-        raise ValueError(
-            f"affinity must not be negative. Got a minimum of {pairs.data.min()}."
-        )
-    different = (pairs.row != pairs.col) & (pairs.data > 0)
-    if not different.any():
-        raise ValueError(
-            "affinity must have a positive value outside the diagonal. Got none."
-        )
-    positions = (pairs.row[different], pairs.col[different])
+    check_not_negative(pairs.data)
+    pairs = positive_pairs(pairs)
     # Only their proportions count. The sum of the largest floats would overflow.
-    _, exponent = np.frexp(pairs.data[different].max())
-    weights = np.ldexp(pairs.data[different], -exponent)
-    return coo_array((weights, positions), shape=pairs.shape)
+    _, exponent = np.frexp(pairs.data.max())
+    pairs.data = np.ldexp(pairs.data, -exponent)
+    return pairs
 
 
 def _n_common(prefix: IntArray) -> int:

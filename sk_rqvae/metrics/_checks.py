@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -81,12 +80,12 @@ def check_item_codes(
     return array
 
 
-def check_same_length(n_expected: int, n_codes: int, *, name: str) -> None:
+def check_same_length(n_given: int, n_codes: int, *, name: str) -> None:
     """Check that the argument `name` has as many rows as `codes`."""
-    if n_expected != n_codes:
+    if n_given != n_codes:
         raise ValueError(
             f"{name} and codes must have the same number of rows. "
-            f"Got {n_expected} and {n_codes}."
+            f"Got {n_given} and {n_codes}."
         )
 
 
@@ -99,18 +98,6 @@ def check_labels(labels: ArrayLike, n_items: int) -> NDArray[Any]:
         missing = np.asarray(labels, dtype=object).ravel()[item]
         raise ValueError(f"labels must not be missing. Got {missing} for item {item}.")
     return given
-
-
-def check_count(value: Any, *, name: str, at_most: int | None = None) -> int:
-    """Return `value` as an int; it must be in [1, `at_most`]."""
-    if not isinstance(value, Integral) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an int. Got {value!r}.")
-    count = int(value)
-    if count < 1:
-        raise ValueError(f"{name} must be at least 1. Got {count}.")
-    if at_most is not None and count > at_most:
-        raise ValueError(f"{name} must be at most {at_most}. Got {count}.")
-    return count
 
 
 def row_blocks(shape: tuple[int, ...]) -> Iterator[slice]:

@@ -53,7 +53,7 @@ def codebook_usage(codes: ArrayLike, codebook_size: int | Sequence[int]) -> Floa
     return np.array(
         [
             np.count_nonzero(count) / count.size
-            for count in _counts(codes, codebook_size)
+            for count in code_counts(codes, codebook_size)
         ]
     )
 
@@ -99,7 +99,9 @@ def codebook_entropy(
     >>> codebook_entropy([[0, 0], [1, 0], [2, 1], [3, 1]], codebook_size=4)
     array([2., 1.])
     """
-    return np.array([_entropy_bits(count) for count in _counts(codes, codebook_size)])
+    return np.array(
+        [_entropy_bits(count) for count in code_counts(codes, codebook_size)]
+    )
 
 
 def codebook_perplexity(
@@ -191,12 +193,13 @@ def codebook_gini(codes: ArrayLike, codebook_size: int | Sequence[int]) -> Float
     >>> codebook_gini([[0, 0], [1, 0], [2, 0], [3, 0]], codebook_size=4)
     array([0.  , 0.75])
     """
-    return np.array([_gini(count) for count in _counts(codes, codebook_size)])
+    return np.array([_gini(count) for count in code_counts(codes, codebook_size)])
 
 
-def _counts(
+def code_counts(
     codes: ArrayLike, codebook_size: int | Sequence[int]
 ) -> list[NDArray[np.intp]]:
+    """For each level, how many items have each code."""
     checked = check_item_codes(codes, codebook_size)
     sizes = layer_sizes(codebook_size, checked.shape[1])
     return [

@@ -11,7 +11,7 @@ from sk_rqvae.metrics._checks import (
     check_matrix,
     check_same_length,
 )
-from sk_rqvae.metrics._duplicate_rows import group_rows
+from sk_rqvae.metrics._duplicate_rows import first_of_equal_rows
 
 
 def collision_rate(codes: ArrayLike, X: ArrayLike | None = None) -> float:
@@ -175,7 +175,7 @@ def duplicate_rate(X: ArrayLike) -> float:
     0.25
     """
     matrix = check_matrix(X, name="X")
-    return 1.0 - len(group_rows(matrix).first) / len(matrix)
+    return 1.0 - len(first_of_equal_rows(matrix)) / len(matrix)
 
 
 def _bucket_sizes(codes: ArrayLike, X: ArrayLike | None) -> IntArray:
@@ -183,6 +183,6 @@ def _bucket_sizes(codes: ArrayLike, X: ArrayLike | None) -> IntArray:
     if X is not None:
         matrix = check_matrix(X, name="X")
         check_same_length(len(matrix), len(checked), name="X")
-        checked = checked[group_rows(matrix).first]
+        checked = checked[first_of_equal_rows(matrix)]
     _, sizes = np.unique(row_keys(checked), return_counts=True)
     return sizes

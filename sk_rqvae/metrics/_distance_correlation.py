@@ -12,9 +12,9 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_random_state
 
 from sk_rqvae._checks.codes import IntArray
+from sk_rqvae._checks.scalars import check_int
 from sk_rqvae.metrics._checks import (
     Matrix,
-    check_count,
     check_item_codes,
     check_matrix,
     check_reconstruction,
@@ -165,7 +165,7 @@ def _draw_pairs(
     n_items: int, n_pairs: int, random_state: Any
 ) -> tuple[IntArray, IntArray]:
     """Draw pairs of different items uniformly."""
-    n_pairs = check_count(n_pairs, name="n_pairs")
+    n_pairs = check_int("n_pairs", n_pairs, minimum=1)
     if n_items < 2:
         raise ValueError(f"X must have at least two rows. Got {n_items}.")
     if n_items * (n_items - 1) // 2 <= n_pairs:

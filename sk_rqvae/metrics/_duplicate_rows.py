@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from sk_rqvae._checks.codes import IntArray
 from sk_rqvae.metrics._checks import Matrix, row_blocks
 
 
-@dataclass(frozen=True)
-class RowGroups:
-    """Groups of equal rows of a matrix.
-
-    Attributes
-    ----------
-    first : ndarray of shape (n_groups,)
-        Index of the first row of each group.
-    group : ndarray of shape (n_rows,)
-        Group of each row.
-    """
-
-    first: IntArray
-    group: IntArray
-
-    @property
-    def counts(self) -> IntArray:
-        """Number of rows in each group, of shape (n_groups,)."""
-        return np.bincount(self.group)
-
-
-def group_rows(X: Matrix) -> RowGroups:
-    """Group rows by exact equality of values (0.0 and -0.0 are equal).
+def first_of_equal_rows(X: Matrix) -> IntArray:
+    """Index of the first of all rows that are equal; 0.0 and -0.0 are equal.
 
     Rows are sorted by their bytes, which takes a fraction of the time of
     ``np.unique(X, axis=0)``.
@@ -46,9 +23,7 @@ def group_rows(X: Matrix) -> RowGroups:
     for block in row_blocks((len(rows) - 1, rows.shape[1])):
         after = slice(block.start + 1, block.stop + 1)
         starts[after] = (rows[order[after]] != rows[order[block]]).any(axis=1)
-    group = np.empty(len(rows), dtype=np.int64)
-    group[order] = np.cumsum(starts) - 1
-    return RowGroups(first=order[starts], group=group)
+    return order[starts]
 
 
 def _has_negative_zero(X: Matrix) -> bool:

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from sk_rqvae._checks.codes import IntArray, row_keys
 from sk_rqvae._checks.integers import joined_integers
-from sk_rqvae.metrics._checks import check_count, check_item_codes
+from sk_rqvae._checks.scalars import check_int
+from sk_rqvae.metrics._checks import check_item_codes, check_same_length
 from sk_rqvae.metrics._popularity import check_counts
 
 FloatArray = NDArray[np.float64]
@@ -136,16 +137,12 @@ def score_generated_ids(
     1.0
     """
     item_codes = check_item_codes(codes)
-    k = check_count(k, name="k")
+    k = check_int("k", k, minimum=1)
     lists = _check_generated(generated, item_codes.shape[1])
     target = _flatten_targets(targets, len(lists), len(item_codes))
     counts = np.zeros(len(item_codes)) if popularity is None else popularity
     counts = check_counts(counts)
-    if len(counts) != len(item_codes):
-        raise ValueError(
-            "popularity and codes must have the same number of rows. Got "
-            f"{len(counts)} and {len(item_codes)}."
-        )
+    check_same_length(len(counts), len(item_codes), name="popularity")
     item_id, list_ids = _number_ids(item_codes, lists)
     position = _positions(list_ids, item_id[target.item], target.query)
     by_item = _score_items(list_ids, item_id, counts, target, position, k)

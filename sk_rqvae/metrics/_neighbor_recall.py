@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from sk_rqvae._checks.codes import IntArray, row_keys
+from sk_rqvae._checks.scalars import check_int
 from sk_rqvae.metrics._checks import (
-    check_count,
     check_item_codes,
     check_matrix,
     check_reconstruction,
@@ -95,7 +95,7 @@ def prefix_neighbor_recall(
     matrix = check_matrix(X, name="X")
     checked = check_item_codes(codes)
     check_same_length(len(matrix), len(checked), name="X")
-    k = check_count(k, name="k", at_most=len(matrix) - 1)
+    k = check_int("k", k, minimum=1, maximum=len(matrix) - 1)
     queries = _draw_queries(len(matrix), n_queries, random_state)
 
     sharing = _items_sharing(checked)
@@ -183,7 +183,7 @@ def decoded_neighbor_recall(
     1.0
     """
     original, restored = check_reconstruction(X, X_rec)
-    k = check_count(k, name="k", at_most=len(original) - 1)
+    k = check_int("k", k, minimum=1, maximum=len(original) - 1)
     queries = _draw_queries(len(original), n_queries, random_state)
 
     hits = 0.0
@@ -198,7 +198,7 @@ def decoded_neighbor_recall(
 
 
 def _draw_queries(n_items: int, n_queries: int, random_state: Any) -> IntArray:
-    n_queries = check_count(n_queries, name="n_queries")
+    n_queries = check_int("n_queries", n_queries, minimum=1)
     if n_queries >= n_items:
         return np.arange(n_items)
     random = check_random_state(random_state)

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sk_rqvae._checks.codes import layer_sizes
 from sk_rqvae._sklearn.pipeline import path_to_quantizer
-from sk_rqvae.metrics._checks import check_item_codes
+from sk_rqvae.metrics._codebook_usage import code_counts
 from sk_rqvae.plotting._axes import add_legend, axes_for
 from sk_rqvae.plotting._colors import GREY, colors
 
@@ -121,13 +120,7 @@ class CodebookUsageDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        checked = check_item_codes(codes, codebook_size)
-        sizes = layer_sizes(codebook_size, checked.shape[1])
-        counts = [
-            np.bincount(column, minlength=size)
-            for column, size in zip(checked.T, sizes, strict=True)
-        ]
-        return cls(counts=counts).plot(ax=ax)
+        return cls(counts=code_counts(codes, codebook_size)).plot(ax=ax)
 
     def plot(self, ax: Any = None) -> CodebookUsageDisplay:
         """Draw one curve per level.

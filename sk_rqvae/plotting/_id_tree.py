@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sk_rqvae._checks.codes import IntArray
+from sk_rqvae._checks.scalars import check_int
 from sk_rqvae._sklearn.pipeline import path_to_quantizer
 from sk_rqvae.metrics._checks import (
-    check_count,
     check_item_codes,
     check_same_length,
 )
@@ -311,4 +311,4 @@ def _checked_breadth(breadth: Sequence[int] | None, n_layers: int) -> list[int]:
             f"breadth must have from 1 to {n_layers} entries, one per level to draw. "
             f"Got {len(breadth)}."
         )
-    return [check_count(number, name="Each entry of breadth") for number in breadth]
+    return [check_int("Each entry of breadth", number, minimum=1) for number in breadth]

@@ -12,9 +12,9 @@ from sklearn.decomposition import PCA
 from sklearn.utils import check_array
 
 from sk_rqvae._checks.codes import IntArray, check_codes
+from sk_rqvae._checks.scalars import check_int
 from sk_rqvae._sklearn.pipeline import path_to_quantizer
 from sk_rqvae.metrics._checks import (
-    check_count,
     check_item_codes,
     check_matrix,
     check_same_length,
@@ -280,7 +280,7 @@ def _chosen(first_codes: IntArray, highlight: int | Sequence[int]) -> list[int]:
     if isinstance(highlight, np.ndarray) and highlight.ndim == 0:
         highlight = highlight.item()
     if not isinstance(highlight, Iterable):
-        count = check_count(highlight, name="highlight")
+        count = check_int("highlight", highlight, minimum=1)
         return present[np.argsort(-counts, kind="stable")][:count].tolist()
     chosen = check_codes([list(highlight)], name="highlight")[0].tolist()
     for code in chosen:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -30,7 +30,7 @@ FloatArray = NDArray[np.float64]
 Matrix = NDArray[Any]
 
 
-class BlockScaler(DocLink, TransformerMixin, BaseEstimator):
+class BlockScaler(DocLink, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Scale blocks of columns to chosen shares of the variance; fill missing blocks.
 
     A row describes an item by several views side by side, such as a text embedding and
@@ -303,23 +303,10 @@ class BlockScaler(DocLink, TransformerMixin, BaseEstimator):
         sklearn.exceptions.NotFittedError
             If the transformer is not fitted.
         """
-        check_is_fitted(self)
-        seen = getattr(self, "feature_names_in_", None)
-        if input_features is None:
-            default = [f"x{column}" for column in range(self.n_features_in_)]
-            names = default if seen is None else list(seen)
-        else:
-            names = list(input_features)
-            if len(names) != self.n_features_in_:
-                raise ValueError(
-                    "input_features should have length equal to number of features "
-                    f"({self.n_features_in_}), got {len(names)}."
-                )
-            if seen is not None and names != list(seen):
-                raise ValueError("input_features is not equal to feature_names_in_.")
+        names: NDArray[Any] = super().get_feature_names_out(input_features)
         if self.add_indicator:
-            names += [f"missing_{block}" for block in self.block_names_]
-        return np.asarray(names, dtype=object)
+            names = np.append(names, [f"missing_{name}" for name in self.block_names_])
+        return names
 
     @property
     def _n_features_out(self) -> int:

@@ -170,7 +170,7 @@ def test_a_report_of_pairs_has_the_affinity_lift(rows, items, pairs, tmp_path, c
     np.testing.assert_allclose(lift, expected)
 
 
-def test_an_undefined_lift_is_null_in_json(rows, items, pairs, tmp_path, capsys):
+def test_an_undefined_lift_is_null_in_json(items, pairs, tmp_path, capsys):
     path = write(tmp_path / "pairs.csv", named(pairs))
     fitted_with(tmp_path, items, "--codebook-size=32")
     options = ("--item-column", "sku", "--affinity", path, "--json", "--quiet")

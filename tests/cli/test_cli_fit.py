@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import QUICK, failure, frame, run, write_frame, write_rows
-from conftest import assert_same_model, small
+from conftest import assert_same_model, contents, small
 
 from sk_rqvae import RQVAETransformer
 
@@ -108,10 +108,10 @@ def test_a_model_is_replaced_only_with_the_option_force(items, tmp_path, capsys)
     folder = tmp_path / "model"
     options = (*QUICK, "--quiet")
     assert run("fit", items, "-o", folder, *options) == 0
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    before = contents(folder)
     said = failure(capsys, "fit", items, "-o", folder, *QUICK)
     assert "Pass --force to replace the model" in said
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert contents(folder) == before
     assert run("fit", items, "-o", folder, *options, "--n-layers=1", "--force") == 0
     assert len(RQVAETransformer.from_pretrained(folder).codebooks_) == 1
 

@@ -213,7 +213,7 @@ def test_a_fit_continues_if_saving_left_nothing_but_its_lock(
     folder = tmp_path / "model"
     interrupted(items, "-o", folder, *OPTIONS, in_epoch=3)
     folder.mkdir()
-    (folder / ".sk_rqvae.lock").touch()
+    (folder / ".config.json.lock").touch()
     assert run("fit", items, "-o", folder, "--resume", "--quiet") == 0
 
 

@@ -39,7 +39,7 @@ def model(fitted, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def named_model(fitted, rows, tmp_path_factory):
+def named_model(fitted, tmp_path_factory):
     """The same model, fitted on columns with names."""
     folder = tmp_path_factory.mktemp("named")
     named = RQVAETransformer(**fitted.get_params())
@@ -166,7 +166,7 @@ def test_transform_ends_with_a_summary_of_one_line(
 
 
 def test_the_summary_omits_an_explained_variance_that_is_undefined(
-    fitted, rows, model, tmp_path, capsys
+    rows, model, tmp_path, capsys
 ):
     path = write_rows(tmp_path / "same.npy", np.repeat(rows[:1], 3, axis=0))
     assert run("transform", model, path, "-o", tmp_path / "ids.csv") == 0

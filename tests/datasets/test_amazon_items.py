@@ -181,7 +181,7 @@ def test_each_category_downloads_two_files(server, fetch, category, name):
     assert {path for path, _ in server.requests} == set(server.files)
 
 
-def test_the_format_of_later_releases_gives_the_same_items(server, fetch, tmp_path):
+def test_the_format_of_later_releases_gives_the_same_items(server, fetch):
     serve(
         server,
         items=[

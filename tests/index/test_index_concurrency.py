@@ -13,14 +13,13 @@ import threading
 import time
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
 
 import joblib
 import numpy as np
 import pytest
 
 from sk_rqvae._persistence.file_lock import LockBeside
-from sk_rqvae.index import SemanticIDIndex, locks
+from sk_rqvae.index import SemanticIDIndex
 
 
 def run_together(*functions):
@@ -121,7 +120,7 @@ def test_copies_that_share_memory_do_not_share_changes():
 )
 def test_a_copied_index_can_be_changed_while_the_original_is(copied):
     index = SemanticIDIndex().fit([[0, 1], [0, 1]], ["a", "b"])
-    with index._writers.held():
+    with index._writers.of_this_process():
         other = copied(index)
         other.add([[0, 1]], ["c"])
     assert index.add([[0, 1]], ["d"]).tolist() == [[0, 1, 2]]
@@ -145,7 +144,7 @@ def _added(index, item):
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 def test_a_process_forked_while_a_thread_changes_the_index_can_change_it():
     index = SemanticIDIndex().fit([[0, 1]])
-    with index._writers.held():
+    with index._writers.of_this_process():
         child = os.fork()
         if child == 0:
             index.add([[0, 1]])
@@ -610,26 +609,6 @@ def test_an_id_that_my_side_took_from_its_own_item_is_merged(tmp_path):
     assert merged.item_ids_.tolist() == ["a", "q", "o"]
     assert merged.ids_of(["o"]).tolist() == taken
     assert merged.add([[0, 0]], ["x"]).tolist() == [[0, 0, 2]]  # that of b is retired
-
-
-def test_threads_of_a_forked_process_share_its_lock(monkeypatch):
-    lock, holders = locks.WriterLock(), []
-    both_make_one, new_lock = threading.Barrier(2, timeout=10), threading.Lock
-
-    def made_at_the_same_time():
-        both_make_one.wait()
-        return new_lock()
-
-    def work():
-        with lock.held():
-            holders.append(threading.get_ident())
-            time.sleep(0.01)
-            assert holders == [threading.get_ident()]
-            holders.clear()
-
-    monkeypatch.setattr(locks, "os", SimpleNamespace(getpid=lambda: -1))
-    monkeypatch.setattr(locks, "Lock", made_at_the_same_time)
-    run_together(work, work)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])

@@ -19,10 +19,10 @@ def catalogue(n_items=60, *, policy="suffix", n_first=6):
     return SemanticIDIndex(policy=policy, codebook_size=n_first).fit(codes)
 
 
-def token_ids(index, *, first=10):
+def token_ids(index):
     """Token ids as a tokenizer may assign them, not in the order of the codes."""
     tokens = sorted(index.vocabulary(), reverse=True)
-    return {token: first + place for place, token in enumerate(tokens)}
+    return {token: number for number, token in enumerate(tokens, start=10)}
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ def test_prefixes_are_reconstructed_too(fitted, blobs):
     )
 
 
-def test_a_frame_becomes_a_frame_with_its_index(fitted_on_frame, frame, blobs):
+def test_a_frame_becomes_a_frame_with_its_index(fitted_on_frame, frame):
     rows = dd.from_pandas(frame, npartitions=3)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -282,7 +282,7 @@ def test_a_collection_of_unknown_length_can_be_fitted(frame, blobs):
     assert np.isnan(array.shape[0])
 
 
-def test_a_missing_value_of_a_nullable_column_is_named(blobs):
+def test_a_missing_value_of_a_nullable_column_is_named():
     columns = {f"x{i}": pd.array([1, 2, None, 4] * 50, dtype="Int64") for i in range(3)}
     gaps = pd.DataFrame(columns)
     filled = dd.from_pandas(gaps.fillna(3), npartitions=2)

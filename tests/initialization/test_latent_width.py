@@ -9,16 +9,20 @@ from conftest import new_generator, small
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sk_rqvae._initialization.latent_width import water_level
-from sk_rqvae._initialization.plan import gaussian_width, latent_width
+from sk_rqvae._initialization.latent_width import (
+    gaussian_width,
+    latent_width,
+    water_level,
+)
 
 VARIANCES = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=40)
 SIZES = st.lists(st.integers(1, 4096), min_size=1, max_size=8)
 CODES = [256, 256, 256]
 
 
-def falling(n, power):
-    return np.arange(1, n + 1.0) ** -power
+def falling(n):
+    """Variances, the k-th of them one k-th."""
+    return 1 / np.arange(1, n + 1.0)
 
 
 @given(VARIANCES, SIZES, st.integers(1, 10**7))
@@ -36,14 +40,14 @@ def test_the_width_does_not_depend_on_units_or_order(values, sizes, n_rows, unit
 
 def test_fewer_rows_per_code_make_narrower_latents():
     few, more, many = (
-        gaussian_width(falling(384, 1), CODES, n_rows)
+        gaussian_width(falling(384), CODES, n_rows)
         for n_rows in (4_000, 40_000, 4_000_000)
     )
     assert few < more < many <= 384
 
 
 def test_hardly_a_component_is_dropped_if_codes_can_memorise_all_rows():
-    assert gaussian_width(falling(384, 1), CODES, 300) > 0.95 * 384
+    assert gaussian_width(falling(384), CODES, 300) > 0.95 * 384
 
 
 def test_no_component_is_dropped_if_all_have_the_same_variance():
@@ -111,7 +115,7 @@ def test_latents_that_are_not_principal_components_are_as_wide_as_the_rows(
 @pytest.mark.parametrize("sizes", [(256, 4, 4), (4, 4, 256)])
 def test_sparse_components_are_kept_whatever_the_order_of_codebooks(sizes):
     """Each row has one of 64 words, most of them rare."""
-    chances = falling(64, 1) / falling(64, 1).sum()
+    chances = falling(64) / falling(64).sum()
     rng = np.random.default_rng(0)
     words = torch.eye(64)[torch.from_numpy(rng.choice(64, 2000, p=chances))]
     rows = (words - words.mean(0)) / words.std()

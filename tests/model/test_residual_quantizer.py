@@ -52,7 +52,7 @@ def test_at_temperature_zero_training_chooses_the_codes_of_a_greedy_search():
     for mode in MODES:
         quantizer = quantizer_of(mode=mode, n_beams=3)
         quantizer.temperature.zero_()
-        found = quantizer.search(latents(), n_beams=1).codes[:, 0]
+        found = quantizer.prepare_search(1).search(latents()).codes[:, 0]
         assert torch.equal(quantizer(latents()).codes, found), mode
 
 
@@ -109,7 +109,9 @@ def test_a_sinkhorn_level_uses_more_codes_in_training():
 @given(seed=st.integers(0, 1000), n_beams=st.integers(1, 60))
 def test_a_search_can_use_another_number_of_beams(seed, n_beams):
     wide = quantizer_of(n_beams=n_beams, seed=seed).search(latents())
-    narrow = quantizer_of(n_beams=1, seed=seed).search(latents(), n_beams)
+    narrow = (
+        quantizer_of(n_beams=1, seed=seed).prepare_search(n_beams).search(latents())
+    )
     assert torch.equal(wide.codes, narrow.codes)
 
 

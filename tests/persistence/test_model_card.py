@@ -78,7 +78,7 @@ def test_the_code_on_a_card_passes_a_users_module(blobs):
     assert 'from_pretrained("folder or user/name", module=MyModule)' in text
 
 
-def test_no_parameter_can_break_out_of_its_table(fitted, blobs):
+def test_no_parameter_can_break_out_of_its_table(blobs):
     model = small(max_epochs=1).fit(blobs[:60])
     model.set_params(random_state="| a `b`\n## c" * 90)
     lines = model_card(model, None).splitlines()

@@ -6,13 +6,10 @@ import copy
 import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import numpy as np
 from conftest import assert_same_model, small
 from skorch.callbacks import Callback
-
-from sk_rqvae._training import turns
 
 # Fits that are over at once, so that a new model comes often.
 QUICK = {
@@ -143,25 +140,3 @@ def test_a_transformer_can_be_copied_while_attributes_are_set(eager_switches):
         finally:
             is_over.set()
         changing.result()
-
-
-def test_threads_of_a_forked_process_share_its_turn(monkeypatch):
-    turn, found = turns.Turn(), []
-    both_make_one, new_lock = threading.Barrier(2, timeout=10), threading.RLock
-
-    def made_at_the_same_time():
-        both_make_one.wait()
-        return new_lock()
-
-    monkeypatch.setattr(turns, "os", SimpleNamespace(getpid=lambda: -1))
-    monkeypatch.setattr(
-        turns, "threading", SimpleNamespace(RLock=made_at_the_same_time)
-    )
-    threads = [
-        threading.Thread(target=lambda: found.append(turn.lock())) for _ in range(2)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found[0] is found[1]

@@ -124,7 +124,7 @@ def test_threads_that_transform_at_the_same_time_agree(blobs, monkeypatch):
     assert terminal.written.count(HIDE) == terminal.written.count(SHOW) > 0
 
 
-def test_chunks_of_dask_draw_no_bars(blobs, fitted, bars):
+def test_chunks_of_dask_draw_no_bars(blobs, bars):
     da = pytest.importorskip("dask.array")
     model = small(max_epochs=1).fit(blobs).set_params(verbose=1)
     with terminal_as("stderr"):

@@ -37,7 +37,7 @@ def test_fit_shows_its_epochs(blobs, wait_for_bar, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 5
 
 
-def test_a_warm_start_counts_its_epochs_from_one(blobs, fitted, wait_for_bar):
+def test_a_warm_start_counts_its_epochs_from_one(blobs, wait_for_bar):
     model = small(warm_start=True, max_epochs=1).fit(blobs)
     model.set_params(verbose=1, max_epochs=2, callbacks=[WaitForBar(wait_for_bar)])
     with terminal_as("stderr") as terminal:

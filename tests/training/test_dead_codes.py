@@ -46,7 +46,7 @@ def test_dead_codes_alone_are_replaced_by_residuals_of_rows():
 
 def test_replaced_codes_are_residuals_of_the_greedy_search_that_training_uses():
     quantizer, latents = two_levels(n_beams=5), torch.randn(50, 5)
-    first = quantizer.search(latents, 1).codes[:, 0, 0]
+    first = quantizer.prepare_search(1).search(latents).codes[:, 0, 0]
     assert not torch.equal(first, quantizer.search(latents).codes[:, 0, 0])
     residuals = latents - quantizer.levels[0].table.detach()[first]
     dead = torch.tensor([9, 9, 1, 4, 0, 0, 0]) == 0

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray
-from sk_rqvae.index import SemanticIDIndex
+from sk_rqvae.index.formats.tokens import token_rows
 
 ITEM_COLUMN = "item_id"
 TOKEN_COLUMN = "tokens"
@@ -51,18 +51,11 @@ class Layout:
     def fields(self, ids: IntArray) -> list[tuple[Any, ...]]:
         """The fields of a table for each ID: its codes, or one text."""
         if self.as_tokens:
-            return [(text,) for text in _texts(ids)]
+            return [("".join(tokens),) for tokens in token_rows(ids)]
         return [tuple(codes) for codes in ids.tolist()]
 
     def elements(self, ids: IntArray) -> list[list[Any]]:
         """The elements of each ID: its tokens, or its codes."""
         if self.as_tokens:
-            return [text.replace("><", ">\n<").split("\n") for text in _texts(ids)]
+            return [list(tokens) for tokens in token_rows(ids)]
         return ids.tolist()
-
-
-def _texts(ids: IntArray) -> list[str]:
-    if len(ids) == 0:
-        return []
-    # Any index writes any ID; this one is of a single item.
-    return SemanticIDIndex(policy="none").fit(ids[:1]).tokens(ids)

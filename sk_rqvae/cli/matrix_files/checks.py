@@ -25,7 +25,7 @@ def checked(source: Source) -> Source:
         for block in source.read():
             check_finite(source, block, n_rows)
             if block.keys is not None:
-                _check_keys(source, block, n_rows, seen)
+                _check_keys(source, block, block.keys, n_rows, seen)
             n_rows += len(block.rows)
             yield block
         if n_rows == 0:
@@ -52,8 +52,9 @@ def check_finite(source: Source, block: Block, n_before: int) -> None:
         )
 
 
-def _check_keys(source: Source, block: Block, n_before: int, seen: SeenKeys) -> None:
-    keys: NDArray[Any] = block.keys if block.keys is not None else np.empty(0)
+def _check_keys(
+    source: Source, block: Block, keys: NDArray[Any], n_before: int, seen: SeenKeys
+) -> None:
     if keys.dtype == object and (keys == "").any():
         row = int(np.flatnonzero(keys == "")[0])
         raise ValueError(

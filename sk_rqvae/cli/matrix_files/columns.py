@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 from sk_rqvae.cli.matrix_files.source import Reading
 
-_NAMES_SHOWN = 20
-
 
 class Columns(NamedTuple):
     """The columns that are read, by their names in the table."""
@@ -60,7 +58,7 @@ def chosen_columns(
         name for name in names if name != key and name not in index
     )
     if not numbers:
-        raise ValueError(f"{path} must have a column of numbers. Got {_listed(names)}.")
+        raise ValueError(f"{path} must have a column of numbers. Got {listed(names)}.")
     return Columns(key, tuple(numbers))
 
 
@@ -69,7 +67,7 @@ def _check_asked(path: Path, names: Sequence[str], reading: Reading) -> None:
     asked = (*key, *(reading.columns or ()))
     for name in asked:
         if name not in names:
-            raise ValueError(f"{path} has no column {name!r}. Got {_listed(names)}.")
+            raise ValueError(f"{path} has no column {name!r}. Got {listed(names)}.")
         if asked.count(name) > 1:
             raise ValueError(
                 f"--item-column and --columns must name a column once. Got {name!r} "
@@ -77,7 +75,8 @@ def _check_asked(path: Path, names: Sequence[str], reading: Reading) -> None:
             )
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:_NAMES_SHOWN]))
-    more = len(names) - _NAMES_SHOWN
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """The first names, and how many more there are."""
+    shown = ", ".join(map(repr, names[:most]))
+    more = len(names) - most
     return f"{shown} and {more} more" if more > 0 else shown

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from sk_rqvae.cli.matrix_files.columns import listed
 from sk_rqvae.cli.matrix_files.source import Block, Source
 from sk_rqvae.cli.terminal import say
 
@@ -82,19 +83,13 @@ def _check_same(source: Source, names: Sequence[str], fitted: Sequence[str]) -> 
     missing = [name for name in fitted if name not in set(names)]
     if missing:
         raise ValueError(
-            f"{source.path} has no column {_listed(missing)}, which the model was "
-            "fitted on."
+            f"{source.path} has no column {listed(missing, _NAMES_SHOWN)}, which the "
+            "model was fitted on."
         )
     other = [name for name in names if name not in set(fitted)]
     if other:
         raise ValueError(
-            f"{source.path} has the column {_listed(other)}, which the model was not "
-            "fitted on. Name the column of keys with --item-column, or those with "
-            "numbers with --columns."
+            f"{source.path} has the column {listed(other, _NAMES_SHOWN)}, which the "
+            "model was not fitted on. Name the column of keys with --item-column, or "
+            "those with numbers with --columns."
         )
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:_NAMES_SHOWN]))
-    more = len(names) - _NAMES_SHOWN
-    return f"{shown} and {more} more" if more > 0 else shown

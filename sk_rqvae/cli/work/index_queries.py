@@ -18,6 +18,7 @@ from sk_rqvae.cli.standard_streams import lines_of_standard_input, write_out
 from sk_rqvae.cli.terminal import say
 from sk_rqvae.cli.work.index_keys import keys_like
 from sk_rqvae.index import SemanticIDIndex
+from sk_rqvae.index.formats.tokens import parsed
 
 _STANDARD_INPUT = "-"
 _CODES = re.compile(r"\d{1,18}(?:,\d{1,18})*", re.ASCII)
@@ -54,10 +55,10 @@ def look_up(
     if by == "key":
         keys = keys_like(index, np.array(words, dtype=object))
     elif by == "prefix":
-        found = [index.items_with_prefix(_codes(index, word)) for word in words]
+        found = [index.items_with_prefix(_codes(word)) for word in words]
         keys = np.concatenate(found)
     else:
-        keys = _items_of(index, [_codes(index, word) for word in words])
+        keys = _items_of(index, [_codes(word) for word in words])
     layout = _layout(index, as_tokens)
     with open_ids(None, kind, layout) as append:
         for first in range(0, len(keys), ROWS_AT_ONCE):
@@ -105,15 +106,13 @@ def _words(typed: Sequence[str]) -> list[str]:
     return words
 
 
-def _codes(index: SemanticIDIndex, word: str) -> list[int]:
+def _codes(word: str) -> list[int]:
     """The codes of an ID or a prefix, typed as numbers or as tokens."""
     if _CODES.fullmatch(word):
         return [int(code) for code in word.split(",")]
     tokens = re.findall(r"<[^<>]*>", word)
     if tokens and "".join(tokens) == word:
-        depth = len(tokens)
-        some = SemanticIDIndex(policy="none").fit(np.zeros((1, depth), dtype=np.int64))
-        return some.parse_tokens([word])[0].tolist()
+        return parsed([word], len(tokens))[0].tolist()
     raise ValueError(f"An ID must be codes, such as 12,3, or tokens. Got {word!r}.")
 
 

@@ -1,0 +1,31 @@
+"""A lock of threads that survives a fork."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+
+class ProcessLock:
+    """A lock for each process.
+
+    A forked process has one of its own: a thread that held the lock of its parent does
+    not exist in it.
+
+    Parameters
+    ----------
+    new_lock : callable
+        Makes a lock, such as `threading.Lock`.
+    """
+
+    __slots__ = ("_new_lock", "_of_process")
+
+    def __init__(self, new_lock: Callable[[], AbstractContextManager[bool]]) -> None:
+        self._new_lock = new_lock
+        self._of_process: dict[int, AbstractContextManager[bool]] = {}
+
+    def of_this_process(self) -> AbstractContextManager[bool]:
+        """The lock of this process."""
+        # setdefault is atomic, so that two threads cannot make two locks.
+        return self._of_process.setdefault(os.getpid(), self._new_lock())
