@@ -173,7 +173,9 @@ MECHANISMS = [
     Mechanism(
         "k-means test for narrower latents",
         "components taken as Gaussian",
-        functions={"_initialization.plan:explained_beyond_gaussian": _no_structure},
+        functions={
+            "_initialization.latent_width:explained_beyond_gaussian": _no_structure
+        },
     ),
     Mechanism(
         "k-means initialisation",

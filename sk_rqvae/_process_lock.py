@@ -26,6 +26,10 @@ class ProcessLock:
         self._of_process: dict[int, AbstractContextManager[bool]] = {}
 
     def of_this_process(self) -> AbstractContextManager[bool]:
-        """The lock of this process."""
+        """The lock of this process.
+
+        It is returned as it is: an interrupted generator around it would hold it as
+        long as somebody keeps the traceback.
+        """
         # setdefault is atomic, so that two threads cannot make two locks.
         return self._of_process.setdefault(os.getpid(), self._new_lock())

@@ -77,7 +77,7 @@ from sk_rqvae._training.out_of_memory import (
 )
 from sk_rqvae._training.seeds import draw_seed
 from sk_rqvae._training.settings import Settings, check_settings
-from sk_rqvae._training.turns import taking_turns, without_turn
+from sk_rqvae._training.turns import turn_of, without_turn
 from sk_rqvae.metrics._affinity import weighted_pairs
 
 _FITTED = (
@@ -459,7 +459,7 @@ class RQVAETransformer(
         .. [1] Ng, Jordan and Weiss (2001), "On spectral clustering: analysis and an
            algorithm".
         """
-        with taking_turns(self):
+        with turn_of(self):
             settings = check_settings(self)
             X = self._gathered(X, settings, affinity, sample_weight)
             data = {"X": X, "y": y}
@@ -512,7 +512,7 @@ class RQVAETransformer(
         DivergenceError
             If the loss is no longer finite.
         """
-        with taking_turns(self):
+        with turn_of(self):
             settings = check_settings(self)
             X = self._gathered(X, settings, affinity, sample_weight)
             self._fit(

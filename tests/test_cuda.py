@@ -91,8 +91,17 @@ def test_a_step_makes_no_tensor_on_the_cpu_and_waits_for_nothing(blobs, mode):
     assert watch.log_.waits == []
 
 
+# As by default, and with so many codes in a batch that PyTorch sorts them to add up the
+# gradients of codes.
+AS_BY_DEFAULT = [
+    {"mixed_precision": "bf16", "batch_size": 100},
+    {"mixed_precision": "bf16", "batch_size": 1024, "n_layers": 4},
+]
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 100}, *AS_BY_DEFAULT], ids=str)
 @pytest.mark.parametrize("mode", MODES)
-def test_a_step_does_not_synchronise(blobs, mode):
+def test_a_step_does_not_synchronise(blobs, mode, options):
     """PyTorch itself raises at any operation that would wait for the device."""
 
     class Strict(Callback):
@@ -103,9 +112,9 @@ def test_a_step_does_not_synchronise(blobs, mode):
             torch.cuda.set_sync_debug_mode("default")
 
     try:
-        small(
-            device="cuda", codebook_mode=mode, batch_size=100, callbacks=[Strict()]
-        ).fit(blobs)
+        small(device="cuda", codebook_mode=mode, callbacks=[Strict()], **options).fit(
+            np.concatenate([blobs] * 9)
+        )
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
@@ -141,6 +150,15 @@ def test_replayed_steps_train_the_model_that_ordinary_steps_train(blobs, mode, r
     second = ordinary.net_.history[:, "train_loss"]
     np.testing.assert_allclose(first, second, rtol=0.02)
     assert replayed.score(blobs) == pytest.approx(ordinary.score(blobs), abs=0.02)
+
+
+@pytest.mark.parametrize("options", AS_BY_DEFAULT, ids=str)
+def test_steps_in_bfloat16_and_of_many_codes_are_replayed(blobs, options, replays):
+    rows = np.concatenate([blobs] * 9)
+    replayed = small(device="cuda", **options).fit(rows)
+    assert replays
+    ordinary = small(device="cuda", **options, callbacks=[Callback()]).fit(rows)
+    assert replayed.score(rows) == pytest.approx(ordinary.score(rows), abs=0.02)
 
 
 def test_a_pass_of_partial_fit_and_early_stopping_replay_steps(blobs, replays):

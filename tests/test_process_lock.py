@@ -31,3 +31,8 @@ def test_threads_of_a_forked_process_share_its_lock(monkeypatch, new_lock):
     with ThreadPoolExecutor(2) as threads:
         for done in [threads.submit(work), threads.submit(work)]:
             done.result()
+
+
+def test_the_lock_is_no_generator_that_a_kept_traceback_would_keep_locked():
+    lock = ProcessLock(threading.Lock).of_this_process()
+    assert type(lock) is type(threading.Lock())

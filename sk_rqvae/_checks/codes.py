@@ -56,7 +56,12 @@ def check_codes(
         If `codes` is not 2-D, has no column, or a code is fractional, negative, not
         finite or too large for its codebook.
     """
+    if np.ma.is_masked(codes):
+        raise ValueError(f"{name} must not be masked. Got a masked value.")
     array = np.asarray(codes)
+    if array.dtype.kind == "f" and isinstance(codes, list | tuple):
+        # NumPy makes floats of integers of several types.
+        array = np.array(codes, dtype=object)
     if array.ndim != 2:
         raise ValueError(
             f"{name} must be 2-D, (n_items, n_layers). Got {array.ndim}-D, "

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sk_rqvae._model.products import Linear
+
 _MIN_GAIN = 1e-12
 
 
@@ -101,11 +103,11 @@ class Codebook(nn.Module):
         self.table[where] = vectors
 
 
-class _Identity(nn.Linear):
+class _Identity(Linear):
     """A square linear map that is initialised to the identity and can be trained."""
 
     def __init__(self, dim: int) -> None:
-        super().__init__(dim, dim, bias=False, dtype=torch.float32)
+        super().__init__(dim, dim, bias=False)
 
     def reset_parameters(self) -> None:
         """Set the weights to the identity."""

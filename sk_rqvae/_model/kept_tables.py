@@ -73,9 +73,18 @@ class KeptTables:
 
 
 def _are_equal(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
-    return len(one) == len(other) and all(map(_is_equal, one, other))
+    if len(one) != len(other) or not all(map(_are_alike, one, other)):
+        return False
+    pairs = list(zip(one, other, strict=True))
+    if all(each.is_cpu for each in one):
+        return all(torch.equal(*pair) for pair in pairs)
+    # Reads one value from the device.
+    return bool(torch.stack([(left == right).all() for left, right in pairs]).all())
 
 
-def _is_equal(one: Tensor, other: Tensor) -> bool:
-    is_alike = one.device == other.device and one.dtype == other.dtype
-    return is_alike and torch.equal(one, other)
+def _are_alike(one: Tensor, other: Tensor) -> bool:
+    return (one.device, one.dtype, one.shape) == (
+        other.device,
+        other.dtype,
+        other.shape,
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import warnings
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +31,7 @@ from sk_rqvae._persistence.weights import (
     weights_name,
     weights_of,
 )
+from sk_rqvae._training.present_device import present_device
 from sk_rqvae._training.settings import check_settings
 
 Estimator = TypeVar("Estimator")
@@ -139,33 +138,19 @@ def _described_model(
     if unknown:
         raise ValueError(f"unknown argument {unknown[0]!r} of the module.")
     own = params | {"module": module}
-    own["device"] = _present(own.get("device", "auto")) if device is None else device
+    if device is None:
+        device = present_device(
+            own.get("device", "auto"),
+            to_train_there="Pass device={} to also train there",
+            stacklevel=4,
+        )
+    own["device"] = device
     check_settings(cls(**own))
     model = cls(**own | parameters)
     check_settings(model)
     if model.n_cat_features > n_features:
         raise ValueError(f"n_cat_features is larger than n_features, {n_features}.")
     return model
-
-
-def _present(device: Any) -> Any:
-    """The saved device, or one that there is in place of a CUDA device."""
-    found = re.fullmatch(r"cuda(?::(\d+))?", str(device))
-    if found is None:
-        return device
-    # Without a driver for it, a device can be counted that is not available.
-    n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    index = int(found[1] or 0)
-    if index < n_devices:
-        return device
-    there = "cuda" if n_devices else "cpu"
-    reason = f"has no CUDA device {index}" if n_devices else "has no CUDA"
-    warnings.warn(
-        f"The model was saved with device={str(device)!r}, and this machine {reason}: "
-        f"it is on {there!r}. Pass device={there!r} to also train there.",
-        stacklevel=5,
-    )
-    return there
 
 
 def _feature_names(config: Config) -> Any:

@@ -26,7 +26,7 @@ def usage_and_perplexity(
         In [1, size]: the exponential of the entropy of code frequencies.
     """
     usage, perplexity = [], []
-    for level in counts.split(list(sizes)):
+    for level in counts.cpu().split(list(sizes)):  # read from the device once
         share = level / level.sum()
         usage.append(float((level > 0).float().mean()))
         perplexity.append(float(torch.special.entr(share).sum().exp()))

@@ -16,7 +16,8 @@ from skorch.callbacks import Callback
 from skorch.helper import predefined_split
 from torch import nn
 
-from sk_rqvae._inference.row_subset import ArrayOrTensor, Matrix, RowSubset
+from sk_rqvae._defaults import BEHAVIOUR_WIDTH
+from sk_rqvae._inference.row_subset import ArrayOrTensor, RowSubset
 from sk_rqvae._initialization.plan import (
     number_of_epochs,
     size_of_batches,
@@ -100,7 +101,14 @@ def train(
     if estimator.early_stopping and not is_partial:
         # Before anything is learnt from data, so that the held-out error is honest. By
         # `random_state` alone: if it is an int, later fits hold out the same rows.
-        rows, held_out = _held_out_rows(estimator, rows, settings, seed)
+        width = rows.shape[1] + (0 if affinity is None else BEHAVIOUR_WIDTH)
+        is_streamed = not fits_on_device(settings, len(rows), width)
+        rows, held_out = hold_out(
+            rows,
+            estimator.validation_fraction,
+            run_length(len(rows)) if is_streamed else 1,
+            np.random.default_rng(seed),
+        )
         if weights is not None:
             held_out_weights = weights[held_out.index]
             weights = weights[rows.index]
@@ -123,8 +131,9 @@ def train(
         is_exact = False
     with _frozen_as_before(net.module_):
         _train(net, estimator, task, fitted, is_exact)
-    net.module_.set_price_list(_separated(net, estimator, task))
+    # Before the separation, which needs memory: held-out rows, copies of the weights.
     net.drop_training_state()
+    net.module_.set_price_list(_separated(net, estimator, task))
     _report_collapse(net, task, n_epochs_before)
     return net
 
@@ -132,19 +141,6 @@ def train(
 def _among(rows: RowSubset, affinity: csr_array | None) -> csr_array | None:
     """The affinity of some rows among themselves."""
     return None if affinity is None else affinity[rows.index][:, rows.index]
-
-
-def _held_out_rows(
-    estimator: Any, X: Matrix, settings: Settings, seed: int
-) -> tuple[RowSubset, RowSubset]:
-    """Rows to train on and rows for early stopping."""
-    is_streamed = not fits_on_device(settings, X)
-    return hold_out(
-        X,
-        estimator.validation_fraction,
-        run_length(len(X)) if is_streamed else 1,
-        np.random.default_rng(seed),
-    )
 
 
 # Step three: train
@@ -176,11 +172,11 @@ def _train(
         # Epochs that change nothing: the history has rows, the model stays exact.
         net.lr, net.restart_dead_codes = 0.0, False
         n_epochs = n_epochs if estimator.max_epochs else 1
-    training = task.dataset(task.X, task.weights, net.module_.standardize)
+    training = task.dataset(task.X, task.weights, net.module_)
     net.train_split = None
     if task.held_out is not None:
         net.train_split = predefined_split(
-            task.dataset(task.held_out, task.held_out_weights, net.module_.standardize)
+            task.dataset(task.held_out, task.held_out_weights, net.module_)
         )
     net.generators_ = task.generators
     net.replays_steps_ = _replays_steps(net, task.settings)
@@ -224,6 +220,8 @@ def _replays_steps(net: RQVAENet, settings: Settings) -> bool:
         settings.device.type == "cuda"
         and type(net.module_) is RQVAEModule
         and not settings.callbacks
+        # which reads values in every step
+        and not torch.is_anomaly_enabled()
     )
 
 

@@ -79,10 +79,11 @@ def discounts_for_lighter_rows(
     total = (weights * base).sum()
     extra = weights[offers.row] * offers.loss
     order = extra.argsort(stable=True)
-    is_paid_for = extra[order].cumsum(0) <= (max_error - 1) * total
-    if max_error == math.inf:
-        is_paid_for = torch.ones_like(order, dtype=torch.bool)
-    taken = order[is_paid_for]
+    taken = order
+    if max_error < math.inf:
+        # CUDA sums floats in this way in no fixed order.
+        paid = extra[order].cpu().cumsum(0).to(extra.device)
+        taken = order[paid <= (max_error - 1) * total]
     loss = offers.loss[taken]
     enough = loss + _MARGIN * (loss + base[offers.row[taken]])
     discount = enough.minimum((loss + offers.limit[taken]) / 2)

@@ -27,6 +27,7 @@ from sk_rqvae._training.dead_codes import (
     worth_replacing,
 )
 from sk_rqvae._training.module_tensors import join_tensors, split_tensors
+from sk_rqvae._training.present_device import present_device
 from sk_rqvae._training.replayed_steps import ReplayedSteps, stream_for_graphs
 from sk_rqvae._training.seeds import Generators
 from sk_rqvae.exceptions import DivergenceError
@@ -293,8 +294,13 @@ class RQVAENet(NeuralNet):
         return super(RQVAENet, light).__getstate__()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Undo `__getstate__`; tensors of a missing device are put on the CPU."""
+        """Undo `__getstate__`; tensors of a missing device are put on another."""
         empty_module = state.pop(_EMPTY, None)
+        state["device"] = present_device(
+            state["device"],
+            to_train_there="Call set_params(device={}) to also train there",
+            stacklevel=2,
+        )
         super().__setstate__(state)
         if empty_module is not None:
             self.module_ = join_tensors(self.module_, empty_module)

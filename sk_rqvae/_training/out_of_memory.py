@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -40,6 +40,8 @@ ENCODING = Remedy(
 
 # torch raises a bare RuntimeError where a CPU has no memory left.
 _CPU_MESSAGES = ("DefaultCPUAllocator", "not enough memory")
+# CUDA and its libraries do so where another process fills the device.
+_CUDA_MESSAGES = ("CUDA error: out of memory", "STATUS_ALLOC_FAILED")
 
 
 @contextmanager
@@ -62,13 +64,18 @@ def named_out_of_memory(estimator: Any, remedy: Remedy) -> Iterator[None]:
     advice = f"The device has not enough memory. {remedy.advice}: {', '.join(values)}."
     try:
         yield
-    except torch.cuda.OutOfMemoryError as error:
-        raise torch.cuda.OutOfMemoryError(
-            f"{advice} {remedy.without_cuda} torch said: {error}"
-        ) from error
     except MemoryError as error:
         raise MemoryError(f"{advice} {error}") from error
     except RuntimeError as error:
-        if not any(message in str(error) for message in _CPU_MESSAGES):
-            raise
-        raise MemoryError(f"{advice} torch said: {error}") from error
+        if _says(error, _CPU_MESSAGES):
+            raise MemoryError(f"{advice} torch said: {error}") from error
+        is_known = isinstance(error, torch.cuda.OutOfMemoryError)
+        if is_known or _says(error, _CUDA_MESSAGES):
+            raise torch.cuda.OutOfMemoryError(
+                f"{advice} {remedy.without_cuda} torch said: {error}"
+            ) from error
+        raise
+
+
+def _says(error: Exception, messages: Iterable[str]) -> bool:
+    return any(message in str(error) for message in messages)

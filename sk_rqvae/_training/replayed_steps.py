@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from sk_rqvae._model.module import RQVAEModule
 
 # As in PyTorch's own examples; fewer may do.
 _N_ORDINARY_STEPS = 3
+# CUDA records one graph at a time in a process.
+_RECORDING = Lock()
 
 
 class ReplayedSteps:
@@ -81,7 +84,9 @@ class ReplayedSteps:
             return self.step(batch)
         branches = self.module.step_branches()
         if branches != self._branches:
-            self._branches, self._n_steps, self._graph = branches, 0, None
+            self._branches, self._n_steps = branches, 0
+            # They hold the memory of the graph.
+            self._graph, self._batch, self._outputs = None, None, {}
         if self._n_steps < _N_ORDINARY_STEPS:
             self._n_steps += 1
             return self.step(batch)
@@ -108,6 +113,7 @@ class ReplayedSteps:
         stream = torch.cuda.current_stream(batch.device)
         # Other threads may use the GPU meanwhile, hence "thread_local".
         with (
+            _RECORDING,
             _rates_in_tensors(self.optimizer, self._rates),
             torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),
         ):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sk_rqvae._inference.row_subset import Matrix
 from sk_rqvae._initialization.behaviour import BehaviourData, behaviour_data
+from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._progress import FitProgress
 from sk_rqvae._training.batches import Rows, StreamedRows, Weights, resident_rows
 from sk_rqvae._training.seeds import Generators, numpy_generator
@@ -81,19 +82,20 @@ class Task:
         self,
         rows: Matrix,
         weights: Weights | None,
-        standardize: Callable[[Tensor], Tensor],
+        module: RQVAEModule,
     ) -> Rows:
         """Standardised rows: on the device if all of the task fit, else streamed."""
-        held_out = () if self.held_out is None else (self.held_out,)
-        is_resident = fits_on_device(self.settings, self.X, *held_out)
+        n_rows = len(self.X) + (0 if self.held_out is None else len(self.held_out))
+        is_resident = fits_on_device(self.settings, n_rows, module.width)
         kind = resident_rows if is_resident else StreamedRows
-        return kind(rows, standardize, self.settings.device, self.generators, weights)
+        return kind(
+            rows, module.standardize, self.settings.device, self.generators, weights
+        )
 
 
-def fits_on_device(settings: Settings, *matrices: Matrix) -> bool:
-    """Whether all rows may be copied to the device."""
-    n_values = sum(X.shape[0] * X.shape[1] for X in matrices)
-    return n_values * _BYTES_PER_FLOAT <= settings.resident_bytes
+def fits_on_device(settings: Settings, n_rows: int, width: int) -> bool:
+    """Whether standardised rows may be copied to the device."""
+    return n_rows * width * _BYTES_PER_FLOAT <= settings.resident_bytes
 
 
 def count_distinct(rows: Tensor, generator: torch.Generator) -> int:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 from sk_rqvae._process_lock import ProcessLock
@@ -12,15 +11,13 @@ from sk_rqvae._process_lock import ProcessLock
 _ATTRIBUTE = "_fit_turn"
 
 
-@contextmanager
-def taking_turns(estimator: Any) -> Iterator[None]:
-    """Wait until no other thread fits this estimator; readers never wait."""
+def turn_of(estimator: Any) -> AbstractContextManager[bool]:
+    """A lock that a fit holds until no other thread may fit; readers need none."""
     # setdefault is atomic, so that two threads cannot make two locks.
     turn: ProcessLock = vars(estimator).setdefault(
         _ATTRIBUTE, ProcessLock(threading.RLock)
     )
-    with turn.of_this_process():
-        yield
+    return turn.of_this_process()
 
 
 def without_turn(state: dict[str, Any]) -> dict[str, Any]:

@@ -81,6 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _READER_IS_GONE
     except KeyboardInterrupt:
         return INTERRUPTED
+    except click.exceptions.NoArgsIsHelpError as missing:
+        sys.stderr.write(f"{missing.format_message()}\n")
+        return exit_status(missing)
     except Exception as error:
         if not (isinstance(error, click.UsageError) or is_expected(error)):
             raise

@@ -48,17 +48,23 @@ def churn(before: IndexState, after: IndexState) -> ChurnReport:
         changed_share=(changed / max(1, n_common)).tolist(),
         prefixes_gone=gone,
         prefixes_new=fresh,
-        n_reused=_n_reused(old, new, old[common][same[:, -1]]),
+        n_reused=_n_reused(before, after, n_columns),
     )
 
 
-def _n_reused(old: IntArray, new: IntArray, kept: IntArray) -> int:
-    """Count the IDs in both indexes that no item has in both."""
-    all_ = np.concatenate([old, new, kept])
-    keys = row_keys(all_)
-    old_keys = keys[: len(old)]
-    new_keys = keys[len(old) : len(old) + len(new)]
-    kept_keys = keys[len(old) + len(new) :]
+def _n_reused(before: IndexState, after: IndexState, n_columns: int) -> int:
+    """Count the IDs that only other items have now than had them before.
+
+    Those of removed items count, because logs have them.
+    """
+    rows = np.arange(len(before.store))
+    old = _padded(before.store.ids_of(rows), n_columns)
+    new = _padded(after.store.ids_of(after.store.live_rows()), n_columns)
+    old_keys, new_keys = _keys(old, new)
+    partners = after.rows_of(before.items.take(rows))
+    found = partners >= 0
+    same = _padded(after.store.ids_of(partners[found]), n_columns) == old[found]
+    kept_keys = old_keys[found][same.all(axis=1)]
     return len(np.setdiff1d(np.intersect1d(old_keys, new_keys), kept_keys))
 
 

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 from sk_rqvae import __version__
 
 _HOUR = len("2026-01-01T00")
+_COUNTED_TOGETHER = ("add", "remove", "update")
 
 
 class Event(NamedTuple):
-    """One change, or several additions within an hour.
+    """One change, or several of one kind within an hour.
 
     Attributes
     ----------
@@ -73,7 +74,7 @@ def changes_since(
     first, *others = after[len(before) - 1 :]
     if first == last:
         return tuple(others)
-    # Later additions were counted with the last change.
+    # Later changes were counted with the last change.
     later = first._replace(
         first_revision=last.revision + 1, n_changed=first.n_changed - last.n_changed
     )
@@ -91,9 +92,10 @@ def recorded(
 ) -> tuple[Event, ...]:
     """Append a change to a history.
 
-    An addition in the same hour as the one before, with the same model and release, is
-    counted with it, so that adding items one at a time does not fill the history. The
-    revision grows by one, or to one more than `above` if that is greater.
+    An addition, removal or update in the same hour as one like it before, with the same
+    model and release, is counted with it, so that changes of one item at a time do not
+    fill the history. The revision grows by one, or to one more than `above` if that is
+    greater.
     """
     revision = max(above, history[-1].revision if history else 0) + 1
     time = datetime.now(UTC).isoformat(timespec="seconds")
@@ -104,7 +106,8 @@ def recorded(
         return (event,)
     last = history[-1]
     same = (
-        last.action == action == "add"
+        last.action == action
+        and action in _COUNTED_TOGETHER
         and last.time[:_HOUR] == time[:_HOUR]
         and (last.fingerprint, last.version) == (fingerprint, __version__)
     )

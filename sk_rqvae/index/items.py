@@ -84,12 +84,16 @@ class ItemIds:
                 "Got None."
             )
         new = checked_item_ids(item_ids, n_new)
-        if len(new) and (new.dtype == object) != (self.kind == "str"):
+        self.check_kind(new)
+        return new
+
+    def check_kind(self, items: NDArray[Any]) -> None:
+        """Raise TypeError for strings among integers, and the reverse."""
+        if len(items) and (items.dtype == object) != (self.kind == "str"):
             raise TypeError(
                 f"item_ids must be of the index's type, {self.kind}. "
-                f"Got {new.tolist()[0]!r}."
+                f"Got {items.tolist()[0]!r}."
             )
-        return new
 
     def extended(self, new: NDArray[Any], *, numbered: bool) -> ItemIds:
         """Add a row for each of some items, which are as `checked` returns them.
@@ -156,28 +160,28 @@ class ItemIds:
             return rows
         keys = item_keys(items)
         rows = self.runs.row_of_rank(keys, np.zeros(len(keys), dtype=np.int64))
-        # Another string can have the same hash, and an item a row that was removed. One
-        # that was moved often has many rows, of which the last is not removed.
+        # Most items have one row. Another string can have the same hash, and an item
+        # rows that were removed: at most its last one is not.
         unfound = np.flatnonzero(rows >= 0)
-        unfound = unfound[self._is_wrong(rows[unfound], items[unfound], is_removed)]
-        ranks = self.runs.counts(keys[unfound], keys[unfound])
+        wrong = is_removed(rows[unfound])
+        wrong |= self._are_other(rows[unfound], items[unfound])
+        unfound = unfound[wrong]
+        rows[unfound] = -1
+        ranks = self.runs.counts(keys[unfound], keys[unfound]) - 1
         while len(unfound):
-            rows[unfound] = -1
-            ranks -= 1
-            unfound, ranks = unfound[ranks > 0], ranks[ranks > 0]
-            rows[unfound] = self.runs.row_of_rank(keys[unfound], ranks)
-            wrong = self._is_wrong(rows[unfound], items[unfound], is_removed)
-            unfound, ranks = unfound[wrong], ranks[wrong]
+            unfound, ranks = unfound[ranks >= 0], ranks[ranks >= 0]
+            found = self.runs.row_of_rank(keys[unfound], ranks)
+            other = self._are_other(found, items[unfound])
+            last = ~other & ~is_removed(found)
+            rows[unfound[last]] = found[last]
+            unfound, ranks = unfound[other], ranks[other] - 1
         return rows
 
-    def _is_wrong(
-        self, rows: IntArray, items: NDArray[Any], is_removed: RowTest
-    ) -> NDArray[np.bool_]:
-        """Which rows are removed or of other items."""
-        wrong = is_removed(rows)
+    def _are_other(self, rows: IntArray, items: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which rows are of other items than these."""
         if self.kind == "str":
-            wrong |= (self.take(rows) != items).astype(bool)
-        return wrong
+            return (self.take(rows) != items).astype(bool)
+        return np.zeros(len(rows), dtype=bool)
 
     def _explicit(self) -> tuple[GrowingArray, SortedRuns]:
         """Return the items and their runs in a form that can be extended."""
@@ -239,17 +243,26 @@ def _as_1d(item_ids: Any) -> NDArray[Any]:
             "item_ids must be a sequence of integers or strings. "
             f"Got {type(item_ids).__name__}."
         )
-    if isinstance(item_ids, list | tuple) and any(
-        isinstance(item, str) for item in item_ids
-    ):
-        # NumPy would cut trailing NULs off, and turn numbers among them to strings.
-        array = np.empty(len(item_ids), dtype=object)
-        array[:] = item_ids
-        return array
+    if np.ma.is_masked(item_ids):
+        raise ValueError("item_ids must not be masked. Got a masked value.")
     array = np.asarray(item_ids)
     if array.ndim != 1:
         raise ValueError(f"item_ids must be 1-D. Got {array.ndim}-D.")
+    if isinstance(item_ids, list | tuple) and _has_converted(array, item_ids):
+        array = np.empty(len(item_ids), dtype=object)
+        array[:] = item_ids
     return array
+
+
+def _has_converted(array: NDArray[Any], items: list[Any] | tuple[Any, ...]) -> bool:
+    """Whether NumPy may have changed items of a list.
+
+    It cuts trailing NULs off strings and turns numbers among them to strings, booleans
+    among integers to integers, and integers of several types to floats.
+    """
+    if array.dtype.kind not in "iu":
+        return len(items) > 0
+    return any(isinstance(item, bool | np.bool_) for item in items)
 
 
 def _checked_objects(array: NDArray[Any]) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import NamedTuple
 
 from sk_rqvae.index.engine.growing import GrowingArray
@@ -51,13 +52,16 @@ class Place(NamedTuple):
     Attributes
     ----------
     path : str
-        Absolute, without symbolic links.
+        Absolute, as it was given.
+    target : str
+        The same without symbolic links.
     names : tuple of str
         The file that was there, and those of later saves to the path that were
         interrupted and may have replaced the file.
     """
 
     path: str
+    target: str
     names: tuple[str, ...]
 
 
@@ -151,8 +155,8 @@ class Lineage(NamedTuple):
     def _seen(self, base: Base, path: PathLike, before: tuple[str, ...]) -> Lineage:
         """Put a file at `path`, where those called `before` may still be."""
         names = _last_of(before, base.name, _REMEMBERED_NAMES)
-        here = Place(os.path.realpath(path), names)
-        others = (place for place in self.places if place.path != here.path)
+        here = Place(str(Path(path).absolute()), os.path.realpath(path), names)
+        others = (place for place in self.places if place.target != here.target)
         places = (*others, here)[-_REMEMBERED_PLACES:]
         names_there = {name for place in places for name in place.names}
         bases = (*(other for other in self.bases if other.name != base.name), base)
@@ -164,8 +168,12 @@ class Lineage(NamedTuple):
         )
 
     def _place(self, path: PathLike) -> Place | None:
-        real = os.path.realpath(path)
-        return next((place for place in self.places if place.path == real), None)
+        # Somebody goes back by a link too, which then has another target.
+        given, target = str(Path(path).absolute()), os.path.realpath(path)
+        for place in reversed(self.places):
+            if place.path == given or place.target == target:
+                return place
+        return None
 
 
 def _last_of(names: tuple[str, ...], new: str, n: int) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from typing import Any, TypedDict
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sk_rqvae._checks.codes import IntArray, check_codes
 from sk_rqvae.index.code_model import route_of, sizes_for_index
 from sk_rqvae.index.fingerprint import fingerprint
-from sk_rqvae.index.items import checked_item_ids
+from sk_rqvae.index.items import checked_item_ids, first_occurrences
 from sk_rqvae.index.parameters import default_tags
 from sk_rqvae.index.state import IndexState
 
@@ -157,6 +158,12 @@ def realigned(
     """Rename new codes so that most items keep the leading codes of their IDs."""
     codes = check_codes(new_codes, name="new_codes")
     items = checked_item_ids(item_ids, len(codes))
+    state.items.check_kind(items)
+    repeated = items[~first_occurrences(items)].tolist()
+    if repeated:
+        raise ValueError(
+            f"item_ids must be unique. Got {repeated[0]!r} more than once."
+        )
     n_layers = state.store.n_layers
     if codes.shape[1] != n_layers:
         raise ValueError(
@@ -228,9 +235,12 @@ def best_maps(new: IntArray, old: IntArray, sizes: tuple[int, ...]) -> list[IntA
 
 
 def shares_kept(new: IntArray, old: IntArray) -> list[float]:
-    """Return the share of items whose first one, two, ... codes are the same."""
+    """Return the share of items whose first one, two, ... codes are the same.
+
+    It is NaN if there are no items.
+    """
     if len(new) == 0:
-        return [1.0] * old.shape[1]
+        return [math.nan] * old.shape[1]
     same: NDArray[Any] = np.cumprod(new == old, axis=1)
     return same.mean(axis=0).tolist()
 

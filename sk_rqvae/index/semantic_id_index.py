@@ -375,7 +375,8 @@ default=None
             - ``model``: `model` with renamed codes, to use in its place from now on;
               None without `model`;
             - ``n_items``, ``n_common``: items of the call, and those in the index;
-            - ``kept``: share of common items that keep the first one, two, ... codes;
+            - ``kept``: share of common items that keep the first one, two, ... codes,
+              NaN if there are none;
             - ``kept_without``: the same without renaming.
 
         Raises
@@ -422,8 +423,8 @@ default=None
               is stored for them, such as embeddings, is not used any more;
             - ``prefixes_new``: prefixes that only `other` has, which models that were
               trained on this index have not seen;
-            - ``n_reused``: IDs in both that have no item in common. Logs with such an
-              ID now mean another item.
+            - ``n_reused``: IDs of `other` that this index had given to other items
+              alone, also to removed ones. Logs with such an ID now mean another item.
         """
         return churn(self._fitted(), other._fitted())
 
@@ -461,7 +462,8 @@ default=None
             Each with ``action``, ``first_revision``, ``revision``, ``n_changed`` (items
             that were added, removed or updated), ``n_items`` (items afterwards),
             ``time`` (ISO 8601, UTC), ``fingerprint`` and ``version`` (release of this
-            package). Additions within an hour are one entry. Before ``"merge"`` come
+            package). Additions within an hour are one entry, and so are removals and
+            updates. Before ``"merge"`` come
             the changes of both sides, each with the revisions that its side had.
         """
         return [event._asdict() for event in self._fitted().history]
@@ -771,7 +773,8 @@ default=None
             and updates of both, without changing any ID; or only those of this index.
             An older file at a path where the index has seen a newer one is a change.
             An item that one side removed stays removed, even if the other side updated
-            it.
+            it. An index that was never loaded or saved replaces any file, and cannot be
+            merged into one.
 
         Raises
         ------

@@ -26,6 +26,18 @@ def test_each_level_can_have_its_own_size():
     assert layer_sizes(np.array([4, 2]), 2) == (4, 2)
 
 
+def test_a_list_of_one_size_is_of_one_level():
+    assert layer_sizes([4], 1) == (4,)
+    with pytest.raises(ValueError, match=r"one entry per level \(3\)\. Got 1 entries"):
+        layer_sizes([4], 3)
+
+
+def test_codes_are_exact_whatever_types_of_integers_they_have():
+    codes = [[np.uint64(2**53 + 1), 1], [0, np.int8(3)]]
+    assert check_codes(codes).tolist() == [[2**53 + 1, 1], [0, 3]]
+    assert check_codes([[1.0, 2], [3, 4.0]]).tolist() == [[1, 2], [3, 4]]
+
+
 @pytest.mark.parametrize("size", [2.0, "4", None, True, [], [[4]]])
 def test_a_codebook_size_that_is_not_of_ints_is_a_type_error(size):
     with pytest.raises(TypeError, match="codebook_size must be an int"):

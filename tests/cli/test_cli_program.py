@@ -442,3 +442,11 @@ def _quick_fit(fit):
         return fit(self.set_params(**quick), X)
 
     return quick_fit
+
+
+@pytest.mark.parametrize("arguments", [(), ("index",)])
+def test_without_a_command_the_help_is_printed_as_it_is(arguments, capsys):
+    assert run(*arguments) == 2
+    said = capsys.readouterr().err
+    assert run(*arguments, "--help") == 0
+    assert said == capsys.readouterr().out

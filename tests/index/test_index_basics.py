@@ -318,8 +318,9 @@ BAD_ADDITIONS = {
     "item ids forgotten": ([[0, 1]], None, "item_ids must be given"),
     "item ids of another type": ([[0, 1]], [7], "item_ids must be of the index's type"),
     "mixed item ids": ([[0, 1], [0, 1]], ["x", 7], "all integers or all strings"),
-    "float item ids": ([[0, 1]], [0.5], "must be integers or strings"),
-    "boolean item ids": ([[0, 1]], [True], "must be integers or strings"),
+    "float item ids": ([[0, 1]], [0.5], "must be all integers or all strings"),
+    "boolean item ids": ([[0, 1]], [True], "must be all integers or all strings"),
+    "a boolean among integers": ([[0, 1]] * 2, [2, True], r"strings\. Got True"),
     "missing item ids": ([[0, 1]], np.array([None]), "integers or all strings"),
     "one string": ([[0, 1]], "x", "sequence of integers or strings"),
     "nested item ids": ([[0, 1]], [["x"]], "must be 1-D"),
@@ -609,3 +610,19 @@ def test_an_item_that_came_back_often_is_found_in_two_searches(index, monkeypatc
     monkeypatch.setattr(SortedRuns, "row_of_rank", counted)
     index.ids_of(["a"])
     assert searches == [1, 1]
+
+
+def test_items_may_be_integers_of_several_types():
+    items = [np.uint64(5), np.int64(3), 2**62 + 1]
+    index = SemanticIDIndex().fit([[0, 1]] * 3, items)
+    assert index.item_ids_.tolist() == items
+    index.remove([np.uint64(3), -1 + 6])
+    assert index.item_ids_.tolist() == [2**62 + 1]
+
+
+def test_masked_items_and_codes_are_refused():
+    codes = np.ma.array([[0, 1], [0, 1]], mask=[[0, 0], [0, 1]])
+    with pytest.raises(ValueError, match="codes must not be masked"):
+        SemanticIDIndex().fit(codes)
+    with pytest.raises(ValueError, match="item_ids must not be masked"):
+        SemanticIDIndex().fit(codes.data, np.ma.array([1, 2], mask=[0, 1]))

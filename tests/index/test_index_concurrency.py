@@ -468,6 +468,32 @@ def test_going_back_to_an_older_file_is_a_change_of_others(tmp_path, on_conflict
         live.save(path, on_conflict=on_conflict)
 
 
+@pytest.mark.parametrize("on_conflict", ["raise", "merge"])
+def test_going_back_by_a_link_is_a_change_of_others(tmp_path, on_conflict):
+    live = tmp_path / "live"
+    index = SemanticIDIndex().fit([[0, 1]], ["a"])
+    index.save(tmp_path / "first")
+    index.add([[1, 1]], ["b"])
+    index.save(tmp_path / "second")
+    live.symlink_to("second")
+    writer = SemanticIDIndex.load(live)
+    live.unlink()
+    live.symlink_to("first")
+    writer.add([[2, 2]], ["c"])
+    with pytest.raises(ValueError, match=r"was changed since|must descend from"):
+        writer.save(live, on_conflict=on_conflict)
+    assert SemanticIDIndex.load(live).item_ids_.tolist() == ["a"]
+
+
+def test_an_index_that_was_never_saved_cannot_be_merged_into_a_file(tmp_path):
+    SemanticIDIndex().fit([[0, 1]], ["live"]).save(tmp_path / "index")
+    mine = SemanticIDIndex().fit([[0, 2]], ["mine"])
+    with pytest.raises(ValueError, match="must descend from"):
+        mine.save(tmp_path / "index", on_conflict="merge")
+    assert SemanticIDIndex.load(tmp_path / "index").item_ids_.tolist() == ["live"]
+    mine.save(tmp_path / "new", on_conflict="merge")
+
+
 def test_an_index_that_saved_a_copy_elsewhere_is_merged_into_the_live_file(tmp_path):
     path, mine, theirs = diverged(tmp_path)
     mine.add([[2, 2]], ["d"])

@@ -844,3 +844,13 @@ def test_a_suffix_beyond_the_capacity_of_a_table_is_named(tmp_path):
     path.write_text("item_id,level_1,suffix\na,0,0\nb,0,5\n")
     with pytest.raises(ValueError, match=r"suffixes below capacity=4\. Got 5 in row 1"):
         SemanticIDIndex.from_table(path, capacity=4)
+
+
+@pytest.mark.parametrize("name", ["index.csv", "index.parquet"])
+def test_a_table_cannot_have_items_that_are_no_valid_text(tmp_path, name):
+    pytest.importorskip("pyarrow")
+    index = SemanticIDIndex().fit([[0, 1], [1, 1]], ["a", "b\ud800"])
+    with pytest.raises(ValueError, match=r"Got 'b\\ud800'\. Write JSON"):
+        index.to_table(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+    index.to_json(tmp_path / "index.json")

@@ -197,3 +197,38 @@ def test_a_model_that_lacks_codes_of_the_index_is_an_error():
         index.realign([[0, 1], [2, 3]], ["a", "b"], model=model)
     with pytest.raises(ValueError, match=message):
         index.rebind(model)
+
+
+def test_an_id_of_a_removed_item_that_another_item_has_now_is_reused():
+    before = SemanticIDIndex().fit([[0, 1]] * 3, ["a", "b", "c"])
+    of_b = before.ids_of(["b"])
+    before.remove(["b"])
+    after = SemanticIDIndex().fit([[0, 1]] * 2, ["a", "c"])
+    assert after.lookup(of_b).tolist() == ["c"]
+    assert before.churn(after)["n_reused"] == 1
+
+
+def test_an_item_that_comes_back_to_its_old_id_does_not_reuse_it():
+    before = SemanticIDIndex().fit([[0, 1], [1, 1]], ["a", "b"])
+    after = SemanticIDIndex().fit([[0, 1], [1, 1]], ["a", "b"])
+    before.remove(["b"])
+    assert before.churn(after)["n_reused"] == 0
+
+
+def test_items_of_another_kind_cannot_be_realigned():
+    index = SemanticIDIndex().fit([[0, 1], [1, 2]], ["1", "2"])
+    with pytest.raises(TypeError, match=r"must be of the index's type, str\. Got 1"):
+        index.realign([[0, 1], [1, 2]], [1, 2])
+
+
+def test_items_that_are_realigned_come_once():
+    index = SemanticIDIndex().fit([[0, 1], [1, 2]], ["a", "b"])
+    with pytest.raises(ValueError, match=r"must be unique\. Got 'a' more than once"):
+        index.realign([[0, 1], [1, 2]], ["a", "a"])
+
+
+def test_without_common_items_no_share_of_them_is_known():
+    index = SemanticIDIndex().fit([[0, 1], [1, 2]], ["a", "b"])
+    _, report = index.realign([[0, 1], [1, 2]], ["c", "d"])
+    assert report["n_common"] == 0
+    assert np.isnan(report["kept"] + report["kept_without"]).all()

@@ -310,3 +310,25 @@ def test_a_mask_of_items_can_be_a_column_of_a_data_frame():
     assert list(found.item_ids) == list(expected.item_ids)
     states = walk(trie, [(0,), (1,), (2,)])
     np.testing.assert_array_equal(found.allowed(states), expected.allowed(states))
+
+
+def test_a_trie_can_be_restricted_by_a_column_of_truth_values():
+    index = SemanticIDIndex(policy="none").fit([[0, 1], [1, 0], [2, 2]])
+    trie = index.trie()
+    chosen = [True, False, True]
+    expected = trie.restricted_to([0, 2]).allowed(np.array([trie.root]))
+    for mask in (chosen, pd.Series(chosen), pd.Series(chosen, dtype="boolean")):
+        found = trie.restricted_to(mask).allowed(np.array([trie.root]))
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(ValueError, match=r"must not have missing values.* position 1"):
+        trie.restricted_to(pd.Series([True, None, False], dtype="boolean"))
+
+
+def test_a_single_state_is_an_array_or_tensor_without_axes():
+    torch = pytest.importorskip("torch")
+    trie = SemanticIDIndex(policy="none").fit([[0, 1], [1, 0]]).trie()
+    state = trie.step(np.array(trie.root), np.array(1))
+    found = trie.step(torch.tensor(trie.root), torch.tensor(1))
+    assert int(found) == int(state)
+    leaf = trie.step(found, torch.tensor(0))
+    assert int(trie.leaves(leaf)) == 1

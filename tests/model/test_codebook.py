@@ -17,6 +17,18 @@ def test_the_vectors_of_a_plain_codebook_are_its_table():
     assert torch.equal(level.codes(), level.table)
 
 
+def test_a_linear_map_of_codes_has_full_precision_whatever_a_program_sets():
+    level = Codebook(300, 40, sim_vq=True).eval()
+    weight = level.projection.weight.data.copy_(torch.randn(40, 40))
+    torch.set_float32_matmul_precision("high")
+    try:
+        vectors = level.vectors()
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    exact = level.table.double() @ weight.T.double()
+    assert torch.equal(vectors, exact.float())
+
+
 @pytest.mark.parametrize("sim_vq", [False, True])
 def test_a_codebook_has_the_vectors_that_were_set(sim_vq):
     level = Codebook(6, 4, sim_vq=sim_vq)

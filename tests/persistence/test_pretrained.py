@@ -16,7 +16,6 @@ from sklearn.exceptions import NotFittedError
 from skorch.callbacks import Callback
 
 from sk_rqvae import QuantizeForwardMode, RQVAEModule, RQVAETransformer
-from sk_rqvae._persistence import pretrained
 
 pytest.importorskip("safetensors", reason="save_pretrained needs safetensors")
 
@@ -552,18 +551,6 @@ def test_a_module_with_a_transposed_buffer_is_saved(blobs, tmp_path):
     model.save_pretrained(tmp_path)
     loaded = RQVAETransformer.from_pretrained(tmp_path, module=Transposed)
     assert torch.equal(loaded.net_.module_.extra, model.net_.module_.extra)
-
-
-def test_a_model_saved_for_a_second_cuda_device_loads_where_there_is_one(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.warns(UserWarning, match="it is on 'cuda'"):
-        assert pretrained._present("cuda:1") == "cuda"
-    assert pretrained._present("cuda:0") == "cuda:0"
-    assert pretrained._present("cpu") == "cpu"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.warns(UserWarning, match="no CUDA: it is on 'cpu'"):
-        assert pretrained._present("cuda:0") == "cpu"
 
 
 def test_a_device_that_no_torch_has_is_refused_with_the_file(folder):

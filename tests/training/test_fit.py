@@ -11,9 +11,9 @@ from conftest import assert_same_model, small
 from skorch.callbacks import Callback
 
 from sk_rqvae import QuantizeForwardMode, RQVAEModule
-from sk_rqvae._training import fit as fit_module
+from sk_rqvae._training.batches import run_length
+from sk_rqvae._training.hold_out import hold_out
 from sk_rqvae._training.seeds import draw_seed
-from sk_rqvae._training.settings import check_settings
 
 MODES = [mode.value for mode in QuantizeForwardMode]
 
@@ -226,8 +226,9 @@ def test_held_out_rows_change_only_the_held_out_loss(blobs, resident_mb):
 
 def held_out_rows(X, estimator):
     """Which rows `fit` holds out for early stopping."""
-    settings = check_settings(estimator)
-    _, held_out = fit_module._held_out_rows(estimator, X, settings, draw_seed(0))
+    run = 1 if estimator.resident_mb else run_length(len(X))
+    rng = np.random.default_rng(draw_seed(0))
+    _, held_out = hold_out(X, estimator.validation_fraction, run, rng)
     return held_out.index
 
 

@@ -65,6 +65,25 @@ def test_the_error_names_parameters_on_a_cpu_too(blobs, monkeypatch, error):
     assert str(error) in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cusolver error: CUSOLVER_STATUS_ALLOC_FAILED",
+    ],
+)
+def test_the_error_names_parameters_where_another_process_fills_the_device(
+    blobs, monkeypatch, said
+):
+    def fails(*args):
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(RQVAEModule, "forward", fails)
+    with pytest.raises(torch.cuda.OutOfMemoryError, match="batch_size=123"):
+        small(batch_size=123).fit(blobs)
+
+
 def test_other_errors_are_raised_unchanged(blobs, monkeypatch):
     def broken(*args):
         raise RuntimeError("something else")

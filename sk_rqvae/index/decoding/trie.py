@@ -291,7 +291,7 @@ class IDTrie:
 
 
 def _as_tensor(array: NDArray[Any]) -> Any:
-    return importlib.import_module("torch").from_numpy(array)
+    return importlib.import_module("torch").from_numpy(np.asarray(array))
 
 
 def _on_cpu(array: Any) -> NDArray[Any]:

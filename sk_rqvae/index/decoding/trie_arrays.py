@@ -160,7 +160,12 @@ class TrieArrays(NamedTuple):
 
 def item_mask(items: Any, all_items: NDArray[Any]) -> Any:
     """Return which of all items are among some items, or check and copy a mask."""
-    if str(getattr(items, "dtype", "")) in ("bool", "torch.bool"):
+    if isinstance(items, list) and items and all(type(each) is bool for each in items):
+        items = np.array(items)
+    dtype = str(getattr(items, "dtype", ""))
+    if dtype == "boolean":  # of pandas
+        items = _without_missing(items)
+    if dtype in ("bool", "boolean", "torch.bool"):
         if tuple(items.shape) != all_items.shape:
             raise ValueError(
                 f"a mask of items must have shape {all_items.shape}. Got "
@@ -175,6 +180,17 @@ def item_mask(items: Any, all_items: NDArray[Any]) -> Any:
     if wanted.dtype == object:
         return np.zeros(len(all_items), dtype=bool)
     return np.isin(all_items, wanted)
+
+
+def _without_missing(mask: Any) -> NDArray[np.bool_]:
+    values = np.asarray(mask, dtype=object)
+    missing = [not isinstance(value, bool | np.bool_) for value in values]
+    if any(missing):
+        raise ValueError(
+            "a mask of items must not have missing values. Got one at position "
+            f"{missing.index(True)}."
+        )
+    return values.astype(bool)
 
 
 def is_tensor(array: Any) -> bool:

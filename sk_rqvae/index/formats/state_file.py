@@ -64,7 +64,8 @@ def save_state(
     """
     with LockBeside(writable_target(path)):
         new = state
-        checks = state.lineage.is_saved and on_conflict != "overwrite"
+        is_new = not state.lineage.is_saved
+        checks = on_conflict == "merge" or (on_conflict == "raise" and not is_new)
         header = read_header(path) if checks else None
         if header is not None:
             known = state.lineage.has_changes_of(str(header.get("save")), path)

@@ -59,6 +59,7 @@ def write_table(
 
     With `numbered`, the last column of the IDs is the suffix.
     """
+    _check_encodable(items.tolist())
     n_layers = ids.shape[1] - numbered
     names = [_ITEM_COLUMN, *(f"level_{level + 1}" for level in range(n_layers))]
     names += [_SUFFIX_COLUMN] * numbered
@@ -79,6 +80,17 @@ def write_table(
         text.detach()
 
 
+def _check_encodable(items: list[Any]) -> None:
+    for item in items:
+        try:
+            str(item).encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                "items of a table must be valid text, without lone surrogates. Got "
+                f"{item!r}. Write JSON, which can have them."
+            ) from None
+
+
 def read_table(path: PathLike, policy: str) -> tuple[Any, Any, bool]:
     """Read IDs and items, and whether there is a column ``suffix``.
 
@@ -89,8 +101,7 @@ def read_table(path: PathLike, policy: str) -> tuple[Any, Any, bool]:
     ValueError
         If the file is not a table of IDs, or has no suffix where `policy` needs one.
     """
-    check = _is_parquet(path)
-    if check:
+    if _is_parquet(path):
         names, columns = _read_parquet(path)
         layout = _checked_layout(path, names, policy)
         # NumPy would stack columns of different integer types as floats.
