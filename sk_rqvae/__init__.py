@@ -47,7 +47,11 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    try:
+        module = importlib.import_module(_HOMES[name])
+    except AttributeError as error:  # which would read as if the name did not exist
+        raise ImportError(f"{_HOMES[name]} cannot be imported: {error}") from error
+    value = getattr(module, name)
     globals()[name] = value
     return value
 

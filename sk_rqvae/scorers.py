@@ -16,6 +16,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.preprocessing import FunctionTransformer
 
+from sk_rqvae._sklearn.array_namespace import in_host_memory
 from sk_rqvae._sklearn.pipeline import path_to_quantizer
 from sk_rqvae.metrics import (
     codebook_usage,
@@ -243,7 +244,7 @@ def _original_and_restored(estimator: Any, X: Any) -> tuple[Any, Any]:
                 "be transformed back to the units of the Pipeline's input. Add one, or "
                 "score only the steps after it."
             )
-    original = X.toarray() if issparse(X) else np.asarray(X)
+    original = X.toarray() if issparse(X) else np.asarray(in_host_memory(X))
     if path.before:  # steps with copy=False overwrite their input
         original = np.array(original)
     codes = path.quantizer.transform(path.rows(X))

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sk_rqvae._checks.missing import check_unmasked
+
 IntArray = NDArray[np.int64]
 
 _LARGEST_KEY = np.iinfo(np.int64).max
@@ -56,8 +58,7 @@ def check_codes(
         If `codes` is not 2-D, has no column, or a code is fractional, negative, not
         finite or too large for its codebook.
     """
-    if np.ma.is_masked(codes):
-        raise ValueError(f"{name} must not be masked. Got a masked value.")
+    check_unmasked(codes, name, instead="codes.compressed()")
     array = np.asarray(codes)
     if array.dtype.kind == "f" and isinstance(codes, list | tuple):
         # NumPy makes floats of integers of several types.

@@ -1,4 +1,4 @@
-"""Find missing values among values of any kind."""
+"""Find missing and masked values among values of any kind."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+
+def check_unmasked(values: Any, name: str, *, instead: str) -> None:
+    """Raise TypeError if an array has masked values, which NumPy would use."""
+    if np.ma.is_masked(values):
+        raise TypeError(
+            f"{name} must not have masked values: they would be used as if they were "
+            f"valid. Expected an array without, for example {instead}."
+        )
 
 
 def first_missing(values: ArrayLike) -> int | None:

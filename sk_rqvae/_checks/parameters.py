@@ -17,7 +17,7 @@ from sk_rqvae._model.modes import QuantizeForwardMode
 
 def check_widths(name: str, value: Any) -> tuple[int, ...]:
     """A sequence of layer widths, possibly empty."""
-    if not _is_sequence(value):
+    if not is_sequence(value):
         raise TypeError(f"{name} must be a sequence of ints. Got {value!r}.")
     return tuple(
         check_int(f"{name}[{index}]", width, minimum=1)
@@ -27,7 +27,7 @@ def check_widths(name: str, value: Any) -> tuple[int, ...]:
 
 def check_sizes(value: Any, n_layers: int) -> tuple[int, ...]:
     """`codebook_size`, an int or one per level, as one int per level."""
-    if not _is_sequence(value):
+    if not is_sequence(value):
         return (check_int("codebook_size", value, minimum=1),) * n_layers
     sizes = [
         check_int(f"codebook_size[{index}]", size, minimum=1)
@@ -41,7 +41,7 @@ def check_modes(value: Any, n_layers: int) -> tuple[QuantizeForwardMode, ...]:
     """`codebook_mode`, one mode or one per level, as one member per level."""
     if isinstance(value, str):
         return (_mode("codebook_mode", value),) * n_layers
-    if not _is_sequence(value):
+    if not is_sequence(value):
         raise TypeError(
             "codebook_mode must be a string, a QuantizeForwardMode or a sequence of "
             f"them. Got {value!r}."
@@ -127,7 +127,7 @@ def _check_cuda(device: torch.device, value: Any) -> None:
         raise ValueError(f"device={value!r} does not exist. Got {count} CUDA devices.")
 
 
-def _is_sequence(value: Any) -> bool:
+def is_sequence(value: Any) -> bool:
     """Whether `value` has entries in order; text does not count."""
     if isinstance(value, np.ndarray):
         return value.ndim > 0

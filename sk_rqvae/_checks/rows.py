@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sk_rqvae._checks.missing import check_unmasked
+
 _ROWS_AT_ONCE = 8192
 
 
@@ -18,11 +20,7 @@ def refuse_other_kinds(X: Any) -> None:
     TypeError
         If `X` has masked values, dates or durations.
     """
-    if np.ma.is_masked(X):
-        raise TypeError(
-            "X must not have masked values: they would be used as if they were valid. "
-            "Expected an array without, for example X.filled(0)."
-        )
+    check_unmasked(X, "X", instead="X.filled(0)")
     dtypes = getattr(X, "dtypes", None)
     if dtypes is None:
         dtypes = [getattr(X, "dtype", None)]

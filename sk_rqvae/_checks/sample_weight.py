@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import assert_all_finite
 
+from sk_rqvae._checks.missing import check_unmasked
+
 
 def check_sample_weight(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
     """One finite, non-negative weight per row, not all of them zero.
@@ -20,11 +22,7 @@ def check_sample_weight(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
         If the shape is not ``(n_rows,)``, a weight is negative or not finite, or no
         weight is positive.
     """
-    if np.ma.is_masked(sample_weight):
-        raise TypeError(
-            "sample_weight must not have masked values: they would be used as if they "
-            "were valid. Expected an array without, for example weights.filled(0)."
-        )
+    check_unmasked(sample_weight, "sample_weight", instead="weights.filled(0)")
     weights: Any = np.asarray(sample_weight)
     if weights.dtype.kind == "c":
         raise ValueError("sample_weight must be numbers. Got: they are complex.")

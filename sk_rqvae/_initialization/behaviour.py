@@ -197,7 +197,7 @@ def _warn_of_no_effect(data: BehaviourData) -> None:
             "it has no positive value for two rows that are trained on. Those held out "
             "for early stopping and rows of sample weight zero are not."
         )
-    warnings.warn(f"affinity has no effect: {reason}", UserWarning, stacklevel=3)
+    warnings.warn(f"affinity has no effect: {reason}", UserWarning, stacklevel=4)
 
 
 def _ridge(data: BehaviourData, targets: Array) -> Array:

@@ -49,4 +49,4 @@ def _encoder_axes(x: Tensor, embed_dim: int) -> Tensor:
     n_features = x.shape[1]
     if embed_dim < n_features:
         return principal_axes(x, embed_dim)
-    return torch.eye(embed_dim, n_features, device=x.device)
+    return torch.eye(embed_dim, n_features, dtype=x.dtype, device=x.device)

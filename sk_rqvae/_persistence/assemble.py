@@ -16,6 +16,7 @@ from sk_rqvae._initialization.latent_width import max_width
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._persistence.checkpoint_module import CheckpointModule
 from sk_rqvae._persistence.tensor_checks import check_values
+from sk_rqvae._torch_settings import usual_torch_settings
 from sk_rqvae._training.net import RQVAENet
 from sk_rqvae._training.new_net import new_net
 from sk_rqvae._training.settings import check_settings, module_arguments
@@ -47,6 +48,7 @@ def fitted_parameters(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return parameters | {"n_layers": len(arguments["codebook_sizes"])}
 
 
+@usual_torch_settings()
 def adopt(estimator: Any, net: RQVAENet) -> None:
     """Give a transformer a trained net and the attributes that come from it."""
     levels = net.module_.quantizer.levels
@@ -58,6 +60,7 @@ def adopt(estimator: Any, net: RQVAENet) -> None:
     estimator.n_iter_ = len(net.history)
 
 
+@usual_torch_settings()
 def assemble(
     estimator: Any,
     n_features: int,

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sk_rqvae._persistence.regular_files import open_regular_file, read_regular_file
 from sk_rqvae._persistence.tensor_checks import check_values
+from sk_rqvae._torch_settings import usual_torch_settings
 
 State = dict[str, Tensor]
 
@@ -54,6 +55,7 @@ def read_state(path: Path) -> State:
     return _checked(path, content)
 
 
+@usual_torch_settings()
 def _read_safetensors(path: Path) -> State:
     content = read_regular_file(path)
     try:

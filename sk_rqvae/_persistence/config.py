@@ -89,14 +89,15 @@ def config_of(estimator: Any, weights_digest: str) -> Config:
         },
         "n_features_in": int(estimator.n_features_in_),
         "feature_names_in": None if names is None else list(names),
-        "history": json.loads(json.dumps(net.history.to_list(), default=_number)),
+        "history": _plain(net.history.to_list()),
         "weights_sha256": weights_digest,
     }
 
 
 def config_text(config: Config) -> bytes:
     """The content of a configuration's file."""
-    return json.dumps(config | {"sha256": _digest(config)}, indent=1).encode()
+    text = json.dumps(config | {"sha256": _digest(config)}, indent=1, allow_nan=False)
+    return text.encode()
 
 
 def read_config(path: Path) -> Config:
@@ -196,6 +197,12 @@ def _check_maxima(name: str, values: dict[str, Any]) -> None:
 def _digest(config: Config) -> str:
     """Checksum of a configuration, independent of its layout in the file."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
+def _plain(history: list[dict[str, Any]]) -> Any:
+    """The history in JSON, which has no NaN and no infinity: they become null."""
+    text = json.dumps(history, default=_number)
+    return json.loads(text, parse_constant=lambda name: None)
 
 
 def _number(value: Any) -> Any:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from sk_rqvae._checks.parameters import is_sequence
+
 _TUPLE = "tuple"
 _DEVICE = "torch.device"
 _RANDOM_STATE = "RandomState"
@@ -46,6 +48,8 @@ def to_json_value(name: str, value: Any) -> Any:
         return {_DEVICE: str(value)}
     if isinstance(value, np.random.RandomState):
         return {_RANDOM_STATE: _state_of(name, value)}
+    if is_sequence(value):
+        return [to_json_value(name, each) for each in value]
     raise TypeError(
         f"{name} cannot be saved without pickle: expected None, a number, a string, a "
         f"sequence of them, a torch.device or a RandomState. Got {value!r}."

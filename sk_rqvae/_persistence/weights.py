@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sk_rqvae._persistence.regular_files import read_regular_file
 from sk_rqvae._persistence.tensor_checks import is_finite
+from sk_rqvae._torch_settings import usual_torch_settings
 
 
 class Weights(NamedTuple):
@@ -67,6 +68,7 @@ def weights_of(estimator: Any) -> Weights:
     return Weights(content, hashlib.sha256(content).hexdigest())
 
 
+@usual_torch_settings()
 def read_weights(path: Path, digest: str) -> dict[str, Tensor]:
     """Read the tensors of a file whose SHA-256 is known.
 

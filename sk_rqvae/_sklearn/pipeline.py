@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 
@@ -89,6 +90,8 @@ def _flatten(estimator: Any, *, name: str) -> list[Step]:
     """List the steps in order, without passthrough; expand nested Pipelines."""
     # A fitted search transforms with its best estimator.
     estimator = getattr(estimator, "best_estimator_", estimator)
+    if isinstance(estimator, FrozenEstimator):
+        return _flatten(estimator.estimator, name=name)
     if not isinstance(estimator, Pipeline):
         return [Step(name or "estimator", estimator)]
     steps = []

@@ -178,15 +178,20 @@ class _Bar(threading.Thread):
             speed_estimate_period=_SPEED_OVER,
             # On a terminal, rich prints standard output above the bar. If it is
             # redirected to a file or a pipe, rich must not intercept it.
-            redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
+            redirect_stdout=is_terminal(sys.stdout),
         )
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether a stream is a terminal. A service may have None, or a simple object."""
+    isatty = getattr(stream, "isatty", None)
+    return isatty is not None and bool(isatty())
 
 
 def _has_terminal() -> bool:
     """Whether standard error is a terminal that no other bar or process draws on."""
     return (
-        sys.stderr is not None
-        and sys.stderr.isatty()
+        is_terminal(sys.stderr)
         and not isinstance(sys.stderr, FileProxy)  # in use by another rich display
         and multiprocessing.parent_process() is None
     )

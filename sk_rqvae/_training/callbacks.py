@@ -10,6 +10,8 @@ from typing import Any
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler, PrintLog
 from torch.optim.lr_scheduler import LambdaLR
 
+from sk_rqvae._sklearn.progress_bars import is_terminal
+
 # Share of the epochs in which the temperature falls from 1 to 0. Not tuned: with all of
 # them, errors on unseen rows of seven data sets were 1.009 times as large in mode
 # Gumbel-Softmax and 0.997 times in mode Sinkhorn.
@@ -19,6 +21,11 @@ _ANNEALED_SHARE = 0.5
 class EpochTable(PrintLog):
     """Print one row per epoch, with the values of all levels in one cell."""
 
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Print the row, where there is a standard output."""
+        if sys.stdout is not None:
+            super().on_epoch_end(net, **kwargs)
+
     def format_row(self, row: dict[str, Any], key: str, color: str) -> str:
         """Format one cell, in colour where it is the best so far."""
         value = row[key]
@@ -26,7 +33,7 @@ class EpochTable(PrintLog):
             return " ".join(
                 str(each) if isinstance(each, int) else f"{each:.3g}" for each in value
             )
-        if not sys.stdout.isatty():
+        if not is_terminal(sys.stdout):
             row = {key: value}  # skorch colours what is marked as the best
         return super().format_row(row, key, color)
 

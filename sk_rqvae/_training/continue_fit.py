@@ -7,7 +7,7 @@ from typing import Any
 
 from scipy.sparse import csr_array
 
-from sk_rqvae._initialization.behaviour import updated_behaviour_map
+from sk_rqvae._initialization.behaviour import new_behaviour_map, updated_behaviour_map
 from sk_rqvae._model.id_prices import no_prices
 from sk_rqvae._training.net import RQVAENet
 from sk_rqvae._training.new_net import set_training_parameters
@@ -65,13 +65,15 @@ def _copy_of(fitted: RQVAENet, estimator: Any, task: Task) -> RQVAENet:
 def _update_behaviour(net: RQVAENet, task: Task, affinity: csr_array) -> None:
     """Let the behaviour map of a net know the affinity of these rows too."""
     module = net.module_
+    data = task.behaviour(affinity, module.input_mean, module.input_scale)
     if module.behaviour_map is None:
+        if new_behaviour_map(data, 1.0) is None:  # with a warning
+            return
         raise ValueError(
             "affinity must have an effect in the first fit if later ones have it. In "
             "that of this model there was none, it had no groups, or affinity_weight "
             "was 0. Fit anew with warm_start=False."
         )
-    data = task.behaviour(affinity, module.input_mean, module.input_scale)
     module.behaviour_map = updated_behaviour_map(data, module.behaviour_map)
     net.module__behaviour_shape = module.behaviour_map.shape
 

@@ -212,7 +212,7 @@ class RQVAENet(NeuralNet):
             self._record_training(totals, iterator)
             self.history.record("lr", lr)
         else:
-            self.history.record("valid_loss", totals.means()["loss"])
+            self._record_held_out(totals.means()["loss"])
 
     def partial_fit(
         self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any
@@ -354,6 +354,12 @@ class RQVAENet(NeuralNet):
         self.history.record("usage", usage)
         self.history.record("perplexity", perplexity)
         self.history.record("restarts", self._restart(totals, iterator))
+
+    def _record_held_out(self, loss: float) -> None:
+        earlier = [row["valid_loss"] for row in self.history if "valid_loss" in row]
+        self.history.record("valid_loss", loss)
+        # skorch's `Checkpoint` looks at it.
+        self.history.record("valid_loss_best", loss < min(earlier, default=math.inf))
 
     def _restart(self, totals: EpochTotals, iterator: Batches) -> list[int]:
         quantizer = self.module_.quantizer

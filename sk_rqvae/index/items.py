@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray
+from sk_rqvae._checks.missing import check_unmasked
 from sk_rqvae.index.engine.growing import GrowingArray, small_unsigned
 from sk_rqvae.index.engine.runs import Run, SortedRuns
 from sk_rqvae.index.engine.texts import PackedTexts, text_keys
@@ -243,8 +244,7 @@ def _as_1d(item_ids: Any) -> NDArray[Any]:
             "item_ids must be a sequence of integers or strings. "
             f"Got {type(item_ids).__name__}."
         )
-    if np.ma.is_masked(item_ids):
-        raise ValueError("item_ids must not be masked. Got a masked value.")
+    check_unmasked(item_ids, "item_ids", instead="item_ids.compressed()")
     array = np.asarray(item_ids)
     if array.ndim != 1:
         raise ValueError(f"item_ids must be 1-D. Got {array.ndim}-D.")

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, column_or_1d
 
 from sk_rqvae._checks.codes import IntArray, check_codes
-from sk_rqvae._checks.missing import first_missing
+from sk_rqvae._checks.missing import check_unmasked, first_missing
 
 Matrix = NDArray[Any]
 
@@ -19,6 +19,7 @@ _BLOCK_ENTRIES = 2**16
 
 def check_matrix(X: ArrayLike, *, name: str) -> Matrix:
     """Return `X` as a 2-D array of its own dtype; it must be finite and not empty."""
+    check_unmasked(X, name, instead=f"{name}.filled(0)")
     array = check_array(
         X,
         input_name=name,

@@ -9,6 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from sk_rqvae.metrics._checks import Matrix, check_reconstruction, row_blocks
 
+# Of values below it, float64 has the sums of all rows that there can be. The unit is a
+# power of two, by which division is exact.
+_LARGEST_SUMMED = 2.0**900
+_UNIT_OF_LARGEST = 2.0**100
+
 
 def reconstruction_error(X: ArrayLike, X_rec: ArrayLike) -> float:
     """Mean squared error over all entries of the matrix.
@@ -90,12 +95,22 @@ def explained_variance(X: ArrayLike, X_rec: ArrayLike) -> float:
     0.75
     """
     original, restored = check_reconstruction(X, X_rec)
+    original, restored = _without_overflow(original, restored)
     mean = _mean(original)
     unit = _largest_deviation(original, mean)
     if unit == 0.0:
         return float(_squared_error(original, restored) == 0.0)
     error = _squared_error(original, restored, unit)
     return 1.0 - error / _squared_deviation(original, mean, unit)
+
+
+def _without_overflow(original: Matrix, restored: Matrix) -> tuple[Matrix, Matrix]:
+    """Both in a larger unit if differences or sums of the values could overflow."""
+    matrices = original, restored
+    largest = max(max(float(m.max()), -float(m.min())) for m in matrices)
+    if largest < _LARGEST_SUMMED:
+        return matrices
+    return original / _UNIT_OF_LARGEST, restored / _UNIT_OF_LARGEST
 
 
 def _squared_error(original: Matrix, restored: Matrix, unit: float = 1.0) -> float:

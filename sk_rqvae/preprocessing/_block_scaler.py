@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sk_rqvae._checks.missing import check_unmasked
 from sk_rqvae._checks.sample_weight import check_sample_weight
 from sk_rqvae._sklearn.doc_link import DocLink
 from sk_rqvae.preprocessing._block_moments import block_moments
@@ -321,6 +322,7 @@ class BlockScaler(DocLink, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
         return scaled
 
     def _validate(self, X: Any, *, reset: bool) -> Matrix:
+        check_unmasked(X, "X", instead="X.filled(np.nan)")
         return np.asarray(
             validate_data(
                 self,

@@ -622,7 +622,7 @@ def test_items_may_be_integers_of_several_types():
 
 def test_masked_items_and_codes_are_refused():
     codes = np.ma.array([[0, 1], [0, 1]], mask=[[0, 0], [0, 1]])
-    with pytest.raises(ValueError, match="codes must not be masked"):
+    with pytest.raises(TypeError, match="codes must not have masked values"):
         SemanticIDIndex().fit(codes)
-    with pytest.raises(ValueError, match="item_ids must not be masked"):
+    with pytest.raises(TypeError, match="item_ids must not have masked values"):
         SemanticIDIndex().fit(codes.data, np.ma.array([1, 2], mask=[0, 1]))

@@ -128,7 +128,7 @@ def test_matrices_that_do_not_fit_are_refused_by_name(metric, X, X_rec, message)
         metric(X, X_rec)
 
 
-@pytest.mark.parametrize("unit", [1e-200, 1e160])
+@pytest.mark.parametrize("unit", [1e-200, 1e160, 3e307])
 def test_explained_variance_does_not_depend_on_the_unit(unit):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(30, 4))
@@ -147,3 +147,10 @@ def test_missing_values_and_dates_in_lists_are_refused(metric):
         metric(missing, rows)
     with pytest.raises(TypeError, match=r"X_rec must be numeric\. Got dates"):
         metric(rows, [[np.datetime64("2020-01-01")] * 3] * 4)
+
+
+@pytest.mark.parametrize("metric", [reconstruction_error, explained_variance])
+def test_masked_values_are_refused(metric):
+    rows = np.arange(12.0).reshape(4, 3)
+    with pytest.raises(TypeError, match=r"X must not have masked values.*X\.filled"):
+        metric(np.ma.masked_equal(rows, 3), rows)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 
 import numpy as np
 import pytest
@@ -68,3 +69,8 @@ def test_a_random_state_with_parts_missing_or_added_is_refused(length):
     state = [*state_of(np.random.RandomState(0)), 0][:length]
     with pytest.raises(ValueError, match="random_state is not the state"):
         from_json_value("random_state", {"RandomState": state})
+
+
+@pytest.mark.parametrize("value", [range(7, 9), deque([7, 8])])
+def test_any_sequence_becomes_a_list(value):
+    assert to_json_value("codebook_size", value) == [7, 8]

@@ -397,3 +397,9 @@ def test_a_fit_that_fails_or_is_interrupted_changes_nothing(monkeypatch):
     with pytest.raises(Stop):
         scaler.fit(10 * X)
     assert vars(scaler) == before
+
+
+def test_masked_values_are_refused_with_what_to_do_instead():
+    rows = np.ma.masked_equal([[1.0, -999], [2, 3], [3, 4]], -999)
+    with pytest.raises(TypeError, match=r"for example X\.filled\(np\.nan\)"):
+        BlockScaler().fit(rows)

@@ -173,3 +173,18 @@ def test_a_model_loads_in_a_process_that_cannot_unpickle(fitted, found):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_a_child_forked_during_a_fit_can_use_a_model(found):
     assert found["child"] == 0
+
+
+def test_an_import_that_fails_says_why(fresh_python):
+    script = """
+import importlib, sk_rqvae
+def import_module(name):
+    raise AttributeError("skorch is broken")
+importlib.import_module = import_module
+try:
+    from sk_rqvae import RQVAETransformer
+except ImportError as error:
+    print(error)
+"""
+    said = fresh_python(script).strip()
+    assert said == "sk_rqvae._transformer cannot be imported: skorch is broken"

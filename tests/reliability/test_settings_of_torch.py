@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import assert_same_model, small
 
+from sk_rqvae import RQVAETransformer
 from sk_rqvae._model import products
 from sk_rqvae._model.behaviour_map import BehaviourMap
 from sk_rqvae._persistence.checkpoint_module import CheckpointModule
@@ -187,3 +188,25 @@ def test_settings_of_the_caller_are_there_after_a_call(blobs):
         assert torch.get_default_device().type == "meta"
         assert torch.is_autocast_enabled("cpu")
         assert not torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("options", [{"codebook_sim_vq": True}, {"linear_path": False}])
+@pytest.mark.parametrize("setting", SETTINGS_OF_A_CALLER)
+def test_a_model_is_fitted_and_read_within_a_setting_of_the_caller(
+    blobs, tmp_path, setting, options
+):
+    expected = small(max_epochs=1, **options).fit(blobs)
+    with SETTINGS_OF_A_CALLER[setting]():
+        found = small(max_epochs=1, **options).fit(blobs)
+        found.save_pretrained(tmp_path)
+        read = RQVAETransformer.from_pretrained(tmp_path)
+    for each in (found, read):
+        assert_same_model(each, expected)
+        for one, other in zip(each.codebooks_, expected.codebooks_, strict=True):
+            np.testing.assert_array_equal(one, other, strict=True)
+
+
+@pytest.mark.usefixtures("double_by_default")
+def test_normalised_codebooks_are_fitted_where_double_is_the_default(blobs):
+    model = small(codebook_normalize=True, max_epochs=1).fit(blobs)
+    assert model.codebooks_[0].dtype == np.float32

@@ -183,3 +183,22 @@ def test_the_bar_counts_the_rows_of_a_csv_file(folder, wait_for_bar, monkeypatch
     with terminal_as("stderr") as terminal:
         assert main(["transform", "model", "items.csv", "-o", "ids.csv"]) == 0
     assert "300 rows" in terminal.written
+
+
+class Sink:
+    """What some services have in place of a stream."""
+
+    def write(self, text):
+        pass
+
+    def flush(self):
+        pass
+
+
+@pytest.mark.parametrize("stream", [None, Sink()], ids=["none", "sink"])
+def test_training_reports_to_streams_that_know_no_terminals(blobs, monkeypatch, stream):
+    monkeypatch.setattr("sys.stdout", stream)
+    monkeypatch.setattr("sys.stderr", stream)
+    model = small(max_epochs=1, verbose=1).fit(blobs)
+    monkeypatch.undo()
+    assert model.n_iter_ == 1

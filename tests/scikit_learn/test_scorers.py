@@ -6,12 +6,14 @@ import pickle
 
 import numpy as np
 import pytest
+from conftest import small
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_selection import SelectKBest
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -322,3 +324,22 @@ def test_cross_validation_accepts_several_scorers(data):
     for name, scorer in named.items():
         expected = [scorer(model, X[held_out]) for model, held_out in folds]
         assert results[f"test_{name}"].tolist() == expected
+
+
+def test_scorers_find_a_quantizer_in_a_frozen_pipeline(data):
+    X, _ = data
+    fitted = make_pipeline(StandardScaler(), TwoLevelKMeans()).fit(X)
+    for scorer in ALL_SCORERS:
+        expected = scorer(fitted, X)
+        assert scorer(FrozenEstimator(fitted), X) == expected
+        assert scorer(make_pipeline(FrozenEstimator(fitted)), X) == expected
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_scorers_take_the_tensors_that_a_transformer_takes(blobs, dtype):
+    torch = pytest.importorskip("torch")
+    tensor = torch.tensor(blobs[:50], dtype=getattr(torch, dtype), requires_grad=True)
+    model = small(max_epochs=1).fit(tensor)
+    for scorer in ALL_SCORERS:
+        expected = scorer(model, tensor.detach().float().numpy())
+        assert scorer(model, tensor) == expected

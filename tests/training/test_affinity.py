@@ -279,6 +279,14 @@ def test_affinity_cannot_come_first_in_a_later_fit(catalogue, plain):
     assert (model.transform(catalogue.known) == before).all()
 
 
+def test_affinity_that_had_no_effect_may_have_none_again(catalogue):
+    everything = csr_array(np.ones((N_KNOWN, N_KNOWN)))
+    model = small(max_epochs=1, warm_start=True)
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="affinity has no effect"):
+            model.fit(catalogue.known, affinity=everything)
+
+
 def test_the_affinity_weight_stays_while_training_continues(catalogue):
     model = small(warm_start=True).fit(catalogue.known, affinity=catalogue.affinity)
     model.set_params(affinity_weight=2.0)

@@ -210,3 +210,12 @@ def test_a_later_fit_is_judged_by_its_own_epochs(blobs, monkeypatch):
     estimator.fit(blobs)
     assert judged[-1] in estimator.net_.history[2:, "usage"]
     assert judged[-1] not in estimator.net_.history[:2, "usage"]
+
+
+def test_a_larger_sample_is_advised_only_if_the_sample_was_limited(blobs):
+    rows = np.repeat(blobs[:3], 30, axis=0)
+    weights = np.arange(90) + 1.0
+    with pytest.warns(UserWarning, match="Lower codebook_size"):
+        small().fit(rows, sample_weight=weights)
+    with pytest.warns(UserWarning, match="Raise init_sample_size"):
+        small(init_sample_size=60).fit(rows, sample_weight=weights)

@@ -8,7 +8,7 @@ import pytest
 import skorch
 import torch
 from conftest import assert_same_model, small
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, Checkpoint
 
 from sk_rqvae import QuantizeForwardMode, RQVAEModule
 from sk_rqvae._training.batches import run_length
@@ -518,3 +518,16 @@ def test_equal_rows_are_reconstructed_exactly_without_training(X):
     assert model.n_iter_ == 1
     assert model.score(X) == 1
     np.testing.assert_allclose(model.inverse_transform(model.transform(X)), X, 1e-6)
+
+
+def test_skorch_keeps_the_checkpoint_of_the_best_epoch(blobs, tmp_path):
+    checkpoint = Checkpoint(dirname=tmp_path, sink=lambda text: None)
+    options = {"early_stopping": True, "callbacks": [checkpoint]}
+    model = small(**options).fit(blobs)
+    history = model.net_.history
+    losses = history[:, "valid_loss"]
+    lowest = np.minimum.accumulate(losses)
+    assert history[:, "valid_loss_best"] == [
+        bool(loss == so_far) for loss, so_far in zip(losses, lowest, strict=True)
+    ]
+    assert any(tmp_path.iterdir())
