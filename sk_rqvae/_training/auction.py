@@ -158,9 +158,8 @@ def _raises(choices: _Choices, n_prices: int, capacity: int) -> Tensor:
         stays.isfinite(), (stays + leaves) / 2, _RAISE_WITHOUT_ALTERNATIVE * leaves
     )
     # Rows that would lose equally much cannot be separated by a price.
-    separable = (leaves < stays) & leaves.isfinite() & (raised > leaves)
     raises = losses.new_zeros(n_prices)
-    raises[chosen[first]] = raised.where(separable, 0)
+    raises[chosen[first]] = raised.where(raised > leaves, 0)
     return raises
 
 

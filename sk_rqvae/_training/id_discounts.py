@@ -115,7 +115,7 @@ def _offers(keys: Tensor, costs: Tensor, best: Tensor, leaving: Tensor) -> _Offe
     is_first = first_of_runs(position)
     limit = torch.full_like(loss, torch.inf)
     limit[:-1] = torch.where(is_first[1:], torch.inf, loss[1:])
-    usable = is_first & leaving[row] & (loss < limit) & loss.isfinite()
+    usable = is_first & leaving[row] & (loss < limit)
     order = loss[usable].argsort(stable=True)
     return _Offers(
         *(values[usable][order] for values in (wanted[position], row, loss, limit))

@@ -87,8 +87,7 @@ def merged_states(theirs: IndexState, mine: IndexState, path: PathLike) -> Index
     state = state._replace(
         history=history, lineage=mine.lineage.merged_into(theirs.lineage)
     )
-    above = max(theirs.revision, mine.revision)
-    return state.after("merge", n_changed, above=above)
+    return state.after("merge", n_changed, above=theirs.revision)
 
 
 def _check_kinds(theirs: IndexState, mine: IndexState, base: Base) -> None:

@@ -147,8 +147,7 @@ def _incidence(interactions: Interactions, n_items: int) -> csr_array:
     n_users = interactions.n_users
     ones = np.ones(len(interactions.user), dtype=np.int32)
     positions = (interactions.user, interactions.item)
-    incidence = csr_array((ones, positions), shape=(n_users, n_items))
-    incidence.sum_duplicates()
+    incidence = csr_array((ones, positions), shape=(n_users, n_items))  # sums repeats
     incidence.data[:] = 1
     return incidence
 

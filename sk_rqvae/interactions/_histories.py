@@ -67,7 +67,7 @@ def _from_matrix(histories: Any, n_items: int) -> Interactions:
             f"histories must have n_items={n_items} columns. Got shape "
             f"{histories.shape}."
         )
-    entries = coo_array(histories, copy=True)
+    entries = coo_array(histories)
     entries.sum_duplicates()
     if entries.data.dtype.kind == "f" and np.isnan(entries.data).any():
         raise ValueError("histories must not hold NaN.")

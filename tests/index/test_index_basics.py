@@ -626,3 +626,10 @@ def test_masked_items_and_codes_are_refused():
         SemanticIDIndex().fit(codes)
     with pytest.raises(TypeError, match="item_ids must not have masked values"):
         SemanticIDIndex().fit(codes.data, np.ma.array([1, 2], mask=[0, 1]))
+
+
+def test_items_are_read_only_after_a_removal():
+    index = SemanticIDIndex().fit([[0, 0], [1, 1]], ["a", "b"])
+    assert not index.item_ids_.flags.writeable
+    index.remove(["a"])
+    assert not index.item_ids_.flags.writeable

@@ -854,3 +854,18 @@ def test_a_table_cannot_have_items_that_are_no_valid_text(tmp_path, name):
         index.to_table(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
     index.to_json(tmp_path / "index.json")
+
+
+def test_a_suffix_that_is_read_must_be_below_the_capacity(tmp_path):
+    path = tmp_path / "ids.json"
+    SemanticIDIndex().fit([[0, 0]] * 3, ["a", "b", "c"]).to_json(path)
+    assert len(SemanticIDIndex.from_json(path, capacity=3)) == 3
+    with pytest.raises(ValueError, match="below capacity=2"):
+        SemanticIDIndex.from_json(path, capacity=2)
+
+
+def test_a_loaded_index_that_reassigns_has_the_default_capacity(tmp_path):
+    index = SemanticIDIndex(policy="reassign")
+    index.fit([[0, 0]], ["a"], alternatives=[[[1, 1]]]).save(tmp_path / "index")
+    loaded = SemanticIDIndex.load(tmp_path / "index")
+    assert loaded.get_params() == index.get_params()

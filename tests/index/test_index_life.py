@@ -353,3 +353,34 @@ def test_a_default_is_returned_as_it_is_for_each_id_that_does_not_exist():
 def test_the_error_says_which_weight_is_no_finite_number(weights, got):
     with pytest.raises(ValueError, match=rf"weights must be 4 finite numbers.*{got}"):
         SemanticIDIndex(policy="none").fit(CODES, weights=weights)
+
+
+def test_an_item_that_moves_keeps_its_weight():
+    index = SemanticIDIndex(policy="none").fit(
+        [[0, 0], [1, 1], [1, 1]], ["a", "b", "c"], weights=[3.0, 2.0, 1.0]
+    )
+    index.update([[1, 1]], ["a"], on_change="move")
+    assert index.lookup([[1, 1]])[0].tolist() == ["a", "b", "c"]
+
+
+def test_codes_that_an_item_waits_for_with_policy_none_must_have_room():
+    index = SemanticIDIndex(policy="none", capacity=1)
+    index.fit([[0, 0], [1, 1]], ["a", "b"])
+    index.update([[1, 1]], ["a"])
+    with pytest.raises(ValueError, match="at most capacity=1"):
+        index.update([[1, 1]], ["a"], on_change="move")
+
+
+def test_an_update_without_embeddings_forgets_the_duplicates():
+    X = [[1.0], [1.0]]
+    index = SemanticIDIndex().fit([[0, 0], [0, 0]], ["a", "b"], X=X)
+    index.update([[1, 1]], ["a"])
+    assert index.summary()["exact_duplicates"] is None
+
+
+def test_removing_no_item_changes_nothing():
+    index = SemanticIDIndex().fit([[0, 0], [1, 1]], ["a", "b"])
+    before = index.history()
+    index.remove([])
+    assert index.history() == before
+    assert index.revision_ == 1

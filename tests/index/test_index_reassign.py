@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_toys import NaiveIndex, ToyQuantizer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from sk_rqvae import SemanticIDIndex
 from sk_rqvae.index import code_model
@@ -241,3 +243,61 @@ def test_distances_can_be_integers():
         found.append(index.fit(model.transform(X), X=X, model=model).ids_)
     assert len(np.unique(model.transform(X), axis=0)) < 60
     np.testing.assert_array_equal(*found)
+
+
+def test_as_many_items_return_to_their_codes_as_have_room():
+    index = SemanticIDIndex(policy="reassign", codebook_size=4)
+    index.fit(
+        [[0, 0]] * 3, ["a", "b", "c"], alternatives=[[[0, 0], [1, 1], [2, 2]]] * 3
+    )
+    index.remove(["a"], reuse=True)
+    report = index.update(
+        [[0, 0]] * 2,
+        ["b", "c"],
+        alternatives=[[[0, 0], [3, 3]]] * 2,
+        on_change="move",
+    )
+    assert report["moved"].tolist() == [True, False]
+    assert report["ids"].tolist() == [[0, 0], [2, 2]]
+    assert report["n_moved"] == 1
+
+
+@pytest.mark.parametrize(
+    "alternatives", [[[[9, 0]]], [[[1, 0]], [[1, 1]]], [[[1, 0], [9, 0]]]]
+)
+def test_alternatives_that_do_not_fit_are_an_error(alternatives):
+    index = SemanticIDIndex(policy="reassign", codebook_size=4)
+    index.fit([[0, 0]], ["a"], alternatives=[[[1, 1]]])
+    with pytest.raises(ValueError, match="alternatives must"):
+        index.add([[0, 0]], ["b"], alternatives=alternatives)
+
+
+def test_rows_reach_the_quantizer_of_a_pipeline_through_its_steps():
+    X = np.random.default_rng(0).normal(scale=30, size=(40, 3))
+    scaled = Pipeline(
+        [
+            ("half", FunctionTransformer(lambda X: 100 * X[:, ::-1])),
+            ("toy", ToyQuantizer(n_layers=2).fit(100 * X[:, ::-1])),
+        ]
+    )
+    toy = scaled.steps[-1][1]
+    codes = toy.transform(100 * X[:, ::-1])[:10]
+    by_pipeline = SemanticIDIndex(policy="reassign").fit(codes, X=X[:10], model=scaled)
+    by_toy = SemanticIDIndex(policy="reassign").fit(
+        codes, X=100 * X[:10, ::-1], model=toy
+    )
+    assert by_pipeline.summary()["n_moved"] > 0
+    assert by_pipeline.ids_.tolist() == by_toy.ids_.tolist()
+    assert by_pipeline.summary() == by_toy.summary()
+
+
+class Wrong(ToyQuantizer):
+    def candidates(self, X, k):
+        return np.full((len(X), k, self.n_layers), 99), np.zeros((len(X), k))
+
+
+def test_candidates_must_be_codes_of_the_model():
+    X = np.zeros((2, 3))
+    model = Wrong(n_layers=2).fit(X)
+    with pytest.raises(ValueError, match="candidates"):
+        SemanticIDIndex(policy="reassign").fit(model.transform(X), X=X, model=model)

@@ -232,3 +232,26 @@ def test_without_common_items_no_share_of_them_is_known():
     _, report = index.realign([[0, 1], [1, 2]], ["c", "d"])
     assert report["n_common"] == 0
     assert np.isnan(report["kept"] + report["kept_without"]).all()
+
+
+def test_new_codes_may_be_above_or_below_those_of_the_index():
+    index = SemanticIDIndex().fit([[5, 1], [2, 1]], ["a", "b"])
+    codes, _ = index.realign([[0, 1], [1, 0]], ["a", "x"])
+    assert codes[0].tolist() == [5, 1]
+    codes, _ = index.realign([[9, 1]], ["a"])
+    assert codes.tolist() == [[5, 1]]
+    codes, _ = index.realign([[0, 1], [1, 0]], ["x", "y"])
+    assert codes.tolist() == [[0, 1], [1, 0]]
+
+
+def test_codes_that_no_item_decides_keep_their_names():
+    index = SemanticIDIndex(codebook_size=4).fit([[0], [3]], ["a", "b"])
+    _, report = index.realign([[1], [2]], ["x", "y"])
+    assert report["code_maps"][0].tolist() == [0, 1, 2, 3]
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        old, new = rng.permutation(6)[:2], rng.permutation(6)[:2]
+        index = SemanticIDIndex(codebook_size=6).fit(old[:, None], ["a", "b"])
+        _, report = index.realign(new[:, None], ["a", "b"])
+        free = np.setdiff1d(np.arange(6), np.union1d(old, new))
+        assert report["code_maps"][0][free].tolist() == free.tolist()

@@ -200,3 +200,32 @@ def test_histories_can_mix_types_of_integers():
     mixed = [np.array([0, 1], np.uint64), np.array([1, 2], np.int8), [0, 1]]
     expected = cooccurrence([[0, 1], [1, 2], [0, 1]], 3).toarray()
     np.testing.assert_array_equal(cooccurrence(mixed, 3).toarray(), expected)
+
+
+def test_windows_are_counted_the_same_in_blocks(monkeypatch):
+    histories = [np.random.default_rng(n).integers(0, 9, 12) for n in range(20)]
+    whole = cooccurrence(histories, n_items=9, window=2).toarray()
+    monkeypatch.setattr(cooccurrence_module, "_BLOCK_PAIRS", 30)
+    blocks = cooccurrence(histories, n_items=9, window=2).toarray()
+    assert np.array_equal(whole, blocks)
+
+
+def test_a_matrix_is_left_as_it_is_and_its_duplicates_are_summed():
+    data, row, col = [2, 1, -1, 1, -3], [1, 0, 0, 0, 1], [0, 2, 2, 1, 1]
+    matrix = sparse.coo_array((data, (row, col)), shape=(2, 3))
+    counts = cooccurrence(matrix, n_items=3, weighting="count")
+    assert counts.toarray().tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 0]]
+    assert matrix.nnz == 5
+
+
+def test_histories_keep_their_order_when_users_are_mixed():
+    rng = np.random.default_rng(0)
+    histories = [rng.integers(0, 50, 40) for _ in range(20)]
+    order = rng.permutation(np.repeat(np.arange(20), 40))
+    at = [iter(history) for history in histories]
+    item = np.array([next(at[user]) for user in order])
+    one, other = (
+        cooccurrence(given, n_items=50, window=1, weighting="count").toarray()
+        for given in ((order, item), histories)
+    )
+    assert np.array_equal(one, other)

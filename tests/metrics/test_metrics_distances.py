@@ -116,3 +116,10 @@ def test_distance_correlations_name_the_invalid_argument():
         prefix_distance_correlation([[0.0], [1.0]], [[0], [1]], n_pairs=0)
     with pytest.raises(TypeError, match="n_pairs must be an int"):
         decoded_distance_correlation([[0.0], [1.0]], [[0.0], [1.0]], n_pairs=1e5)
+
+
+def test_the_largest_distances_do_not_overflow():
+    X = np.array([[1.7e308], [-1.7e308], [0.0], [1e307]])
+    codes = [[0, 0], [1, 0], [2, 0], [2, 1]]
+    small = prefix_distance_correlation(X / 1e300, codes)
+    assert prefix_distance_correlation(X, codes) == small

@@ -179,3 +179,9 @@ def test_targets_can_mix_types_of_integers():
 def test_an_item_that_does_not_exist_is_refused():
     with pytest.raises(ValueError, match=r"in \[0, 1\]\. Got values from 0 to 3"):
         score_generated_ids([[[0]], [[0]]], [[0], [1]], [[0], [1, 3]], k=1)
+
+
+def test_items_without_interactions_are_tail_and_shares_may_be_rounded():
+    assert popularity_groups([3, 0], head=1.0, tail=0.0).tolist() == ["head", "tail"]
+    groups = popularity_groups([0.1, 0.2, 0.7], head=0.0, tail=0.3)
+    assert groups.tolist() == ["tail", "tail", "torso"]

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from sk_rqvae.metrics import _exact_neighbors as exact_neighbors
 from sk_rqvae.metrics import decoded_neighbor_recall, prefix_neighbor_recall
+from sk_rqvae.metrics._neighbor_recall import _draw_queries
 
 N_ITEMS = 5
 
@@ -195,3 +196,13 @@ def test_recall_rejects_matrices_of_wrong_shape():
         decoded_neighbor_recall([[0.0], [1.0]], [[0.0]])
     with pytest.raises(ValueError, match="Input X contains NaN"):
         prefix_neighbor_recall([[0.0], [np.nan]], [[0], [1]])
+
+
+def test_items_at_nearly_the_distance_of_the_last_neighbor_are_neighbors():
+    X = [[0.0], [1.0], [-1 - 1e-10]]
+    codes = [[0, 0], [1, 0], [0, 1]]
+    assert prefix_neighbor_recall(X, codes, k=1) == pytest.approx(2.5 / 3)
+
+
+def test_queries_are_drawn_without_replacement():
+    assert len(set(_draw_queries(100, 99, 0).tolist())) == 99

@@ -577,3 +577,9 @@ def test_a_history_with_nan_is_read_by_strict_parsers(blobs, tmp_path):
     (row,) = json.loads(text, parse_constant=refuse)["history"]
     assert row["odd"] is None
     load(tmp_path)
+
+
+def test_a_model_for_a_device_that_is_not_here_can_be_saved(tmp_path):
+    model = small(max_epochs=1).fit(np.random.default_rng(0).normal(size=(50, 4)))
+    model.set_params(device="cuda:99").save_pretrained(tmp_path / "m")
+    assert (tmp_path / "m").exists()
