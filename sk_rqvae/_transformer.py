@@ -1119,13 +1119,13 @@ class RQVAETransformer(
         sample_weight: ArrayLike | None = None,
     ) -> None:
         """Fit a copy, and take over its fitted attributes at the end, all at once."""
-        fitted = copy.copy(self)
+        new = copy.copy(self)
         net = getattr(self, "net_", None) if continues else None
         if net is None:
             for name in _FITTED:
-                if name in vars(fitted):
-                    delattr(fitted, name)
-        rows = fitted._check_rows(X, reset=net is None, device=settings.device)
+                if name in vars(new):
+                    delattr(new, name)
+        rows = new._check_rows(X, reset=net is None, device=settings.device)
         weights = None
         if sample_weight is not None:
             weights = check_sample_weight(in_host_memory(sample_weight), len(rows))
@@ -1138,15 +1138,15 @@ class RQVAETransformer(
                 rows,
                 settings,
                 progress,
-                fitted=net,
+                earlier=net,
                 is_partial=is_partial,
                 weights=weights,
                 affinity=pairs,
             )
-        adopt(fitted, net)
+        adopt(new, net)
         state = vars(self).copy()
         for name in _FITTED:
             state.pop(name, None)
-        state |= {name: vars(fitted)[name] for name in _FITTED if name in vars(fitted)}
+        state |= {name: vars(new)[name] for name in _FITTED if name in vars(new)}
         # One assignment: another thread sees the attributes of one model.
         self.__dict__ = state

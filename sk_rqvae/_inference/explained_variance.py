@@ -1,4 +1,7 @@
-"""Explained variance of reconstructions from prefixes of IDs, in bounded memory."""
+"""Explained variance of reconstructions from prefixes of IDs, in bounded memory.
+
+`sk_rqvae.metrics` has its own, of two matrices and without torch.
+"""
 
 from __future__ import annotations
 

@@ -136,12 +136,12 @@ class SemanticIDReport:
             )
             for line in lines
         ]
-        return "\n".join([*texts, self._caption()])
+        return "\n".join([*texts, caption_of(self)])
 
     __repr__ = __str__
 
     def __rich__(self) -> Table:
-        table = Table(caption=self._caption(), caption_justify="left")
+        table = Table(caption=caption_of(self), caption_justify="left")
         headings, cells = table_of(self)
         for heading in headings:
             table.add_column(heading, justify="right")
@@ -154,12 +154,14 @@ class SemanticIDReport:
         head = _html_row("th", headings)
         body = "".join(_html_row("td", line) for line in cells)
         return (
-            f"<table><caption>{escape(self._caption())}</caption>"
+            f"<table><caption>{escape(caption_of(self))}</caption>"
             f"<thead>{head}</thead><tbody>{body}</tbody></table>"
         )
 
-    def _caption(self) -> str:
-        return f"{self.n_unique} different IDs for {self.n_items} items."
+
+def caption_of(report: SemanticIDReport) -> str:
+    """How many different IDs there are, for how many items."""
+    return f"{report.n_unique} different IDs for {report.n_items} items."
 
 
 def table_of(report: SemanticIDReport) -> tuple[list[str], list[list[str]]]:

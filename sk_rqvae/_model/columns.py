@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+# So that a column that is always 0, or always 1, has a finite logit. Not measured.
 _MIN_FREQUENCY = 1e-3
 
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+# The odd multiplier of SplitMix64, without the highest bit, which int64 lacks. Saved
+# models have keys that it made.
 _MULTIPLIER = 0x1E3779B97F4A7C15
 
 

@@ -27,6 +27,8 @@ _PARAMETER_NAMES = {
 }
 _BEHAVIOUR = "behaviour_map.coefficients"
 _ANY_SEED = 0
+# Weights that a model may have for each number of its file, and beyond them. Only an
+# upper bound is known before the model is made, and small models do no harm.
 _MARGIN = 4
 _SMALL_MODEL = 1_000_000
 

@@ -18,7 +18,7 @@ import torch
 import sk_rqvae
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._persistence.checkpoint_module import CheckpointModule
-from sk_rqvae._persistence.json_values import to_json_value
+from sk_rqvae._persistence.json_values import plain_number, to_json_value
 from sk_rqvae._persistence.regular_files import read_regular_file
 from sk_rqvae._training.settings import check_settings
 
@@ -201,17 +201,8 @@ def _digest(config: Config) -> str:
 
 def _plain(history: list[dict[str, Any]]) -> Any:
     """The history in JSON, which has no NaN and no infinity: they become null."""
-    text = json.dumps(history, default=_number)
+    text = json.dumps(history, default=plain_number)
     return json.loads(text, parse_constant=lambda name: None)
-
-
-def _number(value: Any) -> Any:
-    """Turn a number of NumPy in the history into Python's."""
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(
-        f"The history must hold numbers, strings and lists to be saved. Got {value!r}."
-    )
 
 
 def _versions() -> dict[str, str]:

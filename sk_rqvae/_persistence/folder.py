@@ -30,7 +30,7 @@ from sk_rqvae._persistence.config import (
 from sk_rqvae._persistence.file_lock import LockBeside
 from sk_rqvae._persistence.model_card import CARD_NAME, is_own_card
 from sk_rqvae._persistence.regular_files import read_regular_file, writable_target
-from sk_rqvae._persistence.weights import Weights, read_weights, weights_name
+from sk_rqvae._persistence.weights import WeightsFile, read_weights, weights_name
 
 _WEIGHTS = r"model-[0-9a-f]{16}\.safetensors"
 
@@ -55,7 +55,7 @@ def check_folder(folder: Path) -> None:
     require_own_config(folder / CONFIG_NAME)
 
 
-def write_model(folder: Path, weights: Weights, config: bytes, card: str) -> None:
+def write_model(folder: Path, weights: WeightsFile, config: bytes, card: str) -> None:
     """Make a model the model of a folder, in one step.
 
     The files of a model are its weights, under a name that depends on their content,
@@ -66,7 +66,7 @@ def write_model(folder: Path, weights: Weights, config: bytes, card: str) -> Non
     Parameters
     ----------
     folder : Path
-    weights : Weights
+    weights : WeightsFile
     config : bytes
         Content of `config.json`; it names the weights.
     card : str
@@ -113,7 +113,7 @@ def read_model(folder: Path) -> tuple[Config, dict[str, Tensor]]:
                 ) from error
 
 
-def _replace(folder: Path, weights: Weights, config: bytes) -> None:
+def _replace(folder: Path, weights: WeightsFile, config: bytes) -> None:
     path, new = folder / CONFIG_NAME, folder / weights.name
     replaced = named_weights(path)
     with temporary_beside(path) as note, ExitStack() as in_any_case:

@@ -56,6 +56,15 @@ def to_json_value(name: str, value: Any) -> Any:
     )
 
 
+def plain_number(value: Any) -> Any:
+    """A number of NumPy as one of Python; for `json.dumps`, which calls it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(
+        f"The history must hold numbers, strings and lists to be saved. Got {value!r}."
+    )
+
+
 def from_json_value(name: str, value: Any) -> Any:
     """Undo `to_json_value`.
 

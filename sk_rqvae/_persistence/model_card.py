@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import sk_rqvae
-from sk_rqvae._inference.report import SemanticIDReport, table_of
+from sk_rqvae._inference.report import SemanticIDReport, caption_of, table_of
 from sk_rqvae._persistence.regular_files import read_regular_file
 
 CARD_NAME = "README.md"
@@ -25,10 +25,8 @@ tags:
 - scikit-learn
 ---
 """
-_MARK = re.compile(
-    r"<!-- save_pretrained replaces this file while it is unchanged: "
-    r"sha256 ([0-9a-f]{64}) -->\n"
-)
+_MARK = "<!-- save_pretrained replaces this file while it is unchanged: sha256 {} -->"
+_MARKED = re.compile(_MARK.format("([0-9a-f]{64})"))
 _LONGEST_VALUE = 80
 
 
@@ -75,10 +73,7 @@ def model_card(estimator: Any, report: SemanticIDReport | None) -> str:
     ]
     text = "\n".join(parts)
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return (
-        f"{text}\n<!-- save_pretrained replaces this file while it is unchanged: "
-        f"sha256 {digest} -->\n"
-    )
+    return f"{text}\n{_MARK.format(digest)}\n"
 
 
 def is_own_card(path: Path) -> bool:
@@ -90,7 +85,7 @@ def is_own_card(path: Path) -> bool:
     except UnicodeDecodeError:
         return False
     text, _, last = text[:-1].rpartition("\n")
-    mark = _MARK.fullmatch(f"{last}\n")
+    mark = _MARKED.fullmatch(last)
     return mark is not None and mark[1] == hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -127,7 +122,7 @@ def _report(report: SemanticIDReport | None) -> Iterable[str]:
     return [
         "## Report\n",
         _table(*table_of(report)),
-        f"{report.n_unique} different IDs for {report.n_items} items.\n",
+        f"{caption_of(report)}\n",
     ]
 
 

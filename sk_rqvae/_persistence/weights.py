@@ -17,7 +17,7 @@ from sk_rqvae._persistence.tensor_checks import is_finite
 from sk_rqvae._torch_settings import usual_torch_settings
 
 
-class Weights(NamedTuple):
+class WeightsFile(NamedTuple):
     """The content of a weights file.
 
     Attributes
@@ -41,7 +41,7 @@ def weights_name(digest: str) -> str:
     return f"model-{digest[:16]}.safetensors"
 
 
-def weights_of(estimator: Any) -> Weights:
+def weights_of(estimator: Any) -> WeightsFile:
     """Weights and, for other programs to read, the codebooks of a fitted transformer.
 
     Raises
@@ -65,7 +65,7 @@ def weights_of(estimator: Any) -> Weights:
             for name, tensor in tensors.items()
         }
     )
-    return Weights(content, hashlib.sha256(content).hexdigest())
+    return WeightsFile(content, hashlib.sha256(content).hexdigest())
 
 
 @usual_torch_settings()

@@ -20,7 +20,7 @@ class Step(NamedTuple):
         return f"{self.name!r} ({type(self.estimator).__name__})"
 
 
-class Path(NamedTuple):
+class QuantizerPath(NamedTuple):
     """A fitted quantizer and the fitted steps that transform its input."""
 
     before: list[Step]
@@ -44,7 +44,7 @@ class Path(NamedTuple):
         return X
 
 
-def path_to_quantizer(estimator: Any) -> Path:
+def path_to_quantizer(estimator: Any) -> QuantizerPath:
     """Find the one fitted quantizer of an estimator.
 
     Parameters
@@ -55,7 +55,7 @@ def path_to_quantizer(estimator: Any) -> Path:
 
     Returns
     -------
-    Path
+    QuantizerPath
 
     Raises
     ------
@@ -69,7 +69,7 @@ def path_to_quantizer(estimator: Any) -> Path:
     steps = _flatten(estimator, name="")
     found = [i for i, step in enumerate(steps) if _is_fitted_quantizer(step.estimator)]
     if len(found) == 1:
-        return Path(steps[: found[0]], steps[found[0]].estimator)
+        return QuantizerPath(steps[: found[0]], steps[found[0]].estimator)
     names = ", ".join(map(str, steps)) or "no steps"
     if found:
         raise ValueError(

@@ -24,17 +24,17 @@ _ADJUSTABLE = (
 )
 
 
-def continued_net(estimator: Any, task: Task, fitted: RQVAENet) -> RQVAENet:
+def continued_net(estimator: Any, task: Task, earlier: RQVAENet) -> RQVAENet:
     """A copy of a fitted net, ready to train on."""
-    net = _copy_of(fitted, estimator, task)
+    net = _copy_of(earlier, estimator, task)
     if task.affinity is not None and estimator.affinity_weight:
         _update_behaviour(net, task, task.affinity)
     return net
 
 
-def _copy_of(fitted: RQVAENet, estimator: Any, task: Task) -> RQVAENet:
+def _copy_of(earlier: RQVAENet, estimator: Any, task: Task) -> RQVAENet:
     """A copy to train, so that an interruption leaves the fitted net as it is."""
-    net = copy.deepcopy(fitted)
+    net = copy.deepcopy(earlier)
     embed_dim = estimator.embed_dim or net.module__embed_dim
     behaviour_map = net.module_.behaviour_map
     if behaviour_map is not None:

@@ -61,7 +61,7 @@ def train(
     settings: Settings,
     progress: FitProgress,
     *,
-    fitted: RQVAENet | None,
+    earlier: RQVAENet | None,
     is_partial: bool,
     weights: Weights | None = None,
     affinity: csr_array | None = None,
@@ -76,7 +76,7 @@ def train(
         Checked rows.
     settings : Settings
     progress : FitProgress
-    fitted : RQVAENet or None
+    earlier : RQVAENet or None
         The net to continue training from; it is not changed.
     is_partial : bool
         See `Task`.
@@ -90,7 +90,7 @@ def train(
     RQVAENet
     """
     # Later calls must not repeat the order and the noise of earlier ones.
-    n_epochs_before = 0 if fitted is None else len(fitted.history)
+    n_epochs_before = 0 if earlier is None else len(earlier.history)
     seed = draw_seed(estimator.random_state)
     generators = new_generators(seed + n_epochs_before, settings.device)
     rows, weights = without_weightless(X, weights)
@@ -124,13 +124,13 @@ def train(
         held_out_weights=held_out_weights,
         affinity=affinity,
     )
-    if fitted is None:
+    if earlier is None:
         net, is_exact = initialized_net(estimator, task)
     else:
-        net = continued_net(estimator, task, fitted)
+        net = continued_net(estimator, task, earlier)
         is_exact = False
     with _frozen_as_before(net.module_):
-        _train(net, estimator, task, fitted, is_exact)
+        _train(net, estimator, task, earlier, is_exact)
     # Before the separation, which needs memory: held-out rows, copies of the weights.
     net.drop_training_state()
     net.module_.set_price_list(_separated(net, estimator, task))
@@ -159,7 +159,7 @@ def _train(
     net: RQVAENet,
     estimator: Any,
     task: Task,
-    fitted: RQVAENet | None,
+    earlier: RQVAENet | None,
     is_exact: bool,
 ) -> None:
     """Train the net in place; if it is exact, only so that it has a history."""
@@ -191,8 +191,8 @@ def _train(
         if task.is_partial:
             callbacks = []
             net.module_.quantizer.temperature.zero_()
-            if fitted is not None and fitted.optimizer_ is not None:
-                _take_over_state(net.optimizer_, fitted.optimizer_)
+            if earlier is not None and earlier.optimizer_ is not None:
+                _take_over_state(net.optimizer_, earlier.optimizer_)
         else:
             callbacks = _scheduling_callbacks(estimator, n_epochs, steps_per_epoch)
         # The last one, so that all others have seen an epoch after which it stops.

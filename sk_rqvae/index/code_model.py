@@ -14,6 +14,7 @@ from sk_rqvae.index.engine.store import IDStore
 FloatArray: TypeAlias = NDArray[np.floating]
 
 _ROWS_AT_ONCE = 4096
+# That an item can move to. A bound of time, not measured: `transform` decodes ten.
 _CANDIDATES = 32
 
 

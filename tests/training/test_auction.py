@@ -5,6 +5,7 @@ import math
 import numpy as np
 import torch
 
+from sk_rqvae._model.id_prices import id_keys
 from sk_rqvae._training.auction import _Choices, auction
 
 
@@ -27,3 +28,8 @@ def test_losses_know_of_a_second_candidate_that_rose():
     prices[1] = 3
     choices.update(prices, prices > 0)
     assert choices.losses.tolist() == [4.0]
+
+
+def test_keys_of_ids_are_those_that_saved_models_have():
+    codes = torch.tensor([[0, 0, 0], [1, 2, 3]])
+    assert id_keys(codes).tolist() == [-2466279622846591493, -2936584358078648871]

@@ -1,4 +1,7 @@
-"""Measure IDs while they are written, in little memory."""
+"""Measure IDs while they are written, in little memory.
+
+The explained variance is that of `sk_rqvae.metrics`, in one pass over a file.
+"""
 
 from __future__ import annotations
 

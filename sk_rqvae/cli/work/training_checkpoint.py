@@ -27,6 +27,7 @@ from skorch.callbacks import Callback
 
 from sk_rqvae._checks.parameters import check_seed
 from sk_rqvae._persistence.atomic import atomic_write
+from sk_rqvae._persistence.json_values import plain_number
 from sk_rqvae.cli.matrix_files.regular_file import check_regular_file
 
 SECONDS_BETWEEN = 60.0
@@ -201,7 +202,7 @@ def _state_of(net: Any, origin: Origin) -> dict[str, Any]:
     return {
         "version": _VERSION,
         **origin._asdict(),
-        "history": json.dumps(net.history.to_list(), default=_as_number),
+        "history": json.dumps(net.history.to_list(), default=plain_number),
         "tensors": {name: tensor.detach() for name, tensor in tensors.items()},
         "optimizer": net.optimizer_.state_dict(),
         "generators": [each.get_state() for each in generators],
@@ -247,9 +248,3 @@ def _early_stopping(net: Any) -> list[Any]:
         for _, callback in net.callbacks_
         if all(hasattr(callback, name) for name in _EARLY_STOPPING)
     ]
-
-
-def _as_number(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"The history must hold numbers. Got {value!r}.")
