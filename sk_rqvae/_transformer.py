@@ -111,12 +111,13 @@ class RQVAETransformer(
     n_layers : int, default=3
         Number of levels, which is the number of codes of an ID.
     codebook_size : int or sequence of int, default=256
-        Codes of each level, one number for all levels or one per level.
+        Number of codes of a level: one number for all levels, or one per level.
     codebook_mode : str, QuantizeForwardMode or sequence of them, default="ste"
         How gradients pass the choice of codes: "gumbel_softmax", "ste",
         "rotation_trick" or "sinkhorn". One mode for all levels or one per level.
     codebook_kmeans_init : bool, default=True
-        Initialise codebooks by k-means on residuals, otherwise by random residuals.
+        Initialise codebooks by k-means on residuals. False uses residuals of random
+        rows, scaled by one factor.
     codebook_normalize : bool, default=False
         Keep latents and codes on the unit sphere. Each level has one learned gain.
     codebook_sim_vq : bool, default=False
@@ -135,11 +136,11 @@ class RQVAETransformer(
     decoder_hidden_dims : sequence of int, default=None
         Widths of the hidden layers of the decoder. None reverses `hidden_dims`.
     n_experts : int, default=None
-        Number of experts of the decoder: MLPs of which each latent uses one (see
-        Notes). More of them reconstruct fitted rows better and take longer, on CUDA
-        above all. None is one for each `hidden_dims[-1]` fitted rows, at most 64, if
-        there is a linear path, `hidden_dims` has one layer and `decoder_hidden_dims` is
-        None. Otherwise it is 0. A first `partial_fit` takes 64.
+        Number of experts: further MLPs of the decoder, of which each input uses one
+        (see Notes). More of them reconstruct fitted rows better and take longer, on
+        CUDA above all. None is one for each `hidden_dims[-1]` fitted rows, at most 64,
+        if there is a linear path, `hidden_dims` has one layer and `decoder_hidden_dims`
+        is None. Otherwise it is 0. A first `partial_fit` takes 64.
     activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
         Activation function of the hidden layers.
     dropout : float, default=0
@@ -189,8 +190,8 @@ class RQVAETransformer(
         `batch_size`.
     weight_decay : float, default=None
         Weight decay of MLPs and experts. None is 30 divided by the square root of the
-        steps of a fit with `max_epochs` None. With ``linear_path=False``, 1e-4 to 1e-2
-        are usual.
+        number of optimizer steps that the default `max_epochs` takes, whatever
+        `max_epochs` is. With ``linear_path=False``, 1e-4 to 1e-2 are usual.
     lr_schedule : {"cosine", "constant"}, default="cosine"
         Schedule of the learning rate after the warm-up. For others, set "constant" and
         add ``skorch.callbacks.LRScheduler`` to `callbacks`.
@@ -214,9 +215,9 @@ class RQVAETransformer(
         Print one row per epoch. On a terminal, also draw a progress bar on standard
         error for work that takes longer than two seconds.
     mixed_precision : {"auto", "bf16", "no"}, default="auto"
-        Train encoder and decoder in bfloat16; all else uses float32. "auto" does so on
-        devices with the instructions: CUDA from compute capability 8.0, and CPUs with
-        AVX512-BF16 or AMX.
+        "bf16" trains encoder and decoder in bfloat16, "no" in float32. All else uses
+        float32. "auto" is "bf16" on devices with the instructions, and else "no": CUDA
+        from compute capability 8.0, and CPUs with AVX512-BF16 or AMX, have them.
     resident_mb : float or "auto", default="auto"
         Largest training matrix, in MiB of float32, that is copied to the device; larger
         ones are streamed, and larger Dask collections are sampled. "auto" is 512 on a
@@ -256,12 +257,12 @@ class RQVAETransformer(
     :math:`\nu` the parameter `noise`.
 
     **Latent width.** With ``embed_dim=None`` and ``linear_path=True``, unless
-    `codebook_normalize`, the latents drop the principal components of least variance,
-    up to a share of :math:`\min(g - 1, 1)\, u` of all variance, but never a component
-    above the water level of reverse water-filling [1]_, which also predicts :math:`u`
-    here. That share is what overfitting adds to the error of unseen rows. This assumes
-    Gaussian components. k-means tests the assumption: if it finds structure in the
-    components to be dropped, all are kept.
+    `codebook_normalize`, the latents drop the principal components of least variance.
+    The dropped components have at most the share :math:`\min(g - 1, 1)\, u` of all
+    variance, about what overfitting adds to the error of unseen rows. Reverse
+    water-filling [1]_ predicts :math:`u` here, and no component above its water level
+    is dropped. This assumes Gaussian components. k-means tests the assumption: if it
+    finds structure in the components to be dropped, all are kept.
 
     **Experts.** An expert has one hidden layer, as wide as the encoder's last one. A
     reconstruction is the sum of the linear path, the decoder's MLP, and the expert
@@ -436,8 +437,8 @@ class RQVAETransformer(
 
         1. A spectral embedding of `affinity` [1]_ describes each item by a vector of
            unit length. It does not depend on the popularity of items.
-        2. Ridge regression predicts these vectors from the rows. A Gaussian kernel adds
-           what it misses of each item, for up to 4096 items of the largest affinity.
+        2. Ridge regression predicts these vectors from the rows. For up to 4096 items
+           of the largest affinity, a Gaussian kernel adds what the regression misses.
         3. The prediction, with `affinity_weight` times the variance of `X`, is put in
            front of each row. Both are quantised together.
 
@@ -734,9 +735,9 @@ class RQVAETransformer(
 
         Raises
         ------
-        ValueError
-            If `X` has other columns than in `fit`, or values that are not finite, or
-            `affinity` is not as for `sk_rqvae.metrics.affinity_lift`.
+        TypeError, ValueError
+            If `X` is not as for `transform` or is a Dask collection, or `affinity` is
+            not as for `sk_rqvae.metrics.affinity_lift`.
         """
         model = self._snapshot()
         rows = model._check_rows(X, reset=False)
@@ -880,11 +881,15 @@ class RQVAETransformer(
         Raises
         ------
         FileNotFoundError
-            If a file is missing.
+            If a file is missing, or there is neither such a folder nor such a model on
+            the Hub.
+        ImportError
+            If the model is on the Hub and the extra ``hub`` is not installed.
         ValueError
             If a file is truncated, was changed, belongs to another model, is of another
-            version of the format, or holds an unknown parameter; or if the model's
-            class must be passed. The message names the file and the reason.
+            version of the format, or holds an unknown parameter. The message names the
+            file and the reason. Also if the model's class must be passed, or
+            `revision` is given for a folder.
 
         Warns
         -----

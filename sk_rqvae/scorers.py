@@ -78,7 +78,7 @@ def neg_reconstruction_error_scorer(estimator: Any, X: Any, y: Any = None) -> fl
         If there is no quantizer, or a step before it has no ``inverse_transform``. A
         ``FunctionTransformer`` needs ``inverse_func``.
     ValueError
-        If there is more than one quantizer.
+        If there is more than one quantizer, or `X` has values that are not finite.
 
     Notes
     -----
@@ -129,7 +129,7 @@ def explained_variance_scorer(estimator: Any, X: Any, y: Any = None) -> float:
         If there is no quantizer, or a step before it has no ``inverse_transform``. A
         ``FunctionTransformer`` needs ``inverse_func``.
     ValueError
-        If there is more than one quantizer.
+        If there is more than one quantizer, or `X` has values that are not finite.
 
     Examples
     --------

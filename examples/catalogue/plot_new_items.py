@@ -123,9 +123,9 @@ axes.invert_yaxis()
 # -------------
 # A model separates the IDs of the rows that it was trained on. New items can share
 # codes with old ones and with each other. If the catalogue drifts away from the
-# training rows, more and more do; ``summary`` shows how many. When too many items share
-# codes, or the suffix exceeds the recommender's tokens, retrain both the model and the
-# recommender.
+# training rows, more and more items share codes; ``summary`` shows how many. When there
+# are too many, or the suffix exceeds the recommender's tokens, retrain both the model
+# and the recommender.
 
 first = SemanticIDIndex(policy="suffix").fit(rq.transform(X_old))
 for name, which in (("before", first), ("after", index)):

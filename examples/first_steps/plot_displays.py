@@ -99,7 +99,7 @@ display = IDTreeDisplay.from_estimator(rq, X, labels, names=words)
 
 # %%
 # The items of a first code rarely belong to one category, because the model does not
-# know WordNet's categories. One level down, those of many prefixes do.
+# know WordNet's categories. Items that share two codes often belong to one category.
 #
 # ``breadth`` is the number of prefixes to draw on each level; its length is the number
 # of levels. If labels are floats, the colour is their mean. Here that is the squared

@@ -4,8 +4,8 @@ IDs that follow what users did
 
 Two items can have similar texts and never be chosen by the same people, or different
 texts and always be chosen together. An affinity matrix says which items belong
-together. ``fit`` lets IDs follow it, while ``transform`` needs the embeddings alone: an
-item that nobody has chosen yet gets an ID among its kind.
+together. ``fit`` lets IDs follow it. ``transform`` needs the embeddings alone, so an
+item that nobody has chosen yet gets an ID among similar items.
 
 1. Turn histories into an affinity matrix.
 2. Train with and without it.

@@ -111,8 +111,8 @@ axes.invert_yaxis()
 # - Codes as numbers are hardly better than guessing, because 17 is not close to 18.
 # - Most of the information is in the first code. Each further level adds less.
 # - Neither the reconstruction nor the pairs are better than one-hot codes. For these
-#   labels, single codes are enough. The difference to the embedding was lost in
-#   quantisation.
+#   labels, single codes are enough. Quantisation loses the rest of what the embedding
+#   contains.
 #
 # The advantage of codes is their size. An item takes three bytes, and its features are
 # three rows of an embedding table that all items share:

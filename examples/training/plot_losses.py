@@ -37,11 +37,11 @@ epochs = np.arange(1, len(history) + 1)
 # %%
 # The terms
 # ---------
-# ``train_loss`` is the sum of the terms. The left plot shows the reconstruction loss:
-# of the training rows, with noise on the encoder's input and codes found greedily, and
-# of the held-out rows, without noise and with the codes that ``transform`` finds. That
-# is why the first can be higher. The right plot shows the terms
-# that tie encoder and codebooks together.
+# ``train_loss`` is the sum of the terms. The left plot shows the reconstruction loss of
+# training rows and of held-out rows. For training rows, the encoder's input has noise
+# and codes are found greedily. For held-out rows there is no noise, and codes are those
+# that ``transform`` finds. So the loss of training rows can be higher. The right plot
+# shows the terms that tie encoder and codebooks together.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
 left.plot(epochs, history[:, "train_reconstruction"], label="train_reconstruction")

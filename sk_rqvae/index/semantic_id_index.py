@@ -265,8 +265,9 @@ default=None
             Items of the index, each once.
         reuse : bool, default=False
             Whether their IDs may be given to other items. Logs and caches that still
-            have such an ID would then mean another item. With ``policy="suffix"`` only
-            the last suffixes of some codes are given again. Takes ``O(n)``.
+            have such an ID would then mean another item. With ``policy="suffix"``, the
+            last suffixes of some codes are given again, and earlier ones only if
+            `capacity` leaves no other. Takes ``O(n)``.
 
         Raises
         ------
@@ -463,8 +464,8 @@ default=None
             that were added, removed or updated), ``n_items`` (items afterwards),
             ``time`` (ISO 8601, UTC), ``fingerprint`` and ``version`` (release of this
             package). Additions within an hour are one entry, and so are removals and
-            updates. Before ``"merge"`` come
-            the changes of both sides, each with the revisions that its side had.
+            updates. The changes of both sides come before a ``"merge"``, each with the
+            revisions that its side had.
         """
         return [event._asdict() for event in self._fitted().history]
 
@@ -495,6 +496,9 @@ default=None
         ------
         KeyError
             If an ID does not exist and `default` is not given.
+        ValueError
+            If `ids` does not have `n_columns` columns, or a code is fractional or
+            negative.
         """
         return queries.lookup(self._fitted(), ids, default)
 
@@ -509,12 +513,20 @@ default=None
         Returns
         -------
         ndarray of shape (n_found,)
-            Items that share an ID are in order of arrival.
+            Items that share an ID are in order of arrival. Empty if no ID has the
+            prefix.
+
+        Raises
+        ------
+        TypeError
+            If the prefix is not a sequence of integers.
+        ValueError
+            If the prefix is longer than an ID, or a code is negative.
         """
         return queries.items_with_prefix(self._fitted(), prefix)
 
     def allowed_next(self, prefix: Sequence[int]) -> IntArray:
-        """Find the codes that continue a prefix to one of an ID that exists.
+        """Find the codes that follow a prefix in the IDs that exist.
 
         Parameters
         ----------
@@ -525,6 +537,13 @@ default=None
         -------
         ndarray of shape (n_found,), int64
             Ascending. Empty if no ID has the prefix, or if it is a complete ID.
+
+        Raises
+        ------
+        TypeError
+            If the prefix is not a sequence of integers.
+        ValueError
+            If the prefix is longer than an ID, or a code is negative.
         """
         return queries.allowed_next(self._fitted(), prefix)
 
@@ -768,22 +787,27 @@ default=None
         ----------
         path : str or path-like
         on_conflict : {"raise", "merge", "overwrite"}, default="raise"
-            What happens if this index was loaded from a file, or saved, and the file at
-            `path` has changes that it does not have: an error; the additions, removals
-            and updates of both, without changing any ID; or only those of this index.
-            An older file at a path where the index has seen a newer one is a change.
-            An item that one side removed stays removed, even if the other side updated
-            it. An index that was never loaded or saved replaces any file, and cannot be
-            merged into one.
+            What happens if this index was loaded or saved before, and the file at
+            `path` now has changes that the index does not have:
+
+            - ``"raise"``: an error;
+            - ``"merge"``: this index and the file get the additions, removals and
+              updates of both, and no ID changes. An item that one side removed stays
+              removed, even if the other side updated it;
+            - ``"overwrite"``: the file gets this index, and loses its other changes.
+
+            An older file at a path where the index has seen a newer one counts as
+            changed. An index that was never loaded or saved replaces any file, and
+            cannot be merged into one.
 
         Raises
         ------
         ValueError
             If there is a conflict, and `on_conflict` is ``"raise"`` or the changes
-            cannot be merged, because both added an item or an ID or changed an item in
-            different ways, because they name items in different ways, or because the
-            file does not descend from one that this index was loaded from or saved as
-            since it was fitted.
+            cannot be merged. That is so if both sides added the same item or ID,
+            changed an item in different ways or name items in different ways. It is
+            also so if the file does not descend from one that this index was loaded
+            from or saved as since it was fitted.
             If the IDs have more than 4096 levels, or their keys more than 4096 bytes.
         """
         choice = check_choice("on_conflict", on_conflict, CONFLICTS)

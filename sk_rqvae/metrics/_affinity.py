@@ -15,7 +15,7 @@ from sk_rqvae.metrics._checks import check_item_codes, check_same_length
 
 
 def affinity_lift(codes: ArrayLike, affinity: Any) -> NDArray[np.float64]:
-    """How much more often items that belong together share an ID prefix than others do.
+    """How much more often items that belong together share an ID prefix than by chance.
 
     Parameters
     ----------
@@ -32,9 +32,8 @@ def affinity_lift(codes: ArrayLike, affinity: Any) -> NDArray[np.float64]:
     ndarray of shape (n_layers,)
         Entry ``l`` is the lift for prefixes of ``l + 1`` codes. It is 1 if IDs are
         independent of the affinity, and higher if items that belong together share
-        prefixes. It is
-        NaN if no two items have a common prefix of that length, as for the last level
-        of unique IDs.
+        prefixes. It is NaN if no two items have a common prefix of that length, as for
+        the last level of unique IDs.
 
     Raises
     ------

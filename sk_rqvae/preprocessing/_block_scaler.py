@@ -37,7 +37,8 @@ class BlockScaler(DocLink, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
     A row describes an item by several views side by side, such as a text embedding and
     a vector of user behaviour. A quantizer minimises the squared error, so a view of
     larger variance dominates the IDs. This transformer gives each view the share of the
-    variance that you choose. New items may lack a view: its columns are then NaN.
+    variance that you choose. New items may lack a view: its columns are then NaN. The
+    columns of a view are called a *block*.
 
     It works in two steps:
 

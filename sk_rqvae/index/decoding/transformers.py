@@ -35,11 +35,11 @@ class SemanticIDLogitsProcessor(_LogitsProcessor):
 
     Notes
     -----
-    A sequence that is no prefix of an ID, because it was started with another token or
-    because a beam search has more beams than there are prefixes, has no allowed token.
-    All its tokens but one are masked, the first of the level or in the end
-    `eos_token_id`, because sampling needs one. So it neither raises an error nor stops
-    the others of its batch. `ids` returns -1 for it.
+    A sequence that is no prefix of an ID has no allowed token. This happens if it was
+    started with another token, or if a beam search has more beams than there are
+    prefixes. Sampling needs at least one token. So all tokens but one are masked: the
+    first token of the level or, after the last level, `eos_token_id`. The sequence then
+    neither raises an error nor stops the others of its batch. `ids` returns -1 for it.
     """
 
     def __init__(
