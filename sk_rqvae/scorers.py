@@ -16,7 +16,6 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.preprocessing import FunctionTransformer
 
-from sk_rqvae._sklearn.array_namespace import in_host_memory
 from sk_rqvae._sklearn.pipeline import path_to_quantizer
 from sk_rqvae.metrics import (
     codebook_usage,
@@ -236,6 +235,9 @@ def _has_inverse(estimator: Any) -> bool:
 
 
 def _original_and_restored(estimator: Any, X: Any) -> tuple[Any, Any]:
+    # Imported here because it imports torch, as the quantizer does.
+    from sk_rqvae._sklearn.array_namespace import in_host_memory
+
     path = path_to_quantizer(estimator)
     for step in path.before:
         if not _has_inverse(step.estimator):

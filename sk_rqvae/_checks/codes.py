@@ -58,7 +58,7 @@ def check_codes(
         If `codes` is not 2-D, has no column, or a code is fractional, negative, not
         finite or too large for its codebook.
     """
-    check_unmasked(codes, name, instead="codes.compressed()")
+    check_unmasked(codes, name, instead=f"np.ma.compress_rows({name})")
     array = np.asarray(codes)
     if array.dtype.kind == "f" and isinstance(codes, list | tuple):
         # NumPy makes floats of integers of several types.

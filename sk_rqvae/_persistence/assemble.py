@@ -62,7 +62,6 @@ def adopt(estimator: Any, net: RQVAENet) -> None:
     estimator.n_iter_ = len(net.history)
 
 
-@usual_torch_settings()
 def assemble(
     estimator: Any,
     n_features: int,

@@ -18,7 +18,7 @@ import torch
 import sk_rqvae
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._persistence.checkpoint_module import CheckpointModule
-from sk_rqvae._persistence.json_values import plain_number, to_json_value
+from sk_rqvae._persistence.json_values import plain_history, to_json_value
 from sk_rqvae._persistence.regular_files import read_regular_file
 from sk_rqvae._training.settings import check_settings
 
@@ -89,7 +89,7 @@ def config_of(estimator: Any, weights_digest: str) -> Config:
         },
         "n_features_in": int(estimator.n_features_in_),
         "feature_names_in": None if names is None else list(names),
-        "history": _plain(net.history.to_list()),
+        "history": plain_history(net.history),
         "weights_sha256": weights_digest,
     }
 
@@ -197,12 +197,6 @@ def _check_maxima(name: str, values: dict[str, Any]) -> None:
 def _digest(config: Config) -> str:
     """Checksum of a configuration, independent of its layout in the file."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
-
-
-def _plain(history: list[dict[str, Any]]) -> Any:
-    """The history in JSON, which has no NaN and no infinity: they become null."""
-    text = json.dumps(history, default=plain_number)
-    return json.loads(text, parse_constant=lambda name: None)
 
 
 def _versions() -> dict[str, str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import enum
+import json
 import math
 from typing import Any
 
 import numpy as np
 import torch
+from skorch.history import History
 
 from sk_rqvae._checks.parameters import is_sequence
 
@@ -63,6 +65,13 @@ def plain_number(value: Any) -> Any:
     raise TypeError(
         f"The history must hold numbers, strings and lists to be saved. Got {value!r}."
     )
+
+
+def plain_history(history: History) -> list[dict[str, Any]]:
+    """The rows of a history without what JSON lacks: NaN and infinity become None."""
+    text = json.dumps(history.to_list(), default=plain_number)
+    rows: list[dict[str, Any]] = json.loads(text, parse_constant=lambda name: None)
+    return rows
 
 
 def from_json_value(name: str, value: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 import sk_rqvae
 from sk_rqvae._inference.report import SemanticIDReport, caption_of, table_of
+from sk_rqvae._persistence.json_values import plain_history
 from sk_rqvae._persistence.regular_files import read_regular_file
 
 CARD_NAME = "README.md"
@@ -66,7 +67,7 @@ def model_card(estimator: Any, report: SemanticIDReport | None) -> str:
                 "Epochs": estimator.n_iter_,
             }.items(),
         ),
-        *_training(estimator.net_.history.to_list()),
+        *_training(plain_history(estimator.net_.history)),
         *_report(report),
         "## Parameters\n",
         _table(("parameter", "value"), _parameters(estimator)),

@@ -136,6 +136,7 @@ class RQVAENet(NeuralNet):
     generators_: Generators | None = None
     replays_steps_ = False
     _replayed: ReplayedSteps | None = None
+    _n_epochs_before = 0  # those of earlier trainings
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:
@@ -221,6 +222,7 @@ class RQVAENet(NeuralNet):
         if not self.initialized_:
             self.initialize()
         self.module_.draw_from(self._generator())
+        self._n_epochs_before = len(self.history)
         try:
             self.notify("on_train_begin", X=X, y=y)
             with self._replaying(len(X)):
@@ -275,6 +277,7 @@ class RQVAENet(NeuralNet):
             train_split=None,
             replays_steps_=False,
             _replayed=None,
+            _n_epochs_before=0,
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -356,7 +359,8 @@ class RQVAENet(NeuralNet):
         self.history.record("restarts", self._restart(totals, iterator))
 
     def _record_held_out(self, loss: float) -> None:
-        earlier = [row["valid_loss"] for row in self.history if "valid_loss" in row]
+        rows = self.history[self._n_epochs_before :]
+        earlier = [row["valid_loss"] for row in rows if "valid_loss" in row]
         self.history.record("valid_loss", loss)
         # skorch's `Checkpoint` looks at it.
         self.history.record("valid_loss_best", loss < min(earlier, default=math.inf))

@@ -53,18 +53,21 @@ def churn(before: IndexState, after: IndexState) -> ChurnReport:
 
 
 def _n_reused(before: IndexState, after: IndexState, n_columns: int) -> int:
-    """Count the IDs that only other items have now than had them before.
+    """Count the IDs whose items are now all others than before.
 
-    Those of removed items count, because logs have them.
+    Before, these are the items that had the ID in the end or, if none did, all that
+    were removed with it: logs have their IDs too.
     """
     rows = np.arange(len(before.store))
+    is_live = np.isin(rows, before.store.live_rows())
     old = _padded(before.store.ids_of(rows), n_columns)
     new = _padded(after.store.ids_of(after.store.live_rows()), n_columns)
     old_keys, new_keys = _keys(old, new)
     partners = after.rows_of(before.items.take(rows))
     found = partners >= 0
     same = _padded(after.store.ids_of(partners[found]), n_columns) == old[found]
-    kept_keys = old_keys[found][same.all(axis=1)]
+    decides = is_live | ~np.isin(old_keys, old_keys[is_live])
+    kept_keys = old_keys[found][same.all(axis=1) & decides[found]]
     return len(np.setdiff1d(np.intersect1d(old_keys, new_keys), kept_keys))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -23,8 +23,8 @@ _INT64 = np.iinfo(np.int64)
 class ItemIds:
     """The items of all rows in order of arrival, and the rows of each.
 
-    An item that was removed and added again has several rows. At most the last
-    is not removed. Instances never change: every change makes a new one.
+    An item that was removed and added again has several rows. At most one of them is
+    not removed. Instances never change: every change makes a new one.
 
     Parameters
     ----------
@@ -161,28 +161,29 @@ class ItemIds:
             return rows
         keys = item_keys(items)
         rows = self.runs.row_of_rank(keys, np.zeros(len(keys), dtype=np.int64))
-        # Most items have one row. Another string can have the same hash, and an item
-        # rows that were removed: at most its last one is not.
+        # Another string can have the same hash, and an item a row that was removed. Of
+        # many rows the last is usually the one that is not, but a merge appends removed
+        # rows.
         unfound = np.flatnonzero(rows >= 0)
-        wrong = is_removed(rows[unfound])
-        wrong |= self._are_other(rows[unfound], items[unfound])
-        unfound = unfound[wrong]
-        rows[unfound] = -1
-        ranks = self.runs.counts(keys[unfound], keys[unfound]) - 1
+        unfound = unfound[self._is_wrong(rows[unfound], items[unfound], is_removed)]
+        ranks = self.runs.counts(keys[unfound], keys[unfound])
         while len(unfound):
-            unfound, ranks = unfound[ranks >= 0], ranks[ranks >= 0]
-            found = self.runs.row_of_rank(keys[unfound], ranks)
-            other = self._are_other(found, items[unfound])
-            last = ~other & ~is_removed(found)
-            rows[unfound[last]] = found[last]
-            unfound, ranks = unfound[other], ranks[other] - 1
+            rows[unfound] = -1
+            ranks -= 1
+            unfound, ranks = unfound[ranks > 0], ranks[ranks > 0]
+            rows[unfound] = self.runs.row_of_rank(keys[unfound], ranks)
+            wrong = self._is_wrong(rows[unfound], items[unfound], is_removed)
+            unfound, ranks = unfound[wrong], ranks[wrong]
         return rows
 
-    def _are_other(self, rows: IntArray, items: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which rows are of other items than these."""
+    def _is_wrong(
+        self, rows: IntArray, items: NDArray[Any], is_removed: RowTest
+    ) -> NDArray[np.bool_]:
+        """Which rows are removed or of other items."""
+        wrong = is_removed(rows)
         if self.kind == "str":
-            return (self.take(rows) != items).astype(bool)
-        return np.zeros(len(rows), dtype=bool)
+            wrong |= (self.take(rows) != items).astype(bool)
+        return wrong
 
     def _explicit(self) -> tuple[GrowingArray, SortedRuns]:
         """Return the items and their runs in a form that can be extended."""
@@ -245,24 +246,24 @@ def _as_1d(item_ids: Any) -> NDArray[Any]:
             f"Got {type(item_ids).__name__}."
         )
     check_unmasked(item_ids, "item_ids", instead="item_ids.compressed()")
+    if isinstance(item_ids, list | tuple) and any(
+        isinstance(item, str | bool | np.bool_) for item in item_ids
+    ):
+        # NumPy would cut trailing NULs off, and make numbers among strings strings and
+        # booleans among integers integers.
+        return _as_objects(item_ids)
     array = np.asarray(item_ids)
     if array.ndim != 1:
         raise ValueError(f"item_ids must be 1-D. Got {array.ndim}-D.")
-    if isinstance(item_ids, list | tuple) and _has_converted(array, item_ids):
-        array = np.empty(len(item_ids), dtype=object)
-        array[:] = item_ids
+    if array.dtype.kind == "f" and len(array) and isinstance(item_ids, list | tuple):
+        return _as_objects(item_ids)  # NumPy makes floats of integers of several types
     return array
 
 
-def _has_converted(array: NDArray[Any], items: list[Any] | tuple[Any, ...]) -> bool:
-    """Whether NumPy may have changed items of a list.
-
-    It cuts trailing NULs off strings and turns numbers among them to strings, booleans
-    among integers to integers, and integers of several types to floats.
-    """
-    if array.dtype.kind not in "iu":
-        return len(items) > 0
-    return any(isinstance(item, bool | np.bool_) for item in items)
+def _as_objects(items: Sequence[Any]) -> NDArray[Any]:
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
+    return array
 
 
 def _checked_objects(array: NDArray[Any]) -> NDArray[Any]:
@@ -297,7 +298,10 @@ def _exact(strings: list[str]) -> NDArray[Any]:
 
 
 def _is_integer(item: object) -> bool:
-    return isinstance(item, int | np.integer) and not isinstance(item, bool)
+    # NumPy counts durations among integers.
+    return isinstance(item, int | np.integer) and not isinstance(
+        item, bool | np.timedelta64
+    )
 
 
 def first_occurrences(items: NDArray[Any]) -> NDArray[np.bool_]:

@@ -155,7 +155,7 @@ class Lineage(NamedTuple):
     def _seen(self, base: Base, path: PathLike, before: tuple[str, ...]) -> Lineage:
         """Put a file at `path`, where those called `before` may still be."""
         names = _last_of(before, base.name, _REMEMBERED_NAMES)
-        here = Place(str(Path(path).absolute()), os.path.realpath(path), names)
+        here = Place(*_places(path), names)
         others = (place for place in self.places if place.target != here.target)
         places = (*others, here)[-_REMEMBERED_PLACES:]
         names_there = {name for place in places for name in place.names}
@@ -169,11 +169,17 @@ class Lineage(NamedTuple):
 
     def _place(self, path: PathLike) -> Place | None:
         # Somebody goes back by a link too, which then has another target.
-        given, target = str(Path(path).absolute()), os.path.realpath(path)
+        given, target = _places(path)
         for place in reversed(self.places):
             if place.path == given or place.target == target:
                 return place
         return None
+
+
+def _places(path: PathLike) -> tuple[str, str]:
+    """A path in absolute form, as it was given and without links."""
+    given = Path(os.fsdecode(path)).absolute()
+    return str(given), os.path.realpath(given)
 
 
 def _last_of(names: tuple[str, ...], new: str, n: int) -> tuple[str, ...]:

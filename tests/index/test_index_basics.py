@@ -633,3 +633,20 @@ def test_items_are_read_only_after_a_removal():
     assert not index.item_ids_.flags.writeable
     index.remove(["a"])
     assert not index.item_ids_.flags.writeable
+
+
+def test_one_long_item_takes_memory_once():
+    items = [f"item {number}" for number in range(500)]
+    items[7] = "x" * 200_000
+    tracemalloc.start()
+    try:
+        SemanticIDIndex().fit(np.zeros((500, 2), int), items)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20e6
+
+
+def test_durations_are_no_items():
+    with pytest.raises(TypeError, match="must be"):
+        SemanticIDIndex().fit([[0, 1]], [np.timedelta64(1, "s")])

@@ -12,7 +12,6 @@ from index_toys import ToyQuantizer
 
 import sk_rqvae
 from sk_rqvae.index import SemanticIDIndex, history
-from sk_rqvae.index.engine.runs import SortedRuns
 
 CODES = np.array([[0, 1], [0, 1], [3, 2], [0, 0]])
 
@@ -210,30 +209,6 @@ def test_changes_of_one_item_at_a_time_do_not_fill_the_history(n_calls):
         ("remove", n_calls),
     ]
     assert index.revision_ == entries[-1]["revision"] == 2 * n_calls + 1
-
-
-@pytest.mark.parametrize("as_item", [int, str])
-def test_an_item_that_was_often_removed_is_looked_up_in_two_steps(monkeypatch, as_item):
-    items = [as_item(number) for number in range(4)]
-    index = SemanticIDIndex().fit(CODES, items)
-    for _ in range(50):
-        index.remove(items[:1])
-        index.add(CODES[:1], items[:1])
-    last = index.ids_of(items[:1]).tolist()
-    index.remove(items[:1])
-    looked_up = []
-    row_of_rank = SortedRuns.row_of_rank
-
-    def noted(runs, keys, ranks):
-        looked_up.append(len(keys))
-        return row_of_rank(runs, keys, ranks)
-
-    monkeypatch.setattr(SortedRuns, "row_of_rank", noted)
-    assert items[0] not in index
-    assert looked_up == [1, 1]
-    monkeypatch.undo()
-    index.add(CODES[:1], items[:1])
-    assert index.ids_of(items[:1])[0, -1] > last[0][-1]
 
 
 def test_additions_by_another_release_are_a_separate_entry(index, monkeypatch):

@@ -178,3 +178,42 @@ def test_an_index_that_is_fitted_again_replaces_no_change_of_others(tmp_path, n_
         index.fit([[number, 1]], ["b"])
     with pytest.raises(ValueError, match="was changed"):
         index.save(tmp_path / "other")
+
+
+def test_an_item_that_they_have_and_i_removed_again_is_found(tmp_path):
+    path = tmp_path / "index"
+    index = SemanticIDIndex().fit([[0, 0], [1, 1]], ["x", "y"])
+    index.remove(["x"])
+    index.save(path)
+    theirs, mine = SemanticIDIndex.load(path), SemanticIDIndex.load(path)
+    theirs.add([[2, 2]], ["x"])
+    theirs.save(path)
+    mine.add([[3, 3]], ["x"])
+    mine.remove(["x"])
+    mine.save(path, on_conflict="merge")
+    for merged in (mine, SemanticIDIndex.load(path)):
+        assert merged.ids_of(["x"]).tolist() == [[2, 2, 0]]
+        with pytest.raises(ValueError, match="must be new to the index"):
+            merged.add([[4, 4]], ["x"])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_item_of_a_merged_index_is_found(tmp_path, seed):
+    rng, path = np.random.default_rng(seed), tmp_path / "index"
+    SemanticIDIndex().fit([[0, 0], [1, 1]], ["a", "b"]).save(path)
+    theirs, mine = SemanticIDIndex.load(path), SemanticIDIndex.load(path)
+    for index in (theirs, mine):
+        for _ in range(rng.integers(1, 5)):
+            item = rng.choice(["a", "b", "c", "d"])
+            if item in index:
+                index.remove([item])
+            else:
+                index.add(rng.integers(0, 9, (1, 2)), [item])
+    theirs.save(path)
+    try:
+        mine.save(path, on_conflict="merge")
+    except ValueError:
+        return  # both added an item or an ID
+    for merged in (mine, SemanticIDIndex.load(path)):
+        found = merged.ids_of(merged.item_ids_)
+        assert found.tolist() == merged.ids_.tolist()

@@ -255,3 +255,12 @@ def test_codes_that_no_item_decides_keep_their_names():
         _, report = index.realign(new[:, None], ["a", "b"])
         free = np.setdiff1d(np.arange(6), np.union1d(old, new))
         assert report["code_maps"][0][free].tolist() == free.tolist()
+
+
+def test_an_id_that_goes_back_to_an_earlier_item_is_reused():
+    backup = SemanticIDIndex().fit([[0, 0], [1, 1]], ["x", "y"])
+    live = SemanticIDIndex().fit([[0, 0], [1, 1]], ["x", "y"])
+    live.remove(["x"], reuse=True)
+    live.add([[0, 0]], ["q"])
+    assert live.lookup([[0, 0, 0]]).tolist() == ["q"]
+    assert live.churn(backup)["n_reused"] == 1

@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -317,11 +318,16 @@ def test_a_trie_can_be_restricted_by_a_column_of_truth_values():
     trie = index.trie()
     chosen = [True, False, True]
     expected = trie.restricted_to([0, 2]).allowed(np.array([trie.root]))
-    for mask in (chosen, pd.Series(chosen), pd.Series(chosen, dtype="boolean")):
+    masks = [chosen, tuple(chosen), list(np.array(chosen))]
+    masks += [pd.Series(chosen, dtype=kind) for kind in (bool, "boolean")]
+    masks += [pd.Series(chosen, dtype="bool[pyarrow]"), pl.Series(chosen)]
+    for mask in masks:
         found = trie.restricted_to(mask).allowed(np.array([trie.root]))
         np.testing.assert_array_equal(found, expected)
     with pytest.raises(ValueError, match=r"must not have missing values.* position 1"):
         trie.restricted_to(pd.Series([True, None, False], dtype="boolean"))
+    with pytest.raises(TypeError, match="a mask of items must not have masked values"):
+        trie.restricted_to(np.ma.array(chosen, mask=[1, 0, 0]))
 
 
 def test_a_single_state_is_an_array_or_tensor_without_axes():

@@ -583,3 +583,16 @@ def test_a_model_for_a_device_that_is_not_here_can_be_saved(tmp_path):
     model = small(max_epochs=1).fit(np.random.default_rng(0).normal(size=(50, 4)))
     model.set_params(device="cuda:99").save_pretrained(tmp_path / "m")
     assert (tmp_path / "m").exists()
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_model_of_which_a_loss_was_infinite_is_saved_and_trained_again(
+    blobs, tmp_path
+):
+    model = small(max_epochs=1, early_stopping=True, warm_start=True).fit(blobs)
+    model.net_.history[-1]["valid_loss"] = np.inf
+    model.save_pretrained(tmp_path / "first")
+    read = load(tmp_path / "first")
+    read.save_pretrained(tmp_path / "again")
+    assert contents(tmp_path / "first") == contents(tmp_path / "again")
+    read.fit(blobs)

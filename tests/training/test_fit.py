@@ -531,3 +531,10 @@ def test_skorch_keeps_the_checkpoint_of_the_best_epoch(blobs, tmp_path):
         bool(loss == so_far) for loss, so_far in zip(losses, lowest, strict=True)
     ]
     assert any(tmp_path.iterdir())
+
+
+def test_each_fit_has_a_best_epoch_of_its_own(blobs):
+    model = small(early_stopping=True, warm_start=True, max_epochs=2).fit(blobs)
+    n_before = len(model.net_.history)
+    model.fit(100 * blobs + np.random.default_rng(0).normal(size=blobs.shape))
+    assert model.net_.history[n_before, "valid_loss_best"]

@@ -8,10 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray
+from sk_rqvae._checks.missing import check_unmasked
 from sk_rqvae.index.engine.growing import small_unsigned
 from sk_rqvae.index.items import checked_item_ids
 
 _INT32 = np.iinfo(np.int32)
+
+_TRUTH = (bool, np.bool_)
+# Of NumPy, pandas (three kinds), polars and torch, in small letters.
+_BOOLEAN_TYPES = ("bool", "boolean", "bool[pyarrow]", "torch.bool")
 
 
 class TrieArrays(NamedTuple):
@@ -160,18 +165,14 @@ class TrieArrays(NamedTuple):
 
 def item_mask(items: Any, all_items: NDArray[Any]) -> Any:
     """Return which of all items are among some items, or check and copy a mask."""
-    if isinstance(items, list) and items and all(type(each) is bool for each in items):
-        items = np.array(items)
-    dtype = str(getattr(items, "dtype", ""))
-    if dtype == "boolean":  # of pandas
-        items = _without_missing(items)
-    if dtype in ("bool", "boolean", "torch.bool"):
-        if tuple(items.shape) != all_items.shape:
+    if _is_mask(items):
+        mask = items.clone() if hasattr(items, "numel") else _as_mask(items)
+        if tuple(mask.shape) != all_items.shape:
             raise ValueError(
                 f"a mask of items must have shape {all_items.shape}. Got "
-                f"{tuple(items.shape)}."
+                f"{tuple(mask.shape)}."
             )
-        return items.clone() if hasattr(items, "clone") else np.array(items)
+        return mask
     wanted = checked_item_ids(items)
     if all_items.dtype == object:
         names = set(wanted.tolist())
@@ -182,9 +183,17 @@ def item_mask(items: Any, all_items: NDArray[Any]) -> Any:
     return np.isin(all_items, wanted)
 
 
-def _without_missing(mask: Any) -> NDArray[np.bool_]:
-    values = np.asarray(mask, dtype=object)
-    missing = [not isinstance(value, bool | np.bool_) for value in values]
+def _is_mask(items: Any) -> bool:
+    """Whether items are truth values, of whatever library."""
+    if isinstance(items, list | tuple):
+        return len(items) > 0 and all(isinstance(each, _TRUTH) for each in items)
+    return str(getattr(items, "dtype", "")).lower() in _BOOLEAN_TYPES
+
+
+def _as_mask(items: Any) -> NDArray[np.bool_]:
+    check_unmasked(items, "a mask of items", instead="mask.filled(False)")
+    values = np.asarray(items, dtype=object)
+    missing = [not isinstance(value, _TRUTH) for value in values.flat]
     if any(missing):
         raise ValueError(
             "a mask of items must not have missing values. Got one at position "
