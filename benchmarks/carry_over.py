@@ -34,7 +34,7 @@ HEADER = (
     "data",
     "rows x columns",
     "codes",
-    "explained variance: ours",
+    "fitted: ours",
     "faiss",
     "unseen: ours",
     "faiss",

@@ -12,6 +12,7 @@ Rows are random and the fits are short: the hashes say nothing about quality.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import sys
 from collections.abc import Callable
@@ -118,6 +119,7 @@ def fingerprint(estimator: RQVAETransformer, X: Rows) -> str:
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
     X = some_rows()
     width = max(map(len, CONFIGURATIONS))
     for name, fit in CONFIGURATIONS.items():

@@ -39,6 +39,8 @@ def main() -> int:
     options = parser.parse_args()
     page = options.page.read_text(encoding="utf-8")
     tables = sys.stdin.read()
+    if not tables.strip():  # the command before has failed
+        parser.error("standard input must have tables. Got none; the page is unchanged")
     options.page.write_text(placed(page, options.name, tables), encoding="utf-8")
     return 0
 

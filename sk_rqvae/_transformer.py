@@ -1094,13 +1094,9 @@ class RQVAETransformer(
     ) -> NDArray[np.float64]:
         unit = float(self.net_.module_.input_scale.max())
         with self._bar("scoring", len(rows) * len(depths)) as on_progress:
-
-            def reconstruct(part: ArrayOrTensor) -> Any:
-                found = self._reconstruct(part)
-                on_progress(len(part))
-                return found
-
-            return explained_by_depth(rows, codes, reconstruct, depths, unit)
+            return explained_by_depth(
+                rows, codes, self._reconstruct, depths, unit, on_progress
+            )
 
     def _n_cat_features(self) -> int:
         return self.net_.module_.n_cat_features

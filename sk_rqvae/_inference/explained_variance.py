@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sk_rqvae._checks.codes import row_keys
 from sk_rqvae._inference.blocks import as_float64, blocks
 from sk_rqvae._inference.column_means import column_means
 from sk_rqvae._inference.row_subset import ArrayOrTensor
+from sk_rqvae._progress import ProgressCallback
 
 _ROWS_AT_ONCE = 8192
 
@@ -24,6 +26,7 @@ def explained_by_depth(
     reconstruct: Callable[[Any], Any],
     depths: Sequence[int],
     unit: float,
+    on_progress: ProgressCallback,
 ) -> NDArray[np.float64]:
     """Explained variance of reconstructions from the first codes of each ID.
 
@@ -43,6 +46,8 @@ def explained_by_depth(
         Of the data that the model was fitted on. Errors and deviations are divided by
         it before squaring, or by the largest deviation if that is larger, so that
         squares do not overflow. Rows that differ by much less than it count as equal.
+    on_progress : callable
+        Called for parts of the rows of each depth, with their number.
 
     Returns
     -------
@@ -58,9 +63,22 @@ def explained_by_depth(
     for part in parts:
         block = as_float64(rows[part])
         for index, depth in enumerate(depths):
-            error = block - reconstruct(codes[part, :depth])
+            error = block - _once_for_each(reconstruct, codes[part, :depth])
             unexplained[index] += float(((error / unit) ** 2).sum())
+            on_progress(len(block))
         total += float((((block - mean) / unit) ** 2).sum())
     if total == 0:
         return (unexplained == 0).astype(np.float64)
     return 1 - unexplained / total
+
+
+def _once_for_each(reconstruct: Callable[[Any], Any], codes: ArrayOrTensor) -> Any:
+    """Reconstructions of codes, of which short prefixes are mostly equal."""
+    if not isinstance(codes, np.ndarray):
+        return reconstruct(codes)
+    _, first, inverse = np.unique(
+        row_keys(codes), return_index=True, return_inverse=True
+    )
+    if len(first) == len(codes):
+        return reconstruct(codes)
+    return reconstruct(codes[first])[inverse]

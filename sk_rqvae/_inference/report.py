@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 from scipy.sparse import coo_array
 
-from sk_rqvae._checks.codes import IntArray, row_keys
+from sk_rqvae._checks.codes import IntArray, n_distinct, row_keys
 from sk_rqvae.metrics import codebook_perplexity, codebook_usage
 from sk_rqvae.metrics._affinity import lift_of_pairs
 
@@ -214,16 +214,15 @@ def summarise(
     -------
     SemanticIDReport
     """
-    n_distinct = [
-        len(np.unique(row_keys(codes[:, :depth]))) for depth in range(1, len(sizes) + 1)
-    ]
+    depths = range(1, len(sizes) + 1)
+    distinct = [n_distinct(row_keys(codes[:, :depth])) for depth in depths]
     return SemanticIDReport(
         n_items=len(codes),
         codebook_size=np.array(sizes, dtype=np.int64),
         explained_variance=explained_variance,
         usage=codebook_usage(codes, sizes),
         perplexity=codebook_perplexity(codes, sizes),
-        n_distinct=np.array(n_distinct, dtype=np.int64),
+        n_distinct=np.array(distinct, dtype=np.int64),
         affinity_lift=None if pairs is None else lift_of_pairs(codes, pairs),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from sk_rqvae._persistence.json_values import plain_history
 from sk_rqvae._persistence.regular_files import read_regular_file
 
 CARD_NAME = "README.md"
+ANY_NAME = "folder or user/name"
 
 _FRONT_MATTER = """\
 ---
@@ -31,7 +32,9 @@ _MARKED = re.compile(_MARK.format("([0-9a-f]{64})"))
 _LONGEST_VALUE = 80
 
 
-def model_card(estimator: Any, report: SemanticIDReport | None) -> str:
+def model_card(
+    estimator: Any, report: SemanticIDReport | None, name: str = ANY_NAME
+) -> str:
     """Describe a fitted transformer in Markdown, with YAML front matter.
 
     Parameters
@@ -40,6 +43,8 @@ def model_card(estimator: Any, report: SemanticIDReport | None) -> str:
         Fitted.
     report : SemanticIDReport or None
         Adds the table of the report.
+    name : str, default="folder or user/name"
+        What to load.
 
     Returns
     -------
@@ -56,7 +61,7 @@ def model_card(estimator: Any, report: SemanticIDReport | None) -> str:
         f"{n_features} numbers into a semantic ID of {len(sizes)} codes. It was "
         f"trained with sk_rqvae {sk_rqvae.__version__}.\n",
         "## How to load it\n",
-        _usage(estimator),
+        _usage(estimator, name),
         "## Model\n",
         _table(
             ("", ""),
@@ -90,7 +95,7 @@ def is_own_card(path: Path) -> bool:
     return mark is not None and mark[1] == hashlib.sha256(text.encode()).hexdigest()
 
 
-def _usage(estimator: Any) -> str:
+def _usage(estimator: Any, name: str) -> str:
     module, extra = estimator.net_.module, ""
     if not module.__module__.startswith("sk_rqvae."):
         extra = f", module={module.__name__}"
@@ -98,13 +103,13 @@ def _usage(estimator: Any) -> str:
 ```python
 from sk_rqvae import RQVAETransformer
 
-rq = RQVAETransformer.from_pretrained("folder or user/name"{extra})
+rq = RQVAETransformer.from_pretrained("{name}"{extra})
 codes = rq.transform(X)  # X: float array of shape (n, {estimator.n_features_in_})
 ```
 """
 
 
-def _training(history: list[Mapping[str, Any]]) -> Iterable[str]:
+def _training(history: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     """The last row of the history."""
     if not history:
         return []

@@ -24,7 +24,7 @@ from sk_rqvae._persistence.config import (
 from sk_rqvae._persistence.folder import check_folder, read_model, write_model
 from sk_rqvae._persistence.hub_download import local_folder
 from sk_rqvae._persistence.json_values import from_json_value
-from sk_rqvae._persistence.model_card import model_card
+from sk_rqvae._persistence.model_card import ANY_NAME, model_card
 from sk_rqvae._persistence.weights import (
     check_codebooks,
     take,
@@ -41,13 +41,18 @@ def save_pretrained(
     estimator: Any,
     folder: str | PathLike[str],
     report: SemanticIDReport | None = None,
+    *,
+    name: str = ANY_NAME,
 ) -> None:
-    """Write a fitted transformer to a folder; see `RQVAETransformer`."""
+    """Write a fitted transformer to a folder; see `RQVAETransformer`.
+
+    The model card says that `name` is what to load.
+    """
     target = Path(folder)
     check_folder(target)
     weights = weights_of(estimator)
     config = config_of(estimator, weights.digest)
-    card = model_card(estimator, report)
+    card = model_card(estimator, report, name)
     write_model(target, weights, config_text(config), card)
 
 

@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 from scipy.sparse import csr_array
+from skorch.history import History
 
 from sk_rqvae._initialization.behaviour import new_behaviour_map, updated_behaviour_map
 from sk_rqvae._model.id_prices import no_prices
@@ -34,7 +35,9 @@ def continued_net(estimator: Any, task: Task, earlier: RQVAENet) -> RQVAENet:
 
 def _copy_of(earlier: RQVAENet, estimator: Any, task: Task) -> RQVAENet:
     """A copy to train, so that an interruption leaves the fitted net as it is."""
-    net = copy.deepcopy(earlier)
+    # A deep copy of a long history would take longer than a short training.
+    history = History(dict(row) for row in earlier.history_)
+    net = copy.deepcopy(earlier, {id(earlier.history_): history})
     embed_dim = estimator.embed_dim or net.module__embed_dim
     behaviour_map = net.module_.behaviour_map
     if behaviour_map is not None:

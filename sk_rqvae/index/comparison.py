@@ -6,7 +6,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from sk_rqvae._checks.codes import IntArray, row_keys
+from sk_rqvae._checks.codes import IntArray, n_distinct, row_keys
 from sk_rqvae.index.state import IndexState
 
 
@@ -37,8 +37,10 @@ def churn(before: IndexState, after: IndexState) -> ChurnReport:
     gone, fresh = [], []
     for depth in range(1, n_columns + 1):
         old_keys, new_keys = _keys(old[:, :depth], new[:, :depth])
-        gone.append(len(np.setdiff1d(old_keys, new_keys)))
-        fresh.append(len(np.setdiff1d(new_keys, old_keys)))
+        n_old, n_new = n_distinct(old_keys), n_distinct(new_keys)
+        n_either = n_distinct(np.concatenate([old_keys, new_keys]))
+        gone.append(n_either - n_new)
+        fresh.append(n_either - n_old)
     n_common = int(common.sum())
     return ChurnReport(
         n_common=n_common,

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sk_rqvae._checks.codes import IntArray, check_codes
+from sk_rqvae._checks.codes import IntArray, check_codes, row_keys
+from sk_rqvae.index.decoding.trie_arrays import read_only
 from sk_rqvae.index.engine.store import IDStore
 from sk_rqvae.index.items import checked_item_ids, with_default
 from sk_rqvae.index.state import IndexState
@@ -103,17 +104,20 @@ def checked_prefix(prefix: Sequence[int], store: IDStore) -> tuple[int, ...]:
 
 
 def _lookup_shared(state: IndexState, ids: IntArray, default: Any) -> list[Any]:
-    rows, counts = state.store.find_all(ids)
-    missing = np.flatnonzero(counts == 0)
+    # Each ID once: a log can ask for a popular one, of many items, again and again.
+    _, first, inverse = np.unique(row_keys(ids), return_index=True, return_inverse=True)
+    rows, counts = state.store.find_all(ids[first])
+    missing = np.flatnonzero(counts[inverse] == 0)
     if len(missing) and default is REQUIRED:
         raise _no_such_id(ids, missing[0])
     if state.weights is not None:
         group = np.repeat(np.arange(len(counts)), counts)
         rows = rows[np.lexsort((-state.weights.values[rows], group))]
-    items = state.items.take(rows)
+    items = read_only(state.items.take(rows))
     ends = np.cumsum(counts)
     parts = zip((ends - counts).tolist(), ends.tolist(), strict=True)
-    found: list[Any] = [items[start:end] for start, end in parts]
+    items_of_id = [items[start:end] for start, end in parts]
+    found: list[Any] = [items_of_id[number] for number in inverse.tolist()]
     for at in missing:
         found[at] = default
     return found

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sk_rqvae._checks.codes import check_codes, layer_sizes, row_keys
+from sk_rqvae._checks.codes import check_codes, layer_sizes, n_distinct, row_keys
 
 CODE_MATRICES = hnp.arrays(
     np.int64,
@@ -132,3 +132,8 @@ def test_codes_in_object_arrays_are_exact():
     for too_large in (2**63, 2**70):
         with pytest.raises(ValueError, match="must fit in 64 bits"):
             check_codes(np.array([[too_large]], dtype=object))
+
+
+@given(st.lists(st.integers(-3, 3)))
+def test_different_keys_are_counted(keys):
+    assert n_distinct(np.array(keys, dtype=np.int64)) == len(set(keys))

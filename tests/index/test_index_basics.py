@@ -650,3 +650,19 @@ def test_one_long_item_takes_memory_once():
 def test_durations_are_no_items():
     with pytest.raises(TypeError, match="must be"):
         SemanticIDIndex().fit([[0, 1]], [np.timedelta64(1, "s")])
+
+
+def test_a_popular_id_is_looked_up_once_however_often_it_is_asked_for():
+    index = SemanticIDIndex(policy="none").fit([[0, 1]] * 3000 + [[1, 1]])
+    tracemalloc.start()
+    try:
+        found = index.lookup([[0, 1]] * 3000 + [[1, 1]])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5e6
+    assert [len(items) for items in found] == [3000] * 3000 + [1]
+    assert found[0].tolist() == list(range(3000))
+    with pytest.raises(ValueError, match="read-only"):
+        found[0][0] = 7
+    assert index.lookup([[1, 1], [9, 9], [0, 1]], default=None)[1] is None

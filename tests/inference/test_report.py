@@ -11,7 +11,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sk_rqvae import SemanticIDReport
+from sk_rqvae import RQVAETransformer, SemanticIDReport
 from sk_rqvae.metrics import (
     affinity_lift,
     codebook_perplexity,
@@ -148,3 +148,18 @@ def test_affinity_is_checked_before_rows_are_encoded(fitted, blobs, monkeypatch)
     monkeypatch.setattr(type(fitted), "_assign", encoded)
     with pytest.raises(ValueError, match="affinity"):
         fitted.report(blobs, affinity=csr_array(np.eye(3)))
+
+
+def test_equal_prefixes_are_decoded_once(fitted, blobs, monkeypatch):
+    expected = fitted.report(blobs)
+    decoded = []
+    reconstruct = RQVAETransformer._reconstruct
+
+    def noted(model, codes):
+        decoded.append(len(codes))
+        return reconstruct(model, codes)
+
+    monkeypatch.setattr(RQVAETransformer, "_reconstruct", noted)
+    found = fitted.report(blobs)
+    assert decoded == found.n_distinct.tolist()
+    np.testing.assert_array_equal(found.explained_variance, expected.explained_variance)

@@ -180,3 +180,15 @@ def test_without_the_extra_the_message_says_how_to_install_it(fitted, monkeypatc
         load()
     with pytest.raises(ImportError, match=message):
         fitted.push_to_hub(REPO)
+
+
+def test_a_model_is_loaded_by_the_name_that_its_card_says(fitted, hub):
+    fitted.push_to_hub(REPO)
+    card = hub.files(REPO)["README.md"].decode()
+    assert f'from_pretrained("{REPO}")' in card
+
+
+@pytest.mark.parametrize("name", ["justname", "a/b/c", "./folder"])
+def test_a_name_that_could_not_be_loaded_is_not_uploaded(fitted, name):
+    with pytest.raises(ValueError, match='repo_id must be like "user/name"'):
+        fitted.push_to_hub(name)

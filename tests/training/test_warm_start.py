@@ -273,3 +273,13 @@ def test_rows_that_a_fit_holds_out_train_no_later_fit(blobs):
     first, second = watch.rows
     assert len(first) < len(blobs)
     assert first == second
+
+
+def test_a_warm_start_copies_no_batches_of_earlier_epochs(blobs):
+    model = small(max_epochs=1, warm_start=True).fit(blobs)
+    before = model.net_.history
+    batches = before[0]["batches"]
+    model.fit(blobs)
+    assert len(before) == 1
+    assert len(model.net_.history) == 2
+    assert model.net_.history[0]["batches"] is batches

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_rqvae import RQVAETransformer
-from sk_rqvae._checks.codes import IntArray, row_keys
+from sk_rqvae._checks.codes import IntArray, n_distinct, row_keys
 from sk_rqvae._sklearn.progress_bars import progress_bar
 from sk_rqvae.cli.matrix_files.source import ROWS_AT_ONCE
 
@@ -52,7 +52,7 @@ class Quality:
 
     def n_distinct(self) -> int:
         """Different IDs."""
-        return len(np.unique(row_keys(np.concatenate(self._ids).astype(np.int64))))
+        return n_distinct(row_keys(np.concatenate(self._ids).astype(np.int64)))
 
     def explained_variance(self) -> float:
         """``1 - SSE / SST`` of the reconstructions, at most 1; NaN if unknown."""

@@ -154,7 +154,9 @@ def _content(state: IndexState) -> dict[str, NDArray[Any]]:
         removed = store.removed.as_one().keys
         arrays["removed"] = small_unsigned(removed)
         retired = np.sort(store.retired.as_one().rows)
-        arrays["forgotten"] = small_unsigned(np.setdiff1d(removed, retired))
+        arrays["forgotten"] = small_unsigned(
+            np.setdiff1d(removed, retired, assume_unique=True)
+        )
     if items.values is not None and items.kind != "str":
         arrays["item_numbers"] = items.all()
     elif items.values is not None:
@@ -229,7 +231,7 @@ def _store_of(
     forgotten = _row_numbers(arrays.get("forgotten"), len(ids))
     if not np.isin(forgotten, removed).all():
         raise ValueError("its forgotten rows are not removed")
-    retired = np.setdiff1d(removed, forgotten)
+    retired = np.setdiff1d(removed, forgotten, assume_unique=True)
     if not mapped:
         checked = check_codes(ids, name="ids")
         check_codes(checked[:, :n_layers], sizes, name="ids")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_rqvae._checks.codes import IntArray
+from sk_rqvae._checks.codes import IntArray, n_distinct
 
 _ROWS_AT_ONCE = 4096
 
@@ -26,7 +26,7 @@ def row_digests(X: NDArray[Any]) -> IntArray:
 
 def n_repeated(digests: IntArray) -> int:
     """Number of rows that are equal to an earlier one."""
-    return len(digests) - len(np.unique(digests))
+    return len(digests) - n_distinct(digests)
 
 
 def _digest(row: NDArray[np.float64]) -> int:
