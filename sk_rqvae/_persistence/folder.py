@@ -72,7 +72,6 @@ def write_model(folder: Path, weights: WeightsFile, config: bytes, card: str) ->
     card : str
         Content of ``README.md``. It is not written over one of the user's own.
     """
-    check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with LockBeside(folder / CONFIG_NAME):
         check_folder(folder)

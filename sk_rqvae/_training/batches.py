@@ -143,7 +143,7 @@ class StreamedRows(Dataset[Tensor]):
         else:
             index = np.arange(len(self.X))
         n_parts = -(-len(index) // _ROWS_PER_CONVERSION)
-        return self._standardized(np.array_split(index, max(1, n_parts)), len(index))
+        return self._standardized(np.array_split(index, n_parts), len(index))
 
     def batches(self, batch_size: int, *, shuffle: bool) -> Iterator[Tensor]:
         """Yield the rows in batches, in a new nearly random order if `shuffle`."""
@@ -228,7 +228,7 @@ class Batches:
         shuffle: bool = False,
     ) -> None:
         self.dataset = dataset
-        self.batch_size = min(batch_size, len(dataset))
+        self.batch_size = batch_size
         self.shuffle = shuffle
 
     def __iter__(self) -> Iterator[Tensor]:

@@ -99,8 +99,8 @@ class LearningRateFactor:
         return warm if self.is_constant else warm * self._cosine(step)
 
     def _cosine(self, step: int) -> float:
-        done = max(0, step - self.n_warmup) / max(1, self.n_steps - self.n_warmup)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        done = max(0, step - self.n_warmup) / (self.n_steps - self.n_warmup)
+        return 0.5 * (1 + math.cos(math.pi * done))
 
 
 class _Schedule(LambdaLR):

@@ -102,8 +102,6 @@ def restart_dead_codes(
     """
     by_level = dead.split(list(quantizer.sizes))
     replaced = [int(level.sum()) for level in by_level]
-    if not any(replaced):
-        return replaced
     quantizer.idle_rows.masked_fill_(dead, 0)
     # Training searches greedily, so these are the residuals that it leaves.
     search = quantizer.prepare_search(1).search

@@ -173,7 +173,6 @@ def _train(
         net.lr, net.restart_dead_codes = 0.0, False
         n_epochs = n_epochs if estimator.max_epochs else 1
     training = task.dataset(task.X, task.weights, net.module_)
-    net.train_split = None
     if task.held_out is not None:
         net.train_split = predefined_split(
             task.dataset(task.held_out, task.held_out_weights, net.module_)

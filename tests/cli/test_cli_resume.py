@@ -10,6 +10,7 @@ import pytest
 import torch
 from command_line import QUICK, failure, frame, run, write_frame
 from conftest import assert_same_model
+from scipy.sparse import coo_array
 from skorch.callbacks import Callback
 
 from sk_rqvae import RQVAETransformer
@@ -153,6 +154,25 @@ def test_a_checkpoint_of_other_rows_or_parameters_is_refused(
     assert "model.checkpoint is not a checkpoint, or damaged" in said
     assert run("fit", *arguments, *OPTIONS, "--force", "--quiet") == 0
     assert not (tmp_path / "model.checkpoint").exists()
+
+
+def test_other_last_rows_or_tables_are_those_of_another_training():
+    rows, weights = np.zeros((3000, 2)), np.ones(3000)
+    pairs = coo_array(([1.0], ([0], [1])), shape=(3000, 3000))
+    changed = rows.copy()
+    changed[-1] = 1
+    inputs = [
+        (rows, {}),
+        (changed, {}),
+        (rows, {"sample_weight": weights}),
+        (rows, {"sample_weight": 2 * weights}),
+        (rows, {"affinity": pairs}),
+        (rows, {"affinity": 2 * pairs}),
+    ]
+    digests = [training_checkpoint.digest_of(*each) for each in inputs]
+    assert len(set(digests)) == len(digests)
+    again = training_checkpoint.digest_of(rows.copy(), {"affinity": pairs.copy()})
+    assert again == digests[4]
 
 
 def test_a_checkpoint_with_any_part_missing_or_changed_is_refused_by_name(

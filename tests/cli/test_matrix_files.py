@@ -14,7 +14,7 @@ from command_line import frame as named_frame
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sk_rqvae.cli.matrix_files import csv_file, npy_file, parquet_file
+from sk_rqvae.cli.matrix_files import csv_file, npy_file, parquet_file, seen_keys
 from sk_rqvae.cli.matrix_files.mapped import mapped
 from sk_rqvae.cli.matrix_files.npy_file import GrowingNpy
 from sk_rqvae.cli.matrix_files.opening import open_source
@@ -625,6 +625,15 @@ def test_repeated_keys_are_found(blocks, as_text):
                 expected.append(position)
             before.add(key)
         assert seen.add(keys).tolist() == expected
+
+
+def test_different_keys_of_one_hash_are_not_taken_for_repeated_ones(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(seen_keys, "_hashes", lambda keys: np.zeros(len(keys), int))
+    path = tmp_path / "rows.csv"
+    frame(key=KEYS).to_csv(path, index=False)
+    assert read(path, Reading("key"))[1] == KEYS
 
 
 # Any file

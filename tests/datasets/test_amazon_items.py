@@ -21,6 +21,7 @@ from sk_rqvae import RQVAETransformer
 from sk_rqvae.datasets import _amazon_records as records
 from sk_rqvae.datasets import fetch_amazon_items
 from sk_rqvae.datasets._amazon_records import (
+    clean_item,
     clean_price,
     clean_text,
     parse_record,
@@ -427,6 +428,15 @@ def test_prices_are_parsed_from_numbers_and_dollar_texts(price, expected):
     assert clean_price(price) == pytest.approx(expected, nan_ok=True)
 
 
+def test_a_price_within_a_text_is_no_price():
+    assert math.isnan(clean_price("now only $4.50"))
+
+
+@pytest.mark.parametrize("name", ["category", "categories"])
+def test_an_item_with_an_empty_list_of_categories_has_no_path(name):
+    assert clean_item({name: []}).categories == ()
+
+
 @pytest.mark.parametrize("write", [json.dumps, repr])
 def test_skipping_lines_before_parsing_loses_no_item(tmp_path, write):
     tricky = [
@@ -443,6 +453,13 @@ def test_skipping_lines_before_parsing_loses_no_item(tmp_path, write):
     assert whole.keys() == every
     for key in every:
         assert read_items(path, {key}) == {key: whole[key]}
+
+
+def test_an_item_without_a_key_is_an_error_that_names_the_line(tmp_path):
+    path = tmp_path / "meta.json.gz"
+    path.write_bytes(compressed([SOAP, {"title": "Comb"}], json.dumps))
+    with pytest.raises(ValueError, match="line 2 must have 'asin' of type str"):
+        read_items(path, {"B0001"})
 
 
 def test_blank_lines_are_skipped(tmp_path):

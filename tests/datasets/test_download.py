@@ -8,13 +8,16 @@ import hashlib
 import os
 import threading
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
+from socketserver import BaseRequestHandler
 from urllib.request import Request
 
 import pytest
 from file_server import Cut, Status, file_server
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from local_server import local_server
 
 from sk_rqvae.datasets import _download as download
 from sk_rqvae.datasets._download import fetch_gzip
@@ -65,6 +68,12 @@ def test_a_download_writes_the_file_and_its_checksum_only(server, path):
     assert (path.parent / "items.gz.sha256").read_text() == f"{digest}  items.gz\n"
 
 
+def test_a_download_without_faults_warns_of_nothing(server, path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fetch(server, path)
+
+
 def test_an_existing_file_is_not_downloaded_again(server, path):
     fetch(server, path)
     fetch(server, path)
@@ -104,9 +113,65 @@ def test_the_number_of_retries_is_limited(server, path):
     assert len(server.requests) == 3
 
 
+def test_retries_wait_for_the_delay(server, path, monkeypatch):
+    waits = []
+    monkeypatch.setattr(download.time, "sleep", waits.append)
+    server.faults = [Status(503), Status(429)]
+    with pytest.warns(UserWarning, match="Trying again"):
+        fetch(server, path, n_retries=3, delay=2.5)
+    assert waits == [2.5, 2.5]
+
+
 def test_an_unreachable_server_is_an_error_that_names_the_url(server, path):
     server.url = "http://127.0.0.1:1"
     with pytest.raises(OSError, match=r"127\.0\.0\.1:1/items\.gz cannot be reached"):
+        fetch(server, path)
+
+
+class RawServer:
+    """Answers each request with the same bytes, or not at all."""
+
+    def __init__(self, url, answer):
+        self.url = url
+        self.answer = answer
+        self.n_requests = 0
+        self.ended = threading.Event()
+
+
+class RawHandler(BaseRequestHandler):
+    def handle(self):
+        served = self.server.served
+        served.n_requests += 1
+        self.request.recv(10_000)
+        if served.answer is None:
+            served.ended.wait()
+        else:
+            self.request.sendall(served.answer)
+
+
+@contextmanager
+def raw_server(answer):
+    with local_server(RawHandler) as httpd:
+        url = f"http://127.0.0.1:{httpd.server_port}"
+        httpd.served = RawServer(url, answer)
+        yield httpd.served
+        httpd.served.ended.set()
+
+
+def test_an_answer_that_is_not_http_is_an_error_that_is_retried(path):
+    with (
+        raw_server(b"hello\r\n\r\n") as server,
+        pytest.warns(UserWarning, match="Trying again"),
+        pytest.raises(OSError, match=r"items\.gz cannot be reached: .*hello"),
+    ):
+        fetch(server, path, n_retries=1)
+    assert server.n_requests == 2
+
+
+@pytest.mark.timeout(30)
+def test_a_server_that_does_not_answer_is_given_up(path, monkeypatch):
+    monkeypatch.setattr(download, "_TIMEOUT_SECONDS", 0.2)
+    with raw_server(None) as server, pytest.raises(OSError, match="timed out"):
         fetch(server, path)
 
 
@@ -245,6 +310,17 @@ def test_a_file_copied_by_hand_may_be_in_a_folder_that_is_read_only(
     assert server.requests == []
 
 
+def test_a_checksum_that_cannot_be_recorded_is_an_error(server, path, monkeypatch):
+    def refuse(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(download, "atomic_write", refuse)
+    path.parent.mkdir()
+    path.write_bytes(OTHER)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        fetch(server, path)
+
+
 def test_a_truncated_file_copied_by_hand_is_not_trusted(server, path):
     path.parent.mkdir()
     path.write_bytes(OTHER[:-4])
@@ -255,9 +331,10 @@ def test_a_truncated_file_copied_by_hand_is_not_trusted(server, path):
     assert path.read_bytes() == CONTENT
 
 
-def test_an_invalid_checksum_file_is_an_error_that_names_it(server, path):
+@pytest.mark.parametrize("content", [b"wrong", b"\xff" * 64, b"0" * 65])
+def test_an_invalid_checksum_file_is_an_error_that_names_it(server, path, content):
     fetch(server, path)
-    (path.parent / "items.gz.sha256").write_text("wrong")
+    (path.parent / "items.gz.sha256").write_bytes(content)
     with pytest.raises(OSError, match=r"items\.gz\.sha256 must begin with a SHA"):
         fetch(server, path)
 
@@ -342,6 +419,19 @@ def test_a_redirect_from_https_to_http_is_not_followed():
         encrypted, None, 302, "Found", {}, "https://example.org/other.gz"
     )
     assert followed.full_url == "https://example.org/other.gz"
+
+
+def test_a_redirect_that_is_refused_is_not_retried(server, path, monkeypatch):
+    refused = download._DownloadError("not encrypted", retryable=False)
+
+    class Opener:
+        def open(self, request, timeout):
+            raise refused
+
+    monkeypatch.setattr(download, "build_opener", lambda handler: Opener())
+    with pytest.raises(OSError, match=r"^not encrypted$") as caught:
+        fetch(server, path, n_retries=3)
+    assert caught.value is refused
 
 
 def fill_disk(path):

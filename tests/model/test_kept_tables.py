@@ -102,6 +102,16 @@ def test_changed_weights_are_those_that_count(model, blobs, change):
     np.testing.assert_array_equal(codes, without_tables.transform(blobs))
 
 
+def test_tables_do_not_follow_memory_that_the_weights_no_longer_use(blobs):
+    model = small(max_epochs=1, n_experts=2, decoder_hidden_dims=()).fit(blobs)
+    expected = model.transform(blobs)
+    weight = model.net_.module_.decoder.experts.last.weight
+    earlier = weight.data
+    weight.data = earlier.clone()
+    earlier.fill_(100)
+    np.testing.assert_array_equal(model.transform(blobs), expected)
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("rerank", False), ("quantizer.n_beams", 2)]
 )

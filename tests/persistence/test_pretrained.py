@@ -17,6 +17,7 @@ from sklearn.exceptions import NotFittedError
 from skorch.callbacks import Callback
 
 from sk_rqvae import QuantizeForwardMode, RQVAEModule, RQVAETransformer
+from sk_rqvae._persistence import folder as folder_module
 
 pytest.importorskip("safetensors", reason="save_pretrained needs safetensors")
 
@@ -249,6 +250,24 @@ def test_another_programs_folder_is_not_overwritten(fitted, tmp_path):
     with pytest.raises(ValueError, match=r"config\.json was not written by"):
         fitted.save_pretrained(tmp_path)
     assert contents(tmp_path) == {"config.json": b'{"model_type": "t5"}'}
+
+
+def test_a_configuration_that_appears_while_a_save_waits_is_not_replaced(
+    fitted, tmp_path, monkeypatch
+):
+    path = tmp_path / "model" / "config.json"
+
+    class LateLock(folder_module.LockBeside):
+        """While it waits, another program writes its own configuration."""
+
+        def __enter__(self):
+            super().__enter__()
+            path.write_text('{"model_type": "t5"}')
+
+    monkeypatch.setattr(folder_module, "LockBeside", LateLock)
+    with pytest.raises(ValueError, match=r"config\.json was not written by"):
+        fitted.save_pretrained(tmp_path / "model")
+    assert contents(path.parent) == {"config.json": b'{"model_type": "t5"}'}
 
 
 def test_weights_that_none_of_our_configurations_names_are_kept(fitted, blobs, folder):

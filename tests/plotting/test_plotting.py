@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -123,6 +124,36 @@ def test_losses_are_absolute_if_one_is_not_positive():
     assert drawn(display.lines_["bonus"])[1] == [-0.5, 0.0]
 
 
+@pytest.mark.parametrize(("value", "text"), [(np.nan, "odd"), (0.0, "odd: 0 → 0")])
+def test_losses_are_absolute_if_one_has_nothing_to_be_relative_to(value, text):
+    rows = [history_row(i, train_odd=value) for i in (1, 2)]
+    display = TrainingHistoryDisplay.from_history(rows)
+    assert display.lines_["loss"].get_ydata().tolist() == [3, 1.5]
+    assert legend_texts(display)[-1] == text
+    assert len(display.ax_.lines) == len(display.lines_)
+
+
+def test_a_loss_that_begins_late_is_relative_to_its_own_first_epoch():
+    rows = [history_row(1), *(history_row(i, train_late=8.0 / i) for i in (2, 4))]
+    display = TrainingHistoryDisplay.from_history(rows)
+    late = display.lines_["late"].get_ydata()
+    np.testing.assert_allclose(late, [np.nan, 1, 0.5])
+    assert legend_texts(display)[0] == "late: 4 → 2"
+
+
+def test_a_loss_that_ends_early_is_listed_by_its_last_value():
+    rows = [*(history_row(i, train_early=2.0 - i / 9) for i in (1, 2)), history_row(3)]
+    display = TrainingHistoryDisplay.from_history(rows)
+    assert legend_texts(display)[0].startswith("early: 1.89")
+
+
+def test_held_out_losses_that_are_never_finite_are_not_drawn():
+    rows = [history_row(i, valid_loss=np.nan) for i in (1, 2)]
+    display = TrainingHistoryDisplay.from_history(rows)
+    assert "valid_loss" not in display.lines_
+    assert display.best_ is None
+
+
 def test_the_history_of_a_fitted_transformer_is_drawn(blobs):
     model = small(early_stopping=True).fit(blobs)
     display = TrainingHistoryDisplay.from_estimator(model)
@@ -187,6 +218,13 @@ def test_the_legend_counts_the_used_codes():
 def test_the_axis_of_shares_begins_at_zero():
     codes = np.arange(8).reshape(4, 2)
     assert CodebookUsageDisplay.from_codes(codes, 8).ax_.get_ylim()[0] == 0
+
+
+def test_a_level_of_one_code_is_drawn_without_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        display = CodebookUsageDisplay.from_codes([[0], [0]], codebook_size=1)
+    assert display.ax_.get_xlim() == (1, 2)
 
 
 @given(

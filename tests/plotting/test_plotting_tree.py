@@ -12,6 +12,7 @@ from matplotlib.colors import to_rgb
 
 from sk_rqvae.plotting import IDTreeDisplay
 from sk_rqvae.plotting._colors import GREY, tint
+from sk_rqvae.plotting._icicle import _joined, figure_size
 from sk_rqvae.plotting._tree_layout import tree_nodes
 
 CODES = np.array([[0, 1], [0, 1], [0, 2], [0, 3], [5, 1], [5, 1], [2, 0]])
@@ -49,6 +50,12 @@ def test_children_that_are_not_drawn_share_one_rectangle_per_parent():
     assert display.rests_[(0,)].get_xy() == (1, 2)
     assert "1 more (1)" in texts_on(display)
     assert display.ax_.get_title() == "1 of 3 first codes, 4 of 7 items"
+
+
+def test_of_codes_with_equally_many_items_the_lowest_are_drawn():
+    codes = np.random.default_rng(0).permutation(500)[:, np.newaxis]
+    display = IDTreeDisplay.from_codes(codes, breadth=[40])
+    assert sorted(display.patches_) == [(code,) for code in range(40)]
 
 
 def test_a_prefix_has_the_colour_of_its_most_frequent_label():
@@ -110,6 +117,11 @@ def test_without_labels_the_first_code_decides_the_colour():
     assert all(face[prefix] == face[prefix[:1]] for prefix in face)
 
 
+def test_without_labels_a_code_is_followed_by_its_number_of_items_alone():
+    display = IDTreeDisplay.from_codes([[0, 1], [0, 1], [0, 2], [5, 1]])
+    assert texts_on(display) == ["1 (2)", "2 (1)", "0 (3)", "1 (1)", "5 (1)"]
+
+
 def test_item_names_are_to_the_right_of_the_last_column():
     names = ["ant", "bee", "cat", "dog", "eel", "fly", "gnu"]
     display = IDTreeDisplay.from_codes(CODES, names=names)
@@ -141,12 +153,34 @@ def test_lists_of_names_are_cut_to_the_space():
     assert 1 < len(text.removesuffix(" …").split(", ")) < 7
 
 
+@pytest.mark.parametrize(
+    ("room", "expected"),
+    [(11, "apple, plum"), (10, "apple …"), (5, "app …")],
+)
+def test_names_that_do_not_fit_are_cut_after_a_name_if_one_fits(room, expected):
+    assert _joined(["apple", "plum"], room) == expected
+
+
 def test_texts_that_do_not_fit_their_rectangle_are_omitted():
     codes = np.stack([np.arange(600) // 30, np.arange(600)], axis=1)
     _, ax = plt.subplots()
     display = IDTreeDisplay.from_codes(codes, breadth=(20, 30), ax=ax)
     assert len(display.patches_) == 620
     assert len(texts_on(display)) == 20
+
+
+@pytest.mark.parametrize(("height", "n_texts"), [(1, 0), (20, 40)])
+def test_rectangles_too_low_for_a_text_have_none(height, n_texts):
+    _, ax = plt.subplots(figsize=(6, height))
+    codes = np.arange(40)[:, np.newaxis]
+    display = IDTreeDisplay.from_codes(codes, breadth=[40], ax=ax)
+    assert len(texts_on(display)) == n_texts
+    assert len(display.patches_) == 40
+
+
+def test_figures_are_neither_tiny_nor_huge():
+    assert figure_size(1, 1, named=False) == (6, 4)
+    assert figure_size(3, 10_000, named=False)[1] == 24
 
 
 @pytest.mark.parametrize("breadth", [(3, 2), (10, 4), (10, 4, 1)])

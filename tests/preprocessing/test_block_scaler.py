@@ -11,8 +11,10 @@ from conftest import small
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sk_rqvae
@@ -118,6 +120,14 @@ def test_the_inverse_gives_the_rows_with_means_in_place_of_missing_blocks(
     np.testing.assert_allclose(back, expected, rtol=1e-4, atol=1e-3)
 
 
+def test_other_numbers_of_columns_cannot_be_transformed_back(views):
+    scaler = BlockScaler(BLOCKS).fit(views)
+    rows = scaler.transform(views)
+    for wrong in (rows[:, :4], np.hstack([rows, rows[:, :1]])):
+        with pytest.raises(ValueError, match="X must have 5 columns, as the output"):
+            scaler.inverse_transform(wrong)
+
+
 # Missing blocks that are predicted
 
 THREE = {"text": 4, "picture": 3, "behaviour": 2}
@@ -209,6 +219,33 @@ def test_blocks_that_no_rows_had_together_cannot_be_predicted(views):
         scaler.transform(views)
 
 
+def with_weight_on_complete_rows(views, n_rows):
+    """A fitted scaler: so many of the rows with both blocks have positive weight."""
+    incomplete = np.isnan(views).any(axis=1)
+    weights = incomplete.astype(float)
+    weights[np.flatnonzero(~incomplete)[:n_rows]] = 1
+    return BlockScaler(BLOCKS).fit(views, sample_weight=weights)
+
+
+def test_two_rows_of_positive_weight_are_enough_to_predict_a_block(views):
+    scaler = with_weight_on_complete_rows(views, 2)
+    assert np.isfinite(scaler.transform(views)).all()
+
+
+@pytest.mark.parametrize("n_rows", [0, 1])
+def test_fewer_than_two_rows_of_positive_weight_cannot_predict_a_block(views, n_rows):
+    scaler = with_weight_on_complete_rows(views, n_rows)
+    with pytest.raises(ValueError, match="fewer than two rows of positive weight"):
+        scaler.transform(views)
+
+
+def test_six_blocks_can_be_predicted():
+    X = np.random.default_rng(0).normal(size=(30, 6))
+    scaler = BlockScaler([1] * 6).fit(X)
+    X[0, 5] = np.nan
+    assert np.isfinite(scaler.transform(X)).all()
+
+
 def test_more_than_six_blocks_cannot_be_predicted():
     X = np.random.default_rng(0).normal(size=(20, 7))
     with pytest.raises(ValueError, match="fill must be 'mean' for more than 6 blocks"):
@@ -258,6 +295,16 @@ def test_integer_weights_count_as_repeated_rows(views):
     np.testing.assert_allclose(weighted.scale_, repeated.scale_)
 
 
+def test_rows_of_weight_zero_are_as_if_absent(views):
+    weights = (np.arange(len(views)) % 3 > 0).astype(float)
+    rows = views[weights > 0]
+    without = BlockScaler(BLOCKS).fit(rows)
+    # Even values that would overflow do not count.
+    views[weights == 0] *= 1e305
+    scaler = BlockScaler(BLOCKS).fit(views, sample_weight=weights)
+    np.testing.assert_allclose(scaler.transform(rows), without.transform(rows))
+
+
 def test_sample_weights_are_routed_through_a_pipeline(views):
     weights = np.random.default_rng(1).uniform(0.1, 4, len(views))
     with sklearn.config_context(enable_metadata_routing=True):
@@ -290,6 +337,21 @@ def test_items_with_missing_views_get_ids_and_reconstructions(views):
     codes = pipeline.transform(views)
     assert codes.shape == (40, 2)
     assert np.isfinite(pipeline.inverse_transform(codes)).all()
+
+
+@pytest.mark.parametrize(
+    ("blocks", "allows"), [(None, False), ([5], False), ([3, 2], True), (BLOCKS, True)]
+)
+def test_only_a_scaler_of_several_blocks_takes_missing_values(blocks, allows):
+    tags = get_tags(BlockScaler(blocks))
+    assert tags.input_tags.allow_nan is allows
+    assert "float32" in tags.transformer_tags.preserves_dtype
+
+
+@pytest.mark.parametrize("method", ["transform", "inverse_transform"])
+def test_an_unfitted_scaler_says_so(views, method):
+    with pytest.raises(NotFittedError):
+        getattr(BlockScaler(BLOCKS), method)(np.nan_to_num(views))
 
 
 def test_it_is_public_at_the_top_and_in_preprocessing():
@@ -339,6 +401,12 @@ def test_a_block_that_no_row_has_is_an_error(views):
     views[:, 3:] = np.nan
     with pytest.raises(ValueError, match="block 'behaviour' in at least one row"):
         BlockScaler(BLOCKS).fit(views[:8])
+
+
+def test_a_block_that_only_rows_of_weight_zero_have_is_an_error(views):
+    weights = np.isnan(views[:, 3]).astype(float)
+    with pytest.raises(ValueError, match="block 'behaviour' in at least one row of po"):
+        BlockScaler(BLOCKS, fill="mean").fit(views, sample_weight=weights)
 
 
 @pytest.mark.parametrize(

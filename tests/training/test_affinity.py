@@ -112,6 +112,13 @@ def test_a_weight_of_zero_ignores_affinity(catalogue, plain):
     assert_same_model(plain, model.fit(catalogue.known, affinity=catalogue.affinity))
 
 
+def test_a_weight_of_zero_ignores_affinity_in_later_fits_too(catalogue):
+    model = small(max_epochs=1, affinity_weight=0, warm_start=True)
+    for fit in (model.fit, model.fit, model.partial_fit):
+        fit(catalogue.known, affinity=catalogue.affinity)
+    assert model.n_iter_ == 3
+
+
 def test_a_seed_repeats_a_fit_with_affinity(catalogue, behavioural):
     again = small().fit(catalogue.known, affinity=catalogue.affinity)
     assert_same_model(behavioural, again)

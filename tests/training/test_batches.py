@@ -113,6 +113,27 @@ def test_every_shuffled_batch_has_rows_of_all_parts_of_the_matrix(kind):
         assert quarters.min() > 150
 
 
+def with_weights(kind):
+    weights = np.random.default_rng(0).uniform(0.1, 2, size=500)
+    return kind(numbered(500), to_float, CPU, generators(), weights)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_with_weights_come_in_random_order(kind):
+    numbers = torch.cat(drawn(with_weights(kind), 64, shuffle=True))[:, 0]
+    assert len(numbers) == 500
+    assert (numbers.diff() < 0).float().mean() > 0.3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_pass_without_shuffling_has_the_same_rows_with_weights(kind):
+    dataset = with_weights(kind)
+    first, second = (torch.cat(drawn(dataset, 64, shuffle=False)) for _ in range(2))
+    assert torch.equal(first, second)
+    assert (first[:, 0].diff() >= 0).all()
+    assert 200 < len(first.unique(dim=0)) < len(first) == 500
+
+
 @pytest.mark.parametrize("count", [1, 10, 100, 10_000])
 def test_a_sample_has_the_requested_number_of_different_rows(count):
     for dataset in both_kinds(numbered(1000)):

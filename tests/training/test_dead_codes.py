@@ -56,6 +56,17 @@ def test_replaced_codes_are_residuals_of_the_greedy_search_that_training_uses():
         assert torch.isclose(code, residuals, atol=1e-5).all(1).any()
 
 
+def test_a_restarted_level_does_not_change_the_residuals_of_the_next():
+    quantizer, latents = two_levels(), torch.randn(50, 5)
+    first = quantizer.codebooks()[0].detach().clone()
+    codes = quantizer.search(latents).codes[:, 0, 0]
+    dead = torch.ones(7, dtype=torch.bool)
+    assert restart_dead_codes(quantizer, dead, latents, new_generator()) == [4, 3]
+    residuals = latents - first[codes]
+    for vector in quantizer.codebooks()[1]:
+        assert (residuals - vector).abs().amax(1).min() < 1e-6
+
+
 def test_without_dead_codes_nothing_is_restarted():
     quantizer = two_levels()
     before = [level.table.detach().clone() for level in quantizer.levels]

@@ -511,6 +511,12 @@ def test_the_first_rows_of_a_sorted_file_do_not_decide_whether_a_model_is_exact(
     assert model.net_.history[-1, "lr"] > 0
 
 
+def test_no_code_of_a_model_that_is_exact_is_restarted(blobs):
+    model = small().fit(np.repeat(blobs[:5], 120, axis=0))
+    assert set(model.net_.history[:, "lr"]) == {0}
+    assert not np.any(model.net_.history[:, "restarts"])
+
+
 @pytest.mark.filterwarnings("ignore:X has 1 different rows")
 @pytest.mark.parametrize("X", [np.full((6, 3), 7.3), [[1.0, 2.0, 3.0]]])
 def test_equal_rows_are_reconstructed_exactly_without_training(X):
