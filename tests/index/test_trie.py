@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sk_rqvae.index import SemanticIDIndex
+from sk_rqvae.index.decoding import item_positions
 from sk_rqvae.index.decoding import trie as trie_module
+from sk_rqvae.index.decoding.item_positions import ItemPositions
 from sk_rqvae.index.decoding.trie_arrays import TrieArrays
 from sk_rqvae.index.decoding.trie_masks import (
     allowed_by_bitmap,
@@ -338,3 +340,21 @@ def test_a_single_state_is_an_array_or_tensor_without_axes():
     assert int(found) == int(state)
     leaf = trie.step(found, torch.tensor(0))
     assert int(trie.leaves(leaf)) == 1
+
+
+def few_keys(texts):
+    return np.array([ord(text) % 3 for text in texts], dtype=int)
+
+
+@given(st.sets(st.sampled_from("abcdefgh")), st.sets(st.sampled_from("defghijk")))
+def test_strings_are_found_whatever_hash_they_have(names, wanted):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            item_positions,
+            "text_keys",
+            lambda texts: np.array([ord(t) % 3 for t in texts], int),
+        )
+        positions = ItemPositions(np.array(sorted(names), dtype=object))
+        for some in (wanted, names):  # the second call finds the strings sorted
+            mask = positions.mask(np.array(sorted(some), dtype=object))
+            assert mask.tolist() == [name in some for name in sorted(names)]

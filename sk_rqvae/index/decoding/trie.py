@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from sk_rqvae.index.decoding.item_positions import ItemPositions
 from sk_rqvae.index.decoding.trie_arrays import (
     TrieArrays,
     is_tensor,
@@ -88,6 +89,7 @@ class IDTrie:
     ) -> None:
         self._arrays = arrays
         self._items = items
+        self._positions = ItemPositions(items)
         self._shared = shared
         self.width = width
         self.n_nodes = len(arrays.codes)
@@ -199,7 +201,8 @@ class IDTrie:
         """Allow some items only, such as those in stock or not seen by a user.
 
         This takes one pass over the nodes and shares all other memory, so that it can
-        be done for every request. The result can be restricted further.
+        be done for every request. The result can be restricted further. The first
+        restriction to some strings sorts the strings of all items.
 
         Parameters
         ----------
@@ -211,7 +214,7 @@ class IDTrie:
         -------
         IDTrie
         """
-        mask = item_mask(items, self._items)
+        mask = item_mask(items, self._positions)
         on_device = is_tensor(self._arrays.codes)
         if on_device and not is_tensor(mask):
             torch = importlib.import_module("torch")

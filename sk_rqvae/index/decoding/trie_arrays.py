@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray
 from sk_rqvae._checks.missing import check_unmasked
+from sk_rqvae.index.decoding.item_positions import ItemPositions
 from sk_rqvae.index.engine.growing import small_unsigned
 from sk_rqvae.index.items import checked_item_ids
 
@@ -163,24 +164,17 @@ class TrieArrays(NamedTuple):
         )
 
 
-def item_mask(items: Any, all_items: NDArray[Any]) -> Any:
+def item_mask(items: Any, positions: ItemPositions) -> Any:
     """Return which of all items are among some items, or check and copy a mask."""
     if _is_mask(items):
         mask = items.clone() if hasattr(items, "numel") else _as_mask(items)
-        if tuple(mask.shape) != all_items.shape:
+        expected = positions.items.shape
+        if tuple(mask.shape) != expected:
             raise ValueError(
-                f"a mask of items must have shape {all_items.shape}. Got "
-                f"{tuple(mask.shape)}."
+                f"a mask of items must have shape {expected}. Got {tuple(mask.shape)}."
             )
         return mask
-    wanted = checked_item_ids(items)
-    if all_items.dtype == object:
-        names = set(wanted.tolist())
-        found = (item in names for item in all_items.tolist())
-        return np.fromiter(found, dtype=bool, count=len(all_items))
-    if wanted.dtype == object:
-        return np.zeros(len(all_items), dtype=bool)
-    return np.isin(all_items, wanted)
+    return positions.mask(checked_item_ids(items))
 
 
 def _is_mask(items: Any) -> bool:
