@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from sk_rqvae._checks.parameters import check_device
 from sk_rqvae._checks.scalars import check_int
 from sk_rqvae._inference.report import SemanticIDReport
 from sk_rqvae._model.module import RQVAEModule
@@ -64,6 +65,8 @@ def from_pretrained(
     revision: str | None = None,
 ) -> Estimator:
     """Read what `save_pretrained` wrote; see `RQVAETransformer`."""
+    if device is not None:
+        check_device(device)
     source = local_folder(folder, revision)
     config, tensors = read_model(source)
     path = source / CONFIG_NAME

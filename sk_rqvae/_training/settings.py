@@ -21,6 +21,8 @@ from sk_rqvae._model.mlp import ACTIVATIONS
 from sk_rqvae._model.modes import QuantizeForwardMode
 from sk_rqvae._model.module import RQVAEModule
 
+# As many as a saved model can have.
+_MAX_LAYERS = 10_000
 SCHEDULES = ("cosine", "constant")
 MIXED_PRECISIONS = ("auto", "bf16", "no")
 
@@ -56,7 +58,7 @@ def check_settings(estimator: Any) -> Settings:
     TypeError, ValueError
         Naming the first parameter that is wrong.
     """
-    n_layers = check_int("n_layers", estimator.n_layers, minimum=1)
+    n_layers = check_int("n_layers", estimator.n_layers, minimum=1, maximum=_MAX_LAYERS)
     sizes = check_sizes(estimator.codebook_size, n_layers)
     modes = check_modes(estimator.codebook_mode, n_layers)
     hidden_dims = check_widths("hidden_dims", estimator.hidden_dims)

@@ -16,7 +16,20 @@ from sk_rqvae.cli.settings_file import read_settings
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _READING = "Options for reading ITEMS"
 
-PATH = click.Path(path_type=Path)
+
+class _Path(click.Path):
+    """A path that is not empty, which would be the current folder."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
+        """The path."""
+        if value == "":
+            self.fail("A path must not be empty.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _Path(path_type=Path)
 
 model_argument = click.argument(
     "model",

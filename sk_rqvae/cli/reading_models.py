@@ -66,7 +66,13 @@ def read_model(folder: Path, device: str | None) -> RQVAETransformer:
         None is the one that it was fitted on.
     """
     from sk_rqvae import RQVAETransformer
+    from sk_rqvae._checks.parameters import check_device
 
+    if device is not None:
+        try:
+            check_device(device)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
     model = RQVAETransformer.from_pretrained(folder, device=device)
     return model.set_params(verbose=0)
 

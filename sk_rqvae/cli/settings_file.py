@@ -11,6 +11,9 @@ import click
 
 from sk_rqvae.cli.matrix_files.regular_file import check_regular_file
 
+_TEXTS = (click.Path, click.Choice, click.types.StringParamType)
+_NUMBERS = (click.types.IntParamType, click.types.FloatParamType)
+
 
 def read_settings(
     ctx: click.Context, param: click.Parameter, path: Path | None
@@ -45,7 +48,7 @@ def read_settings(
 def _options(
     path: Path, table: dict[str, Any], command: click.Command
 ) -> dict[str, Any]:
-    known = _names(command)
+    known = _parameters(command)
     options = {}
     for name, value in table.items():
         option = name.replace("-", "_")
@@ -53,14 +56,37 @@ def _options(
             near = difflib.get_close_matches(option, known, 1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise click.BadParameter(f"{path} has the unknown option {name!r}.{hint}")
-        options[known[option]] = value
+        param = known[option]
+        expected = _expected(param, value)
+        if expected is not None:
+            raise click.BadParameter(
+                f"{path}, option {name!r} must be {expected}. Got {value!r}."
+            )
+        options[str(param.name)] = value
     return options
 
 
-def _names(command: click.Command) -> dict[str, str]:
-    """The names that parameters have in click, by those that the user knows."""
+def _expected(param: click.Parameter, value: Any) -> str | None:
+    """What a value must be, if it is of another type; texts are as if typed."""
+    if isinstance(value, str):
+        return None
+    if isinstance(param.type, click.types.BoolParamType):
+        return None if isinstance(value, bool) else "true or false"
+    if isinstance(param.type, _TEXTS):
+        return "text"
+    if isinstance(param.type, _NUMBERS) and not _is_number(value):
+        return "a number"
+    return None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _parameters(command: click.Command) -> dict[str, click.Parameter]:
+    """The parameters by the names that the user knows."""
     return {
-        typed.removeprefix("--").replace("-", "_"): str(param.name)
+        typed.removeprefix("--").replace("-", "_"): param
         for param in command.params
         for typed in param.opts
         if (typed.startswith("--") or isinstance(param, click.Argument))

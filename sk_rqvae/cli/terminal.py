@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,6 +42,11 @@ def one_line(message: object) -> str:
 def say(message: object) -> None:
     """Write one line to standard error, after the name of the program."""
     sys.stderr.write(f"{PROGRAM}: {one_line(message)}\n")
+
+
+def say_command(purpose: str, words: Sequence[str]) -> None:
+    """Write a command that can be pasted into a shell to standard error."""
+    sys.stderr.write(f"{PROGRAM}: {purpose}: {printable(shlex.join(words))}\n")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from conftest import assert_same_model, small
 from scipy.sparse import coo_array
 
 from sk_rqvae import RQVAETransformer
+from sk_rqvae.cli.matrix_files.item_tables import Items, read_weights
 from sk_rqvae.metrics import affinity_lift
 
 SETTINGS = {"max_epochs": 1, "hidden_dims": (4,), "codebook_size": 8}
@@ -92,11 +93,11 @@ def test_fit_reads_the_weights_of_items(rows, items, tmp_path):
         ({"item_a": ["item-1"], "item_b": ["none"]}, "row 0, column 'item_b'.*'none'"),
         (
             {"item_a": ["item-1"], "item_b": ["item-2"], "weight": ["many"]},
-            "row 0, column 'weight' must have a number. Got 'many'",
+            "column 'weight' must have a finite number.* Got 'many'",
         ),
         (
             {"item_a": ["item-1"], "item_b": ["item-2"], "weight": [-1]},
-            "affinity must not be negative",
+            "column 'weight' must have a finite number.* Got '-1'",
         ),
     ],
 )
@@ -192,3 +193,13 @@ def test_the_ending_of_a_table_is_checked_before_any_work(items, tmp_path, capsy
     options = ("--affinity", tmp_path / "pairs.npy", *QUICK)
     said = failure(capsys, "fit", items, "-o", tmp_path / "model", *options, status=2)
     assert "--affinity must end in .csv, .parquet, .tsv" in said
+
+
+def test_a_table_names_each_column_once(tmp_path):
+    path = tmp_path / "weights.csv"
+    path.write_text("item,weight,weight\n0,1,5\n")
+    with pytest.raises(ValueError, match=r"must name each column once\. Got 'weight'"):
+        read_weights(path, Items(None, 2))
+    path.write_text("item,weight\n0,1_0\n")
+    with pytest.raises(ValueError, match=r"must have a finite number.* Got '1_0'"):
+        read_weights(path, Items(None, 2))

@@ -267,3 +267,33 @@ def test_an_option_is_converted_to_the_type_of_its_parameter(
 ):
     failure(capsys, "fit", items, "-o", tmp_path / "model", option)
     assert given == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("codebook_normalize = 1", "'codebook_normalize' must be true or false. Got 1"),
+        ("quiet = 2", "'quiet' must be true or false. Got 2"),
+        ("affinity = false", "'affinity' must be text. Got False"),
+        ("item-column = ['sku']", "'item-column' must be text. Got ['sku']"),
+        ("output = 1", "'output' must be text. Got 1"),
+    ],
+)
+def test_a_value_of_another_type_in_a_settings_file_is_named(
+    items, tmp_path, capsys, line, message
+):
+    settings = tmp_path / "run.toml"
+    settings.write_text(f"[fit]\n{line}\n")
+    arguments = ("fit", items, "-o", tmp_path / "model", "--config", settings)
+    assert message in failure(capsys, *arguments, status=2)
+
+
+def test_absurdly_many_levels_are_refused(items, tmp_path, capsys):
+    arguments = ("fit", items, "-o", tmp_path / "model", f"--n-layers={10**20}")
+    said = failure(capsys, *arguments, status=2)
+    assert "n_layers must be at most 10000" in said
+
+
+def test_an_empty_path_is_no_folder(items, capsys):
+    said = failure(capsys, "fit", items, "-o", "", status=2)
+    assert "A path must not be empty" in said

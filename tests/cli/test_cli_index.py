@@ -9,6 +9,7 @@ import pytest
 from command_line import failure, frame, run, write_frame, write_rows
 
 from sk_rqvae import SemanticIDIndex
+from sk_rqvae.cli.work.index_keys import keys_like
 
 
 @pytest.fixture(scope="module")
@@ -239,3 +240,8 @@ main(["index", "lookup", sys.argv[1], "--by", "key", "B07", "--format", "json"])
 print([name for name in ("torch", "sklearn", "skorch") if name in sys.modules])
 """
     assert fresh_python(script, catalogue).endswith("[]")
+
+
+def test_integers_are_the_texts_of_an_index_of_texts():
+    index = SemanticIDIndex().fit([[0, 1]] * 2, ["7", "8"])
+    assert keys_like(index, np.array([8, 7])).tolist() == ["8", "7"]

@@ -450,3 +450,10 @@ def test_without_a_command_the_help_is_printed_as_it_is(arguments, capsys):
     said = capsys.readouterr().err
     assert run(*arguments, "--help") == 0
     assert said == capsys.readouterr().out
+
+
+def test_the_demo_checks_its_options_as_fit_does(items, tmp_path, capsys):
+    said = failure(capsys, "demo", "--n-layers=0", status=2)
+    assert "n_layers must be at least 1" in said
+    said = failure(capsys, "demo", tmp_path / "rows.csv", status=2)
+    assert "rows.csv must end in .npy" in said

@@ -4,6 +4,8 @@ import json
 import os
 import shlex
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -244,3 +246,39 @@ def test_the_checkpoint_of_the_current_folder_has_its_name(
     monkeypatch.chdir(tmp_path / "here")
     interrupted(items, "-o", ".", *OPTIONS, in_epoch=3)
     assert (tmp_path / "here.checkpoint").exists()
+
+
+def test_the_command_to_continue_can_be_pasted_whatever_the_names(
+    blobs, tmp_path, interrupted, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    np.save("-the  items.npy", blobs[:200])
+    interrupted(*OPTIONS, "-o", "the  model", "--", "-the  items.npy", in_epoch=3)
+    said = capsys.readouterr().err
+    command = said.partition("to continue: sk-rqvae ")[2].splitlines()[0]
+    assert run(*shlex.split(command)) == 0
+    assert RQVAETransformer.from_pretrained("the  model").n_iter_ == 6
+
+
+SWALLOWS = """
+import os, signal
+os.kill(os.getpid(), signal.SIGTERM)
+for _ in range(9):
+    pass
+raise ImportError
+"""
+
+
+@pytest.mark.slow
+def test_no_import_swallows_a_signal(items, tmp_path):
+    (tmp_path / "fake").mkdir()
+    (tmp_path / "fake" / "gmpy2.py").write_text(SWALLOWS)
+    # mpmath, which torch imports, hides whatever is raised when it imports gmpy2.
+    command = [sys.executable, "-m", "sk_rqvae", "fit", str(items), *QUICK]
+    done = subprocess.run(
+        [*command, "-o", str(tmp_path / "model")],
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "fake")},
+        capture_output=True,
+        timeout=120,
+    )
+    assert done.returncode == 128 + signal.SIGTERM

@@ -403,4 +403,5 @@ def test_a_wrong_command_line_has_the_status_2_and_a_failure_1(
         ((model, tmp_path / "x.txt"), "x.txt must end in .npy, .npz, .csv", 2),
     ]:
         assert message in failure(capsys, "transform", *arguments, status=status)
-    assert "tpu" in failure(capsys, "transform", model, items, "--device", "tpu")
+    wrong = failure(capsys, "transform", model, items, "--device", "tpu", status=2)
+    assert "device must be" in wrong

@@ -14,6 +14,7 @@ from command_line import frame as named_frame
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sk_rqvae.cli.failures import UsageError
 from sk_rqvae.cli.matrix_files import csv_file, npy_file, parquet_file, seen_keys
 from sk_rqvae.cli.matrix_files.mapped import mapped
 from sk_rqvae.cli.matrix_files.npy_file import GrowingNpy
@@ -696,3 +697,17 @@ def test_pipes_devices_and_folders_are_refused_as_input(tmp_path, kind):
             ValueError, match=rf"{name}\.{kind} must be a file. Got {got}"
         ):
             read(tmp_path / f"{name}.{kind}")
+
+
+@pytest.mark.parametrize("text", [",3,4\n5,6,7\n", "a,1,2\nb,3,4\n", "x,7\n1,2\n"])
+def test_numbers_beside_a_text_are_names_only_if_they_count(tmp_path, text):
+    path = write(tmp_path / "rows.csv", text)
+    with pytest.raises(ValueError, match=r"line 1 can be names or numbers. Pass --hea"):
+        read(path)
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0, float("nan")])
+def test_a_limit_of_unpacking_is_positive(tmp_path, limit):
+    np.savez(tmp_path / "rows.npz", rows=ROWS)
+    with pytest.raises(UsageError, match="--unpack-limit must be a positive number"):
+        read(tmp_path / "rows.npz", Reading(unpack_limit=limit))

@@ -64,6 +64,8 @@ def demo(
     from sk_rqvae.cli.failures import UsageError
     from sk_rqvae.cli.overwriting import check_output_file
 
+    if items is not None and items.suffix.lower() != ".npy":
+        raise UsageError(f"{items} must end in .npy. Other formats: fit.")
     if output is None and items is not None:
         output = items.with_name(f"{items.stem}-ids.npy")
     if output is not None:

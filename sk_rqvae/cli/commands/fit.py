@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,8 @@ def fit(
         check_no_checkpoint(checkpoint)
     from sk_rqvae.cli.work.fit import fit as run
 
+    # The first step of the optimizer would import it, with some 800 modules.
+    importlib.import_module("torch._dynamo")
     clean_up_on_signals()
     run(
         items,

@@ -42,8 +42,8 @@ def has_header(
 ) -> bool:
     """Whether the first line has names.
 
-    It has if no field is a number, or if numbers in it are all counts, as in the
-    headers that pandas makes of matrices, and the rows below are of another kind.
+    It has if no field is a number, or if the numbers in it are 0, 1, 2 and so on, as in
+    the headers that pandas makes of matrices, and the rows below are of another kind.
 
     Parameters
     ----------
@@ -73,7 +73,9 @@ def has_header(
     if not all(map(_COUNT.fullmatch, numbers)):
         return False
     if is_labelled or len(numbers) < len(fields):
-        return True
+        if _is_numbering(numbers):
+            return True
+        raise _can_be_both(path)
     return _counts_are_names(path, fields, following)
 
 
@@ -85,11 +87,19 @@ def _counts_are_names(
         return False
     below = [field for line in following for field in line]
     are_others_counts = all(map(_COUNT.fullmatch, below))
-    is_numbering = list(counts) == [str(number) for number in range(len(counts))]
+    is_numbering = _is_numbering(counts)
     if is_numbering and not are_others_counts:
         return True
     if not is_numbering and are_others_counts:
         return False
-    raise ValueError(
+    raise _can_be_both(path)
+
+
+def _is_numbering(counts: Sequence[str]) -> bool:
+    return list(counts) == [str(number) for number in range(len(counts))]
+
+
+def _can_be_both(path: Path) -> ValueError:
+    return ValueError(
         f"{path}, line 1 can be names or numbers. Pass --header or --no-header."
     )

@@ -12,6 +12,7 @@ from scipy.sparse import coo_array
 
 from sk_rqvae._checks.missing import first_missing
 from sk_rqvae.cli.failures import UsageError
+from sk_rqvae.cli.matrix_files.csv_header import is_number
 from sk_rqvae.cli.matrix_files.csv_lines import Line, csv_lines
 from sk_rqvae.cli.matrix_files.parquet_file import (
     errors_name_the_file,
@@ -61,16 +62,26 @@ class _Table(NamedTuple):
     columns: dict[str, list[Any]]
 
     def numbers(self, name: str) -> NDArray[np.float64]:
-        values = []
-        for number, value in enumerate(self.columns[name]):
-            try:
-                values.append(float(value))
-            except (TypeError, ValueError) as error:
+        """Finite numbers that are not negative."""
+        values = [_number(value) for value in self.columns[name]]
+        for number, value in enumerate(values):
+            if not 0 <= value < np.inf:
                 raise ValueError(
-                    f"{self.path}, row {number}, column {name!r} must have a number. "
-                    f"Got {value!r}."
-                ) from error
+                    f"{self.path}, row {number}, column {name!r} must have a finite "
+                    "number that is not negative. Got "
+                    f"{self.columns[name][number]!r}."
+                )
         return np.array(values, dtype=np.float64)
+
+
+def _number(value: Any) -> float:
+    """A number; NaN for what is none."""
+    if isinstance(value, str) and not is_number(value):
+        return np.nan
+    try:
+        return float(value)
+    except TypeError:
+        return np.nan
 
 
 def check_item_table(option: str, path: Path | None) -> None:
@@ -124,6 +135,11 @@ def _read(path: Path, required: Sequence[str], optional: Sequence[str]) -> _Tabl
 def _text(path: Path, separator: str) -> dict[str, list[Any]]:
     lines = csv_lines(path, separator)
     names = next(lines, Line(0, [])).fields
+    repeated = [name for name in names if names.count(name) > 1]
+    if repeated:
+        raise ValueError(
+            f"{path} must name each column once. Got {repeated[0]!r} twice."
+        )
     rows = [line.fields for line in lines]
     return {name: [row[place] for row in rows] for place, name in enumerate(names)}
 

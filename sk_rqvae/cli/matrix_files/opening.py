@@ -70,3 +70,7 @@ def check_reading(path: Path, reading: Reading) -> None:
     ]
     if wrong:
         raise UsageError(f"{wrong[0]} is not for {kind} files. Got {path}.")
+    if reading.unpack_limit is not None and not reading.unpack_limit > 0:
+        raise UsageError(
+            f"--unpack-limit must be a positive number. Got {reading.unpack_limit}."
+        )

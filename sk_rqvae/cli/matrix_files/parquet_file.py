@@ -208,10 +208,10 @@ def _is_key_type(kind: Any) -> bool:
     types = arrow.types
     if types.is_dictionary(kind):
         kind = kind.value_type
-    return any(
-        is_of(kind)
-        for is_of in (types.is_string, types.is_large_string, types.is_integer)
-    )
+    # Older releases of pyarrow have no views.
+    is_view = getattr(types, "is_string_view", types.is_string)
+    kinds = (types.is_string, types.is_large_string, is_view, types.is_integer)
+    return any(is_of(kind) for is_of in kinds)
 
 
 def _check_key_type(path: Path, field: Any) -> None:

@@ -18,6 +18,8 @@ from sk_rqvae.cli.id_files.rows import Layout
 from sk_rqvae.cli.matrix_files.mapped import mapped
 from sk_rqvae.cli.matrix_files.opening import open_source
 from sk_rqvae.cli.matrix_files.source import Reading
+from sk_rqvae.cli.standard_streams import output_errors
+from sk_rqvae.cli.work.fit import unfitted
 from sk_rqvae.cli.work.progress import bars_unless
 from sk_rqvae.datasets import load_wordnet_nouns
 
@@ -46,14 +48,15 @@ def demo(
         if items is None:
             nouns = load_wordnet_nouns()
             words = [text.split(":")[0].split(",")[0] for text in nouns.text]
-            model = RQVAETransformer(max_epochs=_NOUN_EPOCHS, **parameters)
+            model = unfitted({"max_epochs": _NOUN_EPOCHS, **parameters})
             _show(model, nouns.data, words, output)
         else:
+            model = unfitted(parameters)
             with (
                 open_source(items, Reading()) as source,
                 mapped(source) as (rows, _),
             ):
-                _show(RQVAETransformer(**parameters), rows, None, output)
+                _show(model, rows, None, output)
 
 
 def _show(
@@ -67,11 +70,13 @@ def _show(
     if output is not None:
         with open_ids(output, ".npy", Layout(codes.shape[1])) as append:
             append(np.arange(len(codes)), codes)
-    console.print(model.report(rows), "")
-    if words is not None:
-        console.print(_by_prefix(codes, words))
-    if output is not None:
-        console.print(f"{len(codes)} IDs written to {output}", markup=False)
+    report = model.report(rows)
+    with output_errors():
+        console.print(report, "")
+        if words is not None:
+            console.print(_by_prefix(codes, words))
+        if output is not None:
+            console.print(f"{len(codes)} IDs written to {output}", markup=False)
 
 
 def _by_prefix(codes: IntArray, words: Sequence[str]) -> Table:

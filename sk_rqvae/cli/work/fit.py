@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ from sk_rqvae.cli.matrix_files.opening import open_source
 from sk_rqvae.cli.matrix_files.source import Reading
 from sk_rqvae.cli.parameters import option_name
 from sk_rqvae.cli.reading_models import without_names
-from sk_rqvae.cli.terminal import say
+from sk_rqvae.cli.terminal import say, say_command
 from sk_rqvae.cli.work.last_line import say_result
 from sk_rqvae.cli.work.progress import bars_unless
 from sk_rqvae.cli.work.quality import measured
@@ -78,7 +77,7 @@ def fit(
     """
     started = time.monotonic()
     beginning = _beginning(parameters, checkpoint if resume else None)
-    model = _unfitted(beginning.parameters)
+    model = unfitted(beginning.parameters)
     has_tables = affinity is not None or sample_weight is not None
     with (
         bars_unless(quiet),
@@ -94,10 +93,10 @@ def fit(
             _train(model, rows, tables, beginning, checkpoint)
         except (KeyboardInterrupt, SystemExit):
             if checkpoint.exists():
-                command = ["sk-rqvae", "fit", str(items), "-o", str(output), "--resume"]
+                command = ["sk-rqvae", "fit", f"--output={output}", "--resume"]
                 command += ["--force"] if force else []
                 command += _options_again(reading, affinity, sample_weight)
-                say(f"to continue: {shlex.join(command)}")
+                say_command("to continue", [*command, "--", str(items)])
             raise
         if source.names is not None:
             model.feature_names_in_ = np.array(source.names, dtype=object)
@@ -125,11 +124,14 @@ def _options_again(
 ) -> list[str]:
     """Options that an interrupted fit needs again, whatever they were read from.
 
-    The checkpoint has the parameters of the transformer.
+    The checkpoint has the parameters of the transformer. Names of columns that have
+    commas cannot be typed: they are from a settings file, which is needed again.
     """
+    columns = reading.columns
+    has_commas = columns is not None and any("," in name for name in columns)
     given = {
         "--item-column": reading.key_column,
-        "--columns": None if reading.columns is None else ",".join(reading.columns),
+        "--columns": ",".join(columns) if columns and not has_commas else None,
         "--array": reading.array,
         "--unpack-limit": reading.unpack_limit,
         "--affinity": affinity,
@@ -163,7 +165,7 @@ def _beginning(given: dict[str, Any], checkpoint: Path | None) -> _Beginning:
     return _Beginning(parameters, state)
 
 
-def _unfitted(parameters: dict[str, Any]) -> RQVAETransformer:
+def unfitted(parameters: dict[str, Any]) -> RQVAETransformer:
     """A transformer with valid parameters; they are checked before any row is read."""
     model = RQVAETransformer(**parameters)
     try:

@@ -61,10 +61,11 @@ def add_to_index(
     n_before = len(index)
     model = read_model(folder, device)
     with bars_unless(quiet), _rows_for(model, items, reading) as (rows, keys):
-        if keys is None and skip_known:
+        if keys is None and (skip_known or index.item_ids_.dtype == object):
+            needs = "--skip-known" if skip_known else str(path)
             raise UsageError(
-                f"--skip-known needs keys, and {items} has none: name their column "
-                "with --item-column."
+                f"{needs} needs keys, and {items} has none: name their column with "
+                "--item-column."
             )
         if keys is not None:
             keys = keys_like(index, keys)

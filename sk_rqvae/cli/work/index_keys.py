@@ -15,14 +15,17 @@ _INTEGER = re.compile(r"0|-?[1-9]\d{0,18}", re.ASCII)
 
 
 def keys_like(index: SemanticIDIndex, keys: NDArray[Any]) -> NDArray[Any]:
-    """Turn texts into integers where the items of an index are integers.
+    """Turn texts into integers, or the reverse, where the items of an index are such.
 
     Raises
     ------
     ValueError
         If a text is no integer of 64 bits, written as Python writes it.
     """
-    if keys.dtype != object or index.item_ids_.dtype == object:
+    has_texts = index.item_ids_.dtype == object
+    if has_texts and keys.dtype != object:
+        return keys.astype(str).astype(object)
+    if has_texts or keys.dtype != object:
         return keys
     return np.array([_integer(key) for key in keys.tolist()], dtype=np.int64)
 
