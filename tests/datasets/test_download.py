@@ -129,13 +129,12 @@ def test_an_unreachable_server_is_an_error_that_names_the_url(server, path):
 
 
 class RawServer:
-    """Answers each request with the same bytes, or not at all."""
+    """Answers each request with the same bytes, which may be none."""
 
     def __init__(self, url, answer):
         self.url = url
         self.answer = answer
         self.n_requests = 0
-        self.ended = threading.Event()
 
 
 class RawHandler(BaseRequestHandler):
@@ -143,19 +142,15 @@ class RawHandler(BaseRequestHandler):
         served = self.server.served
         served.n_requests += 1
         self.request.recv(10_000)
-        if served.answer is None:
-            served.ended.wait()
-        else:
-            self.request.sendall(served.answer)
+        self.request.sendall(served.answer)
+        self.request.recv(1)  # the client ends the connection
 
 
 @contextmanager
 def raw_server(answer):
     with local_server(RawHandler) as httpd:
-        url = f"http://127.0.0.1:{httpd.server_port}"
-        httpd.served = RawServer(url, answer)
+        httpd.served = RawServer(f"http://127.0.0.1:{httpd.server_port}", answer)
         yield httpd.served
-        httpd.served.ended.set()
 
 
 def test_an_answer_that_is_not_http_is_an_error_that_is_retried(path):
@@ -171,7 +166,7 @@ def test_an_answer_that_is_not_http_is_an_error_that_is_retried(path):
 @pytest.mark.timeout(30)
 def test_a_server_that_does_not_answer_is_given_up(path, monkeypatch):
     monkeypatch.setattr(download, "_TIMEOUT_SECONDS", 0.2)
-    with raw_server(None) as server, pytest.raises(OSError, match="timed out"):
+    with raw_server(b"") as server, pytest.raises(OSError, match="timed out"):
         fetch(server, path)
 
 

@@ -511,6 +511,7 @@ def test_the_first_rows_of_a_sorted_file_do_not_decide_whether_a_model_is_exact(
     assert model.net_.history[-1, "lr"] > 0
 
 
+@pytest.mark.filterwarnings("ignore:X has 5 different rows")
 def test_no_code_of_a_model_that_is_exact_is_restarted(blobs):
     model = small().fit(np.repeat(blobs[:5], 120, axis=0))
     assert set(model.net_.history[:, "lr"]) == {0}
