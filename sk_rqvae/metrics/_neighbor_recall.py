@@ -163,7 +163,8 @@ def decoded_neighbor_recall(
     one part in 1e9) counts as a neighbour [3]_.
 
     Time: ``2 * n_queries * n_items * n_features`` multiplications, in single precision
-    if the matrices are of single precision. Memory: one copy of each matrix.
+    if the matrices are of single precision. Memory: one copy of each matrix, and up to
+    128 MiB of distances for each, or 256 MiB in double precision.
 
     References
     ----------
