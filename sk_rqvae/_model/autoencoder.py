@@ -102,6 +102,7 @@ class Autoencoder(nn.Module):
         return self.kept_tables.of(
             weights=[*shared, *codebooks],
             settings=[
+                self.n_cat_features,
                 is_reduced(),
                 *self.decoder.modules(),
                 *(each.data_ptr() for each in shared),

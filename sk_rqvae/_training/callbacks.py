@@ -100,7 +100,8 @@ class LearningRateFactor:
 
     def _cosine(self, step: int) -> float:
         done = max(0, step - self.n_warmup) / (self.n_steps - self.n_warmup)
-        return 0.5 * (1 + math.cos(math.pi * done))
+        # A callback can make a training longer than was planned.
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
 class _Schedule(LambdaLR):

@@ -36,7 +36,7 @@ def continued_net(estimator: Any, task: Task, earlier: RQVAENet) -> RQVAENet:
 def _copy_of(earlier: RQVAENet, estimator: Any, task: Task) -> RQVAENet:
     """A copy to train, so that an interruption leaves the fitted net as it is."""
     # A deep copy of a long history would take longer than a short training.
-    history = History(dict(row) for row in earlier.history_)
+    history = History(map(_copied_row, earlier.history_))
     net = copy.deepcopy(earlier, {id(earlier.history_): history})
     embed_dim = estimator.embed_dim or net.module__embed_dim
     behaviour_map = net.module_.behaviour_map
@@ -63,6 +63,14 @@ def _copy_of(earlier: RQVAENet, estimator: Any, task: Task) -> RQVAENet:
     net.device = str(task.settings.device)
     set_training_parameters(net, estimator)
     return net
+
+
+def _copied_row(row: dict[str, Any]) -> dict[str, Any]:
+    """An epoch of a history, whose lists training and callbacks may change."""
+    return {
+        name: list(value) if isinstance(value, list) else value
+        for name, value in row.items()
+    }
 
 
 def _update_behaviour(net: RQVAENet, task: Task, affinity: csr_array) -> None:

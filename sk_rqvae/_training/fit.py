@@ -16,7 +16,6 @@ from skorch.callbacks import Callback
 from skorch.helper import predefined_split
 from torch import nn
 
-from sk_rqvae._defaults import BEHAVIOUR_WIDTH
 from sk_rqvae._inference.row_subset import ArrayOrTensor, RowSubset
 from sk_rqvae._initialization.plan import (
     number_of_epochs,
@@ -101,8 +100,8 @@ def train(
     if estimator.early_stopping and not is_partial:
         # Before anything is learnt from data, so that the held-out error is honest. By
         # `random_state` alone: if it is an int, later fits hold out the same rows.
-        width = rows.shape[1] + (0 if affinity is None else BEHAVIOUR_WIDTH)
-        is_streamed = not fits_on_device(settings, len(rows), width)
+        # Nor by `affinity`, whose columns are not counted here.
+        is_streamed = not fits_on_device(settings, len(rows), rows.shape[1])
         rows, held_out = hold_out(
             rows,
             estimator.validation_fraction,

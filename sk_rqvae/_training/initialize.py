@@ -57,7 +57,10 @@ def initialized_net(estimator: Any, task: Task) -> tuple[RQVAENet, bool]:
         net.module_.input_mean.copy_(mean)
         net.module_.input_scale.copy_(scale)
         n_distinct = count_distinct(sample, task.generators.device)
-        is_limited = len(sample) < len(task.X)
+        # Weighted draws that are limited can miss rows, however many there are.
+        is_limited = len(sample) < len(task.X) or (
+            task.weights is not None and len(sample) == estimator.init_sample_size
+        )
         warn_of_few_rows(n_distinct, sizes, sampled=is_limited)
         latents = initialize_linear_paths(net.module_, sample)
         # The sample may be in the order of a sorted file.

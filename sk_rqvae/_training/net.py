@@ -219,6 +219,8 @@ class RQVAENet(NeuralNet):
         self, X: Any, y: Any = None, classes: Any = None, **fit_params: Any
     ) -> RQVAENet:
         """Train `max_epochs` more epochs on the dataset `X`."""
+        if not self.initialized_:  # a clone of a net is not
+            self.initialize()
         self.module_.draw_from(self._generator())
         self._n_epochs_before = len(self.history)
         try:

@@ -67,13 +67,13 @@ def named_out_of_memory(estimator: Any, remedy: Remedy) -> Iterator[None]:
     except MemoryError as error:
         raise MemoryError(f"{advice} {error}") from error
     except RuntimeError as error:
-        if _says(error, _CPU_MESSAGES):
-            raise MemoryError(f"{advice} torch said: {error}") from error
         is_known = isinstance(error, torch.cuda.OutOfMemoryError)
         if is_known or _says(error, _CUDA_MESSAGES):
             raise torch.cuda.OutOfMemoryError(
                 f"{advice} {remedy.without_cuda} torch said: {error}"
             ) from error
+        if _says(error, _CPU_MESSAGES):
+            raise MemoryError(f"{advice} torch said: {error}") from error
         raise
 
 

@@ -229,3 +229,12 @@ def test_threads_share_tables_between_changes_of_weights(model, blobs):
             np.testing.assert_array_equal(codes, expected)
         results.clear()
         write_in_place(model.net_.module_)
+
+
+def test_tables_follow_the_number_of_binary_columns(blobs):
+    rows = np.hstack([blobs, blobs[:, :2] > 0])
+    model = small(n_cat_features=2, max_epochs=1).fit(rows)
+    model.transform(rows)
+    model.net_.module_.n_cat_features = 0
+    expected = copy.deepcopy(model).transform(rows)
+    np.testing.assert_array_equal(model.transform(rows), expected)

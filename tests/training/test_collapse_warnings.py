@@ -219,3 +219,12 @@ def test_a_larger_sample_is_advised_only_if_the_sample_was_limited(blobs):
         small().fit(rows, sample_weight=weights)
     with pytest.warns(UserWarning, match="Raise init_sample_size"):
         small(init_sample_size=60).fit(rows, sample_weight=weights)
+
+
+def test_a_larger_sample_is_advised_if_weights_hide_rows():
+    rows = np.random.default_rng(0).normal(size=(2000, 4))
+    weights = 1 / np.arange(1, 2001) ** 3.0
+    with pytest.warns(UserWarning, match="Raise init_sample_size"):
+        small(n_layers=1, codebook_size=64, max_epochs=1, init_sample_size=2000).fit(
+            rows, sample_weight=weights
+        )

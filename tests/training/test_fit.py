@@ -8,12 +8,13 @@ import pytest
 import skorch
 import torch
 from conftest import assert_same_model, small
+from sklearn.base import clone
 from skorch.callbacks import Callback, Checkpoint
 
 from sk_rqvae import QuantizeForwardMode, RQVAEModule
-from sk_rqvae._training.batches import run_length
+from sk_rqvae._training.batches import ResidentRows, run_length
 from sk_rqvae._training.hold_out import hold_out
-from sk_rqvae._training.seeds import draw_seed
+from sk_rqvae._training.seeds import Generators, draw_seed
 
 MODES = [mode.value for mode in QuantizeForwardMode]
 
@@ -545,3 +546,21 @@ def test_each_fit_has_a_best_epoch_of_its_own(blobs):
     n_before = len(model.net_.history)
     model.fit(100 * blobs + np.random.default_rng(0).normal(size=blobs.shape))
     assert model.net_.history[n_before, "valid_loss_best"]
+
+
+def test_a_training_that_a_callback_makes_longer_ends_at_the_lowest_rate(blobs):
+    class Longer(Callback):
+        def on_train_begin(self, net, **kwargs):
+            net.max_epochs = 6
+
+    model = small(max_epochs=2, warmup_epochs=0, callbacks=[Longer()]).fit(blobs)
+    rates = model.net_.history[:, "lr"]
+    assert len(rates) == 6
+    assert max(rates[2:]) == pytest.approx(0, abs=1e-12)
+
+
+def test_a_clone_of_a_net_can_be_trained(fitted, blobs):
+    net = clone(fitted.net_)
+    rows = ResidentRows(torch.from_numpy(blobs), Generators(None, None))
+    net.partial_fit(rows)
+    assert len(net.history) == net.max_epochs

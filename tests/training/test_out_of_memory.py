@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import small
+from skorch.callbacks import Callback
 
 from sk_rqvae import RQVAEModule
 
@@ -91,3 +92,15 @@ def test_other_errors_are_raised_unchanged(blobs, monkeypatch):
     monkeypatch.setattr(RQVAEModule, "forward", broken)
     with pytest.raises(RuntimeError, match=r"^something else$"):
         small().fit(blobs)
+
+
+def test_the_kind_of_error_survives_another_estimator_in_a_callback(blobs, monkeypatch):
+    class Nested(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            fitted.transform(blobs)
+
+    fitted = small(max_epochs=1).fit(blobs)
+    monkeypatch.setattr(RQVAEModule, "find", without_memory)
+    model = small(max_epochs=1, separate_ids=False, callbacks=[Nested()])
+    with pytest.raises(torch.cuda.OutOfMemoryError, match="Or set device='cpu'"):
+        model.fit(blobs)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import assert_same_model, small
+from scipy.sparse import csr_array
 from skorch.callbacks import Callback, GradientNormClipping
 
 from sk_rqvae import RQVAEModule
+from sk_rqvae._training import fit
 
 
 def test_fit_trains_a_new_model_unless_warm_start_is_set(blobs):
@@ -275,11 +277,30 @@ def test_rows_that_a_fit_holds_out_train_no_later_fit(blobs):
     assert first == second
 
 
-def test_a_warm_start_copies_no_batches_of_earlier_epochs(blobs):
+def test_a_failed_warm_start_leaves_the_history_as_it_was(blobs):
+    class Spoils(Callback):
+        def on_epoch_begin(self, net, **kwargs):
+            net.history[0]["usage"][:] = [0]
+            net.history[0]["batches"].append({"x": 1})
+            raise OSError("the end")
+
     model = small(max_epochs=1, warm_start=True).fit(blobs)
-    before = model.net_.history
-    batches = before[0]["batches"]
-    model.fit(blobs)
-    assert len(before) == 1
-    assert len(model.net_.history) == 2
-    assert model.net_.history[0]["batches"] is batches
+    before = copy.deepcopy(model.net_.history)
+    with pytest.raises(OSError, match="the end"):
+        model.set_params(callbacks=[Spoils()]).fit(blobs)
+    assert model.net_.history == before
+
+
+def test_rows_are_held_out_alike_with_and_without_affinity(blobs, monkeypatch):
+    held_out = []
+    hold_out = fit.hold_out
+    monkeypatch.setattr(
+        fit, "hold_out", lambda *args: held_out.append(hold_out(*args)) or held_out[-1]
+    )
+    pairs = np.arange(0, len(blobs) - 1, 2)
+    affinity = csr_array((np.ones(len(pairs)), (pairs, pairs + 1)), (len(blobs),) * 2)
+    options = {"early_stopping": True, "warm_start": True, "max_epochs": 1}
+    model = small(**options, resident_mb=2 * blobs.nbytes / 2**20)
+    model.fit(blobs, affinity=affinity).fit(blobs)
+    (_, first), (_, second) = held_out
+    np.testing.assert_array_equal(first.index, second.index)
