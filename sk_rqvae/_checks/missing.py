@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 def check_unmasked(values: Any, name: str, *, instead: str) -> None:
     """Raise TypeError if an array has masked values, which NumPy would use."""
-    if np.ma.is_masked(values):
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise TypeError(
             f"{name} must not have masked values: they would be used as if they were "
             f"valid. Expected an array without, for example {instead}."

@@ -11,7 +11,7 @@ import sk_rqvae
 from sk_rqvae._persistence.config import CONFIG_NAME, read_config
 from sk_rqvae._persistence.weights import weights_name
 
-REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+_REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _INSTALL = "pip install 'sk-rqvae[hub]'"
 
 
@@ -37,7 +37,7 @@ def local_folder(folder: str | PathLike[str], revision: str | None) -> Path:
     """
     path = Path(folder)
     is_local = path.exists() or not isinstance(folder, str)
-    if is_local or not REPOSITORY.fullmatch(str(folder)):
+    if is_local or not _REPOSITORY.fullmatch(str(folder)):
         if revision is not None:
             raise ValueError(
                 "revision is for models on the Hugging Face Hub. Got "

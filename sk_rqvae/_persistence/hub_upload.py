@@ -9,7 +9,7 @@ from typing import Any
 
 from sk_rqvae._inference.report import SemanticIDReport
 from sk_rqvae._persistence.config import CONFIG_NAME, named_weights, read_config
-from sk_rqvae._persistence.hub_download import REPOSITORY, hub_api, import_hub
+from sk_rqvae._persistence.hub_download import hub_api, import_hub
 from sk_rqvae._persistence.model_card import CARD_NAME
 from sk_rqvae._persistence.pretrained import save_pretrained
 from sk_rqvae._persistence.weights import weights_name
@@ -31,8 +31,6 @@ def push_to_hub(
     saved over them as over those of a folder. So the same files are refused, kept or
     removed. The commit fails if another one was made in between.
     """
-    if not REPOSITORY.fullmatch(str(repo_id)):
-        raise ValueError(f'repo_id must be like "user/name". Got {repo_id!r}.')
     hub = import_hub(f"{repo_id} was not uploaded")
     api = hub_api(hub, token)
     repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id

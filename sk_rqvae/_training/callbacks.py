@@ -31,7 +31,8 @@ class EpochTable(PrintLog):
         value = row[key]
         if isinstance(value, Sequence) and not isinstance(value, str):
             return " ".join(
-                str(each) if isinstance(each, int) else f"{each:.3g}" for each in value
+                f"{each:.3g}" if isinstance(each, float) else str(each)
+                for each in value
             )
         if not is_terminal(sys.stdout):
             row = {key: value}  # skorch colours what is marked as the best

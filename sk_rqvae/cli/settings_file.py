@@ -11,6 +11,7 @@ import click
 
 from sk_rqvae.cli.matrix_files.regular_file import check_regular_file
 
+SETTINGS = "sk_rqvae.settings"  # where a context has the path of the file
 _TEXTS = (click.Path, click.Choice, click.types.StringParamType)
 _NUMBERS = (click.types.IntParamType, click.types.FloatParamType)
 
@@ -42,6 +43,7 @@ def read_settings(
                 f"{path} must have a table for each command, such as [{command}]. Got "
                 f"{name!r}."
             )
+    ctx.meta[SETTINGS] = path
     ctx.default_map = _options(path, content.get(command, {}), ctx.command)
 
 

@@ -113,7 +113,9 @@ def _lookup_shared(state: IndexState, ids: IntArray, default: Any) -> list[Any]:
     if state.weights is not None:
         group = np.repeat(np.arange(len(counts)), counts)
         rows = rows[np.lexsort((-state.weights.values[rows], group))]
-    items = read_only(state.items.take(rows))
+    items = state.items.take(rows)
+    if len(first) < len(ids):
+        items = read_only(items)
     ends = np.cumsum(counts)
     parts = zip((ends - counts).tolist(), ends.tolist(), strict=True)
     items_of_id = [items[start:end] for start, end in parts]

@@ -489,8 +489,9 @@ default=None
         Returns
         -------
         ndarray of shape (n,), or list of n ndarrays
-            The item of each ID. If items share IDs, a read-only array of all items of
-            each, by descending weight, then in order of arrival.
+            The item of each ID. If items share IDs, an array of all items of each, by
+            descending weight, then in order of arrival. It is read-only if an ID is
+            asked for twice.
 
         Raises
         ------

@@ -11,7 +11,7 @@ from conftest import assert_same_model, small
 from scipy.sparse import coo_array
 
 from sk_rqvae import RQVAETransformer
-from sk_rqvae.cli.matrix_files.item_tables import Items, read_weights
+from sk_rqvae.cli.matrix_files.item_tables import Items, read_affinity, read_weights
 from sk_rqvae.metrics import affinity_lift
 
 SETTINGS = {"max_epochs": 1, "hidden_dims": (4,), "codebook_size": 8}
@@ -97,7 +97,7 @@ def test_fit_reads_the_weights_of_items(rows, items, tmp_path):
         ),
         (
             {"item_a": ["item-1"], "item_b": ["item-2"], "weight": [-1]},
-            "column 'weight' must have a finite number.* Got '-1'",
+            "affinity must not be negative",
         ),
     ],
 )
@@ -203,3 +203,20 @@ def test_a_table_names_each_column_once(tmp_path):
     path.write_text("item,weight\n0,1_0\n")
     with pytest.raises(ValueError, match=r"must have a finite number.* Got '1_0'"):
         read_weights(path, Items(None, 2))
+
+
+def test_other_columns_of_a_table_may_have_one_name(tmp_path):
+    path = tmp_path / "weights.csv"
+    path.write_text("item,weight,,\n0,1,,\n")
+    assert read_weights(path, Items(None, 2)).tolist() == [1, 0]
+    path.write_text("item,weight\n0,-1\n")
+    with pytest.raises(
+        ValueError, match=r"row 0, column 'weight' must not be negative"
+    ):
+        read_weights(path, Items(None, 2))
+
+
+def test_a_pair_can_be_corrected_by_a_negative_weight(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("item_a,item_b,weight\n0,1,3\n0,1,-1\n")
+    assert read_affinity(path, Items(None, 2)).toarray().tolist() == [[0, 2], [0, 0]]

@@ -245,3 +245,5 @@ print([name for name in ("torch", "sklearn", "skorch") if name in sys.modules])
 def test_integers_are_the_texts_of_an_index_of_texts():
     index = SemanticIDIndex().fit([[0, 1]] * 2, ["7", "8"])
     assert keys_like(index, np.array([8, 7])).tolist() == ["8", "7"]
+    padded = SemanticIDIndex().fit([[0, 1]] * 2, ["007", "8"])
+    assert keys_like(padded, np.array([8, 7])).tolist() == [8, 7]

@@ -282,3 +282,20 @@ def test_no_import_swallows_a_signal(items, tmp_path):
         timeout=120,
     )
     assert done.returncode == 128 + signal.SIGTERM
+
+
+def test_names_of_columns_with_commas_need_the_settings_file_again(
+    blobs, tmp_path, interrupted, capsys
+):
+    names = [f"column,{number}" for number in range(12)]
+    table = frame(blobs[:200]).set_axis(names, axis=1)
+    items = write_frame(tmp_path / "items.csv", table)
+    settings = tmp_path / "run.toml"
+    settings.write_text(f"[fit]\ncolumns = {names[:3]}\n")
+    folder = tmp_path / "model"
+    interrupted(items, "-o", folder, *OPTIONS, "--config", settings, in_epoch=3)
+    said = capsys.readouterr().err
+    command = said.partition("to continue: sk-rqvae ")[2].splitlines()[0]
+    assert run(*shlex.split(command)) == 0
+    model = RQVAETransformer.from_pretrained(folder)
+    assert model.feature_names_in_.tolist() == names[:3]

@@ -711,3 +711,9 @@ def test_a_limit_of_unpacking_is_positive(tmp_path, limit):
     np.savez(tmp_path / "rows.npz", rows=ROWS)
     with pytest.raises(UsageError, match="--unpack-limit must be a positive number"):
         read(tmp_path / "rows.npz", Reading(unpack_limit=limit))
+
+
+@pytest.mark.parametrize("first", [",1,2", "age,2019,2020"])
+def test_numbers_beside_a_text_are_names_over_rows_of_another_kind(tmp_path, first):
+    path = write(tmp_path / "rows.csv", f"{first}\n0,0.5,0.25\n1,0.125,2\n")
+    assert len(read(path)[0]) == 2

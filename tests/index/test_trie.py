@@ -328,6 +328,8 @@ def test_a_trie_can_be_restricted_by_a_column_of_truth_values():
         np.testing.assert_array_equal(found, expected)
     with pytest.raises(ValueError, match=r"must not have missing values.* position 1"):
         trie.restricted_to(pd.Series([True, None, False], dtype="boolean"))
+    with pytest.raises(ValueError, match=r"must not have missing values.* position 1"):
+        trie.restricted_to(pd.array([True, None, False], dtype="boolean"))
     with pytest.raises(TypeError, match="a mask of items must not have masked values"):
         trie.restricted_to(np.ma.array(chosen, mask=[1, 0, 0]))
 

@@ -186,9 +186,3 @@ def test_a_model_is_loaded_by_the_name_that_its_card_says(fitted, hub):
     fitted.push_to_hub(REPO)
     card = hub.files(REPO)["README.md"].decode()
     assert f'from_pretrained("{REPO}")' in card
-
-
-@pytest.mark.parametrize("name", ["justname", "a/b/c", "./folder"])
-def test_a_name_that_could_not_be_loaded_is_not_uploaded(fitted, name):
-    with pytest.raises(ValueError, match='repo_id must be like "user/name"'):
-        fitted.push_to_hub(name)

@@ -202,3 +202,13 @@ def test_training_reports_to_streams_that_know_no_terminals(blobs, monkeypatch, 
     model = small(max_epochs=1, verbose=1).fit(blobs)
     monkeypatch.undo()
     assert model.n_iter_ == 1
+
+
+class RecordsTexts(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        net.history.record("layers", ["encoder", None, 0.12345])
+
+
+def test_a_callback_may_record_a_list_of_anything(blobs, capsys):
+    small(max_epochs=1, verbose=1, callbacks=[RecordsTexts()]).fit(blobs)
+    assert "encoder None 0.123" in capsys.readouterr().out

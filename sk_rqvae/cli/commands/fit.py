@@ -19,6 +19,7 @@ from sk_rqvae.cli.options import (
 )
 from sk_rqvae.cli.overwriting import check_no_checkpoint, check_output_folder
 from sk_rqvae.cli.parameters import given_parameters, parameter_options
+from sk_rqvae.cli.settings_file import SETTINGS
 from sk_rqvae.cli.signals import clean_up_on_signals
 
 if TYPE_CHECKING:
@@ -112,4 +113,5 @@ def fit(
         quiet=quiet,
         affinity=affinity,
         sample_weight=sample_weight,
+        settings=click.get_current_context().meta.get(SETTINGS),
     )

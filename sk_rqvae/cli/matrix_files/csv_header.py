@@ -73,7 +73,8 @@ def has_header(
     if not all(map(_COUNT.fullmatch, numbers)):
         return False
     if is_labelled or len(numbers) < len(fields):
-        if _is_numbering(numbers):
+        below = [field for line in following for field in line if is_number(field)]
+        if _is_numbering(numbers) or not all(map(_COUNT.fullmatch, below)):
             return True
         raise _can_be_both(path)
     return _counts_are_names(path, fields, following)

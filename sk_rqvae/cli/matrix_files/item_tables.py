@@ -62,14 +62,13 @@ class _Table(NamedTuple):
     columns: dict[str, list[Any]]
 
     def numbers(self, name: str) -> NDArray[np.float64]:
-        """Finite numbers that are not negative."""
+        """Finite numbers."""
         values = [_number(value) for value in self.columns[name]]
         for number, value in enumerate(values):
-            if not 0 <= value < np.inf:
+            if not np.isfinite(value):
                 raise ValueError(
                     f"{self.path}, row {number}, column {name!r} must have a finite "
-                    "number that is not negative. Got "
-                    f"{self.columns[name][number]!r}."
+                    f"number. Got {self.columns[name][number]!r}."
                 )
         return np.array(values, dtype=np.float64)
 
@@ -80,7 +79,7 @@ def _number(value: Any) -> float:
         return np.nan
     try:
         return float(value)
-    except TypeError:
+    except (TypeError, ValueError):
         return np.nan
 
 
@@ -111,15 +110,26 @@ def read_weights(path: Path, items: Items) -> NDArray[np.float64]:
     rows = items.rows(path, "item", table.columns["item"])
     if len(np.unique(rows)) < len(rows):
         raise ValueError(f"{path} must list each item once. Got an item twice.")
+    given = table.numbers("weight")
+    for number, weight in enumerate(given.tolist()):
+        if weight < 0:
+            raise ValueError(
+                f"{path}, row {number}, column 'weight' must not be negative. Got "
+                f"{weight}."
+            )
     weights = np.zeros(items.n_rows)
-    weights[rows] = table.numbers("weight")
+    weights[rows] = given
     return weights
 
 
 def _read(path: Path, required: Sequence[str], optional: Sequence[str]) -> _Table:
     check_regular_file(path)
     kind = path.suffix.lower()
-    columns = _parquet(path) if kind == ".parquet" else _text(path, _SEPARATORS[kind])
+    columns = (
+        _parquet(path)
+        if kind == ".parquet"
+        else _text(path, _SEPARATORS[kind], (*required, *optional))
+    )
     missing = [name for name in required if name not in columns]
     if missing:
         raise ValueError(
@@ -132,10 +142,10 @@ def _read(path: Path, required: Sequence[str], optional: Sequence[str]) -> _Tabl
     )
 
 
-def _text(path: Path, separator: str) -> dict[str, list[Any]]:
+def _text(path: Path, separator: str, wanted: Sequence[str]) -> dict[str, list[Any]]:
     lines = csv_lines(path, separator)
     names = next(lines, Line(0, [])).fields
-    repeated = [name for name in names if names.count(name) > 1]
+    repeated = [name for name in wanted if names.count(name) > 1]
     if repeated:
         raise ValueError(
             f"{path} must name each column once. Got {repeated[0]!r} twice."

@@ -51,6 +51,7 @@ def fit(
     quiet: bool,
     affinity: Path | None = None,
     sample_weight: Path | None = None,
+    settings: Path | None = None,
 ) -> None:
     """Learn a model and write it.
 
@@ -74,6 +75,8 @@ def fit(
         Whether to show no progress and no last line.
     affinity, sample_weight : Path or None
         Tables about the items.
+    settings : Path or None
+        The file that options were read from.
     """
     started = time.monotonic()
     beginning = _beginning(parameters, checkpoint if resume else None)
@@ -95,7 +98,7 @@ def fit(
             if checkpoint.exists():
                 command = ["sk-rqvae", "fit", f"--output={output}", "--resume"]
                 command += ["--force"] if force else []
-                command += _options_again(reading, affinity, sample_weight)
+                command += _options_again(reading, affinity, sample_weight, settings)
                 say_command("to continue", [*command, "--", str(items)])
             raise
         if source.names is not None:
@@ -120,12 +123,15 @@ def _tables(
 
 
 def _options_again(
-    reading: Reading, affinity: Path | None, sample_weight: Path | None
+    reading: Reading,
+    affinity: Path | None,
+    sample_weight: Path | None,
+    settings: Path | None,
 ) -> list[str]:
     """Options that an interrupted fit needs again, whatever they were read from.
 
     The checkpoint has the parameters of the transformer. Names of columns that have
-    commas cannot be typed: they are from a settings file, which is needed again.
+    commas cannot be typed: they are from `settings`, a file that is needed again.
     """
     columns = reading.columns
     has_commas = columns is not None and any("," in name for name in columns)
@@ -138,6 +144,8 @@ def _options_again(
         "--sample-weight": sample_weight,
     }
     options = [f"{name}={value}" for name, value in given.items() if value is not None]
+    if has_commas:
+        options.append(f"--config={settings}")
     if reading.has_header is not None:
         options.append("--header" if reading.has_header else "--no-header")
     return options

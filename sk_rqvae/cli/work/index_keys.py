@@ -17,6 +17,8 @@ _INTEGER = re.compile(r"0|-?[1-9]\d{0,18}", re.ASCII)
 def keys_like(index: SemanticIDIndex, keys: NDArray[Any]) -> NDArray[Any]:
     """Turn texts into integers, or the reverse, where the items of an index are such.
 
+    Integers stay as they are if a text of the index, such as 007, is of no integer.
+
     Raises
     ------
     ValueError
@@ -24,6 +26,8 @@ def keys_like(index: SemanticIDIndex, keys: NDArray[Any]) -> NDArray[Any]:
     """
     has_texts = index.item_ids_.dtype == object
     if has_texts and keys.dtype != object:
+        if not all(map(_INTEGER.fullmatch, index.item_ids_.tolist())):
+            return keys
         return keys.astype(str).astype(object)
     if has_texts or keys.dtype != object:
         return keys

@@ -27,6 +27,9 @@ class ItemPositions:
         self.items = items
         self._sorted: tuple[IntArray, IntArray] | None = None
 
+    def __reduce__(self) -> tuple[type[ItemPositions], tuple[NDArray[Any]]]:
+        return type(self), (self.items,)
+
     def mask(self, wanted: NDArray[Any]) -> NDArray[np.bool_]:
         """Which of all items are among some items."""
         found = np.zeros(len(self.items), dtype=bool)

@@ -186,6 +186,8 @@ def _is_mask(items: Any) -> bool:
 
 def _as_mask(items: Any) -> NDArray[np.bool_]:
     check_unmasked(items, "a mask of items", instead="mask.filled(False)")
+    if getattr(items, "dtype", None) == np.bool_:
+        return np.array(items)
     values = np.asarray(items, dtype=object)
     missing = [not isinstance(value, _TRUTH) for value in values.flat]
     if any(missing):
