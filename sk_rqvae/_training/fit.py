@@ -100,7 +100,7 @@ def train(
     if estimator.early_stopping and not is_partial:
         # Before anything is learnt from data, so that the held-out error is honest. By
         # `random_state` alone: if it is an int, later fits hold out the same rows.
-        # Nor by `affinity`, whose columns are not counted here.
+        # The columns of `affinity` do not count, so that fits without it do the same.
         is_streamed = not fits_on_device(settings, len(rows), rows.shape[1])
         rows, held_out = hold_out(
             rows,

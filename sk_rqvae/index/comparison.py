@@ -55,10 +55,10 @@ def churn(before: IndexState, after: IndexState) -> ChurnReport:
 
 
 def _n_reused(before: IndexState, after: IndexState, n_columns: int) -> int:
-    """Count the IDs whose items are now all others than before.
+    """Count the IDs that no item of the earlier index keeps, but another item has now.
 
-    Before, these are the items that had the ID in the end or, if none did, all that
-    were removed with it: logs have their IDs too.
+    The items of an ID are those that have it. If all of them were removed, they still
+    count, because logs have the ID.
     """
     rows = np.arange(len(before.store))
     is_live = np.isin(rows, before.store.live_rows())

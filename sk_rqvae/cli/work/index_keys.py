@@ -15,9 +15,10 @@ _INTEGER = re.compile(r"0|-?[1-9]\d{0,18}", re.ASCII)
 
 
 def keys_like(index: SemanticIDIndex, keys: NDArray[Any]) -> NDArray[Any]:
-    """Turn texts into integers, or the reverse, where the items of an index are such.
+    """Turn keys into the kind that an index has: texts into integers, or the reverse.
 
-    Integers stay as they are if a text of the index, such as 007, is of no integer.
+    Integers are not turned into texts if the index has a text such as 007, which is not
+    how an integer is written.
 
     Raises
     ------
