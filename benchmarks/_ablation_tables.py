@@ -75,6 +75,11 @@ def print_tables(
     version = version or versions[-1]
     runs = _runs(records, version, options)
     data = [name for name in options.data if (name, DEFAULT) in runs]
+    if not data:
+        raise SystemExit(
+            f"{options.records} has no record of the defaults for this setting, device "
+            f"and data, and these seeds. Its last records are of code {version}."
+        )
     mechanisms = [each for each in MECHANISMS if each.name in options.mechanisms]
     print(_heading(version, options), end="\n\n")
     for name in data:

@@ -19,18 +19,17 @@ import sk_rqvae
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._persistence.checkpoint_module import CheckpointModule
 from sk_rqvae._persistence.json_values import plain_history, to_json_value
+from sk_rqvae._persistence.model_names import FORMAT
 from sk_rqvae._persistence.regular_files import read_regular_file
 from sk_rqvae._training.settings import check_settings
 
 Config = dict[str, Any]
 
-CONFIG_NAME = "config.json"
 OWN_MODULES: dict[str, type[RQVAEModule]] = {
     "RQVAEModule": RQVAEModule,
     "CheckpointModule": CheckpointModule,
 }
 
-_FORMAT = "sk_rqvae"
 _FORMAT_VERSION = 1
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # Time and memory grow with these numbers, whatever the size of the weights.
@@ -78,7 +77,7 @@ def config_of(estimator: Any, weights_digest: str) -> Config:
         _check_maxima("The model to save", values)
     names = getattr(estimator, "feature_names_in_", None)
     return {
-        "format": _FORMAT,
+        "format": FORMAT,
         "format_version": _FORMAT_VERSION,
         "versions": _versions(),
         "module": module_name(net.module),
@@ -124,7 +123,7 @@ def require_own_config(path: Path) -> None:
     ValueError
         If it belongs to another program, or cannot be read.
     """
-    if path.exists() and _parsed(path).get("format") != _FORMAT:
+    if path.exists() and _parsed(path).get("format") != FORMAT:
         raise ValueError(
             f"{path} was not written by save_pretrained. Remove it, or save to another "
             "folder."
@@ -161,7 +160,7 @@ def _parsed(path: Path) -> Config:
 
 
 def _checked(path: Path, config: Config) -> Config:
-    if config.get("format") != _FORMAT:
+    if config.get("format") != FORMAT:
         raise ValueError(f"{path} was not written by save_pretrained.")
     if config.get("format_version") != _FORMAT_VERSION:
         raise ValueError(

@@ -30,7 +30,7 @@ class LockBeside:
     """
 
     def __init__(self, target: Path) -> None:
-        self._path = target.with_name(f".{target.name}.lock")
+        self._path = lock_path(target)
         self._held = ExitStack()
 
     def __enter__(self) -> None:
@@ -45,6 +45,11 @@ class LockBeside:
 
     def __exit__(self, *error: object) -> None:
         self._held.close()
+
+
+def lock_path(target: Path) -> Path:
+    """The empty file that is locked while `target` is written."""
+    return target.with_name(f".{target.name}.lock")
 
 
 def _flock(path: Path, stack: ExitStack) -> bool:

@@ -21,7 +21,6 @@ from sk_rqvae._persistence.atomic import (
     temporary_beside,
 )
 from sk_rqvae._persistence.config import (
-    CONFIG_NAME,
     Config,
     named_weights,
     read_config,
@@ -29,6 +28,7 @@ from sk_rqvae._persistence.config import (
 )
 from sk_rqvae._persistence.file_lock import LockBeside
 from sk_rqvae._persistence.model_card import CARD_NAME, is_own_card
+from sk_rqvae._persistence.model_names import CONFIG_NAME
 from sk_rqvae._persistence.regular_files import read_regular_file, writable_target
 from sk_rqvae._persistence.weights import WeightsFile, read_weights, weights_name
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import sk_rqvae
-from sk_rqvae._persistence.config import CONFIG_NAME, read_config
+from sk_rqvae._persistence.config import read_config
+from sk_rqvae._persistence.model_names import CONFIG_NAME
 from sk_rqvae._persistence.weights import weights_name
 
 _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")

@@ -8,9 +8,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from sk_rqvae._inference.report import SemanticIDReport
-from sk_rqvae._persistence.config import CONFIG_NAME, named_weights, read_config
+from sk_rqvae._persistence.config import named_weights, read_config
 from sk_rqvae._persistence.hub_download import hub_api, import_hub
 from sk_rqvae._persistence.model_card import CARD_NAME
+from sk_rqvae._persistence.model_names import CONFIG_NAME
 from sk_rqvae._persistence.pretrained import save_pretrained
 from sk_rqvae._persistence.weights import weights_name
 

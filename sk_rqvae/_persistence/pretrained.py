@@ -15,7 +15,6 @@ from sk_rqvae._inference.report import SemanticIDReport
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._persistence.assemble import assemble, fitted_parameters
 from sk_rqvae._persistence.config import (
-    CONFIG_NAME,
     OWN_MODULES,
     Config,
     config_of,
@@ -26,6 +25,7 @@ from sk_rqvae._persistence.folder import check_folder, read_model, write_model
 from sk_rqvae._persistence.hub_download import local_folder
 from sk_rqvae._persistence.json_values import from_json_value
 from sk_rqvae._persistence.model_card import ANY_NAME, model_card
+from sk_rqvae._persistence.model_names import CONFIG_NAME
 from sk_rqvae._persistence.weights import (
     check_codebooks,
     take,

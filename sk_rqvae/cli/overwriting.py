@@ -7,12 +7,9 @@ import os
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from sk_rqvae._persistence.file_lock import lock_path
+from sk_rqvae._persistence.model_names import CONFIG_NAME, FORMAT
 from sk_rqvae.cli.matrix_files.regular_file import check_regular_file
-
-# As in `_persistence`, whose modules import torch: a wrong path is refused before that.
-_MODEL_FORMAT = "sk_rqvae"
-_CONFIG = "config.json"
-_LOCK = ".config.json.lock"
 
 
 def check_output_file(
@@ -54,11 +51,11 @@ def check_output_folder(path: Path, *, force: bool) -> None:
         raise FileExistsError(
             f"{path} exists and is not empty. Pass --force to replace the model in it."
         )
-    if (path / _CONFIG).exists():
-        check_regular_file(path / _CONFIG)
+    if (path / CONFIG_NAME).exists():
+        check_regular_file(path / CONFIG_NAME)
         if not is_model(path):
             raise FileExistsError(
-                f"{path / _CONFIG} belongs to another program. Name another folder "
+                f"{path / CONFIG_NAME} belongs to another program. Name another folder "
                 "with -o."
             )
     nearest = next(each for each in (path, *path.absolute().parents) if each.exists())
@@ -77,15 +74,16 @@ def check_no_checkpoint(path: Path) -> None:
 def is_model(folder: Path) -> bool:
     """Whether a folder has the configuration of a model of ours, intact or not."""
     try:
-        config = json.loads((folder / _CONFIG).read_bytes())
+        config = json.loads((folder / CONFIG_NAME).read_bytes())
     except (OSError, ValueError, RecursionError):
         return False
-    return isinstance(config, dict) and config.get("format") == _MODEL_FORMAT
+    return isinstance(config, dict) and config.get("format") == FORMAT
 
 
 def _has_files(folder: Path) -> bool:
     """Whether there is more than the lock that a killed save leaves."""
-    return any(each.name != _LOCK for each in folder.iterdir())
+    lock = lock_path(folder / CONFIG_NAME)
+    return any(each != lock for each in folder.iterdir())
 
 
 def _check_folder(path: Path) -> None:

@@ -6,6 +6,7 @@ import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sk_rqvae._persistence.model_names import CONFIG_NAME
 from sk_rqvae.cli.failures import UsageError
 from sk_rqvae.cli.matrix_files.regular_file import check_regular_file
 from sk_rqvae.cli.overwriting import is_model
@@ -13,7 +14,6 @@ from sk_rqvae.cli.overwriting import is_model
 if TYPE_CHECKING:
     from sk_rqvae._transformer import RQVAETransformer
 
-_CONFIG = "config.json"
 _PARTS = (".json", ".safetensors")
 
 
@@ -42,10 +42,10 @@ def check_model(folder: Path, items: Path | None = None, *, command: str = "") -
             f"{folder} is no model: a model is a folder. Make one: sk-rqvae fit ITEMS "
             "-o FOLDER"
         )
-    if not (folder / _CONFIG).exists():
+    if not (folder / CONFIG_NAME).exists():
         raise FileNotFoundError(
-            f"{folder} is no model: it has no {_CONFIG}. Make one: sk-rqvae fit ITEMS "
-            f"-o FOLDER"
+            f"{folder} is no model: it has no {CONFIG_NAME}. Make one: sk-rqvae fit "
+            "ITEMS -o FOLDER"
         )
     for part in files_of_model(folder):
         check_regular_file(part)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import TypeAlias, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray, n_distinct, row_keys
 from sk_rqvae.index.state import IndexState
+
+BoolArray: TypeAlias = NDArray[np.bool_]
 
 
 class ChurnReport(TypedDict):
@@ -25,18 +28,21 @@ class ChurnReport(TypedDict):
 
 def churn(before: IndexState, after: IndexState) -> ChurnReport:
     """Compare the IDs of the items of two indexes."""
-    rows = before.store.live_rows()
-    partners = after.rows_of(before.items.take(rows))
-    common = partners >= 0
     n_columns = max(before.store.n_columns, after.store.n_columns)
+    rows = np.arange(len(before.store))  # removed items included
     old = _padded(before.store.ids_of(rows), n_columns)
     new = _padded(after.store.ids_of(after.store.live_rows()), n_columns)
-    matched = _padded(after.store.ids_of(partners[common]), n_columns)
-    same = np.cumprod(old[common] == matched, axis=1).astype(bool)
-    changed = (~same).sum(axis=0)
+    is_live = np.isin(rows, before.store.live_rows())
+    partners = after.rows_of(before.items.take(rows))
+    found = partners >= 0
+    same = np.zeros(old.shape, dtype=bool)
+    matched = _padded(after.store.ids_of(partners[found]), n_columns)
+    same[found] = np.cumprod(old[found] == matched, axis=1)
+    common = found & is_live
+    changed = (~same[common]).sum(axis=0)
     gone, fresh = [], []
     for depth in range(1, n_columns + 1):
-        old_keys, new_keys = _keys(old[:, :depth], new[:, :depth])
+        old_keys, new_keys = _keys(old[is_live, :depth], new[:, :depth])
         n_old, n_new = n_distinct(old_keys), n_distinct(new_keys)
         n_either = n_distinct(np.concatenate([old_keys, new_keys]))
         gone.append(n_either - n_new)
@@ -50,26 +56,21 @@ def churn(before: IndexState, after: IndexState) -> ChurnReport:
         changed_share=(changed / max(1, n_common)).tolist(),
         prefixes_gone=gone,
         prefixes_new=fresh,
-        n_reused=_n_reused(before, after, n_columns),
+        n_reused=_n_reused(old, new, is_live=is_live, is_kept=same[:, -1]),
     )
 
 
-def _n_reused(before: IndexState, after: IndexState, n_columns: int) -> int:
+def _n_reused(
+    old: IntArray, new: IntArray, *, is_live: BoolArray, is_kept: BoolArray
+) -> int:
     """Count the IDs that no item of the earlier index keeps, but another item has now.
 
     The items of an ID are those that have it. If all of them were removed, they still
     count, because logs have the ID.
     """
-    rows = np.arange(len(before.store))
-    is_live = np.isin(rows, before.store.live_rows())
-    old = _padded(before.store.ids_of(rows), n_columns)
-    new = _padded(after.store.ids_of(after.store.live_rows()), n_columns)
     old_keys, new_keys = _keys(old, new)
-    partners = after.rows_of(before.items.take(rows))
-    found = partners >= 0
-    same = _padded(after.store.ids_of(partners[found]), n_columns) == old[found]
     decides = is_live | ~np.isin(old_keys, old_keys[is_live])
-    kept_keys = old_keys[found][same.all(axis=1) & decides[found]]
+    kept_keys = old_keys[is_kept & decides]
     return len(np.setdiff1d(np.intersect1d(old_keys, new_keys), kept_keys))
 
 

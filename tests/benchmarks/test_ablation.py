@@ -123,4 +123,10 @@ def test_tables_need_records(path):
         ablation.main(["--table", "--records", str(path)])
 
 
+def test_tables_need_records_of_the_setting(path):
+    ablation.main(quick(path, "--mechanisms", "re-ranking", "--minutes", "0"))
+    with pytest.raises(SystemExit, match="no record of the defaults"):
+        ablation.main(["--table", "--records", str(path)])
+
+
 # Where data come from

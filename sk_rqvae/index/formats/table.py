@@ -59,23 +59,23 @@ def write_table(
 
     With `numbered`, the last column of the IDs is the suffix.
     """
-    _check_encodable(items.tolist())
+    values = items.tolist()
+    _check_encodable(values)
     n_layers = ids.shape[1] - numbered
     names = [_ITEM_COLUMN, *(f"level_{level + 1}" for level in range(n_layers))]
     names += [_SUFFIX_COLUMN] * numbered
     if _is_parquet(path):
-        values = [items.tolist() if items.dtype == object else items, *ids.T]
+        columns = [values if items.dtype == object else items, *ids.T]
         with atomic_write(path) as file:
-            _write_parquet(file, dict(zip(names, values, strict=True)))
+            _write_parquet(file, dict(zip(names, columns, strict=True)))
         return
-    _check_lengths(items.tolist())
+    _check_lengths(values)
     with atomic_write(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         writer = csv.writer(text)
         writer.writerow(names)
         writer.writerows(
-            (item, *codes)
-            for item, codes in zip(items.tolist(), _rows(ids), strict=True)
+            (item, *codes) for item, codes in zip(values, _rows(ids), strict=True)
         )
         text.detach()
 
