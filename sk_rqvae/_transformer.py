@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from os import PathLike
+from time import perf_counter
 from typing import Any, Self
 
 import numpy as np
@@ -68,8 +69,14 @@ from sk_rqvae._sklearn.callback_compat import (
     with_callbacks,
 )
 from sk_rqvae._sklearn.doc_link import DocLink
+from sk_rqvae._sklearn.module_parameters import (
+    ModuleParametersMixin,
+    hides_module_parameters,
+    is_own,
+)
 from sk_rqvae._sklearn.progress_bars import FitBars, progress_bar
 from sk_rqvae._training.fit import train
+from sk_rqvae._training.fit_summary import print_summary
 from sk_rqvae._training.out_of_memory import (
     ENCODING,
     TRAINING,
@@ -95,6 +102,7 @@ class RQVAETransformer(
     CallbackSupportMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
+    ModuleParametersMixin,
     BaseEstimator,
 ):
     r"""Turn embeddings into semantic IDs with a residual-quantised autoencoder.
@@ -153,7 +161,9 @@ class RQVAETransformer(
         Number of binary columns, which must be the last of `X`. Their loss is the
         binary cross-entropy, and `inverse_transform` returns their probabilities.
     module : type, default=RQVAEModule
-        Class of the model. Subclass `RQVAEModule` to change the loss.
+        Class of the model. Subclass `RQVAEModule` to change the loss. If its
+        constructor has more parameters, set them with the prefix ``module__``:
+        ``module__alpha=0.1`` passes ``alpha=0.1``.
     commitment_weight : float, default=0.5
         Weight of the loss that keeps latents close to their codes.
     noise : float, default=1
@@ -212,8 +222,10 @@ class RQVAETransformer(
     device : str or torch.device, default="auto"
         "auto" is CUDA if there is a device, otherwise the CPU.
     verbose : int, default=0
-        Print one row per epoch. On a terminal, also draw a progress bar on standard
-        error for work that takes longer than two seconds.
+        1 prints the reconstruction loss and the perplexity of each epoch, and a summary
+        at the end. 2 prints all that the history has of each epoch. On a terminal, both
+        also draw a progress bar on standard error for work that takes longer than two
+        seconds.
     mixed_precision : {"auto", "bf16", "no"}, default="auto"
         "bf16" trains encoder and decoder in bfloat16, "no" in float32. All else uses
         float32. "auto" is "bf16" on devices with the instructions, and else "no": CUDA
@@ -293,6 +305,7 @@ class RQVAETransformer(
     (200, 8)
     """
 
+    @hides_module_parameters
     def __init__(
         self,
         *,
@@ -335,6 +348,7 @@ class RQVAETransformer(
         verbose: int = 0,
         mixed_precision: str = "auto",
         resident_mb: float | str = "auto",
+        **module_parameters: Any,
     ) -> None:
         self.n_layers = n_layers
         self.codebook_size = codebook_size
@@ -375,6 +389,13 @@ class RQVAETransformer(
         self.verbose = verbose
         self.mixed_precision = mixed_precision
         self.resident_mb = resident_mb
+        for name, value in module_parameters.items():
+            if not is_own(name):
+                raise TypeError(
+                    f"{type(self).__name__} has no parameter {name!r}. Those of a "
+                    "module begin with 'module__'."
+                )
+            setattr(self, name, value)
 
     @with_callbacks
     def fit(
@@ -460,6 +481,7 @@ class RQVAETransformer(
         .. [1] Ng, Jordan and Weiss (2001), "On spectral clustering: analysis and an
            algorithm".
         """
+        start = perf_counter()
         with turn_of(self):
             settings = check_settings(self)
             X = self._gathered(X, settings, affinity, sample_weight)
@@ -474,6 +496,8 @@ class RQVAETransformer(
                     affinity=affinity,
                     sample_weight=sample_weight,
                 )
+            if self.verbose:
+                print_summary(self.net_, perf_counter() - start)
         return self
 
     def partial_fit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +16,7 @@ from sk_rqvae._initialization.latent_width import max_width
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._persistence.checkpoint_module import CheckpointModule
 from sk_rqvae._persistence.tensor_checks import check_values
+from sk_rqvae._sklearn.module_parameters import PREFIX
 from sk_rqvae._torch_settings import usual_torch_settings
 from sk_rqvae._training.net import RQVAENet
 from sk_rqvae._training.new_net import new_net
@@ -40,11 +41,15 @@ class _NoOptimizer(torch.optim.Optimizer):
         """Set up nothing."""
 
 
-def fitted_parameters(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of the transformer that give these arguments of the module."""
-    parameters = {
-        _PARAMETER_NAMES.get(name, name): arguments[name] for name in arguments
-    }
+def fitted_parameters(
+    arguments: Mapping[str, Any], of_module: Collection[str]
+) -> dict[str, Any]:
+    """Parameters of the transformer that give these arguments of the module.
+
+    `of_module` are those parameters that a user's module has beyond the usual ones.
+    """
+    names = _PARAMETER_NAMES | {name.removeprefix(PREFIX): name for name in of_module}
+    parameters = {names.get(name, name): arguments[name] for name in arguments}
     del parameters["n_features"]
     parameters.pop("behaviour_shape", None)  # the tensors have it
     return parameters | {"n_layers": len(arguments["codebook_sizes"])}

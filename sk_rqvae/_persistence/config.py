@@ -72,7 +72,8 @@ def config_of(estimator: Any, weights_digest: str) -> Config:
             stacklevel=4,
         )
         params["callbacks"] = None
-    check_settings(type(estimator)(**params | {"device": "cpu"}))
+    checked = params | {"device": "cpu", "module": net.module}
+    check_settings(type(estimator)(**checked))
     for values in (params, net.get_params_for("module")):
         _check_maxima("The model to save", values)
     names = getattr(estimator, "feature_names_in_", None)

@@ -32,6 +32,7 @@ from sk_rqvae._persistence.weights import (
     weights_name,
     weights_of,
 )
+from sk_rqvae._sklearn.module_parameters import is_own
 from sk_rqvae._training.present_device import present_device
 from sk_rqvae._training.settings import check_settings
 
@@ -130,7 +131,8 @@ def _described_model(
 
     They differ from the transformer's own if `set_params` was called after `fit`.
     """
-    known = set(cls(module=module).get_params(deep=False))
+    of_module = set(filter(is_own, config["params"]))
+    known = cls(module=module).get_params(deep=False).keys() | of_module
     unknown = sorted(config["params"].keys() - known)
     if unknown:
         raise ValueError(f"unknown parameter {unknown[0]!r}.")
@@ -141,7 +143,7 @@ def _described_model(
     n_features = check_int("n_features_in", config["n_features_in"], minimum=1)
     if fitted.get("n_features") != n_features:
         raise ValueError("'n_features' differs from 'n_features_in'.")
-    parameters = fitted_parameters(fitted)
+    parameters = fitted_parameters(fitted, of_module)
     unknown = sorted(parameters.keys() - known)
     if unknown:
         raise ValueError(f"unknown argument {unknown[0]!r} of the module.")

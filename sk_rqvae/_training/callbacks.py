@@ -18,8 +18,28 @@ from sk_rqvae._sklearn.progress_bars import is_terminal
 _ANNEALED_SHARE = 0.5
 
 
+# What only `verbose=2` prints: with it, a row does not fit in 80 columns.
+_DETAILS = (
+    "lr",
+    "restarts",
+    "train_codebook",
+    "train_commitment",
+    "train_loss",
+    "usage",
+)
+
+
 class EpochTable(PrintLog):
-    """Print one row per epoch, with the values of all levels in one cell."""
+    """Print one row per epoch, with the values of all levels in one cell.
+
+    Parameters
+    ----------
+    verbose : int
+        From 2 on, the row has all that the history records.
+    """
+
+    def __init__(self, verbose: int) -> None:
+        super().__init__(keys_ignored=() if verbose > 1 else _DETAILS, floatfmt=".4g")
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Print the row, where there is a standard output."""
@@ -30,13 +50,16 @@ class EpochTable(PrintLog):
         """Format one cell, in colour where it is the best so far."""
         value = row[key]
         if isinstance(value, Sequence) and not isinstance(value, str):
-            return " ".join(
-                f"{each:.3g}" if isinstance(each, float) else str(each)
-                for each in value
-            )
+            return " ".join(map(_of_level, value))
         if not is_terminal(sys.stdout):
             row = {key: value}  # skorch colours what is marked as the best
         return super().format_row(row, key, color)
+
+
+def _of_level(value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 class StopWith(Callback):

@@ -10,6 +10,7 @@ from skorch.history import History
 
 from sk_rqvae._initialization.behaviour import new_behaviour_map, updated_behaviour_map
 from sk_rqvae._model.id_prices import no_prices
+from sk_rqvae._sklearn.module_parameters import module_parameters
 from sk_rqvae._training.net import RQVAENet
 from sk_rqvae._training.new_net import set_training_parameters
 from sk_rqvae._training.settings import module_arguments
@@ -51,8 +52,18 @@ def _copy_of(earlier: RQVAENet, estimator: Any, task: Task) -> RQVAENet:
     sizes = net.module__codebook_sizes, wanted["codebook_sizes"]
     _check_unchanged("n_layers", *map(len, sizes))
     _check_unchanged("codebook_size", *sizes)
-    for name, value in net.get_params_for("module").items():
-        if name not in _ADJUSTABLE and name != "behaviour_shape":
+    own = module_parameters(estimator)
+    # Of the earlier net, whose values are the user's own objects and not copies.
+    fitted = earlier.get_params_for("module")
+    fitted.pop("behaviour_shape", None)
+    of_user = {
+        name: fitted.pop(name)
+        for name in list(fitted)
+        if name in own or name not in wanted
+    }
+    _check_unchanged("module__*", of_user, own)
+    for name, value in fitted.items():
+        if name not in _ADJUSTABLE:
             _check_unchanged(name, value, wanted[name])
     for name in _ADJUSTABLE:
         setattr(net, f"module__{name}", wanted[name])

@@ -142,7 +142,7 @@ class RQVAENet(NeuralNet):
     def _default_callbacks(self) -> list[tuple[str, Any]]:
         return [
             ("epoch_timer", EpochTimer()),
-            ("print_log", EpochTable(floatfmt=".4g")),
+            ("print_log", EpochTable(self.verbose)),
         ]
 
     def train_step(self, batch: Tensor, **fit_params: Any) -> dict[str, Any]:

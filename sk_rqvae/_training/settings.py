@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import Parameter, signature
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from sk_rqvae._checks.scalars import check_bool, check_choice, check_int, check_
 from sk_rqvae._model.mlp import ACTIVATIONS
 from sk_rqvae._model.modes import QuantizeForwardMode
 from sk_rqvae._model.module import RQVAEModule
+from sk_rqvae._sklearn.module_parameters import module_parameters
 
 # As many as a saved model can have.
 _MAX_LAYERS = 10_000
@@ -104,6 +106,7 @@ def module_arguments(
         "rerank": estimator.rerank,
         "commitment_weight": float(estimator.commitment_weight),
         "noise": float(estimator.noise),
+        **module_parameters(estimator),
     }
 
 
@@ -150,6 +153,24 @@ def _check_model(estimator: Any) -> None:
     module = estimator.module
     if not (isinstance(module, type) and issubclass(module, RQVAEModule)):
         raise TypeError(f"module must be a subclass of RQVAEModule. Got {module!r}.")
+    _check_module_parameters(module, module_parameters(estimator))
+
+
+def _check_module_parameters(module: type[RQVAEModule], own: dict[str, Any]) -> None:
+    set_here = own.keys() & signature(RQVAEModule).parameters.keys()
+    if set_here:
+        name = min(set_here)
+        raise ValueError(
+            f"module__{name} must not be set: the transformer passes {name} itself."
+        )
+    taken = signature(module).parameters
+    takes_any = any(each.kind is Parameter.VAR_KEYWORD for each in taken.values())
+    unknown = sorted(own.keys() - taken.keys())
+    if unknown and not takes_any:
+        raise ValueError(
+            f"module__{unknown[0]} must be a parameter of the module. Got "
+            f"{module.__name__}, which has none of this name."
+        )
 
 
 def _check_training(estimator: Any) -> None:

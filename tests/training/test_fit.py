@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 
 import numpy as np
 import pytest
@@ -282,8 +283,30 @@ def test_partial_fit_does_not_hold_rows_out(blobs):
 # Output
 
 
-def test_verbose_prints_a_table_with_a_row_per_epoch(blobs, capsys):
-    small(max_epochs=3, verbose=1, early_stopping=True).fit(blobs)
+def test_verbose_prints_the_losses_of_each_epoch_in_80_columns(blobs, capsys):
+    levels = {"n_layers": 6, "codebook_size": 300}
+    small(max_epochs=3, verbose=1, early_stopping=True, **levels).fit(blobs)
+    lines = capsys.readouterr().out.splitlines()
+    header, rule, *rows = lines[:5]
+    names = ["epoch", "perplexity", "train_reconstruction", "valid_loss", "dur"]
+    assert header.split() == names
+    assert set(rule) <= {"-", " "}
+    assert [row.split()[0] for row in rows] == ["1", "2", "3"]
+    assert max(map(len, lines)) <= 80
+
+
+def test_verbose_ends_with_a_summary_of_a_fit(blobs, capsys):
+    model = small(max_epochs=2, verbose=1, codebook_size=(4, 2, 1)).fit(blobs)
+    last = capsys.readouterr().out.strip().splitlines()[-1]
+    assert re.fullmatch(
+        r"Fitted to epoch 2 in \d+\.\d s\. Codes in use: 100%, 100%, 100%\.", last
+    )
+    model.partial_fit(blobs)
+    assert "Fitted" not in capsys.readouterr().out
+
+
+def test_more_verbose_prints_all_that_the_history_records(blobs, capsys):
+    small(max_epochs=3, verbose=2, early_stopping=True).fit(blobs)
     header, rule, *rows = capsys.readouterr().out.strip().splitlines()
     for name in (
         "epoch",
@@ -303,7 +326,7 @@ def test_verbose_prints_a_table_with_a_row_per_epoch(blobs, capsys):
 
 
 def test_the_table_shows_small_learning_rates_and_one_value_per_level(blobs, capsys):
-    options = {"max_epochs": 1, "verbose": True, "batch_size": 600}
+    options = {"max_epochs": 1, "verbose": 2, "batch_size": 600}
     small(lr=2e-6, warmup_epochs=0, **options).fit(blobs)
     assert "2e-06" in capsys.readouterr().out
     small(codebook_size=(4, 2, 1), **options).fit(blobs)
