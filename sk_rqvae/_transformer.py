@@ -183,9 +183,9 @@ class RQVAETransformer(
     separate_ids : bool or "auto", default="auto"
         After training, give prices to IDs that several rows of `X` share, so that the
         rows choose different candidates (see Notes). "auto" makes the cheapest
-        separations until the error has grown by 1%, True all that are possible. If
-        there are more rows than IDs, "auto" makes none. True then spreads the rows
-        evenly: they leave IDs that have more than their share of the rows.
+        separations until the error has grown by 1%, True all that are found. If there
+        are more rows than IDs, "auto" makes none. True then spreads the rows more
+        evenly: they leave IDs that have more than their share, if they can.
     random_state : int, RandomState instance or None, default=None
         An int makes `fit` repeatable. Global generators are neither read nor set.
     max_epochs : int, default=None

@@ -53,6 +53,11 @@ class SumOfTerms(nn.Module):
             raise TypeError(f"{_EXPECTED_TERMS} Got {type(terms).__name__}.")
         if not terms:
             raise TypeError(f"{_EXPECTED_TERMS} Got no term.")
+        if "loss" in terms and len(terms) > 1:
+            raise ValueError(
+                "compute_loss must not call one of several terms 'loss': train_loss is "
+                f"the sum of all of them. Got {list(terms)}."
+            )
         for name, term in terms.items():
             if not isinstance(term, Tensor):
                 found = f"{name}, a {type(term).__name__}"

@@ -348,6 +348,16 @@ def test_a_loss_whose_terms_change_within_an_epoch_is_refused(blobs):
         small(module=OtherTerms, batch_size=100).fit(blobs)
 
 
+def test_a_term_cannot_take_the_name_of_the_sum_of_all_terms(blobs):
+    length = {"loss": lambda output: output.latents.square().mean()}
+    alone = type("Alone", (OneTerm,), {"terms": length})
+    row = small(module=alone, max_epochs=1).fit(blobs).net_.history[-1]
+    assert row["train_loss"] > 0
+    among = type("Among", (OneTerm,), {"terms": length | {"mine": length["loss"]}})
+    with pytest.raises(ValueError, match="must not call one of several terms 'loss'"):
+        small(module=among, max_epochs=1).fit(blobs)
+
+
 @pytest.mark.parametrize(
     ("terms", "got"),
     [

@@ -284,7 +284,7 @@ def test_partial_fit_does_not_hold_rows_out(blobs):
 
 
 def test_verbose_prints_the_losses_of_each_epoch_in_80_columns(blobs, capsys):
-    levels = {"n_layers": 6, "codebook_size": 300}
+    levels = {"n_layers": 5, "codebook_size": 300}
     small(max_epochs=3, verbose=1, early_stopping=True, **levels).fit(blobs)
     lines = capsys.readouterr().out.splitlines()
     header, rule, *rows = lines[:5]
