@@ -934,7 +934,8 @@ default=None
         Raises
         ------
         ValueError
-            If `path` ends in something else, or an item is too long for CSV.
+            If `path` ends in something else, an item has lone surrogates, or an item of
+            a CSV file is empty or too long.
         """
         state = self._fitted()
         numbered = state.store.numbered

@@ -375,6 +375,8 @@ def test_an_exchanged_index_is_the_same(tmp_path, policy, kind, suffix):
     items = ITEMS[kind]
     if kind == "str" and suffix != "json":
         items = [item.replace("\ud800", "\n") for item in items]
+    if kind == "str" and suffix == "csv":
+        items = [item or " " for item in items]
     index = SemanticIDIndex(policy=policy).fit(CODES, items)
     path = tmp_path / f"index.{suffix}"
     arguments = {"policy": policy, "item_type": str if kind == "str" else int}
@@ -495,6 +497,9 @@ BAD_CSV = {
     "item,a,b\nx,1,0\ny,1.5,0\n": "line 3 must have whole numbers",
     "item,a,b\nx,-1,0\n": "must not be negative",
     "item,a,b\nx,1,0\nx,2,0\n": "must be unique",
+    "item,a,b\nx,1,0\n,2,0\n": "line 3 must have an item",
+    'item,a,b\nx,1,0\n"",2,0\n': "line 3 must have an item",
+    "level_1,suffix,item_id\n1,0,\n": "line 2 must have an item",
 }
 
 
@@ -564,7 +569,7 @@ def test_ids_that_skip_suffixes_after_a_removal_are_read_back(tmp_path):
 BAD_TABLES = {
     "item,a,b\n1.5,1,0\n": "Got '1.5' in row 0",
     "item,a,b\n1_0,1,0\n": "Got '1_0' in row 0",
-    "item,a,b\n7,1,0\n,1,1\n": "Got '' in row 1",
+    "item,a,b\n7,1,0\n,1,1\n": "line 3 must have an item",
     "item,a,b\n9223372036854775808,1,0\n": "in row 0",
     "1,2,0\n2,2,1\n": "must begin with a line of column names",
     "x,2,0\ny,2,1\n": "must begin with a line of column names",
@@ -854,6 +859,20 @@ def test_a_table_cannot_have_items_that_are_no_valid_text(tmp_path, name):
         index.to_table(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
     index.to_json(tmp_path / "index.json")
+
+
+def test_an_empty_string_is_an_item_of_parquet_and_json_but_not_of_csv(tmp_path):
+    index = SemanticIDIndex().fit([[0, 1], [1, 1]], ["a", ""])
+    with pytest.raises(ValueError, match=r"Got '' in row 1\. Write Parquet or JSON"):
+        index.to_table(tmp_path / "index.csv")
+    assert list(tmp_path.iterdir()) == []
+    index.to_table(tmp_path / "index.parquet")
+    same(index, SemanticIDIndex.from_table(tmp_path / "index.parquet"))
+    index.to_json(tmp_path / "index.json")
+    same(index, SemanticIDIndex.from_json(tmp_path / "index.json"))
+    index.remove([""])
+    index.to_table(tmp_path / "index.csv")
+    same(index, SemanticIDIndex.from_table(tmp_path / "index.csv"))
 
 
 def test_a_suffix_that_is_read_must_be_below_the_capacity(tmp_path):

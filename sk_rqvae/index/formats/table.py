@@ -69,7 +69,7 @@ def write_table(
         with atomic_write(path) as file:
             _write_parquet(file, dict(zip(names, columns, strict=True)))
         return
-    _check_lengths(values)
+    _check_csv_items(values)
     with atomic_write(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         writer = csv.writer(text)
@@ -212,7 +212,13 @@ def _read_csv(path: PathLike, policy: str) -> tuple[IntArray, list[str], bool]:
                     f"{path}, line {reader.line_num} must have {len(names)} fields. "
                     f"Got {len(fields)}."
                 )
-            items.append(fields[layout.item])
+            item = fields[layout.item]
+            if not item:
+                raise ValueError(
+                    f"{path}, line {reader.line_num} must have an item. Got an empty "
+                    f"field in column {names[layout.item]!r}."
+                )
+            items.append(item)
             codes = [fields[at] for at in layout.codes]
             ids.append(_codes_of(codes, path, reader.line_num))
     codes_of_all = np.array(ids, dtype=np.int64).reshape(-1, len(layout.codes))
@@ -238,9 +244,14 @@ def _checked_column(column: NDArray[Any], name: str) -> IntArray:
     return check_codes(column[:, None], name=name)[:, 0]
 
 
-def _check_lengths(items: Sequence[Any]) -> None:
-    """Check that the reader of CSV files will take items, which it bounds."""
-    for item in items:
+def _check_csv_items(items: Sequence[Any]) -> None:
+    """Check that the reader of CSV files will take items."""
+    for row, item in enumerate(items):
+        if item == "":
+            raise ValueError(
+                "items must not be empty to be written as CSV, where an empty field is "
+                f"a missing item. Got '' in row {row}. Write Parquet or JSON."
+            )
         if isinstance(item, str) and len(item) > _LONGEST_FIELD:
             raise ValueError(
                 f"items must have at most {_LONGEST_FIELD} characters to be written as "
