@@ -131,6 +131,32 @@ def test_a_file_cut_anywhere_is_refused(saved, tmp_path_factory, length):
         SemanticIDIndex.load(path)
 
 
+DAMAGES = {
+    "a byte less": (
+        lambda content: content[:-1],
+        r"is truncated: array 'item_rows' ends at byte \d+\. Got \d+ bytes\.$",
+    ),
+    "a byte more": (
+        lambda content: content + b"\0",
+        r"must end at byte \d+, with its last array\. Got \d+ bytes\.$",
+    ),
+    "another bit": (
+        lambda content: content[:-64] + bytes([content[-64] ^ 1]) + content[-63:],
+        r"is corrupt: array 'item_rows', bytes \d+ to \d+, does not match its "
+        r"checksum\.$",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_the_error_of_a_damaged_file_says_what_is_damaged(saved, tmp_path, name):
+    change, message = DAMAGES[name]
+    path = tmp_path / "index"
+    path.write_bytes(change(saved))
+    with pytest.raises(ValueError, match=f"index {message}"):
+        SemanticIDIndex.load(path)
+
+
 def test_a_file_of_a_newer_version_is_refused(saved, tmp_path):
     path = tmp_path / "newer"
     path.write_bytes(saved[:8] + struct.pack("<I", 7) + saved[12:])
@@ -169,6 +195,11 @@ FORGERIES = {
     "many rows": lambda header: array(header, "ids").update(shape=[10**9, 3]),
     "many columns": lambda header: array(header, "ids").update(shape=[0, 5 * 10**9]),
     "absurdly many": lambda header: array(header, "ids").update(shape=[10**400, 3]),
+    "no columns": lambda header: array(header, "ids").update(shape=[2**62, 0]),
+    "more digits than Python prints": lambda header: array(header, "ids").update(
+        shape=[10**4299, 4096]
+    ),
+    "no offset": lambda header: array(header, "ids").pop("offset"),
     "fewer columns": lambda header: array(header, "ids").update(shape=[3, 5]),
     "three dimensions": lambda header: array(header, "ids").update(shape=[5, 3, 1]),
     "no shape": lambda header: array(header, "ids").update(shape=5),
@@ -197,8 +228,9 @@ FORGERIES = {
 def test_a_file_whose_parts_do_not_fit_is_refused(saved, tmp_path, name, mmap_mode):
     path = tmp_path / "forged"
     path.write_bytes(rewritten(saved, FORGERIES[name]))
-    with pytest.raises(ValueError, match="forged"):
+    with pytest.raises(ValueError, match="forged") as caught:
         SemanticIDIndex.load(path, mmap_mode=mmap_mode)
+    assert "Error(" not in str(caught.value)
 
 
 def test_a_mapped_file_with_codes_of_no_radix_is_refused(saved, tmp_path):

@@ -169,8 +169,9 @@ class TrainingCheckpoint(Callback):
             try:
                 _restore(net, self.state)
             except (*_DAMAGED, RecursionError) as error:
+                cause = f"it lacks {error}" if isinstance(error, KeyError) else error
                 raise ValueError(
-                    f"{self.path} does not fit this training: {error!r}. Pass --force "
+                    f"{self.path} does not fit this training: {cause}. Pass --force "
                     "instead of --resume to start anew."
                 ) from error
 

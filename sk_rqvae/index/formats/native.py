@@ -111,18 +111,20 @@ def read_file(
         arrays = {}
         start = expected = _aligned(end)
         for entry in header.pop("arrays"):
-            array = _array(entry, content, start, mapped)
+            array = _array(path, entry, content, start, mapped)
             arrays[str(entry["name"])] = array
             expected = max(expected, start + entry["offset"] + _aligned(array.nbytes))
-        if any(content[end:start]) or len(content) != expected:
-            raise ValueError(
-                f"the file has {len(content)} bytes, expected {expected}, or bytes "
-                f"before {start} that are not zero"
-            )
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} has a header that does not fit its arrays: {error!r}."
+            f"{path} has a header that does not describe its arrays."
         ) from error
+    if any(content[end:start]):
+        raise ValueError(f"{path} is corrupt: bytes {end} to {start} must be zeros.")
+    if len(content) != expected:
+        raise ValueError(
+            f"{path} must end at byte {expected}, with its last array. Got "
+            f"{len(content)} bytes."
+        )
     return header, arrays
 
 
@@ -176,7 +178,11 @@ def _parsed_header(path: PathLike, content: memoryview) -> tuple[dict[str, Any],
 
 
 def _array(
-    entry: Mapping[str, Any], content: memoryview, start: int, mapped: bool
+    path: PathLike,
+    entry: Mapping[str, Any],
+    content: memoryview,
+    start: int,
+    mapped: bool,
 ) -> NDArray[Any]:
     """Make an array of the bytes that an entry of the header names."""
     name, dtype, shape, offset = (
@@ -184,31 +190,32 @@ def _array(
     )
     if dtype not in _DTYPES:
         raise ValueError(
-            f"array {name!r} must have a dtype of {sorted(_DTYPES)}. Got {dtype!r}"
+            f"{path} must have a dtype of {sorted(_DTYPES)} for array {name!r}. Got "
+            f"{dtype!r}."
         )
-    are_counts = all(type(n) is int and n >= 0 for n in [*shape, offset])
+    are_counts = all(type(n) is int and 0 <= n < 2**63 for n in [*shape, offset])
     if (
         not are_counts
         or len(shape) not in (1, 2)
-        or max(shape[1:], default=0) > _MAX_COLUMNS
+        or not all(1 <= n <= _MAX_COLUMNS for n in shape[1:])
     ):
         raise ValueError(
-            f"array {name!r} must have one or two dimensions and at most "
-            f"{_MAX_COLUMNS} columns. Got shape {shape}, offset {offset}"
+            f"{path} must have one or two dimensions and 1 to {_MAX_COLUMNS} columns "
+            f"for array {name!r}. Got shape {shape}, offset {offset}."
         )
     first = start + offset
     n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     last = first + _aligned(n_bytes)
     if last > len(content):
         raise ValueError(
-            f"the file is truncated: array {name!r} ends at byte {last}, and the file "
-            f"after {len(content)}"
+            f"{path} is truncated: array {name!r} ends at byte {last}. Got "
+            f"{len(content)} bytes."
         )
     part = content[first:last]
     if not mapped and _checksum(part) != entry["sha256"]:
         raise ValueError(
-            f"the file is corrupt: array {name!r}, bytes {first} to {last}, does not "
-            "match its checksum"
+            f"{path} is corrupt: array {name!r}, bytes {first} to {last}, does not "
+            "match its checksum."
         )
     return np.frombuffer(part[:n_bytes], dtype=np.dtype(dtype)).reshape(shape)
 
