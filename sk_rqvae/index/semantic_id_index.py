@@ -84,6 +84,8 @@ class SemanticIDIndex:
         more with ``policy="suffix"``.
     item_ids_ : ndarray of shape (n_items,)
         Items in order of arrival: int64, or strings in an object array.
+    item_type_ : type
+        What the items are, int or str.
     n_layers_ : int
         Levels of the codes.
     fingerprint_ : str or None
@@ -438,6 +440,11 @@ default=None
     def item_ids_(self) -> NDArray[Any]:
         """Items in order of arrival."""
         return self._fitted().live_items()
+
+    @property
+    def item_type_(self) -> type:
+        """What the items are, int or str."""
+        return str if self._fitted().items.kind == "str" else int
 
     @property
     def n_layers_(self) -> int:

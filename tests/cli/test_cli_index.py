@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -240,6 +241,28 @@ main(["index", "lookup", sys.argv[1], "--by", "key", "B07", "--format", "json"])
 print([name for name in ("torch", "sklearn", "skorch") if name in sys.modules])
 """
     assert fresh_python(script, catalogue).endswith("[]")
+
+
+@pytest.mark.parametrize(
+    "wanted", [("--by", "key", "item 7"), ("--by", "prefix", "7,0"), ("7,0,7,0",)]
+)
+def test_a_lookup_reads_no_more_of_the_catalogue_than_it_prints(
+    tmp_path, capsys, wanted
+):
+    path = tmp_path / "catalogue.index"
+    number = np.arange(50_000)
+    codes = np.column_stack([number % 256, number // 256, number % 256])
+    SemanticIDIndex().fit(codes, [f"item {n}" for n in number]).save(path)
+    expected = printed(capsys, "lookup", path, *wanted)  # imports what it needs
+    assert expected == ["item 7,7,0,7,0"]
+    tracemalloc.start()
+    try:
+        assert printed(capsys, "lookup", path, *wanted) == expected
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # Any array of all items or IDs has a pointer or an integer for each.
+    assert peak < 8 * len(number)
 
 
 def test_integers_are_the_texts_of_an_index_of_texts():

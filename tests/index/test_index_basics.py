@@ -612,6 +612,16 @@ def test_an_item_that_came_back_often_is_found_in_two_searches(index, monkeypatc
     assert searches == [1, 1]
 
 
+@pytest.mark.parametrize(
+    ("items", "expected"), [(None, int), ([5, 6], int), (["a", "b"], str)]
+)
+def test_the_type_of_items_stays_when_all_are_removed(items, expected):
+    index = SemanticIDIndex().fit([[0, 1]] * 2, items)
+    assert index.item_type_ is expected
+    index.remove(index.item_ids_)
+    assert index.item_type_ is expected
+
+
 def test_items_may_be_integers_of_several_types():
     items = [np.uint64(5), np.int64(3), 2**62 + 1]
     index = SemanticIDIndex().fit([[0, 1]] * 3, items)

@@ -25,7 +25,7 @@ def keys_like(index: SemanticIDIndex, keys: NDArray[Any]) -> NDArray[Any]:
     ValueError
         If a text is no integer of 64 bits, written as Python writes it.
     """
-    has_texts = index.item_ids_.dtype == object
+    has_texts = index.item_type_ is str
     if has_texts and keys.dtype != object:
         if not all(map(_INTEGER.fullmatch, index.item_ids_.tolist())):
             return keys

@@ -52,14 +52,14 @@ def look_up(
     """
     index = SemanticIDIndex.load(path, mmap_mode="r")
     words = _words(wanted)
+    layout = _layout(index, as_tokens)
     if by == "key":
         keys = keys_like(index, np.array(words, dtype=object))
     elif by == "prefix":
         found = [index.items_with_prefix(_codes(word)) for word in words]
         keys = np.concatenate(found)
     else:
-        keys = _items_of(index, [_codes(word) for word in words])
-    layout = _layout(index, as_tokens)
+        keys = _items_of(index, [_codes(word) for word in words], layout.n_columns)
     with open_ids(None, kind, layout) as append:
         for first in range(0, len(keys), ROWS_AT_ONCE):
             block = keys[first : first + ROWS_AT_ONCE]
@@ -116,8 +116,7 @@ def _codes(word: str) -> list[int]:
     raise ValueError(f"An ID must be codes, such as 12,3, or tokens. Got {word!r}.")
 
 
-def _items_of(index: SemanticIDIndex, ids: list[list[int]]) -> NDArray[Any]:
-    width = index.ids_.shape[1]
+def _items_of(index: SemanticIDIndex, ids: list[list[int]], width: int) -> NDArray[Any]:
     for codes in ids:
         if len(codes) != width:
             raise ValueError(
@@ -129,8 +128,7 @@ def _items_of(index: SemanticIDIndex, ids: list[list[int]]) -> NDArray[Any]:
 
 
 def _layout(index: SemanticIDIndex, as_tokens: bool) -> Layout:
-    n_columns = index.ids_.shape[1]
-    return Layout(index.n_layers_, n_columns > index.n_layers_, as_tokens)
+    return Layout(index.n_layers_, index.policy == "suffix", as_tokens)
 
 
 def _shown(value: Any) -> str:
