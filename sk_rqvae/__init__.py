@@ -11,7 +11,11 @@ if TYPE_CHECKING:
     from sk_rqvae._model.module import RQVAEModule
     from sk_rqvae._model.output import RQVAEOutput
     from sk_rqvae._transformer import RQVAETransformer
-    from sk_rqvae.exceptions import CollapseWarning, DivergenceError
+    from sk_rqvae.exceptions import (
+        CollapseWarning,
+        DivergenceError,
+        IndexConflictError,
+    )
     from sk_rqvae.index import SemanticIDIndex
     from sk_rqvae.preprocessing import BlockScaler
 
@@ -21,6 +25,7 @@ __all__ = [
     "BlockScaler",
     "CollapseWarning",
     "DivergenceError",
+    "IndexConflictError",
     "QuantizeForwardMode",
     "RQVAEModule",
     "RQVAEOutput",
@@ -35,6 +40,7 @@ _HOMES = {
     "BlockScaler": "sk_rqvae.preprocessing",
     "CollapseWarning": "sk_rqvae.exceptions",
     "DivergenceError": "sk_rqvae.exceptions",
+    "IndexConflictError": "sk_rqvae.exceptions",
     "QuantizeForwardMode": "sk_rqvae._model.modes",
     "RQVAEModule": "sk_rqvae._model.module",
     "RQVAEOutput": "sk_rqvae._model.output",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CollapseWarning", "DivergenceError"]
+__all__ = ["CollapseWarning", "DivergenceError", "IndexConflictError"]
 
 
 class CollapseWarning(UserWarning):
@@ -14,3 +14,11 @@ class CollapseWarning(UserWarning):
 
 class DivergenceError(ArithmeticError):
     """Training diverged: the loss is infinite or not a number."""
+
+
+class IndexConflictError(ValueError):
+    """The file of an index was changed since the index was loaded or saved.
+
+    Saving the index would undo what somebody else did. Load it and make the changes
+    again, or save it with ``on_conflict="merge"``.
+    """

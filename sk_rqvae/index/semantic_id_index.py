@@ -798,7 +798,7 @@ default=None
             What happens if this index was loaded or saved before, and the file at
             `path` now has changes that the index does not have:
 
-            - ``"raise"``: an error;
+            - ``"raise"``: an `IndexConflictError`;
             - ``"merge"``: this index and the file get the additions, removals and
               updates of both, and no ID changes. An item that one side removed stays
               removed, even if the other side updated it;
@@ -810,12 +810,13 @@ default=None
 
         Raises
         ------
+        IndexConflictError
+            If there is a conflict, and `on_conflict` is ``"raise"``.
         ValueError
-            If there is a conflict, and `on_conflict` is ``"raise"`` or the changes
-            cannot be merged. That is so if both sides added the same item or ID,
-            changed an item in different ways or name items in different ways. It is
-            also so if the file does not descend from one that this index was loaded
-            from or saved as since it was fitted.
+            If the changes cannot be merged. That is so if both sides added the same
+            item or ID, changed an item in different ways or name items in different
+            ways. It is also so if the file does not descend from one that this index
+            was loaded from or saved as since it was fitted.
             If the IDs have more than 4096 levels, or their keys more than 4096 bytes.
         """
         choice = check_choice("on_conflict", on_conflict, CONFLICTS)

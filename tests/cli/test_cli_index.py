@@ -120,6 +120,35 @@ def test_a_removal_that_fails_removes_nothing(catalogue, capsys):
     assert catalogue.read_bytes() == content
 
 
+@pytest.mark.parametrize("command", ["add", "remove"])
+def test_a_command_during_which_another_process_saved_can_be_run_again(
+    model, table, catalogue, capsys, monkeypatch, command
+):
+    load = SemanticIDIndex.load
+
+    def load_before_another_process_saves(path):
+        index = load(path)
+        monkeypatch.setattr(SemanticIDIndex, "load", load)
+        other = load(path)
+        other.remove(["B49"])
+        other.save(path)
+        return index
+
+    arguments = {
+        "add": (model, table(slice(50, 60), "new.csv"), "--item-column", "sku"),
+        "remove": ("B00",),
+    }[command]
+    monkeypatch.setattr(SemanticIDIndex, "load", load_before_another_process_saves)
+    said = failure(capsys, "index", command, catalogue, *arguments)
+    assert said.endswith(
+        "catalogue.index was changed by another process meanwhile, and this command "
+        "changed nothing. Run it again."
+    )
+    assert len(SemanticIDIndex.load(catalogue)) == 49
+    assert run("index", command, catalogue, *arguments) == 0
+    assert len(SemanticIDIndex.load(catalogue)) == {"add": 59, "remove": 48}[command]
+
+
 def test_lookup_finds_ids_by_key_and_keys_by_id(catalogue, capsys):
     index = SemanticIDIndex.load(catalogue)
     lines = printed(capsys, "lookup", catalogue, "B07", "B03", "--by", "key")

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from sk_rqvae._persistence.file_lock import LockBeside
+from sk_rqvae.exceptions import IndexConflictError
 from sk_rqvae.index import SemanticIDIndex
 
 
@@ -204,7 +205,8 @@ def test_saving_over_changes_of_others_is_an_error_that_says_so(tmp_path):
     first.save(path)
     first.save(path)
     second.add([[3, 3]], ["e"])
-    with pytest.raises(ValueError, match="Got revision 2 in the file and 2 here"):
+    message = r"Got revision 2 in the file and 2 here, with different changes\."
+    with pytest.raises(IndexConflictError, match=message):
         second.save(path)
     assert SemanticIDIndex.load(path).item_ids_.tolist() == ["a", "b", "c", "d"]
     second.save(path, on_conflict="overwrite")

@@ -16,6 +16,7 @@ from sk_rqvae.cli.matrix_files.source import Reading
 from sk_rqvae.cli.reading_models import read_model, without_names
 from sk_rqvae.cli.terminal import say
 from sk_rqvae.cli.work.index_keys import check_new, keys_like
+from sk_rqvae.cli.work.index_saving import save_changes
 from sk_rqvae.cli.work.last_line import duration
 from sk_rqvae.cli.work.progress import bars_unless
 from sk_rqvae.index import SemanticIDIndex
@@ -79,7 +80,7 @@ def add_to_index(
             model=model,
             on_duplicate="skip" if skip_known else "raise",
         )
-    index.save(path)
+    save_changes(index, path)
     if not quiet:
         say(
             f"added {len(index) - n_before} items to {n_before}, "

@@ -17,6 +17,7 @@ from sk_rqvae.cli.matrix_files.source import ROWS_AT_ONCE
 from sk_rqvae.cli.standard_streams import lines_of_standard_input, write_out
 from sk_rqvae.cli.terminal import say
 from sk_rqvae.cli.work.index_keys import keys_like
+from sk_rqvae.cli.work.index_saving import save_changes
 from sk_rqvae.index import SemanticIDIndex
 from sk_rqvae.index.formats.tokens import parsed
 
@@ -29,7 +30,7 @@ def remove_items(path: Path, keys: Sequence[str], *, reuse: bool, quiet: bool) -
     index = SemanticIDIndex.load(path)
     wanted = keys_like(index, np.array(_words(keys), dtype=object))
     index.remove(wanted, reuse=reuse)
-    index.save(path)
+    save_changes(index, path)
     if not quiet:
         say(f"removed {len(wanted)} items, {len(index)} remain, written to {path}")
 
@@ -51,8 +52,8 @@ def look_up(
         Whether IDs are printed as text.
     """
     index = SemanticIDIndex.load(path, mmap_mode="r")
-    words = _words(wanted)
     layout = _layout(index, as_tokens)
+    words = _words(wanted)
     if by == "key":
         keys = keys_like(index, np.array(words, dtype=object))
     elif by == "prefix":

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sk_rqvae._checks.codes import IntArray, check_codes, layer_sizes
 from sk_rqvae._persistence.file_lock import LockBeside
 from sk_rqvae._persistence.regular_files import writable_target
+from sk_rqvae.exceptions import IndexConflictError
 from sk_rqvae.index.engine.growing import GrowingArray, small_unsigned
 from sk_rqvae.index.engine.keys import Keys, KeySpace, key_space
 from sk_rqvae.index.engine.runs import Run, SortedRuns
@@ -58,9 +59,11 @@ def save_state(
 
     Raises
     ------
-    ValueError
+    IndexConflictError
         If the file holds changes that the state does not have, unless `on_conflict`
         says what to do with them.
+    ValueError
+        If the changes cannot be merged.
     """
     with LockBeside(writable_target(path)):
         new = state
@@ -70,11 +73,12 @@ def save_state(
         if header is not None:
             known = state.lineage.has_changes_of(str(header.get("save")), path)
             if not known and on_conflict == "raise":
-                raise ValueError(
+                raise IndexConflictError(
                     f"{path} was changed since this index was loaded from it or saved "
                     f"to it. Got revision {_revision(path, header)} in the file and "
-                    f"{state.revision} here. Load it and make the changes again, or "
-                    "save with on_conflict='merge' or 'overwrite'."
+                    f"{state.revision} here, with different changes. Load it and make "
+                    "the changes again, or save with on_conflict='merge' or "
+                    "'overwrite'."
                 )
             if not known:
                 new = merged_states(read_state(path), state, path)
