@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -64,9 +65,14 @@ class Route(NamedTuple):
     quantizer: Any
 
     def rows(self, X: Any) -> Any:
-        """Return what reaches the quantizer."""
+        """Return what reaches the quantizer, whose column names it must have."""
         for step in self.before:
             X = step.transform(X)
+        if hasattr(self.quantizer, "feature_names_in_"):
+            # Imported here because it imports scikit-learn, which has made the names.
+            from sk_rqvae._sklearn.column_names import check_column_names
+
+            check_column_names(self.quantizer, X)
         return X
 
 
@@ -90,6 +96,15 @@ def route_of(model: Any) -> Route:
 
     path = path_to_quantizer(model)
     return Route([step.estimator for step in path.before], path.quantizer)
+
+
+def without_column_names(model: CodeModel) -> CodeModel:
+    """Return a model that takes arrays without a warning that they have no names."""
+    if not hasattr(model, "feature_names_in_"):
+        return model
+    nameless = copy.copy(model)
+    del nameless.feature_names_in_
+    return nameless
 
 
 def codebook_sizes(model: CodeModel) -> tuple[int, ...]:

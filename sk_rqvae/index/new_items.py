@@ -8,7 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray, check_codes
-from sk_rqvae.index.code_model import CodeModel, Route, route_of
+from sk_rqvae.index.code_model import (
+    CodeModel,
+    Route,
+    route_of,
+    without_column_names,
+)
 from sk_rqvae.index.fingerprint import FINGERPRINT_VERSION, fingerprint
 from sk_rqvae.index.state import IndexState, Rules
 
@@ -35,7 +40,10 @@ class NewItems(NamedTuple):
 
 
 class CheckedItems(NamedTuple):
-    """`NewItems` that fit the index."""
+    """`NewItems` that fit the index.
+
+    `X` is what reaches `model`, which takes it without names of its columns.
+    """
 
     codes: IntArray
     items: NDArray[Any]
@@ -98,7 +106,7 @@ def checked_items(
         codes,
         items,
         _checked_rows(new.X, len(codes), route),
-        None if route is None else route.quantizer,
+        None if route is None else without_column_names(route.quantizer),
         alternatives,
         _checked_weights(new.weights, len(codes), state.rules),
     )
@@ -139,7 +147,9 @@ def checked_route(state: IndexState, model: Any) -> Route | None:
 def _checked_rows(X: Any, n_rows: int, route: Route | None) -> NDArray[Any] | None:
     if X is None:
         return None
-    if route is not None and route.before:
+    if hasattr(X, "__dask_graph__"):
+        X = X.compute()  # NumPy would do so too, and drop the names of the columns
+    if route is not None:
         X = route.rows(X)
     X = np.asarray(X)
     if X.ndim != 2 or X.dtype.kind not in "iufb":

@@ -10,7 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sk_rqvae._checks.codes import IntArray, check_codes
-from sk_rqvae.index.code_model import route_of, sizes_for_index
+from sk_rqvae.index.code_model import (
+    route_of,
+    sizes_for_index,
+    without_column_names,
+)
 from sk_rqvae.index.fingerprint import fingerprint
 from sk_rqvae.index.items import checked_item_ids, first_occurrences
 from sk_rqvae.index.parameters import default_tags
@@ -82,6 +86,16 @@ class RealignedModel:
         """The codebooks, in the order of the new names."""
         books = zip(self.model.codebooks_, self.code_maps, strict=True)
         return [np.asarray(book)[np.argsort(names)] for book, names in books]
+
+    @property
+    def feature_names_in_(self) -> NDArray[Any]:
+        """Names of the columns, if `model` has any."""
+        names: NDArray[Any] = self.model.feature_names_in_
+        return names
+
+    @feature_names_in_.deleter
+    def feature_names_in_(self) -> None:
+        self.model = without_column_names(self.model)
 
     def __sklearn_tags__(self) -> Any:
         return default_tags()

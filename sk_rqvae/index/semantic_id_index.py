@@ -177,7 +177,8 @@ class SemanticIDIndex:
             `add`.
         X : array-like of shape (n_items, n_features), default=None
             What the model made the codes from. ``policy="reassign"`` needs it, and with
-            it `summary` counts exact duplicates.
+            it `summary` counts exact duplicates. A DataFrame must have the columns that
+            the model was fitted on, in their order.
         model : fitted transformer or Pipeline, default=None
             What made the codes. The index carries its fingerprint, and every later
             `add` has to name the same model.

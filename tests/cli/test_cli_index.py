@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import io
 import json
 import tracemalloc
@@ -80,6 +81,28 @@ def test_add_gives_new_items_the_ids_that_python_gives(
     assert run("index", "add", catalogue, model, path, "--item-column", "sku") == 0
     before.add(fitted.transform(rows[50:]), KEYS[50:], X=rows[50:], model=fitted)
     np.testing.assert_array_equal(SemanticIDIndex.load(catalogue).ids_, before.ids_)
+
+
+@pytest.mark.filterwarnings("error:X does not have valid feature names")
+def test_a_model_with_column_names_takes_tables_without_a_warning(
+    fitted, rows, tmp_path
+):
+    model = copy.copy(fitted)
+    model.feature_names_in_ = frame(rows).columns.to_numpy(dtype=object)
+    model.save_pretrained(tmp_path / "model")
+    crowd = frame(np.repeat(rows[:20], 3, axis=0).astype(float), sku=KEYS)
+    crowd = crowd[crowd.columns[::-1]]
+    first = write_frame(tmp_path / "first.csv", crowd[:30])
+    then = write_frame(tmp_path / "then.csv", crowd[30:])
+    path, options = tmp_path / "index", ("--item-column", "sku", "--quiet")
+    build = ("index", "build", tmp_path / "model", first, "-o", path, *options)
+    assert run(*build, "--policy", "reassign") == 0
+    assert run("index", "add", path, tmp_path / "model", then, *options) == 0
+    rows = crowd[model.feature_names_in_]
+    expected = SemanticIDIndex(policy="reassign").fit(
+        model.transform(rows), KEYS, X=rows, model=model
+    )
+    np.testing.assert_array_equal(SemanticIDIndex.load(path).ids_, expected.ids_)
 
 
 def test_add_skips_known_items_only_if_asked(model, table, catalogue, capsys):

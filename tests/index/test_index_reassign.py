@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
 from collections import Counter
 from itertools import product
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_toys import NaiveIndex, ToyQuantizer
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from sk_rqvae import SemanticIDIndex
-from sk_rqvae.index import code_model
+from sk_rqvae.index import RealignedModel, code_model
 from sk_rqvae.index.policies import candidates
 from sk_rqvae.metrics import reconstruction_error
 
@@ -301,3 +304,80 @@ def test_candidates_must_be_codes_of_the_model():
     model = Wrong(n_layers=2).fit(X)
     with pytest.raises(ValueError, match="candidates"):
         SemanticIDIndex(policy="reassign").fit(model.transform(X), X=X, model=model)
+
+
+@pytest.fixture
+def frame(blobs):
+    """Rows so much alike that many have one ID, with names of their columns."""
+    rows = np.repeat(blobs[:20], 3, axis=0)
+    return pd.DataFrame(rows, columns=list("abcdefghijkl"))
+
+
+@pytest.fixture(params=["itself", "realigned", "in a Pipeline"])
+def named(request, fitted, frame):
+    """The transformer with the names of columns of a frame, alone or in something."""
+    model = copy.copy(fitted)
+    model.feature_names_in_ = frame.columns.to_numpy(dtype=object)
+    if request.param == "realigned":
+        return RealignedModel(model, [np.arange(16)[::-1]] * 3)
+    if request.param == "in a Pipeline":
+        # This step gives a frame back and does not look at its columns.
+        return make_pipeline(FunctionTransformer(lambda X: X), model)
+    return model
+
+
+def polars_frame(frame):
+    return pytest.importorskip("polars").from_pandas(frame)
+
+
+def dask_frame(frame):
+    dask_dataframe = pytest.importorskip("dask.dataframe")
+    return dask_dataframe.from_pandas(frame, npartitions=2)
+
+
+FRAMES = [pd.DataFrame, polars_frame, dask_frame]
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_a_frame_with_another_order_of_columns_is_refused(named, frame, kind):
+    index = SemanticIDIndex(policy="reassign")
+    codes = named.transform(frame)
+    with pytest.raises(ValueError, match="must be in the same order"):
+        index.fit(codes, X=kind(frame[frame.columns[::-1]]), model=named)
+    with pytest.raises(ValueError, match="seen at fit time, yet now missing:\n- a"):
+        index.fit(codes, X=kind(frame.rename(columns={"a": "z"})), model=named)
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_a_frame_with_columns_as_in_fit_gives_the_ids_of_its_rows(
+    named, frame, kind, recwarn
+):
+    codes = named.transform(frame)
+    index = SemanticIDIndex(policy="reassign")
+    index.fit(codes[:30], X=kind(frame[:30]), model=named)
+    index.add(codes[30:], X=kind(frame[30:]), model=named)
+    index.update(codes, np.arange(60), X=kind(frame), model=named)
+    assert [str(each.message) for each in recwarn] == []
+    assert index.summary()["n_moved"] > 0
+    with warnings.catch_warnings(action="ignore"):
+        nameless = SemanticIDIndex(policy="reassign").fit(
+            codes, X=frame.to_numpy(), model=named
+        )
+    assert index.ids_.tolist() == nameless.ids_.tolist()
+    assert index.summary() == nameless.summary()
+
+
+def test_a_model_keeps_its_column_names_in_an_index(named, frame):
+    codes = named.transform(frame)
+    SemanticIDIndex(policy="reassign").fit(codes, X=frame, model=named)
+    with pytest.raises(ValueError, match="must be in the same order"):
+        named.transform(frame[frame.columns[::-1]])
+
+
+def test_rows_without_column_names_give_the_one_warning_of_transform(fitted, frame):
+    named = copy.copy(fitted)
+    named.feature_names_in_ = frame.columns.to_numpy(dtype=object)
+    codes = named.transform(frame)
+    with pytest.warns(UserWarning, match="does not have valid feature") as caught:
+        SemanticIDIndex(policy="reassign").fit(codes, X=frame.to_numpy(), model=named)
+    assert len(caught) == 1

@@ -36,7 +36,8 @@ def build_index(
     started = time.monotonic()
     model = read_model(folder, device)
     with bars_unless(quiet), _rows_for(model, items, reading) as (rows, keys):
-        codes = without_names(model).transform(rows)
+        model = without_names(model)
+        codes = model.transform(rows)
         index = SemanticIDIndex(policy=policy).fit(codes, keys, X=rows, model=model)
     index.save(output, on_conflict="overwrite")
     if not quiet:
@@ -72,7 +73,8 @@ def add_to_index(
             keys = keys_like(index, keys)
             if not skip_known:
                 check_new(index, keys, items)
-        codes = without_names(model).transform(rows)
+        model = without_names(model)
+        codes = model.transform(rows)
         index.add(
             codes,
             keys,
