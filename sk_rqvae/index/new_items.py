@@ -151,7 +151,7 @@ def _checked_rows(X: Any, n_rows: int, route: Route | None) -> NDArray[Any] | No
         X = X.compute()  # NumPy would do so too, and drop the names of the columns
     if route is not None:
         X = route.rows(X)
-    X = np.asarray(X)
+    X = _as_array(X)
     if X.ndim != 2 or X.dtype.kind not in "iufb":
         raise ValueError(
             "X must be a 2-D array of numbers, (n_items, n_features). "
@@ -163,6 +163,16 @@ def _checked_rows(X: Any, n_rows: int, route: Route | None) -> NDArray[Any] | No
             f"{n_rows}."
         )
     return X
+
+
+def _as_array(X: Any) -> NDArray[Any]:
+    """Return rows as an array; tensors are known without importing torch."""
+    if not hasattr(X, "detach"):
+        return np.asarray(X)
+    if str(X.dtype) == "torch.bfloat16":
+        X = X.float()  # NumPy has no bfloat16
+    array: NDArray[Any] = X.numpy(force=True)
+    return array
 
 
 def _checked_weights(

@@ -10,6 +10,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_toys import NaiveIndex, ToyQuantizer
@@ -381,3 +382,22 @@ def test_rows_without_column_names_give_the_one_warning_of_transform(fitted, fra
     with pytest.warns(UserWarning, match="does not have valid feature") as caught:
         SemanticIDIndex(policy="reassign").fit(codes, X=frame.to_numpy(), model=named)
     assert len(caught) == 1
+
+
+@pytest.mark.parametrize(
+    "as_tensor",
+    [
+        torch.Tensor.bfloat16,
+        torch.Tensor.requires_grad_,
+        lambda X: X.bfloat16().requires_grad_(),
+        torch.Tensor.double,
+    ],
+)
+def test_any_tensor_that_a_transformer_takes_can_be_the_rows(fitted, frame, as_tensor):
+    X = as_tensor(torch.tensor(frame.to_numpy()))
+    codes = fitted.transform(X)
+    index = SemanticIDIndex(policy="reassign").fit(codes, X=X, model=fitted)
+    rows = X.detach().double().numpy()
+    expected = SemanticIDIndex(policy="reassign").fit(codes, X=rows, model=fitted)
+    assert index.ids_.tolist() == expected.ids_.tolist()
+    assert index.summary() == expected.summary()
