@@ -35,6 +35,7 @@ from sk_rqvae.index.policies.reassign import (
     reassign,
     reassign_by_rank,
 )
+from sk_rqvae.index.policies.retired import told_of_retired
 from sk_rqvae.index.policies.suffix import with_suffix
 from sk_rqvae.index.state import IndexState, Rules, empty_state
 
@@ -237,10 +238,13 @@ def _check_shares(codes: IntArray, store: IDStore, capacity: int) -> None:
     _, first, counts = np.unique(codes, axis=0, return_index=True, return_counts=True)
     total = counts + store.counts(codes[first])
     if (total > capacity).any():
-        at = first[np.argmax(total > capacity)]
+        full = np.argmax(total > capacity)
+        at = first[full]
+        n_retired = store.retired_counts(codes[[at]])[0]
         raise ValueError(
             f"codes must have at most capacity={capacity} items each. Got "
-            f"{total.max()} for {tuple(codes[at].tolist())}, in row {at}."
+            f"{total[full]} for {tuple(codes[at].tolist())}, in row {at}."
+            + told_of_retired(n_retired)
         )
 
 

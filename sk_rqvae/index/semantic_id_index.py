@@ -68,7 +68,8 @@ class SemanticIDIndex:
         Number of codes, one for all levels or one per level. None takes those of the
         model; without a model any code may come.
     capacity : int, default=None
-        How many items may have the same codes. None is no bound.
+        How many items may have the same codes. None is no bound. Items that had them
+        and were removed or moved count too, unless `remove` had ``reuse=True``.
 
         - ``"none"``: one item more is an error. 1 makes IDs unique.
         - ``"suffix"``: suffixes stay below it, so the vocabulary is known in advance.

@@ -239,10 +239,50 @@ def test_a_capacity_of_one_makes_ids_unique_or_an_error():
     assert len(index) == 2
 
 
+@pytest.mark.parametrize(
+    ("policy", "codes", "others", "message"),
+    [
+        ("none", [[0, 1]], None, r"Got 3 for \(0, 1\), in row 0\."),
+        ("suffix", [[0, 1]], None, r"Got one more for \(0, 1\) in row 0\."),
+        ("reassign", [[0, 1]], [[[0, 1]]], "Got none for row 0"),
+        ("reassign", [[1, 1]] * 7, None, "Got 9 items in all"),
+    ],
+)
+def test_an_error_about_room_tells_of_retired_ids(policy, codes, others, message):
+    X = np.arange(14.0).reshape(7, 2)
+    model = ToyQuantizer(2, 2).fit(X) if policy == "reassign" else None
+    index = SemanticIDIndex(policy=policy, capacity=2, codebook_size=2)
+    index.fit([[0, 1], [0, 1]], ["a", "b"], X=X[:2], model=model)
+    index.remove(["a", "b"])
+    retired = r".* Retired IDs .* count too, here 2\. remove\(items, reuse=True\)"
+    with pytest.raises(ValueError, match=message + retired):
+        index.add(
+            codes,
+            [f"item {number}" for number in range(len(codes))],
+            X=X[: len(codes)],
+            model=model,
+            alternatives=others,
+        )
+
+
+@pytest.mark.parametrize("policy", ["none", "suffix"])
+def test_an_error_about_room_does_not_tell_of_retired_ids_of_other_codes(policy):
+    index = SemanticIDIndex(policy=policy, capacity=1).fit([[0, 1], [1, 1]], ["a", "b"])
+    index.remove(["a"])
+    with pytest.raises(ValueError, match="capacity=1") as error:
+        index.add([[1, 1]], ["c"])
+    assert "Retired" not in str(error.value)
+
+
+def test_the_error_about_a_full_id_counts_its_own_items():
+    with pytest.raises(ValueError, match=r"Got 2 for \(0, 0\), in row 0\."):
+        SemanticIDIndex(policy="none", capacity=1).fit([[0, 0]] * 2 + [[1, 1]] * 3)
+
+
 def test_a_bounded_suffix_bounds_the_vocabulary():
     index = SemanticIDIndex(codebook_size=4, capacity=2).fit(CODES)
     assert len(index.vocabulary()) == 4 + 4 + 2
-    with pytest.raises(ValueError, match=r"capacity=2 items .* row 1\. Use overflow"):
+    with pytest.raises(ValueError, match=r"capacity=2 items .* row 1\. Fit an index"):
         index.add([[3, 3], [0, 1]])
     moving = SemanticIDIndex(codebook_size=4, capacity=2, overflow="reassign")
     moving.fit(CODES, alternatives=np.zeros((4, 1, 2)))

@@ -264,10 +264,11 @@ class IDStore:
 
     def counts(self, prefixes: IntArray) -> IntArray:
         """Count the IDs taken that begin with each row of ``(n, depth)`` codes."""
-        counts = np.zeros(len(prefixes), dtype=np.int64)
-        known = np.flatnonzero(self._covers(prefixes))
-        counts[known] = self.runs.counts(*self.space.bounds(prefixes[known]))
-        return counts
+        return self._counts_in(self.runs, prefixes)
+
+    def retired_counts(self, prefixes: IntArray) -> IntArray:
+        """Count those of them that no item has."""
+        return self._counts_in(self.retired, prefixes)
 
     def largest_next(self, prefixes: IntArray) -> IntArray:
         """Find the largest code taken after each ``(n, depth)`` prefix, or -1."""
@@ -357,6 +358,12 @@ class IDStore:
             if start < stop:
                 parts.append(run.keys[start:stop])
         return sum(map(len, parts)), parts
+
+    def _counts_in(self, runs: SortedRuns, prefixes: IntArray) -> IntArray:
+        counts = np.zeros(len(prefixes), dtype=np.int64)
+        known = np.flatnonzero(self._covers(prefixes))
+        counts[known] = runs.counts(*self.space.bounds(prefixes[known]))
+        return counts
 
     def _covers(self, codes: IntArray) -> NDArray[np.bool_]:
         # A radix of 2**63 is no int64.

@@ -6,6 +6,7 @@ import numpy as np
 
 from sk_rqvae._checks.codes import IntArray
 from sk_rqvae.index.engine.store import IDStore
+from sk_rqvae.index.policies.retired import told_of_retired
 
 
 def with_suffix(
@@ -76,8 +77,9 @@ def _fill_gaps(
     if len(waiting) > len(free):
         raise ValueError(
             f"codes must have at most capacity={capacity} items each. Got one more for "
-            f"{prefix} in row {waiting[len(free)]}. Use overflow='reassign' to move "
-            "such items."
+            f"{prefix} in row {waiting[len(free)]}. Fit an index with "
+            "overflow='reassign' to move such items."
+            + told_of_retired(store.retired_counts(np.array([prefix]))[0])
         )
     suffixes[waiting] = free[: len(waiting)]
 
