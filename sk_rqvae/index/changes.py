@@ -104,7 +104,7 @@ def removed(state: IndexState, item_ids: Any, *, reuse: bool) -> IndexState:
 def updated(
     state: IndexState, new: NewItems, *, move: bool
 ) -> tuple[IndexState, UpdateReport]:
-    """Give known items new codes, and say which ones moved.
+    """Give known items new codes and weights, and say which ones moved.
 
     Without `move` they keep their IDs. With it, an item whose ID has other codes gets a
     new ID.
@@ -135,7 +135,10 @@ def updated(
         moves = _moves(new_codes, ids[staying], rows[staying], X, checked.model)
         kept = state.moves.without(rows[staying])
         state = state._replace(moves=kept.followed_by(moves))
-    state = _with_digests(state, rows[~leaving], checked.some(~leaving).X)
+    unmoved = checked.some(~leaving)
+    state = _with_digests(state, rows[~leaving], unmoved.X)
+    if unmoved.weights is not None:
+        state = state.with_weights(rows[~leaving], unmoved.weights)
     if staying.any() and checked.X is None:
         state = state._replace(digests=None)
     report = UpdateReport(

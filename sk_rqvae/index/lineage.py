@@ -16,7 +16,8 @@ from sk_rqvae.index.policies.moves import Moves
 # saves than this cannot be merged and has to be loaded again.
 _REMEMBERED_SAVES = 1000
 # A live file and some copies. The base of each is part of every pickle of the index and
-# can have 8 bytes a row, so four of them are about as large as the index.
+# can have 8 bytes a row for hashes and 8 for weights, so four of them can be twice as
+# large as the index.
 _REMEMBERED_PLACES = 4
 # One is added by a save of which nobody knows whether it was written, which is rare.
 _REMEMBERED_NAMES = 8
@@ -35,6 +36,7 @@ class Base(NamedTuple):
         Those of them that were removed.
     moves : Moves
     digests : GrowingArray or None
+    weights : GrowingArray or None
     history : tuple of Event
     """
 
@@ -43,6 +45,7 @@ class Base(NamedTuple):
     removed: SortedRuns
     moves: Moves
     digests: GrowingArray | None
+    weights: GrowingArray | None
     history: tuple[Event, ...]
 
 

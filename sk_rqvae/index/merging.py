@@ -25,7 +25,8 @@ class _Changes(NamedTuple):
     gone : rows of items that were removed or moved.
     moved : those of them whose item has another row now.
     retired : those of `gone` whose ID must not be given again.
-    updated : rows of items that got new codes or embeddings, and kept their IDs.
+    updated : rows of items that got new codes, embeddings or weights, and kept their
+        IDs.
     """
 
     gone: IntArray
@@ -116,6 +117,10 @@ def _changes(state: IndexState, base: Base) -> _Changes:
     if base.digests is not None and state.digests is not None:
         before, after = base.digests.values, state.digests.values[: base.n_rows]
         updated = np.union1d(updated, np.flatnonzero(before != after))
+    if state.weights is not None:
+        after = state.weights.values[: base.n_rows]
+        before = np.zeros_like(after) if base.weights is None else base.weights.values
+        updated = np.union1d(updated, np.flatnonzero(before != after))
     updated = updated[updated < base.n_rows]
     return _Changes(
         gone=gone,
@@ -137,6 +142,7 @@ def _check_one_change(
     differs = (mine.moves.given(both, ids) != theirs.moves.given(both, ids)).any(axis=1)
     if mine.digests is not None and theirs.digests is not None:
         differs |= mine.digests.values[both] != theirs.digests.values[both]
+    differs |= mine.weights_of(both) != theirs.weights_of(both)
     _check_none(mine, both[differs], "updated", "updated")
 
 
@@ -175,6 +181,8 @@ def _with_updates(state: IndexState, mine: IndexState, rows: IntArray) -> IndexS
         digests = state.digests.values.copy()
         digests[rows] = mine.digests.values[rows]
         state = state._replace(digests=GrowingArray(digests))
+    if mine.weights is not None:
+        state = state.with_weights(rows, mine.weights.values[rows])
     at, codes, errors = mine.moves.of(rows)
     moves = state.moves.without(rows)
     return state._replace(moves=moves.followed_by(MovedRows(rows[at], codes, errors)))

@@ -290,9 +290,12 @@ default=None
         X: Any = None,
         model: CodeModel | None = None,
         alternatives: ArrayLike | None = None,
+        weights: ArrayLike | None = None,
         on_change: str = "keep",
     ) -> changes.UpdateReport:
         """Give items new codes, for instance after their embeddings changed.
+
+        Given the codes that they had before, it changes their weights alone.
 
         Parameters
         ----------
@@ -303,6 +306,8 @@ default=None
         X : array-like of shape (n, n_features), default=None
         model : fitted transformer or Pipeline, default=None
         alternatives : array-like of shape (n, n_alternatives, n_layers), default=None
+        weights : array-like of shape (n,), default=None
+            The new weights of the items. None keeps them.
         on_change : {"keep", "move"}, default="keep"
             What happens to an item whose ID has other codes than the new ones.
             ``"keep"`` keeps its ID and records the difference for `summary`.
@@ -326,7 +331,7 @@ default=None
         TypeError, ValueError
             As in `add`.
         """
-        new = NewItems(codes, item_ids, X, model, alternatives)
+        new = NewItems(codes, item_ids, X, model, alternatives, weights)
         choice = check_choice("on_change", on_change, ("keep", "move"))
         return self._changed(
             lambda state: changes.updated(state, new, move=choice == "move")

@@ -143,11 +143,32 @@ class IndexState(NamedTuple):
             before = GrowingArray(np.zeros(len(self.store)))
         return before.appended(np.zeros(n_new) if weights is None else weights)
 
+    def weights_of(self, rows: IntArray) -> NDArray[Any]:
+        """Return the weights of some rows, which are 0 if no item has one."""
+        if self.weights is None:
+            return np.zeros(len(rows))
+        return self.weights.values[rows]
+
+    def with_weights(self, rows: IntArray, weights: NDArray[Any]) -> IndexState:
+        """Replace the weights of some rows."""
+        if len(rows) == 0:
+            return self
+        before = self.weights
+        values = np.zeros(len(self.store)) if before is None else before.values.copy()
+        values[rows] = weights
+        return self._replace(weights=GrowingArray(values))
+
     def as_base(self, name: str) -> Base:
         """Return what a file called `name` holds if it holds this state."""
         store = self.store
         return Base(
-            name, len(store), store.removed, self.moves, self.digests, self.history
+            name,
+            len(store),
+            store.removed,
+            self.moves,
+            self.digests,
+            self.weights,
+            self.history,
         )
 
     def after(self, action: str, n_changed: int, *, above: int = 0) -> IndexState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from datetime import datetime
@@ -310,6 +311,8 @@ def test_invalid_combinations_of_rules_are_an_error(parameters, message):
 def test_weights_that_cannot_be_used_are_an_error(index):
     with pytest.raises(ValueError, match="weights rank items that share an ID"):
         index.add([[0, 0]], ["e"], weights=[1])
+    with pytest.raises(ValueError, match="weights rank items that share an ID"):
+        index.update([[0, 1]], ["a"], weights=[1])
     shared = SemanticIDIndex(policy="none")
     for weights in ([1], [1, 2, 3, np.nan], [[1]] * 4):
         with pytest.raises(ValueError, match="weights must be 4 finite numbers"):
@@ -376,6 +379,37 @@ def test_an_item_that_moves_keeps_its_weight():
     )
     index.update([[1, 1]], ["a"], on_change="move")
     assert index.lookup([[1, 1]])[0].tolist() == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("weights", [[4.0, 3.0, 2.0, 1.0], None])
+@pytest.mark.parametrize(
+    ("on_change", "expected"), [("keep", ["cab", "d"]), ("move", ["cb", "ad"])]
+)
+def test_an_update_changes_the_weights_of_items_that_stay_and_of_those_that_move(
+    tmp_path, weights, on_change, expected
+):
+    index = SemanticIDIndex(policy="none")
+    index.fit([[0, 0]] * 3 + [[1, 1]], list("abcd"), weights=weights)
+    copied = copy.copy(index)
+    codes = [[0, 0], [0, 0], [1, 1]]
+    index.update(codes, list("cba"), weights=[9, 5, 7], on_change=on_change)
+    index.update(codes, list("cba"))
+    index.save(tmp_path / "index")
+    for mmap_mode in (None, "r"):
+        loaded = SemanticIDIndex.load(tmp_path / "index", mmap_mode=mmap_mode)
+        for each in (index, loaded):
+            assert ["".join(i) for i in each.lookup([[0, 0], [1, 1]])] == expected
+    assert copied.lookup([[0, 0]])[0].tolist() == list("abc")
+
+
+def test_weights_of_an_update_change_nothing_else():
+    X = np.arange(4.0).reshape(2, 2)
+    index = SemanticIDIndex(policy="none").fit([[0, 0]] * 2, ["a", "b"], X=X)
+    before, ids = index.summary(), index.ids_
+    report = index.update([[0, 0]], ["b"], weights=[1])
+    assert (report["n_changed"], report["n_moved"]) == (0, 0)
+    assert index.summary() == before
+    assert index.ids_.tolist() == ids.tolist()
 
 
 def test_codes_that_an_item_waits_for_with_policy_none_must_have_room():

@@ -121,6 +121,64 @@ def test_a_merge_keeps_the_weights_of_both_sides(tmp_path, weighted):
         assert index.lookup([[0, 0]])[0].tolist() == list(expected)
 
 
+@pytest.mark.parametrize("weights", [[3.0, 2.0, 1.0], None])
+@pytest.mark.parametrize("side", ["theirs", "mine", "both"])
+def test_a_merge_takes_over_new_weights(tmp_path, weights, side):
+    path = tmp_path / "index"
+    index = SemanticIDIndex(policy="none").fit([[0, 0]] * 3, list("abc"))
+    if weights is not None:
+        index.update([[0, 0]] * 3, list("abc"), weights=weights)
+    index.save(path)
+    theirs, mine = SemanticIDIndex.load(path), SemanticIDIndex.load(path)
+    if side != "mine":
+        theirs.update([[0, 0]], ["b"], weights=[5.0])
+    theirs.add([[0, 0]], ["d"])
+    theirs.save(path)
+    if side != "theirs":
+        mine.update([[0, 0]], ["b" if side == "both" else "c"], weights=[5.0])
+    mine.add([[0, 0]], ["e"])
+    mine.save(path, on_conflict="merge")
+    first = "c" if side == "mine" else "b"
+    rest = [item for item in "abcde" if item != first]
+    for merged in (mine, SemanticIDIndex.load(path)):
+        assert merged.lookup([[0, 0]])[0].tolist() == [first, *rest]
+
+
+@pytest.mark.parametrize("weights", [[3.0, 2.0], None])
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda index: index.update([[0, 0]], ["a"], weights=[6.0]),
+        lambda index: index.update([[1, 1]], ["a"]),
+        lambda index: index.update([[1, 1]], ["a"], on_change="move"),
+    ],
+)
+def test_one_item_with_a_new_weight_and_another_change_cannot_be_merged(
+    tmp_path, weights, other
+):
+    path = tmp_path / "index"
+    index = SemanticIDIndex(policy="none")
+    index.fit([[0, 0]] * 2, list("ab"), weights=weights).save(path)
+    theirs, mine = SemanticIDIndex.load(path), SemanticIDIndex.load(path)
+    theirs.update([[0, 0]], ["a"], weights=[5.0])
+    theirs.save(path)
+    other(mine)
+    with pytest.raises(ValueError, match=r"updated by .* Got 'a'"):
+        mine.save(path, on_conflict="merge")
+
+
+def test_an_item_with_a_new_weight_that_the_other_side_removed_stays_removed(tmp_path):
+    path = tmp_path / "index"
+    SemanticIDIndex(policy="none").fit([[0, 0]] * 2, list("ab")).save(path)
+    theirs, mine = SemanticIDIndex.load(path), SemanticIDIndex.load(path)
+    theirs.remove(["a"])
+    theirs.save(path)
+    mine.update([[0, 0]] * 2, ["a", "b"], weights=[5.0, 6.0])
+    mine.save(path, on_conflict="merge")
+    assert mine.item_ids_.tolist() == ["b"]
+    assert mine.history()[-1]["n_changed"] == 1
+
+
 def test_a_file_that_went_back_to_an_older_one_cannot_be_merged(tmp_path):
     path, backup = tmp_path / "index", tmp_path / "backup"
     mine = SemanticIDIndex().fit([[0, 0]], ["a"])
