@@ -11,7 +11,7 @@ from types import FrameType
 from typing import NoReturn
 
 # Windows has no SIGHUP, which a terminal sends when it is closed.
-_HANDLED = tuple(
+HANDLED = tuple(
     getattr(signal, name)
     for name in ("SIGINT", "SIGTERM", "SIGHUP")
     if hasattr(signal, name)
@@ -32,7 +32,7 @@ def exit_on_signals() -> Iterator[None]:
     # Signals that are ignored, as in a job that outlives its terminal, still are.
     before = {
         number: signal.signal(number, _exit_at_once)
-        for number in _HANDLED
+        for number in HANDLED
         if signal.getsignal(number) != signal.SIG_IGN
     }
     try:
@@ -52,7 +52,7 @@ def clean_up_on_signals() -> None:
     that a callback stops training and keeps the model.
     """
     if threading.current_thread() is threading.main_thread():
-        for number in _HANDLED:
+        for number in HANDLED:
             if signal.getsignal(number) is _exit_at_once:
                 signal.signal(number, _unwind)
 
@@ -63,6 +63,6 @@ def _exit_at_once(number: int, frame: FrameType | None) -> NoReturn:
 
 def _unwind(number: int, frame: FrameType | None) -> NoReturn:
     # A second signal would interrupt the clean-up, and then the exit of Python.
-    for each in _HANDLED:
+    for each in HANDLED:
         signal.signal(each, signal.SIG_IGN)
     raise SystemExit(_STATUS_OF_SIGNAL + number)

@@ -16,6 +16,7 @@ from scipy.sparse import coo_array
 from skorch.callbacks import Callback
 
 from sk_rqvae import RQVAETransformer
+from sk_rqvae.cli import signals
 from sk_rqvae.cli.work import training_checkpoint
 
 OPTIONS = (*QUICK[1:], "--max-epochs=6")
@@ -44,13 +45,16 @@ def interrupted(monkeypatch):
                 os.kill(os.getpid(), number)
 
         monkeypatch.setattr(Callback, "on_batch_begin", interrupt)
+        # The command then ignores all of them until its process ends.
+        before = {each: signal.getsignal(each) for each in signals.HANDLED}
         # A shell starts programs in the background with signals ignored.
-        before = signal.signal(number, signal.SIG_DFL)
+        signal.signal(number, signal.SIG_DFL)
         try:
             with pytest.raises(SystemExit) as done:
                 run("fit", *arguments)
         finally:
-            signal.signal(number, before)
+            for each, handler in before.items():
+                signal.signal(each, handler)
         monkeypatch.setattr(Callback, "on_batch_begin", on_batch_begin)
         assert done.value.code == 128 + number
 
