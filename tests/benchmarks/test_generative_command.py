@@ -61,6 +61,19 @@ def test_a_summary_has_the_figures_of_the_table(cache, capsys):
 
 
 @pytest.mark.filterwarnings("ignore::sk_rqvae.exceptions.CollapseWarning")
+def test_recall_by_id_is_never_less_than_recall_by_item(cache, capsys):
+    full = call(cache, capsys).out
+    printed = call(cache, capsys, "--by-id")
+    assert "runs from" not in printed.err
+    rows = re.findall(r"\| (\S.*\S) +\| +(\S+ ± \S+) \| +(\S+) ±.*", printed.out)
+    assert len(rows) == len(IDS)
+    for title, by_item, by_id in rows:
+        assert re.search(rf"\| {title} +\| +{by_item} \|", full)
+        assert float(by_id) >= float(by_item.split()[0])
+    assert any(float(by_id) > float(by_item.split()[0]) for _, by_item, by_id in rows)
+
+
+@pytest.mark.filterwarnings("ignore::sk_rqvae.exceptions.CollapseWarning")
 def test_records_of_other_code_are_not_printed_unless_asked_for(
     cache, capsys, monkeypatch
 ):
