@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import torch
 
 from _contract import Matrix
 from _methods import package_versions
+from _paths import existing_file
 
 
 def new_parser(doc: str | None) -> argparse.ArgumentParser:
@@ -28,7 +28,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "files",
         nargs="*",
-        type=Path,
+        type=existing_file,
         metavar="FILE",
         help=".npy or .npz with a matrix of embeddings; default: the package's nouns",
     )

@@ -81,12 +81,15 @@ class Operations(TorchDispatchMode):
 
 
 class CountSteps(Callback):
-    """Count the operations of the last training step of a fit.
+    """Count the operations of each training step of a fit.
 
     Attributes
     ----------
-    counts_ : Counter of str
+    steps_ : list of Counter of str
     """
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        self.steps_: list[Counter[str]] = []
 
     def on_batch_begin(self, net: Any, **kwargs: Any) -> None:
         self.mode_ = Operations()
@@ -94,4 +97,4 @@ class CountSteps(Callback):
 
     def on_batch_end(self, net: Any, **kwargs: Any) -> None:
         self.mode_.__exit__(None, None, None)
-        self.counts_ = self.mode_.counts
+        self.steps_.append(self.mode_.counts)

@@ -28,6 +28,7 @@ from _arguments import conditions, new_parser
 from _contract import Codes, Matrix
 from _dropped_views import with_dropped_views
 from _lift import Lift, lift_among, lift_between
+from _paths import existing_file
 from _table import markdown_table, mean_and_spread
 from measured import mark_of_this_run
 from sk_rqvae import BlockScaler, RQVAETransformer
@@ -197,7 +198,9 @@ def cell(found: Sequence[Lift]) -> str:
 
 def parser() -> ArgumentParser:
     parser = new_parser(__doc__)
-    parser.add_argument("file", type=Path, metavar="FILE", help="a prepared data set")
+    parser.add_argument(
+        "file", type=existing_file, metavar="FILE", help="a prepared data set"
+    )
     parser.add_argument("--codes", type=int, default=64, help="codes a codebook has")
     parser.add_argument("--epochs", type=int, help="default: as many as fit chooses")
     parser.add_argument("--hidden", type=int, default=256, help="units of the encoder")

@@ -24,7 +24,7 @@ from generative_recommender.embeddings import EMBEDDERS
 from generative_recommender.experiment import LOSSES, Experiment
 from generative_recommender.identifiers import METHODS
 from generative_recommender.records import Records
-from generative_recommender.tables import summary, tables, tuning_table
+from generative_recommender.tables import by_id, summary, tables, tuning_table
 from generative_recommender.training import Plan
 from generative_recommender.workers import NoWorkers, Workers
 
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
         experiment = _experiment(options, ids=packed, judges=[])
     elif options.ids_only:
         experiment = _experiment(options, judges=[])
-    if options.table or options.summary:
+    if options.table or options.summary or options.by_id:
         workers: Workers | NoWorkers = NoWorkers()
     else:
         n_processes = {"ids": options.id_jobs, "runs": options.jobs}
@@ -66,10 +66,9 @@ def main(arguments: list[str] | None = None) -> int:
     experiment.execute(workers)
     if workers.n_skipped:
         print(f"{workers.n_skipped} calls have not been run.", file=sys.stderr)
-    if options.summary:
-        print(
-            summary(experiment, [load(name, options.cache) for name in experiment.data])
-        )
+    if options.summary or options.by_id:
+        data_sets = [load(name, options.cache) for name in experiment.data]
+        print((by_id if options.by_id else summary)(experiment, data_sets))
     elif experiment.judges and not options.no_tables:
         print(report(experiment, as_recorded=options.as_recorded))
     return 0
@@ -143,6 +142,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--ids-only", action="store_true", help="make IDs and train no recommender")
     add("--table", action="store_true", help="run nothing: print what is recorded")
     add("--summary", action="store_true", help="like --table: one small table")
+    add("--by-id", action="store_true", help="like --table: recall@10 by item and ID")
     add("--no-tables", action="store_true", help="print no tables at the end")
     add(
         "--as-recorded",

@@ -29,6 +29,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from _paths import existing_file
+
 DATA_NOUN = Path("/usr/share/wordnet/data.noun")
 N_ITEMS = 4000
 N_PER_CATEGORY = 20
@@ -214,7 +216,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="the .npz to write")
     parser.add_argument(
-        "--data-noun", type=Path, default=DATA_NOUN, help="default: %(default)s"
+        "--data-noun",
+        type=existing_file,
+        default=str(DATA_NOUN),  # only a default that is a string is checked
+        help="default: %(default)s",
     )
     parser.add_argument(
         "--n-items", type=int, default=N_ITEMS, help="default: %(default)s"

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from _paths import existing_folder
 from measured import mark_of_this_run
 
 MB = 2**20
@@ -174,7 +175,9 @@ def main() -> None:
         "--timed-mb", type=int, default=384, help="size of the part that is timed"
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--folder", help="where the temporary folder is made")
+    parser.add_argument(
+        "--folder", type=existing_folder, help="where the temporary folder is made"
+    )
     options = parser.parse_args()
     parameters = {
         "hidden_dims": tuple(options.hidden_dims),

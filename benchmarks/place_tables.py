@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
+
+from _paths import existing_file
 
 
 def placed(page: str, name: str, tables: str) -> str:
@@ -34,7 +35,7 @@ def placed(page: str, name: str, tables: str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("page", type=Path)
+    parser.add_argument("page", type=existing_file)
     parser.add_argument("name", help="of the markers")
     options = parser.parse_args()
     page = options.page.read_text(encoding="utf-8")

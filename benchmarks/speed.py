@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from functools import partial
 from io import StringIO
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -39,6 +41,7 @@ from _table import markdown_table
 from _vector_quantize import VectorQuantizeStack
 from measured import mark_of_this_run
 from sk_rqvae import QuantizeForwardMode, RQVAETransformer
+from sk_rqvae._model.experts import Experts
 from sk_rqvae._training.settings import multiplies_bf16
 from sk_rqvae.exceptions import CollapseWarning
 
@@ -86,7 +89,7 @@ def main() -> None:
     # Epochs here are far too few to train anything.
     warnings.simplefilter("ignore", CollapseWarning)
     X = np.random.default_rng(0).normal(size=(N_ROWS, N_FEATURES)).astype(np.float32)
-    rows = list(_counts(X))
+    rows = [*_counts(X), *_counts_of_defaults(X)]
     if not arguments.counts:
         rows = [
             *_epochs(X, arguments),
@@ -219,10 +222,31 @@ def _counts(X: Matrix) -> Iterator[Row]:
         yield f"operations a step, {mode}, all extras", str(sum(extras.values())), ""
 
 
-def _counted(X: Matrix, **changes: Any) -> Any:
+def _counts_of_defaults(X: Matrix) -> Iterator[Row]:
+    for name, precision in (("float32", "no"), ("bf16", "bf16")):
+        count = partial(_counted_defaults, X, mixed_precision=precision)
+        what = f"operations a step, defaults, {name}"
+        # The first step also allocates the optimizer's state.
+        totals = count()[1:]
+        yield what, f"{min(totals)} to {max(totals)}", "<= 300"
+        # On a CPU each expert computes its own rows, on a GPU all compute all rows.
+        with patch.object(Experts, "_in_groups", Experts._by_all):
+            yield f"{what}, experts as on a GPU", str(count()[-1]), "<= 300"
+
+
+def _counted_defaults(X: Matrix, **changes: Any) -> list[int]:
+    model = RQVAETransformer(device="cpu", random_state=0, **changes)
+    return [sum(counts.values()) for counts in _counted_steps(model, X)]
+
+
+def _counted(X: Matrix, **changes: Any) -> Counter[str]:
+    return _counted_steps(_transformer(**changes), X[: 2 * BATCH_SIZE])[-1]
+
+
+def _counted_steps(model: RQVAETransformer, X: Matrix) -> list[Counter[str]]:
     counter = CountSteps()
-    _transformer(max_epochs=1, callbacks=[counter], **changes).fit(X[: 2 * BATCH_SIZE])
-    return counter.counts_
+    model.set_params(max_epochs=1, callbacks=[counter]).fit(X)
+    return counter.steps_
 
 
 def _transforms(X: Matrix, arguments: argparse.Namespace) -> Iterator[Row]:

@@ -34,10 +34,12 @@ _CODES = (
     "_scaling.py",
 )
 # What decides views of behaviour.
-_BEHAVIOUR = ("_ridge.py", "interactions", "preprocessing")
+_BEHAVIOUR = ("_checks", "_ridge.py", "interactions", "preprocessing")
 # What decides the codes of the library's quantizer.
 _QUANTIZER = (
+    "_checks",
     "_defaults.py",
+    "_torch_settings.py",
     "_transformer.py",
     "_inference",
     "_initialization",
@@ -59,6 +61,8 @@ _JUDGES = tuple(
         "training",
     )
 )
+# What decides suffixes, trees of IDs and scores.
+_INDEX_AND_METRICS = ("_checks", "index", "metrics")
 
 
 @cache
@@ -76,6 +80,7 @@ def codes_fingerprint(is_ours: bool, uses_behaviour: bool) -> str:
 def judges_fingerprint() -> str:
     """Hash the code that trains and scores recommenders, and the library's version."""
     files = [BENCHMARKS / name for name in _JUDGES]
+    files += _library_files(_INDEX_AND_METRICS)
     return digest(sk_rqvae.__version__, hash_of_code(files))
 
 

@@ -38,6 +38,7 @@ HEADER = (
     "cold items",
     "unique",
 )
+BY_ID_HEADER = ("IDs", "recall@10 by item", "by ID", "unique")
 SETTINGS_TITLE = "Settings that were chosen"
 BEST_TEXT = "best of text only"
 QUICK_DRAWS = 250
@@ -127,6 +128,33 @@ def _summary_cells(scores: Scores) -> list[str]:
     return [mean_and_spread(ndcg, digits=4), f"{(scores.cold > 0).mean():.3f}"]
 
 
+def by_id(experiment: Experiment, data_sets: Sequence[DataSet]) -> str:
+    """What counting IDs before the suffix would have claimed, beside what was found."""
+    parts = [mark_of_this_run()]
+    for data in data_sets:
+        for judge in experiment.judges:
+            found = collected(experiment, data.name, judge)
+            rows = [
+                [
+                    METHODS[ids].title,
+                    *_recalls(found[ids]),
+                    _unique(experiment, data, ids),
+                ]
+                for ids in METHODS
+                if ids in found
+            ]
+            if rows:
+                title = f"**{data.source.title}, {JUDGE_TITLES[judge]}**"
+                parts += [title, markdown_table(BY_ID_HEADER, rows)]
+    return "\n\n".join(parts)
+
+
+def _recalls(scores: Scores) -> list[str]:
+    by_item = (scores.test > 0).mean(axis=1).tolist()
+    by_id = [record.facts["test_id_recall"] for record in scores.records]
+    return [mean_and_spread(recalls, digits=4) for recalls in (by_item, by_id)]
+
+
 def _n_seeds(found: dict[str, Scores]) -> str:
     counts = {len(scores.seeds) for scores in found.values()}
     fewest, most = min(counts), max(counts)
@@ -179,14 +207,18 @@ def results_table(
         scores = found[ids]
         title = NO_IDS_TITLE if ids == NO_IDS else METHODS[ids].title
         cold = f"{(scores.cold > 0).mean():.3f}"
-        unique = [
-            len(np.unique(codes, axis=0)) / data.n_items
-            for (name, kind, _), codes in experiment.codes.items()
-            if (name, kind) == (data.name, ids)
-        ]
-        share = f"{fmean(unique):.3f}" if unique else NOTHING
-        rows.append([title, *_cells(scores.test, groups), cold, share])
+        unique = _unique(experiment, data, ids)
+        rows.append([title, *_cells(scores.test, groups), cold, unique])
     return markdown_table(HEADER, rows)
+
+
+def _unique(experiment: Experiment, data: DataSet, ids: str) -> str:
+    shares = [
+        len(np.unique(codes, axis=0)) / data.n_items
+        for (name, kind, _), codes in experiment.codes.items()
+        if (name, kind) == (data.name, ids)
+    ]
+    return f"{fmean(shares):.3f}" if shares else NOTHING
 
 
 def _cells(ndcg: NDArray[np.floating], groups: NDArray[np.str_]) -> list[str]:

@@ -36,6 +36,7 @@ OPTIONS = [
     {"n_cat_features": 2},
     {"linear_path": False},
     {"n_beams": 1},
+    {"n_experts": 4},
 ]
 
 
