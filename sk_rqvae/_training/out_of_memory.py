@@ -15,7 +15,7 @@ class Remedy(NamedTuple):
     Attributes
     ----------
     names : tuple of str
-        Parameters that memory depends on.
+        Parameters that memory depends on, those that are usually too large first.
     advice : str
         What to do with them; their values follow.
     without_cuda : str
@@ -27,13 +27,22 @@ class Remedy(NamedTuple):
     without_cuda: str
 
 
+_SIZES_OF_MODELS = ("codebook_size", "embed_dim", "decoder_hidden_dims", "n_experts")
+
 TRAINING = Remedy(
-    ("batch_size", "resident_mb", "hidden_dims", "init_sample_size"),
+    (
+        "batch_size",
+        "resident_mb",
+        "hidden_dims",
+        "init_sample_size",
+        "n_beams",
+        *_SIZES_OF_MODELS,
+    ),
     "Lower one of these parameters",
     "Or set device='cpu'.",
 )
 ENCODING = Remedy(
-    ("n_beams", "hidden_dims"),
+    ("n_beams", "hidden_dims", *_SIZES_OF_MODELS),
     "Fit a model with a lower value of one of these parameters",
     "Or load the saved model with device='cpu'.",
 )
@@ -48,6 +57,8 @@ _CUDA_MESSAGES = ("CUDA error: out of memory", "STATUS_ALLOC_FAILED")
 def named_out_of_memory(estimator: Any, remedy: Remedy) -> Iterator[None]:
     """Name the parameters that memory depends on, and their values.
 
+    A parameter that is None is left out: `fit` chooses a moderate value for it.
+
     Parameters
     ----------
     estimator : RQVAETransformer
@@ -60,8 +71,11 @@ def named_out_of_memory(estimator: Any, remedy: Remedy) -> Iterator[None]:
     MemoryError
         If the CPU has not enough memory.
     """
-    values = (f"{name}={getattr(estimator, name)!r}" for name in remedy.names)
-    advice = f"The device has not enough memory. {remedy.advice}: {', '.join(values)}."
+    values = {name: getattr(estimator, name) for name in remedy.names}
+    given = ", ".join(
+        f"{name}={value!r}" for name, value in values.items() if value is not None
+    )
+    advice = f"The device has not enough memory. {remedy.advice}: {given}."
     try:
         yield
     except MemoryError as error:

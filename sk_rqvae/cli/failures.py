@@ -13,8 +13,13 @@ FAILED = 1
 WRONG_USAGE = 2
 INTERRUPTED = 130
 
-# How `_training/out_of_memory.py`, which imports torch, begins its advice.
+# How `_training/out_of_memory.py`, which imports torch, begins its advice, and the
+# parameters that it names.
 _HAS_ADVICE = "The device has not enough memory"
+_LOWER = (
+    "batch_size, resident_mb, hidden_dims, init_sample_size, n_beams, codebook_size, "
+    "embed_dim, decoder_hidden_dims, n_experts"
+)
 _OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory")
 
 
@@ -77,8 +82,7 @@ def _memory(error: BaseException) -> str:
     if _HAS_ADVICE in message:
         return message
     return (
-        "Out of memory. Lower one of these parameters of fit: batch_size, resident_mb, "
-        f"init_sample_size, hidden_dims. {message}"
+        f"Out of memory. Lower one of these parameters of fit: {_LOWER}. {message}"
     ).rstrip()
 
 

@@ -14,6 +14,7 @@ from command_line import failure, frame, run, write_frame, write_rows
 from conftest import small
 
 from sk_rqvae import RQVAEModule, RQVAETransformer, SemanticIDIndex, __version__
+from sk_rqvae._training.out_of_memory import TRAINING
 
 COMMANDS = ["fit", "transform", "report", "explore", "demo", "completion"]
 
@@ -147,7 +148,8 @@ def test_out_of_memory_is_one_line_that_names_options(
 
     monkeypatch.setattr(RQVAETransformer, "fit", fail)
     said = failure(capsys, "fit", items, "-o", tmp_path / "model")
-    assert "Out of memory. Lower one of these parameters of fit: batch_size" in said
+    names = ", ".join(TRAINING.names)
+    assert f"Out of memory. Lower one of these parameters of fit: {names}." in said
 
 
 def test_out_of_memory_in_encoding_names_what_encoding_depends_on(

@@ -34,6 +34,41 @@ def test_the_error_names_the_batch_size_that_was_chosen(blobs, monkeypatch):
         small(batch_size=1024).fit(blobs)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("codebook_size", [9, 8, 7]),
+        ("embed_dim", 5),
+        ("decoder_hidden_dims", (6, 7)),
+        ("n_experts", 3),
+    ],
+)
+def test_every_size_of_a_model_is_named_in_training_and_in_encoding(
+    blobs, monkeypatch, name, value
+):
+    estimator = small(max_epochs=1, **{name: value}).fit(blobs)
+    monkeypatch.setattr(RQVAEModule, "forward", without_memory)
+    monkeypatch.setattr(RQVAEModule, "find", without_memory)
+    for call in (estimator.fit, estimator.transform):
+        with pytest.raises(torch.cuda.OutOfMemoryError) as raised:
+            call(blobs)
+        assert f"{name}={value}" in str(raised.value)
+
+
+def test_too_many_beams_are_named_in_training(blobs, monkeypatch):
+    monkeypatch.setattr(RQVAEModule, "forward", without_memory)
+    with pytest.raises(torch.cuda.OutOfMemoryError, match="n_beams=123"):
+        small(n_beams=123).fit(blobs)
+
+
+def test_parameters_that_fit_chooses_are_not_named(blobs, monkeypatch):
+    monkeypatch.setattr(RQVAEModule, "forward", without_memory)
+    with pytest.raises(torch.cuda.OutOfMemoryError) as raised:
+        small(embed_dim=None, decoder_hidden_dims=None, n_experts=None).fit(blobs)
+    for name in ("embed_dim", "decoder_hidden_dims", "n_experts"):
+        assert name not in str(raised.value)
+
+
 def test_the_error_of_encoding_out_of_memory_names_parameters_to_lower(
     fitted, blobs, monkeypatch
 ):
