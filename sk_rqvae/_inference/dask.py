@@ -213,19 +213,51 @@ def _by_chunks(
 
 
 def _rows_of(
-    rows: Any, model: Any, method: str, width: int, dtype: np.dtype[Any]
+    rows: Any,
+    model: Any,
+    method: str,
+    width: int,
+    dtype: np.dtype[Any],
+    *,
+    block_info: dict[Any, Any],
 ) -> NDArray[Any]:
-    """Apply a method to one chunk, which has no rows after some filters."""
-    if len(rows) == 0:
-        return np.empty((0, width), dtype=dtype)
-    return np.asarray(getattr(model, method)(rows), dtype=dtype)
+    """Apply a method to one chunk; Dask passes `block_info`."""
+    number = block_info[0]["chunk-location"][0]
+    first, _ = block_info[0]["array-location"][0]
+    place = f"X.blocks[{number}]"
+    if not np.isnan(first):
+        place += f", which begins at row {first}"
+    return _applied(rows, model, method, width, dtype, place)
 
 
 def _frame_of(
-    rows: Any, model: Any, method: str, names: NDArray[Any], dtype: np.dtype[Any]
+    rows: Any,
+    model: Any,
+    method: str,
+    names: NDArray[Any],
+    dtype: np.dtype[Any],
+    *,
+    partition_info: dict[str, Any],
 ) -> Any:
-    out = _rows_of(_to_numpy(rows), model, method, len(names), dtype)
+    """Apply a method to one partition; Dask passes `partition_info`."""
+    # Dask numbers the partitions that remain after it has dropped the others.
+    place = f"partition {partition_info['number']} of those computed"
+    if len(rows):
+        place += f", whose index begins with {rows.index[0]}"
+    out = _applied(_to_numpy(rows), model, method, len(names), dtype, place)
     return type(rows)(out, columns=names, index=rows.index)
+
+
+def _applied(
+    rows: Any, model: Any, method: str, width: int, dtype: np.dtype[Any], place: str
+) -> NDArray[Any]:
+    """Apply a method to some rows, of which there are none after some filters."""
+    if len(rows) == 0:
+        return np.empty((0, width), dtype=dtype)
+    try:
+        return np.asarray(getattr(model, method)(rows), dtype=dtype)
+    except ValueError as error:
+        raise ValueError(f"{error} Rows are numbered within {place}.") from error
 
 
 def _frozen(estimator: Any) -> Any:

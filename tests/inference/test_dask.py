@@ -171,6 +171,40 @@ def test_bad_values_are_an_error_of_the_computation(fitted, blobs):
         fitted.inverse_transform(da.full((5, 3), 16)).compute()
 
 
+def test_the_error_of_a_bad_value_says_where_its_chunk_begins(fitted, blobs):
+    gap = blobs.copy()
+    gap[577, 3] = np.nan
+    with pytest.raises(ValueError, match=r"row 277.*which begins at row 300"):
+        fitted.transform(da.from_array(gap, chunks=(300, 5))).compute()
+    codes = np.zeros((600, 3), dtype=int)
+    codes[577, 2] = 16
+    back = fitted.inverse_transform(da.from_array(codes, chunks=(400, 3)))
+    with pytest.raises(ValueError, match=r"row 177.*which begins at row 400"):
+        back.compute()
+
+
+def test_the_error_of_a_bad_value_names_a_chunk_whose_beginning_is_unknown(
+    fitted, frame
+):
+    gap = frame.copy()
+    gap.iloc[577, 3] = np.nan
+    rows = dd.from_pandas(gap, npartitions=2).to_dask_array()
+    with pytest.raises(ValueError, match=r"row 277.* within X\.blocks\[1\]\.$"):
+        fitted.transform(rows).compute()
+
+
+def test_the_error_of_a_bad_value_says_where_the_index_of_its_partition_begins(
+    fitted_on_frame, frame
+):
+    gap = frame.copy()
+    gap.iloc[577, 3] = np.nan
+    codes = fitted_on_frame.transform(dd.from_pandas(gap, npartitions=2))
+    for computed, number in [(codes, 1), (codes.partitions[1:], 0)]:
+        place = f"within partition {number} of those computed"
+        with pytest.raises(ValueError, match=f"row 277.*{place}.*begins with 1300"):
+            computed.compute()
+
+
 @pytest.mark.parametrize("container", ["pandas", "polars"])
 def test_output_containers_in_memory_are_refused(blobs, container):
     rows = da.from_array(blobs, chunks=(300, 12))
