@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
+from sk_rqvae._model.modes import QuantizeForwardMode
 from sk_rqvae.exceptions import CollapseWarning
 
 # Different rows for each code that are evidence enough, and rows drawn to find them.
@@ -22,6 +24,7 @@ def warn_of_collapse(
     perplexity: Sequence[float],
     sizes: Sequence[int],
     n_distinct: Callable[[int], int],
+    to_try: Sequence[Sequence[str]],
 ) -> None:
     """Warn of each level that uses few of its codes although there are enough rows.
 
@@ -34,6 +37,8 @@ def warn_of_collapse(
     n_distinct : callable
         Maps a number of rows to that of different ones among so many random rows. It is
         called only for levels that use few of their codes.
+    to_try : sequence of sequence of str
+        The `remedies` of each level.
     """
     for level, size in enumerate(sizes):
         idle = usage[level] < _MIN_USAGE
@@ -43,12 +48,42 @@ def warn_of_collapse(
         if n_distinct(_ROWS_DRAWN_PER_CODE * size) >= _ROWS_PER_CODE * size:
             warnings.warn(
                 f"Level {level + 1} collapsed: {round(usage[level] * size)} of {size} "
-                f"codes are used, with a perplexity of {perplexity[level]:.1f}. Try a "
-                "lower lr, restart_dead_codes=True, codebook_kmeans_init=True, "
-                'codebook_mode="ste", or a smaller codebook_size.',
+                f"codes are used, with a perplexity of {perplexity[level]:.1f}. "
+                f"{_advice(to_try[level], has_outliers=not idle)}",
                 CollapseWarning,
                 stacklevel=2,
             )
+
+
+def remedies(estimator: Any, mode: QuantizeForwardMode) -> list[str]:
+    """What to try against the collapse of a level: all that the fit did not have.
+
+    Parameters
+    ----------
+    estimator : RQVAETransformer
+    mode : QuantizeForwardMode
+        Of the level.
+    """
+    is_untried = {
+        "restart_dead_codes=True": not estimator.restart_dead_codes,
+        "codebook_kmeans_init=True": not estimator.codebook_kmeans_init,
+        'codebook_mode="ste"': mode is not QuantizeForwardMode.STE,
+    }
+    untried = [remedy for remedy, is_new in is_untried.items() if is_new]
+    return ["a lower lr", *untried, "a smaller codebook_size"]
+
+
+def _advice(to_try: Sequence[str], *, has_outliers: bool) -> str:
+    """What to try, as one sentence or two."""
+    *others, last = to_try
+    listed = f"{', '.join(others)} or {last}"
+    if not has_outliers:
+        return f"Try {listed}."
+    return (
+        "A few rows may be far from all others: transform the columns of X first, for "
+        "example by QuantileTransformer or sign(x) * log1p(|x|). Otherwise try "
+        f"{listed}."
+    )
 
 
 def warn_of_few_rows(n_distinct: int, sizes: Sequence[int], *, sampled: bool) -> None:

@@ -37,7 +37,7 @@ from sk_rqvae._training.callbacks import (
     schedule_learning_rate,
     stop_early,
 )
-from sk_rqvae._training.collapse_warnings import warn_of_collapse
+from sk_rqvae._training.collapse_warnings import remedies, warn_of_collapse
 from sk_rqvae._training.continue_fit import continued_net
 from sk_rqvae._training.hold_out import hold_out, without_weightless
 from sk_rqvae._training.id_separation import SEPARATION_STEPS, price_shared_ids
@@ -133,7 +133,7 @@ def train(
     # Before the separation, which needs memory: held-out rows, copies of the weights.
     net.drop_training_state()
     net.module_.set_price_list(_separated(net, estimator, task))
-    _report_collapse(net, task, n_epochs_before)
+    _report_collapse(net, estimator, task, n_epochs_before)
     return net
 
 
@@ -275,7 +275,9 @@ def _separated(net: RQVAENet, estimator: Any, task: Task) -> PriceList:
         )
 
 
-def _report_collapse(net: RQVAENet, task: Task, n_epochs_before: int) -> None:
+def _report_collapse(
+    net: RQVAENet, estimator: Any, task: Task, n_epochs_before: int
+) -> None:
     """Warn of collapsed levels, as of the epoch whose weights the model has."""
     # A callback can end training within an epoch, whose row then lacks the usage.
     rows = [row for row in net.history[n_epochs_before:] if "usage" in row]
@@ -290,5 +292,9 @@ def _report_collapse(net: RQVAENet, task: Task, n_epochs_before: int) -> None:
         return count_distinct(sample, task.generators.device)
 
     warn_of_collapse(
-        kept["usage"], kept["perplexity"], net.module__codebook_sizes, n_distinct
+        kept["usage"],
+        kept["perplexity"],
+        net.module__codebook_sizes,
+        n_distinct,
+        [remedies(estimator, mode) for mode in task.settings.codebook_modes],
     )

@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 import torch
 from conftest import small
+from sklearn.preprocessing import QuantileTransformer
 from skorch.callbacks import Callback
 
 from sk_rqvae import CollapseWarning, QuantizeForwardMode
 from sk_rqvae._training import fit
-from sk_rqvae._training.collapse_warnings import warn_of_collapse, warn_of_few_rows
+from sk_rqvae._training.collapse_warnings import (
+    remedies,
+    warn_of_collapse,
+    warn_of_few_rows,
+)
 
 MODES = [mode.value for mode in QuantizeForwardMode]
 REMEDIES = ["lower lr", "restart_dead_codes=True", "codebook_kmeans_init=True"]
@@ -48,6 +53,7 @@ def test_the_warning_of_a_collapse_names_level_used_codes_and_remedies(blobs, mo
         assert message.startswith(f"Level {level} collapsed: {used} of 64 codes")
         for remedy in REMEDIES:
             assert remedy in message
+        assert ('codebook_mode="ste"' in message) == (mode != "ste")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -127,10 +133,17 @@ def test_dead_codes_are_restarted_and_counted(blobs):
     assert np.mean(alive[-1, "usage"]) > np.mean(dead[-1, "usage"])
 
 
-def messages_of(usage, perplexity, sizes, n_distinct):
+def messages_of(usage, perplexity, sizes, n_distinct, **parameters):
+    modes = [QuantizeForwardMode.STE] * len(sizes)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        warn_of_collapse(usage, perplexity, sizes, lambda n_rows: n_distinct)
+        warn_of_collapse(
+            usage,
+            perplexity,
+            sizes,
+            lambda n_rows: n_distinct,
+            [remedies(small(**parameters), mode) for mode in modes],
+        )
     return [str(each.message) for each in caught]
 
 
@@ -140,6 +153,33 @@ def test_each_collapsed_level_has_its_own_warning():
     assert "Level 2 collapsed: 4 of 16 codes are used" in messages[0]
     assert "perplexity of 2.0" in messages[0]
     assert "Level 3 collapsed" in messages[1]
+
+
+@pytest.mark.parametrize("name", ["restart_dead_codes", "codebook_kmeans_init"])
+def test_the_warning_of_a_collapse_leaves_out_what_the_fit_had(name):
+    for value in (True, False):
+        (message,) = messages_of([0.25], [2.0], [16], 1000, **{name: value})
+        assert (f"{name}=True" in message) == (not value)
+        assert "a lower lr" in message
+        assert "a smaller codebook_size." in message
+
+
+def test_many_codes_of_few_rows_are_a_hint_at_outliers_and_unused_codes_are_not():
+    (lopsided,) = messages_of([1.0], [1.5], [16], 1000)
+    (idle,) = messages_of([0.25], [1.5], [16], 1000)
+    assert "QuantileTransformer" in lopsided
+    assert "QuantileTransformer" not in idle
+
+
+def test_the_advice_about_outliers_helps():
+    rows = np.random.default_rng(0).standard_cauchy(size=(1100, 10))
+    model = small(codebook_size=32)
+    with pytest.warns(CollapseWarning, match="QuantileTransformer or sign"):
+        model.fit(rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CollapseWarning)
+        model.fit(QuantileTransformer(n_quantiles=100).fit_transform(rows))
+        model.fit(np.sign(rows) * np.log1p(np.abs(rows)))
 
 
 def test_a_codebook_of_one_code_cannot_collapse():
