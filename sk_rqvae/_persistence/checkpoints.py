@@ -36,11 +36,15 @@ def load_checkpoint(
             f"{path} has another layout: it has neither {_FOREIGN_TENSOR!r} nor "
             f"{_OWN_TENSOR!r} but {sorted(state)[:_NAMES_SHOWN]}."
         )
+    foreign_names: dict[str, str] = {}
     try:
-        state = _renamed(state) if is_foreign else state
+        if is_foreign:
+            foreign_names = _foreign_names(state)
+            state = _renamed(state, foreign_names)
         n_features, from_shapes = _read_from_shapes(state)
     except ValueError as error:
-        raise ValueError(f"{path} has another layout: {error}.") from error
+        reason = _with_names(error, foreign_names)
+        raise ValueError(f"{path} has another layout: {reason}.") from error
     for name in sorted(from_shapes.keys() & parameters.keys()):
         raise TypeError(
             f"{name} is read from the shapes in {path}, which say "
@@ -56,7 +60,8 @@ def load_checkpoint(
             required=_IN_EVERY_LAYOUT if is_foreign else ("",),
         )
     except ValueError as error:
-        raise ValueError(f"{path} cannot be used: {error}") from error
+        reason = _with_names(error, foreign_names)
+        raise ValueError(f"{path} cannot be used: {reason}") from error
     return model
 
 
@@ -68,26 +73,36 @@ def _unwrapped(state: State) -> State:
     return state
 
 
-def _renamed(state: State) -> State:
-    """Give the tensors of the other projects our names.
+def _foreign_names(state: State) -> dict[str, str]:
+    """What the other projects call our tensors, also those that a file lacks.
 
     The layers are numbered again: their MLPs count dropout layers, ours do not.
     """
-    renamed = {}
+    names = {}
     for part in ("encoder", "decoder"):
         for layer, name in enumerate(_matrices(state, part)):
-            renamed[name] = f"{part}.mlp.{2 * layer}.weight"
-    for name in state:
-        level = re.fullmatch(r"layers\.(\d+)\.embedding\.weight", name)
-        mapped = re.fullmatch(r"layers\.(\d+)\.out_proj\.0\.weight", name)
-        if level:
-            renamed[name] = f"{_LEVEL}{level[1]}.table"
-        elif mapped:
-            renamed[name] = f"{_LEVEL}{mapped[1]}.projection.weight"
-    unknown = sorted(state.keys() - renamed.keys())
+            names[f"{part}.mlp.{2 * layer}.weight"] = name
+    for level in range(len(state)):  # there are fewer levels than tensors
+        names[f"{_LEVEL}{level}.table"] = f"layers.{level}.embedding.weight"
+        names[f"{_LEVEL}{level}.projection.weight"] = (
+            f"layers.{level}.out_proj.0.weight"
+        )
+    return names
+
+
+def _renamed(state: State, foreign_names: dict[str, str]) -> State:
+    """Give the tensors of the other projects our names."""
+    unknown = sorted(state.keys() - foreign_names.values())
     if unknown:
         raise ValueError(f"it has the tensor {unknown[0]!r}")
-    return {renamed[name]: tensor for name, tensor in state.items()}
+    return {ours: state[name] for ours, name in foreign_names.items() if name in state}
+
+
+def _with_names(error: ValueError, names: dict[str, str]) -> str:
+    """The message of an error, which quotes tensors by the names that the file has."""
+    return re.sub(
+        "'([^']+)'", lambda quoted: repr(names.get(quoted[1], quoted[1])), str(error)
+    )
 
 
 def _matrices(state: State, part: str) -> list[str]:
@@ -115,15 +130,14 @@ def _read_from_shapes(state: State) -> tuple[int, dict[str, Any]]:
     n_experts = len(state.get(_EXPERTS, ()))
     has_mlp = not n_experts or any(name.startswith(_DECODER_MLP) for name in state)
     decoder = [state[name] for name in _matrices(state, "decoder")] if has_mlp else []
-    tables = sorted(
-        name for name in state if re.fullmatch(rf"{re.escape(_LEVEL)}\d+\.table", name)
-    )
-    for name in tables:
+    table = re.compile(rf"{re.escape(_LEVEL)}\d+\.table")
+    n_layers = sum(table.fullmatch(name) is not None for name in state)
+    sizes = []
+    for name in (f"{_LEVEL}{level}.table" for level in range(n_layers)):
+        if name not in state:
+            raise ValueError(f"it lacks the tensor {name!r}, and has {n_layers} levels")
         _check_matrix(state, name)
-    levels = [f"{_LEVEL}{level}.table" for level in range(len(tables))]
-    if sorted(levels) != tables:
-        raise ValueError(f"its levels are not numbered from 0: {tables}")
-    sizes = [len(state[name]) for name in levels]
+        sizes.append(len(state[name]))
     parameters = {
         "n_layers": len(sizes),
         "codebook_size": sizes[0] if len(set(sizes)) == 1 else sizes,

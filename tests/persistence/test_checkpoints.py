@@ -370,14 +370,40 @@ def with_changes(changes):
         (with_changes({"encoder.mlp.0.weight": torch.zeros(3)}), "must have two axes"),
         (with_changes({"encoder.mlp.2.weight": torch.zeros(16, 9)}), "of shape"),
         (with_changes({"decoder.mlp.4.weight": None}), "of shape|lacks the tensor"),
-        (with_changes({"layers.1.embedding.weight": None}), "not numbered from 0"),
+        (
+            with_changes({"layers.1.embedding.weight": None}),
+            r"lacks the tensor 'layers\.1\.embedding\.weight'",
+        ),
         (
             with_changes({"layers.1.embedding.weight": torch.zeros(32, 5)}),
-            "of shape",
+            r"'layers\.1\.embedding\.weight'.*of shape",
+        ),
+        (
+            with_changes({"layers.1.embedding.weight": torch.zeros(32)}),
+            r"'layers\.1\.embedding\.weight' must have two axes",
         ),
         (
             with_changes({"layers.1.embedding.weight": torch.zeros(32, 6).half()}),
-            "float16",
+            r"'layers\.1\.embedding\.weight'.*float16",
+        ),
+        (
+            with_changes({"layers.0.out_proj.0.weight": torch.zeros(6, 6)}),
+            r"lacks the tensor 'layers\.1\.out_proj\.0\.weight'",
+        ),
+        (
+            with_changes(
+                {"decoder.mlp.4.weight": None, "decoder.mlp.6.weight": torch.ones(10)}
+            ),
+            r"'decoder\.mlp\.6\.weight' must have two axes",
+        ),
+        (
+            with_changes(
+                {
+                    "decoder.mlp.4.weight": None,
+                    "decoder.mlp.6.weight": torch.ones(10, 9),
+                }
+            ),
+            r"'decoder\.mlp\.6\.weight' .*of shape",
         ),
         (
             with_changes({"layers.1.out_proj.0.weight": torch.zeros(6, 6)}),
@@ -389,6 +415,15 @@ def test_a_checkpoint_of_another_layout_says_what_differs(tmp_path, content, rea
     torch.save(content, tmp_path / "other.pt")
     with pytest.raises(ValueError, match=rf"other\.pt.*{reason}"):
         load(tmp_path / "other.pt")
+
+
+def test_a_missing_level_of_our_own_net_is_named(blobs, tmp_path):
+    model = small(max_epochs=1).fit(blobs)
+    state = model.net_.module_.state_dict()
+    del state["quantizer.levels.1.table"]
+    torch.save(state, tmp_path / "params.pt")
+    with pytest.raises(ValueError, match=r"lacks the tensor 'quantizer\.levels\.1\."):
+        load(tmp_path / "params.pt")
 
 
 def test_parameters_that_follow_from_the_shapes_are_not_accepted(checkpoint):
