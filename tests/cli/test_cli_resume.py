@@ -206,8 +206,21 @@ def test_without_a_checkpoint_a_resumed_fit_starts_from_the_beginning(
 ):
     folder = tmp_path / "model"
     assert run("fit", items, "-o", folder, *OPTIONS, "--resume") == 0
-    assert "the training starts from the beginning" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "starts from the beginning, with the parameters of this command" in said
     assert RQVAETransformer.from_pretrained(folder).n_iter_ == 6
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_fit_interrupted_before_its_first_checkpoint_says_that_there_is_none(
+    items, tmp_path, interrupted, capsys, monkeypatch, number
+):
+    monkeypatch.setattr(training_checkpoint, "SECONDS_BETWEEN", 1e9)
+    command = (items, "-o", tmp_path / "model", *OPTIONS, "--quiet")
+    interrupted(*command, in_epoch=3, number=number)
+    said = capsys.readouterr().err
+    assert "there is no checkpoint yet" in said
+    assert said.count("\n") == 1
 
 
 def test_an_interrupted_fit_with_force_does_not_continue_an_earlier_one(

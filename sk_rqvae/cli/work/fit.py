@@ -100,6 +100,8 @@ def fit(
                 command += ["--force"] if force else []
                 command += _options_again(reading, affinity, sample_weight, settings)
                 say_command("to continue", [*command, "--", str(items)])
+            else:
+                say("there is no checkpoint yet: a new fit starts from the beginning")
             raise
         if source.names is not None:
             model.feature_names_in_ = np.array(source.names, dtype=object)
@@ -156,7 +158,10 @@ def _beginning(given: dict[str, Any], checkpoint: Path | None) -> _Beginning:
     if checkpoint is None:
         return _Beginning(given)
     if not checkpoint.exists():
-        say(f"there is no {checkpoint}: the training starts from the beginning")
+        say(
+            f"there is no {checkpoint}: the training starts from the beginning, with "
+            "the parameters of this command"
+        )
         return _Beginning(given)
     state = read_checkpoint(checkpoint)
     saved = json.loads(state["parameters"])
