@@ -78,6 +78,30 @@ def test_fit_ends_with_a_summary_of_one_line(items, rows, tmp_path, capsys):
     assert line.endswith(f" s, written to {folder}")
 
 
+def test_the_card_of_a_model_has_the_report_of_the_rows(items, rows, tmp_path):
+    folder = tmp_path / "model"
+    assert run("fit", items, "-o", folder, *QUICK) == 0
+    report = RQVAETransformer.from_pretrained(folder).report(rows)
+    card = (folder / "README.md").read_text()
+    assert f"{report.n_unique} different IDs for 100 items." in card
+    for explained in report.explained_variance:
+        assert f" | {explained:.3f} | " in card
+
+
+def test_a_pass_for_the_report_that_is_interrupted_leaves_the_model(
+    items, rows, tmp_path, monkeypatch
+):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RQVAETransformer, "report", interrupt)
+        assert run("fit", items, "-o", tmp_path / "model", *QUICK) == 130
+    model = RQVAETransformer.from_pretrained(tmp_path / "model")
+    assert len(model.transform(rows)) == 100
+    assert not (tmp_path / "model.checkpoint").exists()
+
+
 def test_a_quiet_fit_prints_nothing(items, tmp_path, capsys):
     assert run("fit", items, "-o", tmp_path / "model", *QUICK, "--quiet") == 0
     assert capsys.readouterr() == ("", "")

@@ -21,9 +21,8 @@ from sk_rqvae.cli.matrix_files.source import Reading
 from sk_rqvae.cli.parameters import option_name
 from sk_rqvae.cli.reading_models import without_names
 from sk_rqvae.cli.terminal import say, say_command
-from sk_rqvae.cli.work.last_line import say_result
+from sk_rqvae.cli.work.last_line import Measures, say_result
 from sk_rqvae.cli.work.progress import bars_unless
-from sk_rqvae.cli.work.quality import measured
 from sk_rqvae.cli.work.training_checkpoint import (
     Origin,
     TrainingCheckpoint,
@@ -108,8 +107,13 @@ def fit(
         model.save_pretrained(output)
         checkpoint.unlink(missing_ok=True)
         if not quiet:
-            quality = measured(without_names(model), rows)
-            say_result("fitted", quality, time.monotonic() - started, output)
+            # A pass over the rows: if it is interrupted, the model is there already.
+            report = without_names(model).report(rows)
+            model.save_pretrained(output, report=report)
+            measures = Measures(
+                report.n_items, report.n_unique, report.explained_variance[-1]
+            )
+            say_result("fitted", measures, time.monotonic() - started, output)
 
 
 def _tables(

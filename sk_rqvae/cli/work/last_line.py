@@ -4,19 +4,37 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 from sk_rqvae.cli.terminal import say
-from sk_rqvae.cli.work.quality import Quality
 
 _ONE_MINUTE = 60
 
 
-def say_result(doing: str, quality: Quality, seconds: float, path: Path | None) -> None:
+class Measures(NamedTuple):
+    """What is said of the IDs of some rows.
+
+    Attributes
+    ----------
+    n_rows : int
+    n_distinct : int
+        Different IDs.
+    explained_variance : float
+        At most 1; NaN if unknown.
+    """
+
+    n_rows: int
+    n_distinct: int
+    explained_variance: float
+
+
+def say_result(
+    doing: str, measures: Measures, seconds: float, path: Path | None
+) -> None:
     """Say what was made: how much, how good, how fast and where."""
-    parts = [f"{doing} {quality.n_rows} rows", f"{quality.n_distinct()} distinct IDs"]
-    explained = quality.explained_variance()
-    if math.isfinite(explained):
-        parts.append(f"explained variance {explained:.3f}")
+    parts = [f"{doing} {measures.n_rows} rows", f"{measures.n_distinct} distinct IDs"]
+    if math.isfinite(measures.explained_variance):
+        parts.append(f"explained variance {measures.explained_variance:.3f}")
     parts.append(duration(seconds))
     if path is not None:
         parts.append(f"written to {path}")

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from sk_rqvae import RQVAETransformer
 from sk_rqvae._checks.codes import IntArray, n_distinct, row_keys
-from sk_rqvae._sklearn.progress_bars import progress_bar
-from sk_rqvae.cli.matrix_files.source import ROWS_AT_ONCE
+from sk_rqvae.cli.work.last_line import Measures
 
 
 class Quality:
@@ -27,7 +26,7 @@ class Quality:
 
     def __init__(self, model: RQVAETransformer) -> None:
         self.model = model
-        self.n_rows = 0
+        self._n_rows = 0
         self._ids: list[IntArray] = []
         self._shift: NDArray[np.float64] | None = None
         self._sum: Any = 0.0
@@ -47,34 +46,24 @@ class Quality:
             self._sum = self._sum + centred.sum(axis=0)
             self._sum_of_squares += float(np.square(centred).sum())
             self._unexplained += float(np.square(gap).sum())
-        self.n_rows += len(rows)
+        self._n_rows += len(rows)
         self._ids.append(_compact(ids))
 
-    def n_distinct(self) -> int:
-        """Different IDs."""
-        return n_distinct(row_keys(np.concatenate(self._ids).astype(np.int64)))
+    def measures(self) -> Measures:
+        """Of all rows so far."""
+        ids = np.concatenate(self._ids).astype(np.int64)
+        explained = self._explained_variance()
+        return Measures(self._n_rows, n_distinct(row_keys(ids)), explained)
 
-    def explained_variance(self) -> float:
+    def _explained_variance(self) -> float:
         """``1 - SSE / SST`` of the reconstructions, at most 1; NaN if unknown."""
         with np.errstate(over="ignore", invalid="ignore"):
             total = (
-                self._sum_of_squares - float(np.square(self._sum).sum()) / self.n_rows
+                self._sum_of_squares - float(np.square(self._sum).sum()) / self._n_rows
             )
         if not np.isfinite(total) or total <= 0:
             return float("nan")
         return 1 - self._unexplained / total
-
-
-def measured(model: RQVAETransformer, rows: NDArray[Any]) -> Quality:
-    """Measure all rows of a matrix, a block at a time."""
-    quality = Quality(model)
-    with progress_bar("measuring", len(rows), shown=False) as on_progress:
-        for first in range(0, len(rows), ROWS_AT_ONCE):
-            block = rows[first : first + ROWS_AT_ONCE]
-            codes = model.transform(block)
-            quality.add(block, codes, codes)
-            on_progress(len(block))
-    return quality
 
 
 def _compact(ids: IntArray) -> NDArray[Any]:

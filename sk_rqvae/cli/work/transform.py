@@ -78,7 +78,7 @@ def transform(
                 _write_unique(model, matrix, wanted, layout, quality)
     if quality is not None:
         seconds = time.monotonic() - started
-        say_result("transformed", quality, seconds, wanted.output)
+        say_result("transformed", quality.measures(), seconds, wanted.output)
 
 
 def _write_blocks(
