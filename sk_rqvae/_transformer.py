@@ -171,7 +171,9 @@ class RQVAETransformer(
         error of the initial codebooks (see Notes). Raise it against overfitting.
     affinity_weight : float, default=1.0
         Variance of behaviour, which `fit` derives from `affinity`, relative to the
-        variance of `X`. Raise it if IDs should follow `affinity` more and `X` less.
+        variance of `X`. Raise it if IDs should follow `affinity` more and `X` less. If
+        `X` already shows which items belong together, that can lower the lift of first
+        codes.
     n_beams : int, default=5
         Beams of the search for codes. 1 is greedy residual quantisation, which
         training uses in any case.
