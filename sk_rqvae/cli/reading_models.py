@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,7 +82,6 @@ def without_names(model: RQVAETransformer) -> RQVAETransformer:
     The program puts columns in order by name. Rows then reach the model without names,
     which a model with names would warn of.
     """
-    nameless = copy.copy(model)
-    if hasattr(nameless, "feature_names_in_"):
-        del nameless.feature_names_in_
-    return nameless
+    from sk_rqvae.index.code_model import without_column_names
+
+    return without_column_names(model)

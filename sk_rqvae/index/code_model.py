@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,7 @@ from sk_rqvae._checks.codes import IntArray, check_codes, layer_sizes
 from sk_rqvae.index.engine.store import IDStore
 
 FloatArray: TypeAlias = NDArray[np.floating]
+Model = TypeVar("Model")
 
 _ROWS_AT_ONCE = 4096
 # That an item can move to. A bound of time, not measured: `transform` decodes ten.
@@ -98,13 +99,14 @@ def route_of(model: Any) -> Route:
     return Route([step.estimator for step in path.before], path.quantizer)
 
 
-def without_column_names(model: CodeModel) -> CodeModel:
+def without_column_names(model: Model) -> Model:
     """Return a model that takes arrays without a warning that they have no names."""
     if not hasattr(model, "feature_names_in_"):
         return model
-    nameless = copy.copy(model)
+    nameless: Any = copy.copy(model)
     del nameless.feature_names_in_
-    return nameless
+    without: Model = nameless
+    return without
 
 
 def codebook_sizes(model: CodeModel) -> tuple[int, ...]:
