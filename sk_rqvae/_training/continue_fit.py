@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
 from scipy.sparse import csr_array
 from skorch.history import History
 
@@ -24,6 +25,7 @@ _ADJUSTABLE = (
     "noise",
     "rerank",
 )
+_NOT_GIVEN = "not given"
 
 
 def continued_net(estimator: Any, task: Task, earlier: RQVAENet) -> RQVAENet:
@@ -52,16 +54,14 @@ def _copy_of(earlier: RQVAENet, estimator: Any, task: Task) -> RQVAENet:
     sizes = net.module__codebook_sizes, wanted["codebook_sizes"]
     _check_unchanged("n_layers", *map(len, sizes))
     _check_unchanged("codebook_size", *sizes)
-    own = module_parameters(estimator)
-    # Of the earlier net, whose values are the user's own objects and not copies.
-    fitted = earlier.get_params_for("module")
+    fitted = net.get_params_for("module")
     fitted.pop("behaviour_shape", None)
-    of_user = {
-        name: fitted.pop(name)
-        for name in list(fitted)
-        if name in own or name not in wanted
-    }
-    _check_unchanged("module__*", of_user, own)
+    own = {name: wanted.pop(name) for name in module_parameters(estimator)}
+    fitted_own = {name: fitted.pop(name) for name in fitted.keys() - wanted.keys()}
+    for name in sorted(own.keys() | fitted_own.keys()):
+        values = fitted_own.get(name, _NOT_GIVEN), own.get(name, _NOT_GIVEN)
+        if not np.array_equal(*values):
+            raise _changed(f"module__{name}", *values)
     for name, value in fitted.items():
         if name not in _ADJUSTABLE:
             _check_unchanged(name, value, wanted[name])
@@ -102,7 +102,11 @@ def _update_behaviour(net: RQVAENet, task: Task, affinity: csr_array) -> None:
 
 def _check_unchanged(name: str, fitted: Any, wanted: Any) -> None:
     if wanted != fitted:
-        raise ValueError(
-            f"{name} is {fitted!r} in the fitted model and cannot be changed while "
-            f"training continues. Got {wanted!r}."
-        )
+        raise _changed(name, fitted, wanted)
+
+
+def _changed(name: str, fitted: Any, wanted: Any) -> ValueError:
+    return ValueError(
+        f"{name} is {fitted!r} in the fitted model and cannot be changed while "
+        f"training continues. Got {wanted!r}."
+    )
