@@ -188,8 +188,8 @@ def test_the_table_is_piped_while_bars_are_on_the_terminal(blobs, monkeypatch, c
     with terminal_as("stderr") as terminal:
         model.fit(blobs).transform(blobs)
     table = capsys.readouterr().out
-    assert len(table.splitlines()) == 5
+    assert len(table.splitlines()) == 6
     assert ESCAPE not in table
     assert "set-up" in terminal.written
-    assert "train_loss" not in terminal.written
+    assert "train_reconstruction" not in terminal.written
     assert terminal.written.count(HIDE) == terminal.written.count(SHOW) > 0

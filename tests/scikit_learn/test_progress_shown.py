@@ -132,7 +132,7 @@ QUICK = "--max-epochs=2 --hidden-dims=4 --codebook-size=9 --device=cpu"
     [
         (
             f"fit items.npy -o new {QUICK}",
-            ["reading", "set-up", "training", "separation", "measuring"],
+            ["reading", "set-up", "training", "separation", "transforming", "scoring"],
         ),
         (
             f"fit items.csv -o new {QUICK} --quiet",
@@ -149,7 +149,7 @@ def test_the_program_shows_bars_for_its_stages(folder, bars, capsys, command, do
         assert main(command.split()) == 0
     assert [bar.doing for bar in bars] == doing
     assert terminal.written.count("\n") <= 1  # what was made, no table of epochs
-    assert "train_loss" not in capsys.readouterr().out
+    assert "train_reconstruction" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
