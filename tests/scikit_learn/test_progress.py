@@ -177,7 +177,7 @@ def test_a_pipe_gets_the_table_and_nothing_else():
     header, rule, *rows = done.stdout.splitlines()
     assert header.split()[0] == "epoch"
     assert set(rule) == {"-", " "}
-    assert [row.split()[0] for row in rows] == ["1", "2", "3"]
+    assert [row.split()[0] for row in rows] == ["1", "2", "3", "Fitted"]
     assert done.stderr == ""
 
 
