@@ -394,8 +394,8 @@ class RQVAETransformer(
         for name, value in module_parameters.items():
             if not is_own(name):
                 raise TypeError(
-                    f"{type(self).__name__} has no parameter {name!r}. Those of a "
-                    "module begin with 'module__'."
+                    f"{type(self).__name__}.__init__() got an unexpected keyword "
+                    f"argument {name!r}"
                 )
             setattr(self, name, value)
 
@@ -483,11 +483,12 @@ class RQVAETransformer(
         .. [1] Ng, Jordan and Weiss (2001), "On spectral clustering: analysis and an
            algorithm".
         """
-        start = perf_counter()
         with turn_of(self):
+            start = perf_counter()
             settings = check_settings(self)
             X = self._gathered(X, settings, affinity, sample_weight)
             data = {"X": X, "y": y}
+            n_before = self.n_iter_ if self.warm_start and hasattr(self, "net_") else 0
             bars = FitBars(self.verbose > 0)
             with fit_task(self, data, adopt, bars) as progress:
                 self._fit(
@@ -499,7 +500,7 @@ class RQVAETransformer(
                     sample_weight=sample_weight,
                 )
             if self.verbose:
-                print_summary(self.net_, perf_counter() - start)
+                print_summary(self.net_, n_before, perf_counter() - start)
         return self
 
     def partial_fit(

@@ -87,14 +87,14 @@ def _foreign_names(state: State) -> dict[str, str]:
         names[f"{_LEVEL}{level}.projection.weight"] = (
             f"layers.{level}.out_proj.0.weight"
         )
+    unknown = sorted(state.keys() - names.values())
+    if unknown:
+        raise ValueError(f"it has the tensor {unknown[0]!r}")
     return names
 
 
 def _renamed(state: State, foreign_names: dict[str, str]) -> State:
     """Give the tensors of the other projects our names."""
-    unknown = sorted(state.keys() - foreign_names.values())
-    if unknown:
-        raise ValueError(f"it has the tensor {unknown[0]!r}")
     return {ours: state[name] for ours, name in foreign_names.items() if name in state}
 
 

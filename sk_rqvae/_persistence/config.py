@@ -21,6 +21,7 @@ from sk_rqvae._persistence.checkpoint_module import CheckpointModule
 from sk_rqvae._persistence.json_values import plain_history, to_json_value
 from sk_rqvae._persistence.model_names import FORMAT
 from sk_rqvae._persistence.regular_files import read_regular_file
+from sk_rqvae._sklearn.module_parameters import is_own
 from sk_rqvae._training.settings import check_settings
 
 Config = dict[str, Any]
@@ -72,6 +73,12 @@ def config_of(estimator: Any, weights_digest: str) -> Config:
             stacklevel=4,
         )
         params["callbacks"] = None
+    arrays = [n for n, v in params.items() if is_own(n) and isinstance(v, np.ndarray)]
+    if arrays:
+        raise TypeError(
+            f"{arrays[0]} cannot be saved without pickle, as it is an array. Give the "
+            "module a list, or use joblib."
+        )
     checked = params | {"device": "cpu", "module": net.module}
     check_settings(type(estimator)(**checked))
     for values in (params, net.get_params_for("module")):

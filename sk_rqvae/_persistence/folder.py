@@ -9,7 +9,8 @@ configuration and reads again.
 from __future__ import annotations
 
 import re
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from torch import Tensor
@@ -76,15 +77,25 @@ def write_model(folder: Path, weights: WeightsFile, config: bytes, card: str) ->
     with LockBeside(folder / CONFIG_NAME):
         check_folder(folder)
         _clean_up(folder)
-        with ExitStack() as stack:
-            if is_own_card(folder / CARD_NAME):
-                file = stack.enter_context(
-                    atomic_write(
-                        folder / CARD_NAME, permissions_of=folder / CONFIG_NAME
-                    )
-                )
-                file.write(card.encode())
+        with _card(folder, card):
             _replace(folder, weights, config)
+
+
+def write_card(folder: Path, digest: str, card: str) -> None:
+    """Write the card of a model, unless another model is in the folder by now.
+
+    Parameters
+    ----------
+    folder : Path
+    digest : str
+        Of the weights of the model.
+    card : str
+        Content of ``README.md``. It is not written over one of the user's own.
+    """
+    with LockBeside(folder / CONFIG_NAME):
+        if named_weights(folder / CONFIG_NAME) == digest:
+            with _card(folder, card):
+                pass
 
 
 def read_model(folder: Path) -> tuple[Config, dict[str, Tensor]]:
@@ -110,6 +121,17 @@ def read_model(folder: Path) -> tuple[Config, dict[str, Tensor]]:
                 raise FileNotFoundError(
                     f"{weights} is missing; {path} needs it."
                 ) from error
+
+
+@contextmanager
+def _card(folder: Path, card: str) -> Iterator[None]:
+    """Write a card, which appears when the block ends."""
+    if not is_own_card(folder / CARD_NAME):
+        yield
+        return
+    with atomic_write(folder / CARD_NAME, permissions_of=folder / CONFIG_NAME) as file:
+        file.write(card.encode())
+        yield
 
 
 def _replace(folder: Path, weights: WeightsFile, config: bytes) -> None:

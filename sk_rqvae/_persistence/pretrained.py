@@ -21,7 +21,12 @@ from sk_rqvae._persistence.config import (
     config_text,
     module_name,
 )
-from sk_rqvae._persistence.folder import check_folder, read_model, write_model
+from sk_rqvae._persistence.folder import (
+    check_folder,
+    read_model,
+    write_card,
+    write_model,
+)
 from sk_rqvae._persistence.hub_download import local_folder
 from sk_rqvae._persistence.json_values import from_json_value
 from sk_rqvae._persistence.model_card import ANY_NAME, model_card
@@ -56,6 +61,14 @@ def save_pretrained(
     config = config_of(estimator, weights.digest)
     card = model_card(estimator, report, name)
     write_model(target, weights, config_text(config), card)
+
+
+def add_report(
+    estimator: Any, folder: str | PathLike[str], report: SemanticIDReport
+) -> None:
+    """Add a report to the card of a transformer that `save_pretrained` wrote."""
+    card = model_card(estimator, report, ANY_NAME)
+    write_card(Path(folder), weights_of(estimator).digest, card)
 
 
 def from_pretrained(
@@ -156,7 +169,9 @@ def _described_model(
         )
     own["device"] = device
     check_settings(cls(**own))
-    model = cls(**own | parameters)
+    # One that was set after the fit is none of the module that was fitted.
+    of_transformer = {name: own[name] for name in own.keys() - of_module}
+    model = cls(**of_transformer | parameters)
     check_settings(model)
     if model.n_cat_features > n_features:
         raise ValueError(f"n_cat_features is larger than n_features, {n_features}.")

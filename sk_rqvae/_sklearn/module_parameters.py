@@ -51,7 +51,7 @@ class ModuleParametersMixin:
 def hides_module_parameters(init: Init) -> Init:
     """Leave ``**module_parameters`` out of the signature of a constructor.
 
-    scikit-learn would take it for a parameter of this name.
+    scikit-learn's checks would set a parameter of this name.
     """
     shown = signature(init)
     named = [

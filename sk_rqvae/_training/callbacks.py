@@ -18,7 +18,7 @@ from sk_rqvae._sklearn.progress_bars import is_terminal
 _ANNEALED_SHARE = 0.5
 
 
-# What only `verbose=2` prints: with it, a row does not fit in 80 columns.
+# What only `verbose=2` prints: all columns of the history do not fit in 80 characters.
 _DETAILS = (
     "lr",
     "restarts",
@@ -43,6 +43,8 @@ class EpochTable(PrintLog):
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Print the row, where there is a standard output."""
+        if "train_reconstruction" not in net.history[-1]:  # with a loss of the user
+            self.keys_ignored_.discard("train_loss")
         if sys.stdout is not None:
             super().on_epoch_end(net, **kwargs)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import numpy as np
+import joblib
 from scipy.sparse import csr_array
 from skorch.history import History
 
@@ -25,7 +25,16 @@ _ADJUSTABLE = (
     "noise",
     "rerank",
 )
-_NOT_GIVEN = "not given"
+
+
+class _NotSet:
+    """Stands for the value of a parameter that is not set."""
+
+    def __repr__(self) -> str:
+        return "not set"
+
+
+_NOT_SET = _NotSet()
 
 
 def continued_net(estimator: Any, task: Task, earlier: RQVAENet) -> RQVAENet:
@@ -54,13 +63,14 @@ def _copy_of(earlier: RQVAENet, estimator: Any, task: Task) -> RQVAENet:
     sizes = net.module__codebook_sizes, wanted["codebook_sizes"]
     _check_unchanged("n_layers", *map(len, sizes))
     _check_unchanged("codebook_size", *sizes)
-    fitted = net.get_params_for("module")
-    fitted.pop("behaviour_shape", None)
     own = {name: wanted.pop(name) for name in module_parameters(estimator)}
-    fitted_own = {name: fitted.pop(name) for name in fitted.keys() - wanted.keys()}
-    for name in sorted(own.keys() | fitted_own.keys()):
-        values = fitted_own.get(name, _NOT_GIVEN), own.get(name, _NOT_GIVEN)
-        if not np.array_equal(*values):
+    # Of the earlier net, whose values are the user's own objects and not copies.
+    fitted = earlier.get_params_for("module")
+    fitted.pop("behaviour_shape", None)
+    of_user = {name: fitted.pop(name) for name in fitted.keys() - wanted.keys()}
+    for name in sorted(own.keys() | of_user.keys()):
+        values = of_user.get(name, _NOT_SET), own.get(name, _NOT_SET)
+        if not _are_equal(*values):
             raise _changed(f"module__{name}", *values)
     for name, value in fitted.items():
         if name not in _ADJUSTABLE:
@@ -103,6 +113,17 @@ def _update_behaviour(net: RQVAENet, task: Task, affinity: csr_array) -> None:
 def _check_unchanged(name: str, fitted: Any, wanted: Any) -> None:
     if wanted != fitted:
         raise _changed(name, fitted, wanted)
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    """Whether two values are the same object, equal numbers, or pickled alike.
+
+    Not all values of users can be compared by ``==``.
+    """
+    if isinstance(one, int | float) and isinstance(other, int | float) and one == other:
+        return True
+    same: bool = one is other or joblib.hash(one) == joblib.hash(other)
+    return same
 
 
 def _changed(name: str, fitted: Any, wanted: Any) -> ValueError:

@@ -39,6 +39,7 @@ from sk_rqvae._training.callbacks import (
 )
 from sk_rqvae._training.collapse_warnings import remedies, warn_of_collapse
 from sk_rqvae._training.continue_fit import continued_net
+from sk_rqvae._training.fit_summary import kept_epoch
 from sk_rqvae._training.hold_out import hold_out, without_weightless
 from sk_rqvae._training.id_separation import SEPARATION_STEPS, price_shared_ids
 from sk_rqvae._training.initialize import initialized_net
@@ -279,12 +280,9 @@ def _report_collapse(
     net: RQVAENet, estimator: Any, task: Task, n_epochs_before: int
 ) -> None:
     """Warn of collapsed levels, as of the epoch whose weights the model has."""
-    # A callback can end training within an epoch, whose row then lacks the usage.
-    rows = [row for row in net.history[n_epochs_before:] if "usage" in row]
-    if not rows:
+    kept = kept_epoch(net, n_epochs_before)
+    if kept is None:
         return
-    held_out = [row for row in rows if "valid_loss" in row]
-    kept = min(held_out, key=lambda row: row["valid_loss"]) if held_out else rows[-1]
 
     @cache  # levels of one size need one sample
     def n_distinct(n_rows: int) -> int:

@@ -27,7 +27,13 @@ class Remedy(NamedTuple):
     without_cuda: str
 
 
-_SIZES_OF_MODELS = ("codebook_size", "embed_dim", "decoder_hidden_dims", "n_experts")
+_SIZES_OF_MODELS = (
+    "codebook_size",
+    "n_layers",
+    "embed_dim",
+    "decoder_hidden_dims",
+    "n_experts",
+)
 
 TRAINING = Remedy(
     (
@@ -57,7 +63,8 @@ _CUDA_MESSAGES = ("CUDA error: out of memory", "STATUS_ALLOC_FAILED")
 def named_out_of_memory(estimator: Any, remedy: Remedy) -> Iterator[None]:
     """Name the parameters that memory depends on, and their values.
 
-    A parameter that is None is left out: `fit` chooses a moderate value for it.
+    A parameter that is None is left out, since `fit` chooses a moderate value for it,
+    and so is one that cannot be lower.
 
     Parameters
     ----------
@@ -73,7 +80,7 @@ def named_out_of_memory(estimator: Any, remedy: Remedy) -> Iterator[None]:
     """
     values = {name: getattr(estimator, name) for name in remedy.names}
     given = ", ".join(
-        f"{name}={value!r}" for name, value in values.items() if value is not None
+        f"{name}={value!r}" for name, value in values.items() if _can_be_lower(value)
     )
     advice = f"The device has not enough memory. {remedy.advice}: {given}."
     try:
@@ -89,6 +96,11 @@ def named_out_of_memory(estimator: Any, remedy: Remedy) -> Iterator[None]:
         if _says(error, _CPU_MESSAGES):
             raise MemoryError(f"{advice} torch said: {error}") from error
         raise
+
+
+def _can_be_lower(value: Any) -> bool:
+    is_none = isinstance(value, int | tuple) and not value  # no experts, no layers
+    return value is not None and not is_none
 
 
 def _says(error: Exception, messages: Iterable[str]) -> bool:

@@ -28,6 +28,7 @@ _MAX_LAYERS = 10_000
 SCHEDULES = ("cosine", "constant")
 MIXED_PRECISIONS = ("auto", "bf16", "no")
 
+_BY_NAME = (Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _BYTES_PER_MB = 2**20
 _MAX_RESIDENT_MB = 1e12  # more than any memory, and few enough to count bytes
 # Fixed, not a share of the free memory: rows that are streamed are shuffled in another
@@ -163,9 +164,10 @@ def _check_module_parameters(module: type[RQVAEModule], own: dict[str, Any]) -> 
         raise ValueError(
             f"module__{name} must not be set: the transformer passes {name} itself."
         )
-    taken = signature(module).parameters
-    takes_any = any(each.kind is Parameter.VAR_KEYWORD for each in taken.values())
-    unknown = sorted(own.keys() - taken.keys())
+    parameters = signature(module).parameters.values()
+    takes_any = any(each.kind is Parameter.VAR_KEYWORD for each in parameters)
+    taken = {each.name for each in parameters if each.kind in _BY_NAME}
+    unknown = sorted(own.keys() - taken)
     if unknown and not takes_any:
         raise ValueError(
             f"module__{unknown[0]} must be a parameter of the module. Got "

@@ -18,7 +18,7 @@ INTERRUPTED = 130
 _HAS_ADVICE = "The device has not enough memory"
 _LOWER = (
     "batch_size, resident_mb, hidden_dims, init_sample_size, n_beams, codebook_size, "
-    "embed_dim, decoder_hidden_dims, n_experts"
+    "n_layers, embed_dim, decoder_hidden_dims, n_experts"
 )
 _OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory")
 

@@ -8,6 +8,7 @@ from conftest import small
 
 from sk_rqvae import RQVAEModule, RQVAETransformer
 from sk_rqvae._persistence.model_card import model_card
+from sk_rqvae._persistence.pretrained import add_report
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +123,15 @@ def test_a_readme_that_is_not_text_stays(fitted, tmp_path):
     (tmp_path / "README.md").write_bytes(b"\xff\xfe")
     fitted.save_pretrained(tmp_path)
     assert (tmp_path / "README.md").read_bytes() == b"\xff\xfe"
+
+
+def test_a_report_is_not_added_to_the_card_of_another_model(fitted, blobs, tmp_path):
+    fitted.save_pretrained(tmp_path)
+    report = fitted.report(blobs)
+    other = small(max_epochs=1, random_state=7).fit(blobs)
+    other.save_pretrained(tmp_path)
+    before = (tmp_path / "README.md").read_text()
+    add_report(fitted, tmp_path, report)
+    assert (tmp_path / "README.md").read_text() == before
+    add_report(other, tmp_path, report)
+    assert "## Report" in (tmp_path / "README.md").read_text()

@@ -299,10 +299,42 @@ def test_verbose_ends_with_a_summary_of_a_fit(blobs, capsys):
     model = small(max_epochs=2, verbose=1, codebook_size=(4, 2, 1)).fit(blobs)
     last = capsys.readouterr().out.strip().splitlines()[-1]
     assert re.fullmatch(
-        r"Fitted to epoch 2 in \d+\.\d s\. Codes in use: 100%, 100%, 100%\.", last
+        r"Fitted in \d+\.\d s\. Codes in use, in epoch 2: 100%, 100%, 100%\.", last
     )
     model.partial_fit(blobs)
     assert "Fitted" not in capsys.readouterr().out
+
+
+class EndsWithinTheEpoch(Callback):
+    """Ends training in the middle of its first epoch."""
+
+    def on_batch_end(self, net, **kwargs):
+        raise KeyboardInterrupt
+
+
+def test_a_fit_that_ends_within_its_first_epoch_has_a_summary(blobs, capsys):
+    small(verbose=1, callbacks=[EndsWithinTheEpoch()]).fit(blobs)
+    assert re.fullmatch(r"Fitted in \d+\.\d s\.", capsys.readouterr().out.strip())
+
+
+def test_the_summary_is_of_the_epoch_that_early_stopping_restores(capsys):
+    noise = np.random.default_rng(0).normal(size=(400, 6))
+    settings = {"early_stopping": True, "lr": 1.0, "restart_dead_codes": False}
+    model = small(max_epochs=12, verbose=1, batch_size=50, **settings).fit(noise)
+    losses = model.net_.history[:, "valid_loss"]
+    best = losses.index(min(losses)) + 1
+    assert best < 12
+    assert f"in epoch {best}: " in capsys.readouterr().out
+
+
+def test_a_loss_of_the_user_is_printed(blobs, capsys):
+    class Mine(RQVAEModule):
+        def compute_loss(self, output):
+            loss = self.reconstruction_loss(output.inputs, output.reconstruction)
+            return {"loss": loss}
+
+    small(max_epochs=1, verbose=1, module=Mine).fit(blobs)
+    assert "train_loss" in capsys.readouterr().out.splitlines()[0]
 
 
 def test_more_verbose_prints_all_that_the_history_records(blobs, capsys):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_rqvae import RQVAETransformer
+from sk_rqvae._persistence.pretrained import add_report
 from sk_rqvae._training.seeds import draw_seed
 from sk_rqvae._training.settings import check_settings
 from sk_rqvae.cli.failures import UsageError
@@ -109,7 +110,7 @@ def fit(
         if not quiet:
             # A pass over the rows: if it is interrupted, the model is there already.
             report = without_names(model).report(rows)
-            model.save_pretrained(output, report=report)
+            add_report(model, output, report)
             measures = Measures(
                 report.n_items, report.n_unique, report.explained_variance[-1]
             )
