@@ -16,6 +16,8 @@ FloatArray: TypeAlias = NDArray[np.floating]
 Model = TypeVar("Model")
 
 _ROWS_AT_ONCE = 4096
+# What a Pipeline, a search, and a frozen estimator have of the estimators in them.
+_INNER = ("steps", "best_estimator_", "estimator")
 # That an item can move to. A bound of time, not measured: `transform` decodes ten.
 _CANDIDATES = 32
 
@@ -69,7 +71,8 @@ class Route(NamedTuple):
         """Return what reaches the quantizer, whose column names it must have."""
         for step in self.before:
             X = step.transform(X)
-        if hasattr(self.quantizer, "feature_names_in_"):
+        # What is not two-dimensional is refused later.
+        if _has_column_names(self.quantizer) and np.ndim(X) == 2:
             # Imported here because it imports scikit-learn, which has made the names.
             from sk_rqvae._sklearn.column_names import check_column_names
 
@@ -85,9 +88,10 @@ def route_of(model: Any) -> Route:
     TypeError
         If there is no fitted quantizer.
     """
-    if hasattr(model, "codebooks_"):
+    has_inner = any(hasattr(model, name) for name in _INNER)
+    if hasattr(model, "codebooks_") and not has_inner:
         return Route([], model)
-    if not hasattr(model, "steps") and not hasattr(model, "best_estimator_"):
+    if not has_inner:
         raise TypeError(
             "model must be a fitted transformer with codebooks_, or a Pipeline that "
             f"ends in one. Got {type(model).__name__}, which has none."
@@ -101,12 +105,17 @@ def route_of(model: Any) -> Route:
 
 def without_column_names(model: Model) -> Model:
     """Return a model that takes arrays without a warning that they have no names."""
-    if not hasattr(model, "feature_names_in_"):
+    if not _has_column_names(model):
         return model
     nameless: Any = copy.copy(model)
     del nameless.feature_names_in_
     without: Model = nameless
     return without
+
+
+def _has_column_names(model: Any) -> bool:
+    """Whether a model checks column names, as transformers of scikit-learn do."""
+    return hasattr(model, "feature_names_in_") and hasattr(model, "__sklearn_tags__")
 
 
 def codebook_sizes(model: CodeModel) -> tuple[int, ...]:

@@ -36,8 +36,9 @@ class Base(NamedTuple):
         Those of them that were removed.
     moves : Moves
     digests : GrowingArray or None
-    weights : GrowingArray or None
     history : tuple of Event
+    weights : GrowingArray or None
+        None if no item had one, or if it was pickled before weights were remembered.
     """
 
     name: str
@@ -45,8 +46,8 @@ class Base(NamedTuple):
     removed: SortedRuns
     moves: Moves
     digests: GrowingArray | None
-    weights: GrowingArray | None
     history: tuple[Event, ...]
+    weights: GrowingArray | None = None
 
 
 class Place(NamedTuple):

@@ -167,8 +167,8 @@ class IndexState(NamedTuple):
             store.removed,
             self.moves,
             self.digests,
-            self.weights,
             self.history,
+            self.weights,
         )
 
     def after(self, action: str, n_changed: int, *, above: int = 0) -> IndexState:

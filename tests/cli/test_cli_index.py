@@ -224,6 +224,15 @@ def test_an_export_can_be_read_back_as_the_same_index(catalogue, tmp_path, kind)
     assert index.item_ids_.tolist() == expected.item_ids_.tolist()
 
 
+def test_an_empty_item_is_not_exported_to_csv(capsys, tmp_path):
+    path = tmp_path / "empty.index"
+    SemanticIDIndex().fit([[0, 0], [1, 1]], ["a", ""]).save(path)
+    said = failure(capsys, "index", "export", path, "-o", tmp_path / "ids.csv")
+    assert "items must not be empty to be written as CSV" in said
+    assert not (tmp_path / "ids.csv").exists()
+    assert run("index", "export", path, "-o", tmp_path / "ids.json") == 0
+
+
 @pytest.mark.parametrize("as_tokens", [False, True])
 @pytest.mark.parametrize("kind", [".csv", ".json", ".parquet"])
 def test_an_index_without_items_is_exported_as_an_empty_table(

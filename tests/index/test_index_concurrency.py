@@ -208,6 +208,12 @@ def test_saving_over_changes_of_others_is_an_error_that_says_so(tmp_path):
     message = r"Got revision 2 in the file and 2 here, with different changes\."
     with pytest.raises(IndexConflictError, match=message):
         second.save(path)
+    second.add([[3, 4]], ["f"])
+    with pytest.raises(
+        IndexConflictError, match=r"revision 2 in the file and 3 here\."
+    ):
+        second.save(path)
+    second.remove(["f"])
     assert SemanticIDIndex.load(path).item_ids_.tolist() == ["a", "b", "c", "d"]
     second.save(path, on_conflict="overwrite")
     assert SemanticIDIndex.load(path).item_ids_.tolist() == ["a", "b", "c", "e"]

@@ -145,7 +145,20 @@ DAMAGES = {
         r"is corrupt: array 'item_rows', bytes \d+ to \d+, does not match its "
         r"checksum\.$",
     ),
+    "a byte between header and arrays": (
+        lambda content: (
+            content[: end_of_header(content)]
+            + b"\1"
+            + content[end_of_header(content) + 1 :]
+        ),
+        r"is corrupt: bytes \d+ to \d+ must be zeros\.$",
+    ),
 }
+
+
+def end_of_header(content):
+    """Where its checksum ends."""
+    return 20 + struct.unpack("<Q", content[12:20])[0] + 32
 
 
 @pytest.mark.parametrize("name", DAMAGES)

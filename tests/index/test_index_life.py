@@ -255,7 +255,7 @@ def test_an_error_about_room_tells_of_retired_ids(policy, codes, others, message
     index = SemanticIDIndex(policy=policy, capacity=2, codebook_size=2)
     index.fit([[0, 1], [0, 1]], ["a", "b"], X=X[:2], model=model)
     index.remove(["a", "b"])
-    retired = r".* Retired IDs .* count too, here 2\. remove\(items, reuse=True\)"
+    retired = r".* Retired IDs .* count too, here 2\. They stay retired"
     with pytest.raises(ValueError, match=message + retired):
         index.add(
             codes,

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_toys import NaiveIndex, ToyQuantizer
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
@@ -314,7 +315,7 @@ def frame(blobs):
     return pd.DataFrame(rows, columns=list("abcdefghijkl"))
 
 
-@pytest.fixture(params=["itself", "realigned", "in a Pipeline"])
+@pytest.fixture(params=["itself", "realigned", "in a Pipeline", "frozen"])
 def named(request, fitted, frame):
     """The transformer with the names of columns of a frame, alone or in something."""
     model = copy.copy(fitted)
@@ -324,6 +325,8 @@ def named(request, fitted, frame):
     if request.param == "in a Pipeline":
         # This step gives a frame back and does not look at its columns.
         return make_pipeline(FunctionTransformer(lambda X: X), model)
+    if request.param == "frozen":
+        return FrozenEstimator(model)
     return model
 
 
@@ -366,6 +369,11 @@ def test_a_frame_with_columns_as_in_fit_gives_the_ids_of_its_rows(
         )
     assert index.ids_.tolist() == nameless.ids_.tolist()
     assert index.summary() == nameless.summary()
+
+
+def test_rows_of_one_dimension_are_refused_as_such(named, frame):
+    with pytest.raises(ValueError, match="X must be a 2-D array of numbers"):
+        SemanticIDIndex().fit(named.transform(frame), X=frame["a"], model=named)
 
 
 def test_a_model_keeps_its_column_names_in_an_index(named, frame):

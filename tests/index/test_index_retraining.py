@@ -181,6 +181,14 @@ def test_churn_counts_what_changed_at_each_level():
     assert sum(before.churn(before)["n_changed"]) == 0
 
 
+def test_an_item_that_was_removed_and_comes_later_is_added():
+    before = SemanticIDIndex(policy="none").fit([[0, 1], [1, 1]], ["a", "b"])
+    before.remove(["a"])
+    after = SemanticIDIndex(policy="none").fit([[0, 1], [1, 1]], ["a", "b"])
+    report = before.churn(after)
+    assert (report["n_common"], report["n_added"], report["n_removed"]) == (1, 1, 0)
+
+
 def test_churn_compares_ids_with_and_without_a_suffix():
     before = SemanticIDIndex(policy="none").fit([[0, 1], [1, 1]])
     after = SemanticIDIndex(policy="suffix").fit([[0, 1], [1, 1]])

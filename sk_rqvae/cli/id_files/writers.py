@@ -97,9 +97,15 @@ def csv_lines(text: TextIO, layout: Layout) -> Iterator[AppendIDs]:
     header = [layout.columns()]
 
     def append(keys: NDArray[Any], ids: IntArray) -> None:
+        values = keys.tolist()
+        if "" in values:
+            raise ValueError(
+                "items must not be empty to be written as CSV, where an empty field is "
+                "a missing item. Write JSON, or Parquet to a file."
+            )
         while header:
             writer.writerow(header.pop())
-        rows = zip(keys.tolist(), layout.fields(ids), strict=True)
+        rows = zip(values, layout.fields(ids), strict=True)
         writer.writerows((key, *fields) for key, fields in rows)
 
     yield append

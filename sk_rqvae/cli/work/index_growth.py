@@ -63,7 +63,7 @@ def add_to_index(
     n_before = len(index)
     model = read_model(folder, device)
     with bars_unless(quiet), _rows_for(model, items, reading) as (rows, keys):
-        if keys is None and (skip_known or index.item_ids_.dtype == object):
+        if keys is None and (skip_known or index.item_type_ is str):
             needs = "--skip-known" if skip_known else str(path)
             raise UsageError(
                 f"{needs} needs keys, and {items} has none: name their column with "

@@ -73,12 +73,13 @@ def save_state(
         if header is not None:
             known = state.lineage.has_changes_of(str(header.get("save")), path)
             if not known and on_conflict == "raise":
+                there = _revision(path, header)
                 raise IndexConflictError(
                     f"{path} was changed since this index was loaded from it or saved "
-                    f"to it. Got revision {_revision(path, header)} in the file and "
-                    f"{state.revision} here, with different changes. Load it and make "
-                    "the changes again, or save with on_conflict='merge' or "
-                    "'overwrite'."
+                    f"to it. Got revision {there} in the file and {state.revision} here"
+                    f"{', with different changes' if there == state.revision else ''}. "
+                    "Load it and make the changes again, or save with "
+                    "on_conflict='merge' or 'overwrite'."
                 )
             if not known:
                 new = merged_states(read_state(path), state, path)
@@ -110,14 +111,22 @@ def read_state(path: PathLike, *, mapped: bool = False) -> IndexState:
         base = state.as_base(state.lineage.saves[-1])
         return state._replace(lineage=state.lineage.at(base, path))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a valid index: {error}.") from error
+        raise ValueError(f"{path} is not a valid index: {_reason(error)}.") from error
 
 
 def _revision(path: PathLike, header: Mapping[str, Any]) -> int:
     try:
         return read_history(header["history"])[-1].revision
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a valid index: {error}.") from error
+        raise ValueError(f"{path} is not a valid index: {_reason(error)}.") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"it lacks {error}"
+    if isinstance(error, ValueError):
+        return str(error).rstrip(".")
+    return "its parts do not fit together"
 
 
 def _name_of(state: IndexState, content: Mapping[str, NDArray[Any]]) -> str:

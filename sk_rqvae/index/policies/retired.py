@@ -9,5 +9,5 @@ def told_of_retired(n_retired: int) -> str:
         return ""
     return (
         f" Retired IDs of items that were removed or moved count too, here {n_retired}."
-        " remove(items, reuse=True) frees IDs instead."
+        " They stay retired; remove(items, reuse=True) retires none."
     )
