@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from inspect import signature
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,7 +39,7 @@ from sk_rqvae._persistence.weights import (
     weights_name,
     weights_of,
 )
-from sk_rqvae._sklearn.module_parameters import is_own
+from sk_rqvae._sklearn.module_parameters import PREFIX, is_own
 from sk_rqvae._training.present_device import present_device
 from sk_rqvae._training.settings import check_settings
 
@@ -109,6 +111,9 @@ def from_pretrained(
         raise ValueError(f"{weights} does not fit {path}: {error}.") from error
     if names is not None:
         model.feature_names_in_ = names
+    for name in vars(model).keys() - params.keys():
+        if is_own(name):
+            delattr(model, name)
     return model.set_params(**params)
 
 
@@ -145,6 +150,8 @@ def _described_model(
     They differ from the transformer's own if `set_params` was called after `fit`.
     """
     of_module = set(filter(is_own, config["params"]))
+    # One that was deleted after the fit is still one of the module that was fitted.
+    of_module |= _own_arguments(module, config["fitted"])
     known = cls(module=module).get_params(deep=False).keys() | of_module
     unknown = sorted(config["params"].keys() - known)
     if unknown:
@@ -176,6 +183,14 @@ def _described_model(
     if model.n_cat_features > n_features:
         raise ValueError(f"n_cat_features is larger than n_features, {n_features}.")
     return model
+
+
+def _own_arguments(module: type[RQVAEModule], fitted: Mapping[str, Any]) -> set[str]:
+    """Parameters that a user's module was fitted with and others do not have."""
+    if module in OWN_MODULES.values():
+        return set()
+    usual = signature(RQVAEModule).parameters.keys()
+    return {f"{PREFIX}{name}" for name in fitted.keys() - usual}
 
 
 def _feature_names(config: Config) -> Any:

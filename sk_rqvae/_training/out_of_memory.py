@@ -99,8 +99,8 @@ def named_out_of_memory(estimator: Any, remedy: Remedy) -> Iterator[None]:
 
 
 def _can_be_lower(value: Any) -> bool:
-    is_none = isinstance(value, int | tuple) and not value  # no experts, no layers
-    return value is not None and not is_none
+    has_none = isinstance(value, int | tuple) and not value  # no experts, no layers
+    return value is not None and not has_none
 
 
 def _says(error: Exception, messages: Iterable[str]) -> bool:

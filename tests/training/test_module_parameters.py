@@ -117,6 +117,17 @@ def test_a_parameter_that_is_set_after_the_fit_is_none_of_the_saved_module(
     assert loaded.net_.module_.alpha == 0.0
 
 
+def test_a_parameter_that_is_deleted_after_the_fit_stays_one_of_the_saved_module(
+    blobs, tmp_path
+):
+    model = weighted(module__alpha=3.0).fit(blobs)
+    del model.module__alpha
+    model.save_pretrained(tmp_path)
+    loaded = RQVAETransformer.from_pretrained(tmp_path, module=Weighted)
+    assert "module__alpha" not in loaded.get_params()
+    assert loaded.net_.module_.alpha == 3.0
+
+
 def test_an_array_among_the_parameters_cannot_be_saved_without_pickle(blobs, tmp_path):
     model = weighted(embed_dim=4, module__alpha=np.ones(4)).fit(blobs)
     with pytest.raises(TypeError, match="module__alpha cannot be saved"):
