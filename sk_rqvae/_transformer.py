@@ -698,7 +698,7 @@ class RQVAETransformer(
         refuse_dask(X)
         refuse_other_kinds(X)
         rows = check_array(in_host_memory(X), dtype=np.float64)
-        fixed = np.asarray(in_host_memory(prefix))
+        fixed = np.asanyarray(in_host_memory(prefix))  # masked codes are refused below
         sizes = model._sizes()
         depth = fixed.shape[1] if fixed.ndim == 2 else -1
         if not 0 <= depth < len(sizes) or len(fixed) != len(rows):
@@ -1089,7 +1089,7 @@ class RQVAETransformer(
         check_order_of_columns(X, self.get_feature_names_out())
         codes = array_or_device_tensor(X, self._device())
         if not isinstance(codes, torch.Tensor):
-            codes = np.asarray(codes)
+            codes = np.asanyarray(codes)  # masked codes are refused below
         if codes.ndim == 2 and codes.shape[1] > len(sizes):
             raise ValueError(
                 f"X must have at most n_layers={len(sizes)} columns of codes. "

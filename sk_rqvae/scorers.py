@@ -247,8 +247,6 @@ def _original_and_restored(estimator: Any, X: Any) -> tuple[Any, Any]:
                 "score only the steps after it."
             )
     original = X.toarray() if issparse(X) else np.asarray(in_host_memory(X))
-    if path.before:  # steps with copy=False overwrite their input
-        original = np.array(original)
     codes = path.quantizer.transform(path.rows(X))
     if hasattr(codes, "columns"):
         codes = np.asarray(codes)  # steps before would take its columns for theirs

@@ -9,6 +9,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
+from sk_rqvae._checks.own_copy import own_copy
+
 
 class Step(NamedTuple):
     """A step of a Pipeline, named like its parameters: ``outer__inner``."""
@@ -27,7 +29,9 @@ class QuantizerPath(NamedTuple):
     quantizer: Any
 
     def rows(self, X: Any) -> Any:
-        """Input of the quantizer for the Pipeline's input `X`."""
+        """Input of the quantizer for the Pipeline's input `X`, which is not changed."""
+        if self.before:  # steps with copy=False overwrite their input
+            X = own_copy(X)
         for step in self.before:
             X = step.estimator.transform(X)
         return X

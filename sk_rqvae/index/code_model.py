@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sk_rqvae._checks.codes import IntArray, check_codes, layer_sizes
+from sk_rqvae._checks.own_copy import own_copy
 from sk_rqvae.index.engine.store import IDStore
 
 FloatArray: TypeAlias = NDArray[np.floating]
@@ -68,7 +69,12 @@ class Route(NamedTuple):
     quantizer: Any
 
     def rows(self, X: Any) -> Any:
-        """Return what reaches the quantizer, whose column names it must have."""
+        """Return what reaches the quantizer, whose column names it must have.
+
+        `X` is not changed.
+        """
+        if self.before:  # steps with copy=False overwrite their input
+            X = own_copy(X)
         for step in self.before:
             X = step.transform(X)
         # What is not two-dimensional is refused later.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array, issparse
 
 from sk_rqvae._checks.integers import joined_integers
-from sk_rqvae._checks.missing import first_missing
+from sk_rqvae._checks.missing import check_unmasked, first_missing
 
 _FORMS = (
     "a sequence of sequences of item indices, a tuple of two arrays (user, item), or a "
@@ -78,6 +78,8 @@ def _from_matrix(histories: Any, n_items: int) -> Interactions:
 
 
 def _from_pair(user: Any, item: Any, n_items: int) -> Interactions:
+    for values in (user, item):
+        check_unmasked(values, "histories", instead="those of the valid items")
     users, items = np.asarray(user), np.asarray(item)
     if users.ndim != 1 or users.shape != items.shape:
         raise ValueError(
@@ -105,7 +107,10 @@ def _from_pair(user: Any, item: Any, n_items: int) -> Interactions:
 def _from_sequences(histories: Any, n_items: int) -> Interactions:
     if not isinstance(histories, Iterable) or isinstance(histories, str | bytes):
         raise TypeError(f"histories must be {_FORMS}. Got {type(histories).__name__}.")
-    rows = [np.asarray(history) for history in histories]
+    rows = []
+    for history in histories:
+        check_unmasked(history, "histories", instead="history.compressed()")
+        rows.append(np.asarray(history))
     for number, row in enumerate(rows):
         if row.ndim != 1:
             raise ValueError(

@@ -11,6 +11,7 @@ from sklearn.utils import check_array
 
 from sk_rqvae._checks.affinity import check_not_negative, positive_pairs
 from sk_rqvae._checks.codes import IntArray, row_keys
+from sk_rqvae._checks.missing import check_unmasked
 from sk_rqvae.metrics._checks import check_item_codes, check_same_length
 
 
@@ -109,6 +110,7 @@ def weighted_pairs(affinity: Any, n_items: int) -> coo_array:
     ValueError
         As in `affinity_lift`.
     """
+    check_unmasked(affinity, "affinity", instead="affinity.filled(0)")
     matrix = check_array(
         affinity,
         accept_sparse=("coo", "csr", "csc"),

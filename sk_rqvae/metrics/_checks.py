@@ -39,7 +39,9 @@ def check_matrix(X: ArrayLike, *, name: str) -> Matrix:
         raise TypeError(
             f"{name} must be numeric. Got dates or durations, {matrix.dtype}."
         )
-    if matrix.dtype.kind == "O":  # a list with None
+    if matrix.dtype.kind == "O" or matrix.dtype == np.longdouble:
+        # Objects are those of a list with None. The bytes of a long double are not all
+        # its value, so equal rows would not have equal bytes.
         matrix = matrix.astype(np.float64)
     if matrix.dtype.kind == "f":
         _check_finite(matrix, name)
@@ -92,6 +94,7 @@ def check_same_length(n_given: int, n_codes: int, *, name: str) -> None:
 
 def check_labels(labels: ArrayLike, n_items: int) -> NDArray[Any]:
     """Return labels as a 1-D array, one per item and none missing."""
+    check_unmasked(labels, "labels", instead="labels.filled(-1)")
     given = np.asarray(column_or_1d(labels))
     check_same_length(len(given), n_items, name="labels")
     item = first_missing(labels)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sk_rqvae._checks.codes import IntArray, row_keys
 from sk_rqvae._checks.integers import joined_integers
+from sk_rqvae._checks.missing import check_unmasked
 from sk_rqvae._checks.scalars import check_int
 from sk_rqvae.metrics._checks import check_item_codes, check_same_length
 from sk_rqvae.metrics._popularity import check_counts
@@ -158,6 +159,7 @@ class _Targets(NamedTuple):
 
 
 def _check_generated(generated: ArrayLike, n_layers: int) -> IntArray:
+    check_unmasked(generated, "generated", instead="generated.filled(-1)")
     array = np.asarray(generated)
     if array.ndim != 3 or array.shape[2] != n_layers or 0 in array.shape:
         raise ValueError(
@@ -181,6 +183,8 @@ def _flatten_targets(targets: Any, n_queries: int, n_items: int) -> _Targets:
             "targets and generated must have the same number of queries. Got "
             f"{len(targets)} and {n_queries}."
         )
+    for row in targets:
+        check_unmasked(row, "targets", instead="lists of the valid items")
     rows = [np.atleast_1d(np.asarray(row)) for row in targets]
     per_query = np.array([row.size for row in rows])
     if (per_query == 0).any():

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
+from sk_rqvae._checks.missing import check_unmasked
 from sk_rqvae._checks.scalars import check_real
 
 
@@ -81,6 +82,7 @@ def popularity_groups(
 
 def check_counts(popularity: ArrayLike) -> NDArray[np.float64]:
     """Return finite, non-negative numbers, one per item."""
+    check_unmasked(popularity, "popularity", instead="popularity.filled(0)")
     counts: Any = check_array(
         popularity, ensure_2d=False, dtype=np.float64, input_name="popularity"
     )

@@ -113,6 +113,15 @@ def test_collision_metrics_reject_invalid_input(metric):
         metric([[0]], X=[[np.nan]])
 
 
+def test_equal_rows_of_long_doubles_are_found_though_their_bytes_differ():
+    rows = np.tile([[0.0, 1], [0, 2], [0, 3], [1, 1]], (50, 1))
+    n_bytes = rows.size * np.dtype(np.longdouble).itemsize
+    noise = np.random.default_rng(0).integers(0, 256, n_bytes, dtype=np.uint8)
+    padded = noise.view(np.longdouble).reshape(rows.shape)
+    padded[...] = rows
+    assert duplicate_rate(padded) == 1 - 4 / 200
+
+
 def test_duplicate_rate_rejects_an_empty_matrix():
     with pytest.raises(ValueError, match=r"X must be 2-D.*not empty"):
         duplicate_rate(np.empty((0, 3)))

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from conftest import small
+from numpy.testing import assert_array_equal
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.cluster import KMeans
@@ -157,6 +158,15 @@ def test_the_quantizer_is_found_wherever_it_is_in_a_pipeline(data, scorer, build
     expected = scorer(make_pipeline(StandardScaler(), TwoLevelKMeans()).fit(X), X)
     estimator = build().fit(X.copy(), y)
     assert scorer(estimator, X.copy()) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("scorer", ALL_SCORERS)
+def test_a_score_leaves_the_rows_as_they_are(data, scorer):
+    X = data[0].copy()
+    pipeline = make_pipeline(StandardScaler(copy=False), TwoLevelKMeans())
+    pipeline.fit(X.copy())
+    assert scorer(pipeline, X) == scorer(pipeline, X)
+    assert_array_equal(X, data[0])
 
 
 def test_a_pipeline_that_begins_with_the_quantizer_needs_no_inverse(data, fitted):
