@@ -213,7 +213,8 @@ def best_maps(new: IntArray, old: IntArray, sizes: tuple[int, ...]) -> list[IntA
     It maximises the number of leading codes that stay, summed over items. With all
     other levels fixed, each level is a linear assignment problem. These are solved from
     the first level to the last, again and again until no level can be improved. The
-    first sweep counts the codes of the level alone.
+    first sweep counts the codes of the level alone. If that ends below the present
+    names, these are improved instead.
 
     Parameters
     ----------
@@ -226,26 +227,45 @@ def best_maps(new: IntArray, old: IntArray, sizes: tuple[int, ...]) -> list[IntA
     list of ndarray
         For each level the new name of each code.
     """
-    maps = [np.arange(size) for size in sizes]
-    total = -1
-    for sweep in range(_MAX_SWEEPS):
+    same_names = [np.arange(size) for size in sizes]
+    alone = list(same_names)
+    for level in range(len(sizes)):
+        same = renamed(new, alone) == old
+        open_ = same[:, :level].all(axis=1)
+        alone[level] = _assignment(
+            new[open_, level], old[open_, level], np.ones(open_.sum()), sizes[level]
+        )
+    maps = _improved(alone, new, old)
+    if _n_kept(maps, new, old) < _n_kept(same_names, new, old):
+        maps = _improved(same_names, new, old)
+    return maps
+
+
+def _improved(maps: list[IntArray], new: IntArray, old: IntArray) -> list[IntArray]:
+    """Solve level after level, until none keeps more codes."""
+    total = _n_kept(maps, new, old)
+    for _ in range(_MAX_SWEEPS):
         before = total
-        for level, size in enumerate(sizes):
+        for level, names in enumerate(maps):
             same = renamed(new, maps) == old
             open_ = same[:, :level].all(axis=1)
-            after = np.cumprod(same[open_, level + 1 :], axis=1).sum(axis=1)
-            gains = 1 + after * (sweep > 0)
+            gains = 1 + np.cumprod(same[open_, level + 1 :], axis=1).sum(axis=1)
             changed = list(maps)
             changed[level] = _assignment(
-                new[open_, level], old[open_, level], gains, size
+                new[open_, level], old[open_, level], gains, len(names)
             )
-            kept = int(np.cumprod(renamed(new, changed) == old, axis=1).sum())
+            kept = _n_kept(changed, new, old)
             # Names that keep as many codes could let other levels improve again.
-            if sweep == 0 or kept > total:
+            if kept > total:
                 maps, total = changed, kept
         if total == before:
             break
     return maps
+
+
+def _n_kept(maps: list[IntArray], new: IntArray, old: IntArray) -> int:
+    """Number of leading codes that stay, summed over items."""
+    return int(np.cumprod(renamed(new, maps) == old, axis=1).sum())
 
 
 def shares_kept(new: IntArray, old: IntArray) -> list[float]:

@@ -59,6 +59,14 @@ def test_no_other_names_of_one_level_keep_more_codes(seed):
             assert kept(names) <= kept(maps)
 
 
+def test_new_names_keep_no_fewer_codes_than_the_present_ones():
+    # Level by level, most items keep their code if 0 is called 1, then 1, then 0.
+    old = np.repeat([[0, 0, 0], [1, 1, 0], [1, 1, 1]], [49, 26, 25], axis=0)
+    index = SemanticIDIndex(policy="none", codebook_size=2).fit(old)
+    _, report = index.realign(np.zeros((100, 3), dtype=int), np.arange(100))
+    assert sum(report["kept"]) >= sum(report["kept_without"]) == pytest.approx(1.47)
+
+
 def test_most_items_keep_their_codes_when_some_moved_and_some_are_new():
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 16, (2000, 3))
