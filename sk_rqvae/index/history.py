@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from sk_rqvae import __version__
@@ -12,7 +13,7 @@ _COUNTED_TOGETHER = ("add", "remove", "update")
 
 
 class Event(NamedTuple):
-    """One change, or several of one kind within an hour.
+    """One change, or several of one kind within an hour of the clock.
 
     Attributes
     ----------
@@ -70,15 +71,21 @@ def changes_since(
     before: tuple[Event, ...], after: tuple[Event, ...]
 ) -> tuple[Event, ...]:
     """The changes in a history that an earlier state of it does not have."""
-    last = before[-1]
-    first, *others = after[len(before) - 1 :]
-    if first == last:
-        return tuple(others)
-    # Later changes were counted with the last change.
-    later = first._replace(
-        first_revision=last.revision + 1, n_changed=first.n_changed - last.n_changed
-    )
-    return (later, *others)
+    pairs = zip(before, after, strict=False)
+    n_common = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
+    known = {event.action: event for event in before[n_common:]}
+    revision = before[-1].revision
+    later = []
+    for event in after[n_common:]:
+        earlier = known.get(event.action)
+        if earlier is None or event.first_revision > revision:
+            later.append(event)
+        elif event != earlier:  # later changes were counted with earlier ones
+            n_changed = event.n_changed - earlier.n_changed
+            later.append(
+                event._replace(first_revision=revision + 1, n_changed=n_changed)
+            )
+    return tuple(later)
 
 
 def recorded(
@@ -94,26 +101,30 @@ def recorded(
 
     An addition, removal or update in the same hour as one like it before, with the same
     model and release, is counted with it, so that changes of one item at a time do not
-    fill the history. The revision grows by one, or to one more than `above` if that is
-    greater.
+    fill the history. Only additions, removals and updates may lie between the two. The
+    revision grows by one, or to one more than `above` if that is greater.
     """
     revision = max(above, history[-1].revision if history else 0) + 1
     time = datetime.now(UTC).isoformat(timespec="seconds")
     event = Event(
         action, revision, revision, n_changed, n_items, time, fingerprint, __version__
     )
-    if not history:
-        return (event,)
-    last = history[-1]
-    same = (
-        last.action == action
-        and action in _COUNTED_TOGETHER
-        and last.time[:_HOUR] == time[:_HOUR]
-        and (last.fingerprint, last.version) == (fingerprint, __version__)
+    for place in reversed(range(len(history))):
+        earlier = history[place]
+        if event.action not in _COUNTED_TOGETHER or not _is_alike(earlier, event):
+            break
+        if earlier.action == action:
+            together = event._replace(
+                first_revision=earlier.first_revision,
+                n_changed=earlier.n_changed + n_changed,
+            )
+            return (*history[:place], *history[place + 1 :], together)
+    return (*history, event)
+
+
+def _is_alike(earlier: Event, event: Event) -> bool:
+    return (
+        earlier.action in _COUNTED_TOGETHER
+        and earlier.time[:_HOUR] == event.time[:_HOUR]
+        and (earlier.fingerprint, earlier.version) == (event.fingerprint, event.version)
     )
-    if not same:
-        return (*history, event)
-    together = event._replace(
-        first_revision=last.first_revision, n_changed=last.n_changed + n_changed
-    )
-    return (*history[:-1], together)

@@ -477,7 +477,7 @@ default=None
             Each with ``action``, ``first_revision``, ``revision``, ``n_changed`` (items
             that were added, removed or updated), ``n_items`` (items afterwards),
             ``time`` (ISO 8601, UTC), ``fingerprint`` and ``version`` (release of this
-            package). Additions within an hour are one entry, and so are removals and
+            package). Additions of the same hour are one entry, and so are removals and
             updates. The changes of both sides come before a ``"merge"``, each with the
             revisions that its side had.
         """

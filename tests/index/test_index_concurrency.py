@@ -437,6 +437,28 @@ def test_a_merge_has_the_history_of_both_sides_and_a_revision_above_theirs(tmp_p
     assert [e["revision"] for e in mine.history()[-3:]] == [7, 7, 8]
 
 
+def test_changes_by_turns_are_counted_once_in_a_merge(tmp_path):
+    path, theirs, mine = diverged(tmp_path)
+    mine.add([[7, 0]], ["x"])
+    mine.remove(["x"])
+    mine.save(path)
+    theirs = SemanticIDIndex.load(path)
+    theirs.add([[6, 0]], ["t"])
+    theirs.save(path)
+    mine.add([[7, 1], [7, 2]], ["y", "z"])
+    mine.remove(["z"])
+    mine.add([[7, 3]], ["w"])
+    mine.save(path, on_conflict="merge")
+    assert [(e["action"], e["n_changed"]) for e in mine.history()] == [
+        ("fit", 3),
+        ("remove", 1),
+        ("add", 2),
+        ("remove", 1),
+        ("add", 3),
+        ("merge", 2),
+    ]
+
+
 def test_an_id_that_one_side_retired_is_not_given_again_after_a_merge(tmp_path):
     path, theirs, mine = diverged(tmp_path)
     theirs.remove(["c", "b"], reuse=True)

@@ -212,6 +212,28 @@ def test_changes_of_one_item_at_a_time_do_not_fill_the_history(n_calls):
     assert index.revision_ == entries[-1]["revision"] == 2 * n_calls + 1
 
 
+def test_changes_by_turns_do_not_fill_the_history(index):
+    for number in range(10):
+        index.add([[1, 1]], [f"n{number}"])
+        index.remove([f"n{number}"])
+    entries = [tuple(entry.values())[:5] for entry in index.history()]
+    assert entries == [
+        ("fit", 1, 1, 4, 4),
+        ("add", 2, 20, 10, 5),
+        ("remove", 3, 21, 10, 4),
+    ]
+
+
+def test_additions_before_and_after_another_model_are_separate_entries(index):
+    model = ToyQuantizer(2, 4).fit(np.zeros((4, 2)))
+    index.rebind(model)
+    for item in ("e", "f"):
+        index.add([[1, 1]], [item], model=model)
+        index.rebind(model)
+    actions = [entry["action"] for entry in index.history()]
+    assert actions == ["fit", "rebind", "add", "rebind", "add", "rebind"]
+
+
 def test_additions_by_another_release_are_a_separate_entry(index, monkeypatch):
     index.add([[1, 1]], ["e"])
     monkeypatch.setattr(history, "__version__", "9.9")
