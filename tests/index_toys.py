@@ -62,6 +62,8 @@ class NaiveIndex:
         self.ids = []
         self.items = []
         self.given = []
+        # Items whose codes changed and that kept their IDs.
+        self.kept = set()
         # IDs that no item has and that no item gets.
         self.retired = []
 
@@ -77,6 +79,7 @@ class NaiveIndex:
             if not reuse:
                 self.retired.append(self.ids[row])
             del self.ids[row], self.items[row], self.given[row]
+            self.kept.discard(item)
 
     def update(self, codes, items, *, move, distances=None):
         """Return which items moved."""
@@ -89,8 +92,8 @@ class NaiveIndex:
         for at, code in zip(rows, codes, strict=True):
             self.given[at] = code
         leaves = [
-            move and differ and (change or not self.reassigns)
-            for differ, change in zip(differs, changed, strict=True)
+            move and differ and (change or item in self.kept or not self.reassigns)
+            for item, differ, change in zip(items, differs, changed, strict=True)
         ]
         waiting = [
             move and differ and not leaving
@@ -104,6 +107,11 @@ class NaiveIndex:
                 waiting[row] = taken[code] < self.capacity
                 taken[code] += waiting[row]
         self._move(codes, items, waiting, distances)
+        for item, differ, change in zip(items, differs, changed, strict=True):
+            if change:
+                self.kept.discard(item)
+            if change and differ and not move:
+                self.kept.add(item)
         return [leaving or late for leaving, late in zip(leaves, waiting, strict=True)]
 
     def _move(self, codes, items, leaves, distances):

@@ -123,7 +123,8 @@ def updated(
         differs = (checked.codes != ids).any(axis=1)
         # The policy may have reassigned an item because its codes were taken. If they
         # did not change, it stays until they have room, after the others have theirs.
-        waiting = differs & ~changed & state.rules.reassigns
+        waiting = differs & ~changed & ~state.moves.are_kept(rows)
+        waiting &= state.rules.reassigns
         leaving = differs & ~waiting
         state = _moved(state, checked, rows, leaving)
         waiting[waiting] = _has_room(state, checked.codes[waiting])
@@ -133,6 +134,7 @@ def updated(
     if staying.any():
         new_codes, X = checked.codes[staying], checked.some(staying).X
         moves = _moves(new_codes, ids[staying], rows[staying], X, checked.model)
+        moves = moves._replace(kept=np.full(len(moves.rows), True))
         kept = state.moves.without(rows[staying])
         state = state._replace(moves=kept.followed_by(moves))
     unmoved = checked.some(~leaving)
@@ -264,7 +266,7 @@ def _moves(
         errors = np.full(len(moved), np.nan)
     else:
         errors = added_errors(model, X, moved, codes, ids)
-    return MovedRows(rows[moved], codes[moved], errors)
+    return MovedRows(rows[moved], codes[moved], errors, np.full(len(moved), False))
 
 
 def _extended_digests(state: IndexState, new: CheckedItems) -> GrowingArray | None:

@@ -11,7 +11,7 @@ from sk_rqvae.index.engine.growing import GrowingArray
 from sk_rqvae.index.formats.native import PathLike
 from sk_rqvae.index.history import changes_since
 from sk_rqvae.index.lineage import Base
-from sk_rqvae.index.policies.moves import MovedRows, changed_rows
+from sk_rqvae.index.policies.moves import changed_rows
 from sk_rqvae.index.state import IndexState
 
 _KINDS = {"row": "numbers of rows", "int": "integers", "str": "strings"}
@@ -183,9 +183,9 @@ def _with_updates(state: IndexState, mine: IndexState, rows: IntArray) -> IndexS
         state = state._replace(digests=GrowingArray(digests))
     if mine.weights is not None:
         state = state.with_weights(rows, mine.weights.values[rows])
-    at, codes, errors = mine.moves.of(rows)
-    moves = state.moves.without(rows)
-    return state._replace(moves=moves.followed_by(MovedRows(rows[at], codes, errors)))
+    moved = mine.moves.of(rows)
+    moved = moved._replace(rows=rows[moved.rows])
+    return state._replace(moves=state.moves.without(rows).followed_by(moved))
 
 
 def _with_additions(
@@ -208,7 +208,7 @@ def _with_additions(
     taken = mine.store.ids_of(np.setdiff1d(fresh, forgotten))
     _check_free(state, taken, "added by both sides")
     ids = mine.store.ids_of(fresh)
-    rows, codes, errors = mine.moves.of(fresh)
+    moved = mine.moves.of(fresh)
     digests = state.digests
     if digests is not None and mine.digests is not None:
         digests = digests.appended(mine.digests.values[fresh])
@@ -219,7 +219,7 @@ def _with_additions(
     merged = state._replace(
         store=store,
         items=state.items.with_rows(mine.items.take(fresh)),
-        moves=state.moves.followed_by(MovedRows(rows + n_before, codes, errors)),
+        moves=state.moves.followed_by(moved._replace(rows=moved.rows + n_before)),
         digests=digests,
         weights=state.extended_weights(
             len(fresh), None if mine.weights is None else mine.weights.values[fresh]

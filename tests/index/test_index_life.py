@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import subprocess
 import sys
 from datetime import datetime
@@ -125,6 +126,57 @@ def test_a_reassigned_item_stays_if_another_of_the_same_call_takes_its_codes():
     assert report["ids"].tolist() == [[0, 1], [0, 0]]
     assert report["moved"].tolist() == [False, True]
     assert (report["n_changed"], report["n_moved"]) == (1, 1)
+
+
+def saved_and_loaded(index, path):
+    index.save(path)
+    return SemanticIDIndex.load(path)
+
+
+def saved_and_mapped(index, path):
+    index.save(path)
+    return SemanticIDIndex.load(path, mmap_mode="r")
+
+
+def merged(index, path):
+    """The changes since the first save, merged with those of somebody else."""
+    other = SemanticIDIndex.load(path)
+    other.add([[2, 0]], ["c"], alternatives=[[[2, 1]]])
+    other.save(path)
+    index.save(path, on_conflict="merge")
+    return SemanticIDIndex.load(path)
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda index, path: index,
+        lambda index, path: pickle.loads(pickle.dumps(index)),
+        saved_and_loaded,
+        saved_and_mapped,
+        merged,
+    ],
+    ids=["at once", "pickled", "loaded", "mapped", "merged"],
+)
+def test_an_item_that_kept_its_id_moves_when_asked_though_its_codes_are_taken(
+    tmp_path, again, is_new
+):
+    new = {"codes": [[0, 0]], "item_ids": ["b"], "alternatives": [[[0, 1]]]}
+    index = SemanticIDIndex(policy="reassign", codebook_size=4)
+    index.fit([[0, 0]], ["a"], alternatives=[[[1, 1]]])
+    if is_new:
+        index.save(tmp_path / "index")
+    index.add([[3, 3]], ["b"], alternatives=[[[3, 2]]])
+    if not is_new:
+        index.save(tmp_path / "index")
+    index.update(**new)
+    index = again(index, tmp_path / "index")
+    assert index.update(**new)["n_moved"] == 0
+    report = index.update(**new, on_change="move")
+    assert report["ids"].tolist() == [[0, 1]]
+    # From now on it has been reassigned, and stays.
+    assert index.update(**new, on_change="move")["n_moved"] == 0
 
 
 def test_numbered_items_keep_their_numbers_when_others_leave_or_move():

@@ -30,7 +30,7 @@ from sk_rqvae.index.history import read_history
 from sk_rqvae.index.items import ItemIds, item_keys, sorted_items
 from sk_rqvae.index.lineage import Lineage
 from sk_rqvae.index.merging import merged_states
-from sk_rqvae.index.policies.moves import Moves
+from sk_rqvae.index.policies.moves import NO_ROWS, Moves
 from sk_rqvae.index.state import IndexState, Rules, checked_rules, plain_size
 
 CONFLICTS = ("raise", "merge", "overwrite")
@@ -175,8 +175,9 @@ def _content(state: IndexState) -> dict[str, NDArray[Any]]:
     elif items.values is not None:
         text, ends = packed(items.all().tolist())
         arrays |= {"item_text": text, "item_ends": small_unsigned(ends)}
-    for name, array in state.moves.values()._asdict().items():
-        arrays[_MOVED[name]] = array
+    for name, growing in state.moves._asdict().items():
+        if name != "kept_rows" or len(growing.values):
+            arrays[_MOVED[name]] = growing.values
     if state.digests is not None:
         arrays["digests"] = state.digests.values
     if state.weights is not None:
@@ -205,6 +206,7 @@ def _state_of(
     rules = checked_rules(header["policy"], header["capacity"], header["overflow"])
     store = _store_of(header, arrays, rules, mapped=mapped)
     digests, weights = arrays.get("digests"), arrays.get("weights")
+    arrays = {_MOVED["kept_rows"]: NO_ROWS.values, **arrays}
     moves = Moves(*(GrowingArray(arrays[_MOVED[name]]) for name in Moves._fields))
     _check_records(store, moves, digests, weights)
     saves = tuple(map(str, header["saves"]))
@@ -404,10 +406,11 @@ def _check_records(
     digests: NDArray[Any] | None,
     weights: NDArray[Any] | None,
 ) -> None:
-    rows, codes, errors = moves.values()
+    rows, codes, errors, kept_rows = (growing.values for growing in moves)
     fit_together = (
         rows.shape == errors.shape
-        and rows.dtype == np.int64
+        and rows.dtype == kept_rows.dtype == np.int64
+        and np.isin(kept_rows, rows).all()
         and codes.shape == (len(rows), store.n_layers)
         and ((rows >= 0) & (rows < len(store))).all()
         and (digests is None or digests.shape == (len(store),))

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from sk_rqvae._checks.codes import IntArray
 from sk_rqvae.index.engine.growing import GrowingArray
 
+NO_ROWS = GrowingArray(np.empty(0, dtype=np.int64))
+
 
 class MovedRows(NamedTuple):
     """Some rows and what their model gave them.
@@ -20,19 +22,31 @@ class MovedRows(NamedTuple):
     codes : ndarray of shape (n_moved, n_layers), int64
     added_errors : ndarray of shape (n_moved,), float64
         By how much their squared error grew. NaN where no model was at hand.
+    kept : ndarray of shape (n_moved,), bool
+        Whether they kept their ID when their codes changed. The policy reassigned the
+        others.
     """
 
     rows: IntArray
     codes: IntArray
     added_errors: NDArray[np.float64]
+    kept: NDArray[np.bool_]
 
 
 class Moves(NamedTuple):
-    """The record: the fields of `MovedRows`, each an array that grows."""
+    """The record: the fields of `MovedRows`, as arrays that grow.
+
+    Attributes
+    ----------
+    rows, codes, added_errors : GrowingArray
+    kept_rows : GrowingArray
+        The rows that are kept; usually few.
+    """
 
     rows: GrowingArray
     codes: GrowingArray
     added_errors: GrowingArray
+    kept_rows: GrowingArray = NO_ROWS  # what was pickled before has none
 
     @classmethod
     def none(cls, n_layers: int) -> Moves:
@@ -41,16 +55,22 @@ class Moves(NamedTuple):
             GrowingArray(np.empty(0, dtype=np.int64)),
             GrowingArray(np.empty((0, n_layers), dtype=np.int64)),
             GrowingArray(np.empty(0)),
+            NO_ROWS,
         )
 
     def values(self) -> MovedRows:
         """Return the record as arrays."""
-        return MovedRows(self.rows.values, self.codes.values, self.added_errors.values)
+        rows, kept_rows = self.rows.values, self.kept_rows.values
+        kept = np.isin(rows, kept_rows)
+        return MovedRows(rows, self.codes.values, self.added_errors.values, kept)
 
     def followed_by(self, later: MovedRows) -> Moves:
         """Append later moves, of other rows."""
         return Moves(
-            *(all_.appended(new) for all_, new in zip(self, later, strict=True))
+            self.rows.appended(later.rows),
+            self.codes.appended(later.codes),
+            self.added_errors.appended(later.added_errors),
+            self.kept_rows.appended(later.rows[later.kept]),
         )
 
     def without(self, rows: IntArray) -> Moves:
@@ -58,7 +78,13 @@ class Moves(NamedTuple):
         keep = ~np.isin(self.rows.values, rows)
         if keep.all():
             return self
-        return Moves(*(GrowingArray(array[keep]) for array in self.values()))
+        kept_rows = self.kept_rows.values
+        return Moves(
+            GrowingArray(self.rows.values[keep]),
+            GrowingArray(self.codes.values[keep]),
+            GrowingArray(self.added_errors.values[keep]),
+            GrowingArray(kept_rows[~np.isin(kept_rows, rows)]),
+        )
 
     def of(self, rows: IntArray) -> MovedRows:
         """Return the record of some ascending rows, as positions in `rows`."""
@@ -66,7 +92,12 @@ class Moves(NamedTuple):
         at = np.searchsorted(rows, moved.rows)
         known = at < len(rows)
         known[known] = rows[at[known]] == moved.rows[known]
-        return MovedRows(at[known], moved.codes[known], moved.added_errors[known])
+        return MovedRows(
+            at[known],
+            moved.codes[known],
+            moved.added_errors[known],
+            moved.kept[known],
+        )
 
     def given(self, rows: IntArray, codes: IntArray) -> IntArray:
         """Turn ``(n, n_layers)`` codes in the IDs of rows to what the model gave."""
@@ -75,6 +106,10 @@ class Moves(NamedTuple):
         given = codes.copy()
         given[order[moved.rows]] = moved.codes
         return given
+
+    def are_kept(self, rows: IntArray) -> NDArray[np.bool_]:
+        """Which rows kept their ID when their codes changed."""
+        return np.isin(rows, self.kept_rows.values)
 
 
 def changed_rows(before: Moves, after: Moves) -> IntArray:
