@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import shlex
@@ -318,3 +319,35 @@ def test_names_of_columns_with_commas_need_the_settings_file_again(
     assert run(*shlex.split(command)) == 0
     model = RQVAETransformer.from_pretrained(folder)
     assert model.feature_names_in_.tolist() == names[:3]
+
+
+def saved(state):
+    file = io.BytesIO()
+    torch.save(state, file)
+    return file.getvalue()
+
+
+def test_a_checkpoint_with_any_byte_changed_or_cut_off_is_refused_or_the_same(
+    items, tmp_path, interrupted
+):
+    path = tmp_path / "model.checkpoint"
+    interrupted(items, "-o", tmp_path / "model", *OPTIONS, in_epoch=3)
+    content = path.read_bytes()
+    whole = saved(training_checkpoint.read_checkpoint(path))
+    rng = np.random.default_rng(0)
+    cut = [content[:length] for length in rng.integers(0, len(content), 50)]
+    changed = []
+    for position in rng.integers(0, len(content), 200):
+        changed.append(bytearray(content))
+        changed[-1][position] ^= 1 << rng.integers(8)
+    n_refused = 0
+    for damaged in cut + changed:
+        path.write_bytes(damaged)
+        try:
+            state = training_checkpoint.read_checkpoint(path)
+        except ValueError as error:
+            assert "model.checkpoint" in str(error)
+            n_refused += 1
+        else:
+            assert saved(state) == whole
+    assert n_refused > 150

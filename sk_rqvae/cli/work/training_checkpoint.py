@@ -15,6 +15,8 @@ import json
 import pickle
 import time
 import warnings
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,14 +38,18 @@ _ROWS_HASHED = 1024
 _VERSION = 1
 # What reading arbitrary bytes as a checkpoint can raise.
 _DAMAGED = (
+    ArithmeticError,
+    AssertionError,
     AttributeError,
     EOFError,
-    IndexError,
-    KeyError,
+    LookupError,
+    MemoryError,
     RuntimeError,
     TypeError,
     ValueError,
     pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    zlib.error,
 )
 _TYPES: dict[str, type] = {
     "parameters": str,
@@ -109,8 +115,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         If the file is no checkpoint, is damaged, or is of another version.
     """
     check_regular_file(path)
+    content = io.BytesIO(path.read_bytes())
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        _check_sums(content)
+        state = torch.load(content, map_location="cpu", weights_only=True)
     except _DAMAGED as error:
         raise ValueError(f"{path} is not a checkpoint, or damaged: {error}") from error
     if not isinstance(state, dict) or state.get("version") != _VERSION:
@@ -128,6 +136,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(parameters, dict):
         raise ValueError(f"{path} is damaged: it has no valid 'parameters'.")
     return state
+
+
+def _check_sums(content: io.BytesIO) -> None:
+    """Compare the checksums of an archive, which `torch.load` does not."""
+    with zipfile.ZipFile(content) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"the checksum of {damaged} differs")
+    content.seek(0)
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
