@@ -10,6 +10,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -81,18 +82,36 @@ def _full_disk_names(path: str | os.PathLike[str]) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-@contextmanager
-def temporary_beside(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a locked temporary file for notes about `path`; it is removed at the end.
+@dataclass
+class Note:
+    """A temporary file of what a writer has to do.
 
-    If the process is killed, `abandoned_files` finds it.
+    Attributes
+    ----------
+    file : BinaryIO
+    is_done : bool
+        Whether nothing is left to do.
+    """
+
+    file: BinaryIO
+    is_done: bool = False
+
+
+@contextmanager
+def note_beside(path: str | os.PathLike[str]) -> Iterator[Note]:
+    """Open a locked temporary file beside `path`, and remove it if all is done.
+
+    If not, or if the process is killed, `abandoned_files` finds it.
     """
     target = writable_target(path)
     file, temporary = _create_beside(target, _permissions(target))
-    with ExitStack() as stack:
-        stack.callback(temporary.unlink, missing_ok=True)
-        stack.enter_context(file)
-        yield file
+    note = Note(file)
+    try:
+        with file:
+            yield note
+    finally:
+        if note.is_done:
+            temporary.unlink(missing_ok=True)
 
 
 def remove_abandoned(folder: Path, names: str) -> None:

@@ -16,10 +16,11 @@ from pathlib import Path
 from torch import Tensor
 
 from sk_rqvae._persistence.atomic import (
+    Note,
     abandoned_files,
     atomic_write,
+    note_beside,
     remove_abandoned,
-    temporary_beside,
 )
 from sk_rqvae._persistence.config import (
     Config,
@@ -137,19 +138,29 @@ def _card(folder: Path, card: str) -> Iterator[None]:
 def _replace(folder: Path, weights: WeightsFile, config: bytes) -> None:
     path, new = folder / CONFIG_NAME, folder / weights.name
     replaced = named_weights(path)
-    with temporary_beside(path) as note, ExitStack() as in_any_case:
+    unneeded: list[str] = []
+    with note_beside(path) as note, ExitStack() as in_any_case:
+        in_any_case.callback(_tidy, folder, unneeded, note)
         if replaced is not None:
-            # If this process is killed, the next writer reads here what to remove.
-            note.write(read_regular_file(path))
-            note.flush()
-            in_any_case.callback(_remove_unless_named, folder, replaced)
+            # If this process is ended before it has, the next writer reads here what to
+            # remove.
+            note.file.write(read_regular_file(path))
+            note.file.flush()
+            unneeded.append(replaced)
         with atomic_write(path) as file:
             file.write(config)
             file.flush()  # before the weights, which it names, for the same reason
             if not new.exists():
-                in_any_case.callback(_remove_unless_named, folder, weights.digest)
+                unneeded.append(weights.digest)
             with atomic_write(new, permissions_of=path) as weights_file:
                 weights_file.write(weights.content)
+
+
+def _tidy(folder: Path, digests: list[str], note: Note) -> None:
+    """Remove the weights that are not those of the configuration."""
+    for digest in digests:
+        _remove_unless_named(folder, digest)
+    note.is_done = True
 
 
 def _clean_up(folder: Path) -> None:

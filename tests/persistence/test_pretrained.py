@@ -245,6 +245,26 @@ def test_a_save_that_is_interrupted_leaves_the_old_model(
     assert contents(folder) == before
 
 
+def test_weights_whose_removal_is_interrupted_are_removed_by_the_next_save(
+    fitted, blobs, folder, monkeypatch
+):
+    unlink = Path.unlink
+
+    def interrupted(self, missing_ok=False):
+        if self.suffix == ".safetensors":
+            raise KeyboardInterrupt
+        unlink(self, missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            small(random_state=1, max_epochs=1).fit(blobs).save_pretrained(folder)
+    assert len(list(folder.glob("*.safetensors"))) == 2
+    small(random_state=2, max_epochs=1).fit(blobs).save_pretrained(folder)
+    assert len(list(folder.glob("*.safetensors"))) == 1
+    assert not list(folder.glob("*.tmp"))
+
+
 def test_another_programs_folder_is_not_overwritten(fitted, tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "t5"}')
     with pytest.raises(ValueError, match=r"config\.json was not written by"):
