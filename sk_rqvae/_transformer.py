@@ -1066,9 +1066,12 @@ class RQVAETransformer(
         refuse_sparse(X)
         X = array_or_device_tensor(X, device or self._device())
         refuse_other_kinds(X)
-        rows = validate_data(
-            self, X, reset=reset, dtype="numeric", ensure_all_finite=False
-        )
+        try:
+            rows = validate_data(
+                self, X, reset=reset, dtype="numeric", ensure_all_finite=False
+            )
+        except OverflowError as error:
+            raise ValueError(f"X must have values of float64. Got: {error}.") from error
         refuse_other_kinds(rows)  # lists have their dtype only now
         if isinstance(rows, np.ndarray) and rows.dtype in (np.longdouble, object):
             rows = rows.astype(np.float64, copy=False)

@@ -14,13 +14,16 @@ from skorch.callbacks import Callback
 from sk_rqvae._checks.scalars import check_int
 from sk_rqvae._model.modes import QuantizeForwardMode
 
+MAX_SIZE = 2**31 - 1
+"""Largest size of a model: more than any memory, and few enough for torch to count."""
+
 
 def check_widths(name: str, value: Any) -> tuple[int, ...]:
     """A sequence of layer widths, possibly empty."""
     if not is_sequence(value):
         raise TypeError(f"{name} must be a sequence of ints. Got {value!r}.")
     return tuple(
-        check_int(f"{name}[{index}]", width, minimum=1)
+        check_int(f"{name}[{index}]", width, minimum=1, maximum=MAX_SIZE)
         for index, width in enumerate(value)
     )
 
@@ -28,9 +31,10 @@ def check_widths(name: str, value: Any) -> tuple[int, ...]:
 def check_sizes(value: Any, n_layers: int) -> tuple[int, ...]:
     """`codebook_size`, an int or one per level, as one int per level."""
     if not is_sequence(value):
-        return (check_int("codebook_size", value, minimum=1),) * n_layers
+        size = check_int("codebook_size", value, minimum=1, maximum=MAX_SIZE)
+        return (size,) * n_layers
     sizes = [
-        check_int(f"codebook_size[{index}]", size, minimum=1)
+        check_int(f"codebook_size[{index}]", size, minimum=1, maximum=MAX_SIZE)
         for index, size in enumerate(value)
     ]
     _check_one_per_level("codebook_size", sizes, n_layers)
@@ -129,7 +133,7 @@ def _check_cuda(device: torch.device, value: Any) -> None:
 
 def is_sequence(value: Any) -> bool:
     """Whether `value` has entries in order; text does not count."""
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray | torch.Tensor):
         return value.ndim > 0
     if isinstance(value, (str, bytes, Mapping)):
         return False

@@ -19,7 +19,7 @@ from sk_rqvae._persistence.regular_files import writable_target
 if sys.platform != "win32":
     import fcntl
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
 
 
@@ -77,7 +77,7 @@ def _full_disk_names(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL or error.filename is not None:
+        if error.errno not in DISK_IS_FULL or error.filename is not None:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
 

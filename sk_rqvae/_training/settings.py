@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from sk_rqvae._checks.parameters import (
+    MAX_SIZE,
     check_callbacks,
     check_device,
     check_modes,
@@ -31,6 +32,7 @@ MIXED_PRECISIONS = ("auto", "bf16", "no")
 _BY_NAME = (Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 _BYTES_PER_MB = 2**20
 _MAX_RESIDENT_MB = 1e12  # more than any memory, and few enough to count bytes
+_MAX_FACTOR = 1e30  # far more than is of use, and a number of float32
 # Fixed, not a share of the free memory: rows that are streamed are shuffled in another
 # way, so that one seed would give another model where other memory is free.
 _AUTO_RESIDENT_MB = {"cpu": 512, "cuda": 8192}
@@ -68,7 +70,7 @@ def check_settings(estimator: Any) -> Settings:
     decoder_hidden_dims = _decoder_hidden_dims(estimator, hidden_dims)
     n_experts = _n_experts(estimator, hidden_dims)
     if estimator.embed_dim is not None:
-        check_int("embed_dim", estimator.embed_dim, minimum=1)
+        check_int("embed_dim", estimator.embed_dim, minimum=1, maximum=MAX_SIZE)
     _check_model(estimator)
     _check_training(estimator)
     device = check_device(estimator.device)
@@ -120,11 +122,12 @@ def _decoder_hidden_dims(
 
 
 def _n_experts(estimator: Any, hidden_dims: tuple[int, ...]) -> int | None:
-    can_have_experts = bool(estimator.linear_path and hidden_dims)
+    linear_path = check_bool("linear_path", estimator.linear_path)
+    can_have_experts = bool(linear_path and hidden_dims)
     if estimator.n_experts is None:
         is_usual = estimator.decoder_hidden_dims is None and len(hidden_dims) == 1
         return None if can_have_experts and is_usual else 0
-    n_experts = check_int("n_experts", estimator.n_experts, minimum=0)
+    n_experts = check_int("n_experts", estimator.n_experts, minimum=0, maximum=MAX_SIZE)
     if n_experts and not can_have_experts:
         raise ValueError(
             "n_experts must be 0 or None without a linear path or without hidden "
@@ -137,8 +140,9 @@ def _n_experts(estimator: Any, hidden_dims: tuple[int, ...]) -> int | None:
 def _check_model(estimator: Any) -> None:
     check_choice("activation", estimator.activation, ACTIVATIONS)
     check_real("dropout", estimator.dropout, low=0, high=1, high_open=True)
-    check_bool("linear_path", estimator.linear_path)
-    check_real("commitment_weight", estimator.commitment_weight, low=0)
+    check_real(
+        "commitment_weight", estimator.commitment_weight, low=0, high=_MAX_FACTOR
+    )
     check_bool("codebook_kmeans_init", estimator.codebook_kmeans_init)
     check_bool("codebook_normalize", estimator.codebook_normalize)
     check_bool("codebook_sim_vq", estimator.codebook_sim_vq)
@@ -147,7 +151,7 @@ def _check_model(estimator: Any) -> None:
     separate_ids = estimator.separate_ids
     if not (isinstance(separate_ids, str) and separate_ids == "auto"):
         check_bool("separate_ids", separate_ids, others=' or "auto"')
-    check_real("noise", estimator.noise, low=0)
+    check_real("noise", estimator.noise, low=0, high=_MAX_FACTOR)
     check_real("affinity_weight", estimator.affinity_weight, low=0)
     check_int("n_cat_features", estimator.n_cat_features, minimum=0)
     check_int("init_sample_size", estimator.init_sample_size, minimum=1)

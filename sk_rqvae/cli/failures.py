@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import errno
 
 import click
 
+from sk_rqvae._persistence.atomic import DISK_IS_FULL
 from sk_rqvae.exceptions import DivergenceError
 
 FAILED = 1
@@ -88,6 +88,6 @@ def _memory(error: BaseException) -> str:
 
 def _system(error: OSError) -> str:
     message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    if error.errno == errno.ENOSPC and not error.filename:
+    if error.errno in DISK_IS_FULL and not error.filename:
         return f"{message}. The variable TMPDIR names the folder of temporary files"
     return message

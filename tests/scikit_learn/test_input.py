@@ -291,6 +291,15 @@ def test_values_too_far_apart_for_float64_are_refused():
         quick().fit(rows)
 
 
+@pytest.mark.parametrize("call", ["fit", "partial_fit", "transform", "score"])
+def test_integers_too_large_for_float64_are_refused(fitted, few, call):
+    rows = few.astype(object)
+    rows[3, 0] = 10**400
+    estimator = quick() if call in ("fit", "partial_fit") else fitted
+    with pytest.raises(ValueError, match=r"X must have values of float64\. Got: int"):
+        getattr(estimator, call)(rows)
+
+
 @pytest.mark.parametrize("X", [np.array(5.0), 5.0, "text", None, []], ids=repr)
 @pytest.mark.parametrize("call", ["fit", "partial_fit", "transform"])
 def test_input_that_is_not_a_matrix_is_refused(fitted, X, call):
