@@ -602,7 +602,8 @@ class RQVAETransformer(
         errors : ndarray or Tensor of shape (n_samples, k), dtype float64
             What `transform` minimises: the squared error of the standardised
             reconstruction with `rerank`, otherwise of the latent, plus the price of the
-            ID.
+            ID. With `rerank`, binary columns add their cross-entropy, and `affinity`
+            the error of the behaviour that the latent predicts.
 
         Raises
         ------
