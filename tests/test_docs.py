@@ -94,6 +94,17 @@ def test_code_blocks_call_the_package_with_existing_arguments(page):
 
 
 @pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if page.stem != "command_line"],
+    ids=lambda page: page.stem,
+)
+def test_every_link_has_a_text(page):
+    """Where Sphinx does not fill in a title, one without a text shows nothing."""
+    text = page.read_text(encoding="utf-8")
+    assert re.findall(r"\[\s*\]\([^)]*\)", text) == []
+
+
+@pytest.mark.parametrize(
     "module", [sk_rqvae, metrics, scorers, datasets], ids=lambda module: module.__name__
 )
 def test_every_public_name_is_in_the_api_reference(module):
