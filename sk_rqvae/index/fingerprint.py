@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Iterable, Mapping
+from functools import partial
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -96,6 +98,10 @@ def _feed(digest: Any, name: str, value: Any) -> None:
     elif hasattr(value, "indptr"):
         for key in ("shape", "indptr", "indices", "data"):
             _feed(digest, key, getattr(value, key))
+    elif isinstance(value, MethodType):
+        _feed(digest, value.__name__, value.__self__)
+    elif isinstance(value, partial):
+        _feed(digest, "partial", [value.func, value.args, value.keywords])
     else:
         kind = value if hasattr(value, "__qualname__") else type(value)
         digest.update(f"{kind.__module__}.{kind.__qualname__}".encode())

@@ -6,6 +6,7 @@ import copy
 import enum
 import pickle
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from index_toys import ToyQuantizer
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sk_rqvae import QuantizeForwardMode, SemanticIDIndex
 from sk_rqvae.index import items as _items
@@ -482,6 +483,22 @@ def test_a_pipeline_is_a_model_and_its_steps_count(blobs):
     assert index.fingerprint_ == fingerprint(pipe, blobs.copy())
     pipe.set_params(standardscaler__with_mean=False)
     assert index.fingerprint_ != fingerprint(pipe, blobs)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda scaler: scaler.transform, lambda scaler: partial(scaler.transform)],
+    ids=["method", "partial"],
+)
+def test_a_function_that_belongs_to_an_estimator_counts_with_it(blobs, function):
+    model = ToyQuantizer(2, 4).fit(blobs)
+
+    def pipeline(scale):
+        scaler = StandardScaler().fit(scale * blobs)
+        return make_pipeline(FunctionTransformer(function(scaler)), model)
+
+    assert fingerprint(pipeline(1), blobs) == fingerprint(pipeline(1), blobs)
+    assert fingerprint(pipeline(1), blobs) != fingerprint(pipeline(2), blobs)
 
 
 def test_an_index_can_be_bound_to_another_model_on_purpose():
