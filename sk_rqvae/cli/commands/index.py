@@ -162,7 +162,7 @@ def add(
     cls=GroupedCommand,
     examples=(
         "sk-rqvae index remove catalogue.index B00012 B00013",
-        "cut -f1 sold_out.tsv | sk-rqvae index remove catalogue.index -",
+        "cut -f1 sold_out.tsv | sk-rqvae index remove catalogue.index - --skip-unknown",
     ),
     short_help="Remove items.",
 )
@@ -176,15 +176,24 @@ def add(
     description="Keys of items; - reads a key a line from standard input.",
 )
 @click.option("--reuse", is_flag=True, help="Let other items have the IDs later.")
+@click.option(
+    "--skip-unknown", is_flag=True, help="Leave out keys that INDEX does not have."
+)
 @quiet_option
-def remove(index_path: Path, keys: tuple[str, ...], reuse: bool, quiet: bool) -> None:
+def remove(
+    index_path: Path,
+    keys: tuple[str, ...],
+    reuse: bool,
+    skip_unknown: bool,
+    quiet: bool,
+) -> None:
     """Remove items from an index, so that lookups no longer find them."""
     from sk_rqvae.cli.matrix_files.regular_file import check_regular_file
     from sk_rqvae.cli.work.index_queries import remove_items
 
     check_regular_file(index_path)
     clean_up_on_signals()
-    remove_items(index_path, keys, reuse=reuse, quiet=quiet)
+    remove_items(index_path, keys, reuse=reuse, skip_unknown=skip_unknown, quiet=quiet)
 
 
 @index.command(

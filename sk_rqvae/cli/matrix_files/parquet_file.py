@@ -215,7 +215,9 @@ def _is_key_type(kind: Any) -> bool:
 
 
 def _check_key_type(path: Path, field: Any) -> None:
-    if not _is_key_type(field.type):
+    arrow, _ = parquet_libraries()
+    # pandas writes texts as nulls if there are none; other nulls are refused as such.
+    if not (_is_key_type(field.type) or arrow.types.is_null(field.type)):
         raise ValueError(
             f"{path}, column {field.name!r} must have keys that are integers or text. "
             f"Got {field.type}."
