@@ -231,7 +231,9 @@ def test_options_have_the_names_of_the_command_line_in_a_settings_file(
 ):
     fitted.save_pretrained(tmp_path / "model")
     path = tmp_path / "run.toml"
-    path.write_text("[transform]\nformat = 'json'\nquiet = true\n[report]\njson = true")
+    path.write_text(
+        "[transform]\nformat = 'json'\nquiet = true\n[report]\nformat = 'json'"
+    )
     for command in ("transform", "report"):
         assert run(command, tmp_path / "model", items, "--config", path) == 0
         assert json.loads(capsys.readouterr().out)

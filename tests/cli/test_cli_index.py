@@ -342,10 +342,10 @@ def test_a_lookup_that_finds_nothing_prints_an_empty_table(catalogue, capsys):
 
 def test_the_summary_has_the_figures_of_the_index(catalogue, capsys):
     expected = SemanticIDIndex.load(catalogue).summary()
-    assert run("index", "summary", catalogue, "--json") == 0
+    assert run("index", "summary", catalogue, "--format", "json") == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures == {**expected, "revision": 1}
-    assert run("index", "summary", catalogue) == 0
+    assert run("index", "summary", catalogue, "--format", "text") == 0
     assert "n_items           50\n" in capsys.readouterr().out
 
 

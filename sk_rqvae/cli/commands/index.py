@@ -22,6 +22,7 @@ from sk_rqvae.cli.options import (
     output_option,
     quiet_option,
     reading_options,
+    text_format_option,
     tokens_option,
 )
 from sk_rqvae.cli.signals import clean_up_on_signals
@@ -284,12 +285,12 @@ def export(
     short_help="Show how many items and collisions there are.",
 )
 @_index_argument
-@click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
-def summary(index_path: Path, as_json: bool) -> None:
+@text_format_option
+def summary(index_path: Path, format_name: str) -> None:
     """Show how many items an index has, and how many shared their codes."""
     from sk_rqvae.cli.matrix_files.regular_file import check_regular_file
     from sk_rqvae.cli.work.index_queries import summarize
 
     check_regular_file(index_path)
     clean_up_on_signals()
-    summarize(index_path, as_json=as_json)
+    summarize(index_path, as_json=format_name == "json")
