@@ -63,6 +63,13 @@ format_option = click.option(
     type=click.Choice(["csv", "json", "npy", "npz", "parquet"]),
     help="Format of the output.  [by the ending of FILE, else csv]",
 )
+text_format_option = click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="Format of the output: text, or one JSON object.  [text]",
+)
 tokens_option = click.option(
     "--tokens", is_flag=True, help="Write IDs as text, such as <a_12><b_3>."
 )

@@ -32,15 +32,18 @@ def set_parameters(estimator: object, values: dict[str, Any]) -> None:
         setattr(estimator, name, value)
 
 
-def described(estimator: object) -> str:
-    """Return the call that makes an object, without parameters at their default."""
+def described(estimator: object, *contents: str) -> str:
+    """Return the call that makes an object, without parameters at their default.
+
+    `contents` say what the object holds, after the parameters.
+    """
     defaults = _defaults(estimator)
-    changed = ", ".join(
+    changed = [
         f"{name}={value!r}"
         for name, value in parameters_of(estimator).items()
         if repr(value) != repr(defaults[name])
-    )
-    return f"{type(estimator).__name__}({changed})"
+    ]
+    return f"{type(estimator).__name__}({', '.join([*changed, *contents])})"
 
 
 def documentation_link(estimator: object) -> str:

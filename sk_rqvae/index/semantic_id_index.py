@@ -1024,7 +1024,12 @@ default=None
         vars(self).update(state, _writers=ProcessLock(threading.Lock))
 
     def __repr__(self) -> str:
-        return described(self)
+        if not hasattr(self, "_state"):
+            return described(self)
+        state = self._state
+        return described(
+            self, f"{state.store.n_live} items", f"revision {state.revision}"
+        )
 
     def _repr_html_(self) -> str:
         return html_form(self)

@@ -161,8 +161,9 @@ def test_damage_anywhere_in_a_table_is_an_error_that_names_it(
 def test_a_report_of_pairs_has_the_affinity_lift(rows, items, pairs, tmp_path, capsys):
     path = write(tmp_path / "pairs.csv", named(pairs))
     model = fitted_with(tmp_path, items, "--affinity", path)
-    options = ("--item-column", "sku", "--affinity", path, "--json", "--quiet")
-    assert run("report", tmp_path / "model", items, *options) == 0
+    options = ("--item-column", "sku", "--affinity", path, "--quiet")
+    report = ("report", tmp_path / "model", items, *options)
+    assert run(*report, "--format", "json") == 0
     printed = json.loads(capsys.readouterr().out)
     affinity = coo_array((pairs["weight"], (pairs["item_a"], pairs["item_b"])))
     affinity.resize(60, 60)
@@ -174,8 +175,9 @@ def test_a_report_of_pairs_has_the_affinity_lift(rows, items, pairs, tmp_path, c
 def test_an_undefined_lift_is_null_in_json(items, pairs, tmp_path, capsys):
     path = write(tmp_path / "pairs.csv", named(pairs))
     fitted_with(tmp_path, items, "--codebook-size=32")
-    options = ("--item-column", "sku", "--affinity", path, "--json", "--quiet")
-    assert run("report", tmp_path / "model", items, *options) == 0
+    options = ("--item-column", "sku", "--affinity", path, "--quiet")
+    report = ("report", tmp_path / "model", items, *options)
+    assert run(*report, "--format", "json") == 0
     text = capsys.readouterr().out
     assert "NaN" not in text
     assert json.loads(text)["affinity_lift"][-1] is None

@@ -88,16 +88,22 @@ def test_the_card_of_a_model_has_the_report_of_the_rows(items, rows, tmp_path):
         assert f" | {explained:.3f} | " in card
 
 
-def test_a_pass_for_the_report_that_is_interrupted_leaves_the_model(
-    items, rows, tmp_path, monkeypatch
+@pytest.mark.parametrize(
+    ("error", "status"), [(KeyboardInterrupt(), 130), (MemoryError(), 1)]
+)
+def test_a_pass_for_the_report_that_does_not_end_leaves_the_model_and_says_so(
+    items, rows, tmp_path, monkeypatch, capsys, error, status
 ):
-    def interrupt(*args):
-        raise KeyboardInterrupt
+    def fail(*args):
+        raise error
 
+    folder = tmp_path / "model"
     with monkeypatch.context() as patched:
-        patched.setattr(RQVAETransformer, "report", interrupt)
-        assert run("fit", items, "-o", tmp_path / "model", *QUICK) == 130
-    model = RQVAETransformer.from_pretrained(tmp_path / "model")
+        patched.setattr(RQVAETransformer, "report", fail)
+        assert run("fit", items, "-o", folder, *QUICK) == status
+    said = capsys.readouterr().err
+    assert f"sk-rqvae: the model is complete, in {folder}; only its report" in said
+    model = RQVAETransformer.from_pretrained(folder)
     assert len(model.transform(rows)) == 100
     assert not (tmp_path / "model.checkpoint").exists()
 
@@ -231,7 +237,9 @@ def test_options_have_the_names_of_the_command_line_in_a_settings_file(
 ):
     fitted.save_pretrained(tmp_path / "model")
     path = tmp_path / "run.toml"
-    path.write_text("[transform]\nformat = 'json'\nquiet = true\n[report]\njson = true")
+    path.write_text(
+        "[transform]\nformat = 'json'\nquiet = true\n[report]\nformat = 'json'"
+    )
     for command in ("transform", "report"):
         assert run(command, tmp_path / "model", items, "--config", path) == 0
         assert json.loads(capsys.readouterr().out)

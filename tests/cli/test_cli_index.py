@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from command_line import failure, frame, run, write_frame, write_rows
+from conftest import small
 
 from sk_rqvae import SemanticIDIndex
 from sk_rqvae.cli.work.index_keys import keys_like
@@ -112,7 +113,57 @@ def test_add_skips_known_items_only_if_asked(model, table, catalogue, capsys):
     assert "has the item 'B40', which has an ID. Use --skip-known" in message
     assert catalogue.read_bytes() == content
     assert run("index", "add", *arguments, "--skip-known") == 0
-    assert "added 10 items to 50" in capsys.readouterr().err
+    assert "added 10 items to 50, skipped 10, " in capsys.readouterr().err
+    content = catalogue.read_bytes()
+    assert run("index", "add", *arguments, "--skip-known") == 0
+    assert "added 0 items to 60, skipped 20, " in capsys.readouterr().err
+    assert catalogue.read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["new.csv", "new.parquet", "new.npy", "new.npz"])
+def test_adding_no_rows_leaves_the_index_as_it_was(
+    rows, model, catalogue, tmp_path, capsys, name
+):
+    content = catalogue.read_bytes()
+    options = ("--item-column", "sku")
+    if name.startswith("new.np"):
+        items, options = write_rows(tmp_path / name, rows[:0]), ()
+    else:
+        none = frame(rows.astype(float), sku=KEYS)[:0]
+        items = write_frame(tmp_path / name, none)
+    assert run("index", "add", catalogue, model, items, *options) == 0
+    said = capsys.readouterr().err
+    assert "added 0 items to 50, " in said
+    assert f"{name} has no rows" in said
+    assert catalogue.read_bytes() == content
+
+
+def test_adding_a_file_that_is_no_matrix_is_an_error(
+    model, catalogue, tmp_path, capsys
+):
+    for name, array in [("flat", []), ("no columns", np.ones((0, 0)))]:
+        items = write_rows(tmp_path / f"{name}.npy", np.array(array))
+        assert name in failure(capsys, "index", "add", catalogue, model, items)
+    empty = tmp_path / "empty.csv"
+    empty.touch()
+    said = failure(capsys, "index", "add", catalogue, model, empty)
+    assert "Got an empty file" in said
+
+
+def test_only_the_model_of_an_index_adds_to_it(
+    blobs, model, table, catalogue, tmp_path, capsys
+):
+    small(max_epochs=1, random_state=1).fit(blobs).save_pretrained(tmp_path / "other")
+    arguments = (table(slice(50, 60), "new.csv"), "--item-column", "sku")
+    said = failure(capsys, "index", "add", catalogue, tmp_path / "other", *arguments)
+    assert f"other must be the model that {catalogue} was built with" in said
+    assert "Pass that model, or build an index with this one: sk-rqvae index" in said
+    assert "rebind" not in said
+    path = tmp_path / "python.index"
+    SemanticIDIndex().fit([[0, 1, 2]], ["a"]).save(path)
+    said = failure(capsys, "index", "add", path, model, *arguments)
+    assert f"{path} was made without a model" in said
+    assert "rebind" not in said
 
 
 def test_without_keys_added_rows_are_numbered_on(rows, model, tmp_path, capsys):
@@ -139,7 +190,27 @@ def test_removed_items_are_not_found(catalogue, capsys, monkeypatch):
 
 def test_a_removal_that_fails_removes_nothing(catalogue, capsys):
     content = catalogue.read_bytes()
-    assert "unknown" in failure(capsys, "index", "remove", catalogue, "B00", "unknown")
+    said = failure(capsys, "index", "remove", catalogue, "B00", "unknown")
+    assert "no item 'unknown'. Use --skip-unknown" in said
+    assert catalogue.read_bytes() == content
+
+
+def test_remove_skips_unknown_items_only_if_asked(catalogue, capsys):
+    command = ("index", "remove", catalogue, "B00", "B01", "unknown", "--skip-unknown")
+    assert run(*command) == 0
+    assert "removed 2 items, skipped 1, 48 remain" in capsys.readouterr().err
+    assert "B00" not in SemanticIDIndex.load(catalogue)
+    content = catalogue.read_bytes()
+    assert run(*command) == 0
+    assert "removed 0 items, skipped 3, 48 remain" in capsys.readouterr().err
+    assert catalogue.read_bytes() == content
+
+
+def test_an_empty_list_of_items_removes_none(catalogue, capsys, monkeypatch):
+    content = catalogue.read_bytes()
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert run("index", "remove", catalogue, "-") == 0
+    assert "removed 0 items, 50 remain" in capsys.readouterr().err
     assert catalogue.read_bytes() == content
 
 
@@ -271,10 +342,10 @@ def test_a_lookup_that_finds_nothing_prints_an_empty_table(catalogue, capsys):
 
 def test_the_summary_has_the_figures_of_the_index(catalogue, capsys):
     expected = SemanticIDIndex.load(catalogue).summary()
-    assert run("index", "summary", catalogue, "--json") == 0
+    assert run("index", "summary", catalogue, "--format", "json") == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures == {**expected, "revision": 1}
-    assert run("index", "summary", catalogue) == 0
+    assert run("index", "summary", catalogue, "--format", "text") == 0
     assert "n_items           50\n" in capsys.readouterr().out
 
 

@@ -42,7 +42,7 @@ def test_report_prints_the_table_of_the_model(fitted, items, blobs, model, capsy
 def test_a_report_in_json_has_the_columns_of_the_table(
     fitted, items, blobs, model, capsys
 ):
-    assert run("report", model, items, "--json") == 0
+    assert run("report", model, items, "--format", "json") == 0
     columns = json.loads(capsys.readouterr().out)
     expected = fitted.report(blobs[:80]).to_dict()
     assert columns == {name: column.tolist() for name, column in expected.items()}

@@ -232,11 +232,25 @@ def test_an_array_must_be_a_matrix_of_numbers(tmp_path, array):
         read(tmp_path / "rows.npy")
 
 
-@pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
-def test_an_array_must_have_rows_and_columns(tmp_path, shape):
+@pytest.mark.parametrize(
+    ("shape", "lacks"), [((0, 3), "row"), ((3, 0), "column"), ((0, 0), "column")]
+)
+def test_an_array_must_have_rows_and_columns(tmp_path, shape, lacks):
     np.save(tmp_path / "rows.npy", np.ones(shape))
-    with pytest.raises(ValueError, match="at least one row and one column"):
+    with pytest.raises(ValueError, match=f"must have at least one {lacks}. Got shape"):
         read(tmp_path / "rows.npy")
+
+
+def test_the_types_of_a_table_without_rows_do_not_matter(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    nulls = arrow.nulls(0)  # what pandas writes for no texts or lists
+    path = tmp_path / "rows.parquet"
+    parquet.write_table(arrow.table({"sku": nulls, "row": nulls}), path)
+    with pytest.raises(ValueError, match="must have at least one row"):
+        read(path, Reading(key_column="sku"))
+    with pytest.raises(ValueError, match="has no column 'asin'"):
+        read(path, Reading(key_column="asin"))
 
 
 @given(lengths=st.lists(st.integers(0, 5), max_size=6), width=st.integers(0, 4))

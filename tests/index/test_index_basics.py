@@ -287,6 +287,13 @@ def test_an_index_is_a_scikit_learn_object():
         clone(index).lookup([[0, 0]])
 
 
+def test_the_repr_of_a_fitted_index_counts_items_and_changes(index):
+    index.remove(["a"])
+    assert repr(index) == "SemanticIDIndex(codebook_size=4, 4 items, revision 2)"
+    empty = SemanticIDIndex().fit(CODES[:0])
+    assert repr(empty) == "SemanticIDIndex(0 items, revision 1)"
+
+
 def test_a_pickled_index_gives_new_items_the_ids_of_the_original(index):
     other = pickle.loads(pickle.dumps(index))
     assert np.array_equal(

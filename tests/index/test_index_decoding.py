@@ -221,6 +221,40 @@ def test_what_is_generated_for_a_subset_is_in_it(way):
         assert len(found) == len(sequences)
 
 
+@pytest.mark.parametrize("by", ["prefix function", "logits processor"])
+def test_an_id_of_the_prompt_is_not_read_as_a_generated_one(by):
+    torch = pytest.importorskip("torch")
+    index = catalogue(policy="none")
+    ids = token_ids(index)
+    history = [
+        ids[token]
+        for text in index.tokens(index.ids_[:2])
+        for token in re.findall("<.*?>", text)
+    ]
+    prompt = torch.tensor([[START, *history]])
+    argument, reader = held_by(index, ids, 1, by)
+    sequences = decoder_only(10 + len(ids)).generate(
+        prompt,
+        attention_mask=torch.ones_like(prompt),
+        max_new_tokens=index.ids_.shape[1] + 1,
+        **argument,
+    )
+    readers = [reader.ids, reader.items] if hasattr(reader, "items") else [reader.ids]
+    for read in readers:
+        with pytest.raises(ValueError, match=r"prompt_length must .* Got 1, after"):
+            read(sequences)
+
+
+def test_without_an_end_token_an_id_may_follow_an_id(index):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    ids = token_ids(index)
+    processor = index.logits_processor(ids, 1)
+    texts = ["<a_0>", "<b_1>", "<a_2>", "<b_0>"]
+    sequences = torch.tensor([[START, *(ids[text] for text in texts)]])
+    assert processor.ids(sequences).tolist() == [[0, 1]]
+
+
 def test_the_logits_processor_is_one_of_transformers(
     index,
 ):

@@ -22,6 +22,7 @@ from sk_rqvae.cli.options import (
     output_option,
     quiet_option,
     reading_options,
+    text_format_option,
     tokens_option,
 )
 from sk_rqvae.cli.signals import clean_up_on_signals
@@ -162,7 +163,7 @@ def add(
     cls=GroupedCommand,
     examples=(
         "sk-rqvae index remove catalogue.index B00012 B00013",
-        "cut -f1 sold_out.tsv | sk-rqvae index remove catalogue.index -",
+        "cut -f1 sold_out.tsv | sk-rqvae index remove catalogue.index - --skip-unknown",
     ),
     short_help="Remove items.",
 )
@@ -176,15 +177,24 @@ def add(
     description="Keys of items; - reads a key a line from standard input.",
 )
 @click.option("--reuse", is_flag=True, help="Let other items have the IDs later.")
+@click.option(
+    "--skip-unknown", is_flag=True, help="Leave out keys that INDEX does not have."
+)
 @quiet_option
-def remove(index_path: Path, keys: tuple[str, ...], reuse: bool, quiet: bool) -> None:
+def remove(
+    index_path: Path,
+    keys: tuple[str, ...],
+    reuse: bool,
+    skip_unknown: bool,
+    quiet: bool,
+) -> None:
     """Remove items from an index, so that lookups no longer find them."""
     from sk_rqvae.cli.matrix_files.regular_file import check_regular_file
     from sk_rqvae.cli.work.index_queries import remove_items
 
     check_regular_file(index_path)
     clean_up_on_signals()
-    remove_items(index_path, keys, reuse=reuse, quiet=quiet)
+    remove_items(index_path, keys, reuse=reuse, skip_unknown=skip_unknown, quiet=quiet)
 
 
 @index.command(
@@ -275,12 +285,12 @@ def export(
     short_help="Show how many items and collisions there are.",
 )
 @_index_argument
-@click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
-def summary(index_path: Path, as_json: bool) -> None:
+@text_format_option
+def summary(index_path: Path, format_name: str) -> None:
     """Show how many items an index has, and how many shared their codes."""
     from sk_rqvae.cli.matrix_files.regular_file import check_regular_file
     from sk_rqvae.cli.work.index_queries import summarize
 
     check_regular_file(index_path)
     clean_up_on_signals()
-    summarize(index_path, as_json=as_json)
+    summarize(index_path, as_json=format_name == "json")

@@ -16,6 +16,7 @@ from sk_rqvae.cli.options import (
     model_argument,
     quiet_option,
     reading_options,
+    text_format_option,
 )
 from sk_rqvae.cli.signals import clean_up_on_signals
 
@@ -26,7 +27,7 @@ _EXAMPLES = (
     "sk-rqvae report model items.npy",
     "sk-rqvae report model unseen.parquet --item-column asin",
     "sk-rqvae report model items.npy --affinity pairs.csv",
-    "sk-rqvae report model items.npy --json | python -m json.tool",
+    "sk-rqvae report model items.npy --format json | python -m json.tool",
 )
 
 
@@ -44,12 +45,7 @@ _EXAMPLES = (
     type=PATH,
     help="Pairs that belong together, as for fit. Adds the affinity lift.",
 )
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Write JSON: an object with one list per column.",
-)
+@text_format_option
 @device_option
 @config_option
 @quiet_option
@@ -59,7 +55,7 @@ def report(
     items: Path,
     affinity: Path | None,
     reading: Reading,
-    as_json: bool,
+    format_name: str,
     device: str | None,
     quiet: bool,
 ) -> None:
@@ -69,7 +65,7 @@ def report(
     of their IDs; it is at most 1. Usage is the share of a level's codes that some row
     has. Perplexity is the effective number of codes. Distinct counts different
     prefixes. Affinity lift is how much more often items that belong together share a
-    prefix than all items do.
+    prefix than all items do. JSON has one list per column.
     """
     from sk_rqvae.cli.matrix_files.item_tables import check_item_table
     from sk_rqvae.cli.matrix_files.opening import check_reading
@@ -87,6 +83,6 @@ def report(
         reading,
         affinity=affinity,
         device=device,
-        as_json=as_json,
+        as_json=format_name == "json",
         quiet=quiet,
     )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sk_rqvae.cli.matrix_files.seen_keys import SeenKeys
-from sk_rqvae.cli.matrix_files.source import Block, Source, row_name
+from sk_rqvae.cli.matrix_files.source import Block, NoRowsError, Source, row_name
 
 
 def checked(source: Source) -> Source:
@@ -29,7 +29,7 @@ def checked(source: Source) -> Source:
             n_rows += len(block.rows)
             yield block
         if n_rows == 0:
-            raise ValueError(f"{source.path} must have at least one row. Got none.")
+            raise NoRowsError(f"{source.path} must have at least one row. Got none.")
 
     return replace(source, read=blocks)
 

@@ -11,7 +11,12 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import DTypeLike, NDArray
 
-from sk_rqvae.cli.matrix_files.source import ROWS_AT_ONCE, Block, Source
+from sk_rqvae.cli.matrix_files.source import (
+    ROWS_AT_ONCE,
+    Block,
+    NoRowsError,
+    Source,
+)
 
 _READERS = {
     (1, 0): npy.read_array_header_1_0,
@@ -91,10 +96,10 @@ def check_npy_header(
             f"{name} must hold a matrix of numbers, one row per item. Got an array of "
             f"shape {shape} and dtype {dtype}."
         )
-    if min(shape) < 1:
-        raise ValueError(
-            f"{name} must have at least one row and one column. Got shape {shape}."
-        )
+    if shape[1] < 1:
+        raise ValueError(f"{name} must have at least one column. Got shape {shape}.")
+    if shape[0] < 1:
+        raise NoRowsError(f"{name} must have at least one row. Got shape {shape}.")
     return shape, dtype
 
 

@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from sk_rqvae.cli.matrix_files.columns import chosen_columns
-from sk_rqvae.cli.matrix_files.source import ROWS_AT_ONCE, Block, Reading, Source
+from sk_rqvae.cli.matrix_files.source import (
+    ROWS_AT_ONCE,
+    Block,
+    NoRowsError,
+    Reading,
+    Source,
+)
 from sk_rqvae.cli.matrix_files.unpacked_size import check_unpacked_size
 
 
@@ -27,6 +33,9 @@ def parquet_source(path: Path, reading: Reading) -> Source:
         schema, metadata = file.schema_arrow, file.metadata
         index = _row_labels(path, schema)
     columns = chosen_columns(path, schema.names, reading, index)
+    if metadata.num_rows == 0:
+        # pandas writes texts and lists as nulls then, so their types say nothing.
+        raise NoRowsError(f"{path} must have at least one row. Got none.")
     if reading.key_column is None and not _has_keys(schema, columns.key):
         columns = columns._replace(key=None)
     fields = [schema.field(name) for name in columns.numbers]

@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 ROWS_AT_ONCE = 8192
 
 
+class NoRowsError(ValueError):
+    """A file is a matrix that has columns and no rows."""
+
+
 class Block(NamedTuple):
     """Consecutive rows of a file.
 

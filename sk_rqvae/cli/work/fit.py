@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,9 +109,15 @@ def fit(
         model.save_pretrained(output)
         checkpoint.unlink(missing_ok=True)
         if not quiet:
-            # A pass over the rows: if it is interrupted, the model is there already.
-            report = without_names(model).report(rows)
-            add_report(model, output, report)
+            # If this pass over the rows fails, the model is there already.
+            with ExitStack() as unless_reported:
+                unless_reported.callback(
+                    say,
+                    f"the model is complete, in {output}; only its report is missing",
+                )
+                report = without_names(model).report(rows)
+                add_report(model, output, report)
+                unless_reported.pop_all()
             measures = Measures(
                 report.n_items, report.n_unique, report.explained_variance[-1]
             )

@@ -35,15 +35,30 @@ def keys_like(index: SemanticIDIndex, keys: NDArray[Any]) -> NDArray[Any]:
     return np.array([_integer(key) for key in keys.tolist()], dtype=np.int64)
 
 
+def are_known(index: SemanticIDIndex, keys: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which keys an index has."""
+    found = index.ids_of(keys, default=None)
+    return np.array([ids is not None for ids in found], dtype=bool)
+
+
 def check_new(index: SemanticIDIndex, keys: NDArray[Any], path: Path) -> None:
     """Raise ValueError if an index has a key of a file."""
-    found = index.ids_of(keys, default=None)
-    for key, known in zip(keys.tolist(), found, strict=True):
-        if known is not None:
-            raise ValueError(
-                f"{path} has the item {key!r}, which has an ID. Use --skip-known to "
-                "leave such items out."
-            )
+    known = keys[are_known(index, keys)].tolist()
+    if known:
+        raise ValueError(
+            f"{path} has the item {known[0]!r}, which has an ID. Use --skip-known to "
+            "leave such items out."
+        )
+
+
+def check_known(index: SemanticIDIndex, keys: NDArray[Any], path: Path) -> None:
+    """Raise KeyError if the index of a file does not have a key."""
+    unknown = keys[~are_known(index, keys)].tolist()
+    if unknown:
+        raise KeyError(
+            f"{path} has no item {unknown[0]!r}. Use --skip-unknown to leave such keys "
+            "out."
+        )
 
 
 def _integer(key: str) -> int:

@@ -16,8 +16,8 @@ from sk_rqvae.cli.json_text import json_text
 from sk_rqvae.cli.matrix_files.source import ROWS_AT_ONCE
 from sk_rqvae.cli.standard_streams import lines_of_standard_input, write_out
 from sk_rqvae.cli.terminal import say
-from sk_rqvae.cli.work.index_keys import keys_like
-from sk_rqvae.cli.work.index_saving import save_changes
+from sk_rqvae.cli.work.index_keys import are_known, check_known, keys_like
+from sk_rqvae.cli.work.index_saving import save_changes, what_became_of
 from sk_rqvae.index import SemanticIDIndex
 from sk_rqvae.index.formats.tokens import parsed
 
@@ -25,14 +25,26 @@ _STANDARD_INPUT = "-"
 _CODES = re.compile(r"\d{1,18}(?:,\d{1,18})*", re.ASCII)
 
 
-def remove_items(path: Path, keys: Sequence[str], *, reuse: bool, quiet: bool) -> None:
-    """Remove items and write the index anew."""
+def remove_items(
+    path: Path, keys: Sequence[str], *, reuse: bool, skip_unknown: bool, quiet: bool
+) -> None:
+    """Remove items and write the index anew, unless there is nothing to remove."""
     index = SemanticIDIndex.load(path)
     wanted = keys_like(index, np.array(_words(keys), dtype=object))
-    index.remove(wanted, reuse=reuse)
-    save_changes(index, path)
+    n_given = len(wanted)
+    if skip_unknown:
+        wanted = wanted[are_known(index, wanted)]
+    else:
+        check_known(index, wanted, path)
+    if len(wanted):
+        index.remove(wanted, reuse=reuse)
+        save_changes(index, path)
     if not quiet:
-        say(f"removed {len(wanted)} items, {len(index)} remain, written to {path}")
+        skipped = f", skipped {n_given - len(wanted)}" if skip_unknown else ""
+        say(
+            f"removed {len(wanted)} items{skipped}, {len(index)} remain, "
+            f"{what_became_of(path, changed=len(wanted) > 0)}"
+        )
 
 
 def look_up(
@@ -54,6 +66,8 @@ def look_up(
     index = SemanticIDIndex.load(path, mmap_mode="r")
     layout = _layout(index, as_tokens)
     words = _words(wanted)
+    if not words:
+        raise ValueError("Standard input must have a line. Got none.")
     if by == "key":
         keys = keys_like(index, np.array(words, dtype=object))
     elif by == "prefix":
@@ -102,8 +116,6 @@ def _words(typed: Sequence[str]) -> list[str]:
             words.extend(filter(None, lines_of_standard_input()))
         else:
             words.append(word)
-    if not words:
-        raise ValueError("Standard input must have a line. Got none.")
     return words
 
 

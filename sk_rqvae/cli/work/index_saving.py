@@ -24,3 +24,8 @@ def save_changes(index: SemanticIDIndex, path: Path) -> None:
             f"{path} was changed by another process meanwhile, and this command "
             "changed nothing. Run it again."
         ) from error
+
+
+def what_became_of(path: Path, *, changed: bool) -> str:
+    """What the last line of a command says of the file of an index."""
+    return f"written to {path}" if changed else f"{path} is unchanged"

@@ -14,12 +14,14 @@ from sk_rqvae.index.state import IndexState
 def trie_of(state: IndexState, subset: Any = None) -> IDTrie:
     """Make a trie of the IDs of all items, or of some."""
     rows = state.store.under(())
+    if len(rows) == 0:
+        raise ValueError("the index must have items to decode. Got none.")
     if state.weights is not None:
         rows = rows[_by_weight(state, rows)]
     if subset is not None:
         rows = rows[np.isin(rows, state.known_rows(subset))]
-    if len(rows) == 0:
-        raise ValueError("the index must have items to decode. Got none.")
+        if len(rows) == 0:
+            raise ValueError("subset must have at least one item. Got none.")
     width = max(state.store.widths(state.rules.capacity))
     ids = state.store.rows.values[rows]
     arrays, items = TrieArrays.of_sorted(ids), state.items.take(rows)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from sk_rqvae._checks.codes import IntArray
 from sk_rqvae._checks.scalars import check_int
+from sk_rqvae.index.decoding.prompt_ends import check_prompt_ends
 from sk_rqvae.index.decoding.token_tables import token_ids_of_levels
 from sk_rqvae.index.formats.tokens import token
 
@@ -91,7 +92,8 @@ class PrefixAllowedTokens:
         Raises
         ------
         ValueError
-            If a sequence has no ID after its prompt.
+            If a sequence has no ID after its prompt, or one that is followed by another
+            and so is a part of the prompt.
         """
         stop = self._prompt_length + len(self._codes)
         ids = []
@@ -102,6 +104,8 @@ class PrefixAllowedTokens:
                     "sequences must have an ID after the prompt of "
                     f"{self._prompt_length} tokens. Got {sequence.tolist()}."
                 )
+            after = np.asarray(sequence[stop : stop + 1])
+            check_prompt_ends(after, self._token_ids[0], self._prompt_length)
             ids.append(prefix)
         return np.array(ids, dtype=np.int64).reshape(-1, len(self._codes))
 

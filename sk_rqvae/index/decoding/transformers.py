@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray
 from sk_rqvae._checks.scalars import check_int
+from sk_rqvae.index.decoding.prompt_ends import check_prompt_ends
 from sk_rqvae.index.decoding.trie import IDTrie
 
 _LogitsProcessor: Any = importlib.import_module("transformers").LogitsProcessor
@@ -138,6 +139,12 @@ class SemanticIDLogitsProcessor(_LogitsProcessor):
         -------
         ndarray of shape (n, n_columns), int64
             -1 in all columns for a sequence without an ID after its prompt.
+
+        Raises
+        ------
+        ValueError
+            If there is an `eos_token_id`, and an ID is followed by another one, so that
+            it is a part of the prompt.
         """
         known, codes = self._found(sequences)[:2]
         codes[~known] = -1
@@ -155,6 +162,11 @@ class SemanticIDLogitsProcessor(_LogitsProcessor):
         Returns
         -------
         ndarray of shape (n,), or list of n ndarrays if items share IDs
+
+        Raises
+        ------
+        ValueError
+            As in `ids`.
         """
         known, _, states = self._found(sequences)
         return self.trie.items(np.where(known, states, -1), default)
@@ -171,7 +183,11 @@ class SemanticIDLogitsProcessor(_LogitsProcessor):
             table, column = self._codes_of(level), tokens[:, level]
             codes[:, level] = _codes_of(table, column)
             states = self.trie.step(states, codes[:, level])
-        return self.trie.leaves(states) >= 0, codes, states
+        known = self.trie.leaves(states) >= 0
+        if self.eos_token_id is not None and tokens.shape[1] > n_levels:
+            after = tokens[known, n_levels]
+            check_prompt_ends(after, self._token_ids[0], self.prompt_length)
+        return known, codes, states
 
     def _codes_of(self, level: int) -> IntArray:
         """Return the code of each token at a level, -1 for other tokens."""
