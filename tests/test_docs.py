@@ -93,11 +93,7 @@ def test_code_blocks_call_the_package_with_existing_arguments(page):
                 assert given <= set(known), f"{page.name}, line {line + node.lineno}"
 
 
-@pytest.mark.parametrize(
-    "page",
-    [page for page in PAGES if page.stem != "command_line"],
-    ids=lambda page: page.stem,
-)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_link_has_a_text(page):
     """Where Sphinx does not fill in a title, one without a text shows nothing."""
     text = page.read_text(encoding="utf-8")
