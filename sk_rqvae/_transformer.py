@@ -1071,11 +1071,11 @@ class RQVAETransformer(
             rows = validate_data(
                 self, X, reset=reset, dtype="numeric", ensure_all_finite=False
             )
+            refuse_other_kinds(rows)  # lists have their dtype only now
+            if isinstance(rows, np.ndarray) and rows.dtype in (np.longdouble, object):
+                rows = rows.astype(np.float64, copy=False)
         except OverflowError as error:
             raise ValueError(f"X must have values of float64. Got: {error}.") from error
-        refuse_other_kinds(rows)  # lists have their dtype only now
-        if isinstance(rows, np.ndarray) and rows.dtype in (np.longdouble, object):
-            rows = rows.astype(np.float64, copy=False)
         check_finite(rows)
         n_cat_features = self.n_cat_features if reset else self._n_cat_features()
         n_features = rows.shape[1]

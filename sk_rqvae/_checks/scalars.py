@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Iterable
 from typing import Any
@@ -35,7 +36,7 @@ def check_real(
     """A finite real number from `low` to `high`; bounds are included unless open."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number. Got {value!r}.")
-    number = float(value)
+    number = _as_float(value)
     inside = (number > low if low_open else number >= low) and (
         number < high if high_open else number <= high
     )
@@ -46,6 +47,13 @@ def check_real(
             f"{name} must be in {left}{low}, {high}{right}. Got {value!r}."
         )
     return number
+
+
+def _as_float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # a large int
+        return math.copysign(math.inf, 1 if value > 0 else -1)
 
 
 def check_bool(name: str, value: Any, *, others: str = "") -> bool:

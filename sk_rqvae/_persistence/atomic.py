@@ -103,8 +103,8 @@ def note_beside(path: str | os.PathLike[str]) -> Iterator[Note]:
 
     If not, or if the process is killed, `abandoned_files` finds it.
     """
-    target = writable_target(path)
-    file, temporary = _create_beside(target, _permissions(target))
+    # With the permissions of a read-only file, `abandoned_files` could not open it.
+    file, temporary = _create_beside(writable_target(path), 0o600)
     note = Note(file)
     try:
         with file:

@@ -152,7 +152,7 @@ def _check_model(estimator: Any) -> None:
     if not (isinstance(separate_ids, str) and separate_ids == "auto"):
         check_bool("separate_ids", separate_ids, others=' or "auto"')
     check_real("noise", estimator.noise, low=0, high=_MAX_FACTOR)
-    check_real("affinity_weight", estimator.affinity_weight, low=0)
+    check_real("affinity_weight", estimator.affinity_weight, low=0, high=_MAX_FACTOR)
     check_int("n_cat_features", estimator.n_cat_features, minimum=0)
     check_int("init_sample_size", estimator.init_sample_size, minimum=1)
     module = estimator.module

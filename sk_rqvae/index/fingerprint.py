@@ -69,10 +69,12 @@ def _quantizer_state(quantizer: Any) -> Iterable[tuple[str, Any]]:
                 yield f"{part_name}.{name}", getattr(part, name)
 
 
-def _feed(digest: Any, name: str, value: Any) -> None:
+def _feed(digest: Any, name: str, value: Any, inside: tuple[Any, ...] = ()) -> None:
     """Add a named value to a hash, with its type and length so that none is ambiguous.
 
-    Objects without fitted attributes, such as callbacks, count by their class.
+    Objects without fitted attributes, such as callbacks, count by their class. So does
+    an estimator that the value is `inside` of: its own methods can be among its
+    attributes.
     """
     digest.update(f"\0{name}\0".encode())
     if isinstance(value, enum.Enum):
@@ -86,25 +88,29 @@ def _feed(digest: Any, name: str, value: Any) -> None:
         digest.update(f"{type(value).__name__} {value!r}".encode())
     elif isinstance(value, Mapping):
         for key in sorted(value, key=repr):
-            _feed(digest, repr(key), value[key])
+            _feed(digest, repr(key), value[key], inside)
     elif isinstance(value, list | tuple | np.ndarray):
         digest.update(f"{len(value)}".encode())
         for number, item in enumerate(value):
-            _feed(digest, str(number), item)
-    elif hasattr(value, "get_params"):
+            _feed(digest, str(number), item, inside)
+    elif _is_estimator(value) and not any(value is outer for outer in inside):
         digest.update(type(value).__qualname__.encode())
         for key, item in sorted(_estimator_state(value).items()):
-            _feed(digest, key, item)
+            _feed(digest, key, item, (*inside, value))
     elif hasattr(value, "indptr"):
         for key in ("shape", "indptr", "indices", "data"):
             _feed(digest, key, getattr(value, key))
     elif isinstance(value, MethodType):
-        _feed(digest, value.__name__, value.__self__)
+        _feed(digest, value.__name__, value.__self__, inside)
     elif isinstance(value, partial):
-        _feed(digest, "partial", [value.func, value.args, value.keywords])
+        _feed(digest, "partial", [value.func, value.args, value.keywords], inside)
     else:
         kind = value if hasattr(value, "__qualname__") else type(value)
         digest.update(f"{kind.__module__}.{kind.__qualname__}".encode())
+
+
+def _is_estimator(value: Any) -> bool:
+    return hasattr(value, "get_params") and not isinstance(value, type)
 
 
 def _estimator_state(step: Any) -> dict[str, Any]:

@@ -77,10 +77,12 @@ def changes_since(
     revision = before[-1].revision
     later = []
     for event in after[n_common:]:
+        if event in before:
+            continue
         earlier = known.get(event.action)
         if earlier is None or event.first_revision > revision:
             later.append(event)
-        elif event != earlier:  # later changes were counted with earlier ones
+        else:  # later changes were counted with earlier ones
             n_changed = event.n_changed - earlier.n_changed
             later.append(
                 event._replace(first_revision=revision + 1, n_changed=n_changed)

@@ -138,6 +138,43 @@ def test_adding_no_rows_leaves_the_index_as_it_was(
     assert catalogue.read_bytes() == content
 
 
+def test_a_file_without_rows_and_without_a_header_adds_nothing(
+    model, catalogue, tmp_path, capsys
+):
+    empty = tmp_path / "empty.csv"
+    empty.touch()
+    assert run("index", "add", catalogue, model, empty, "--no-header") == 0
+    assert "empty.csv has no rows" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["new.csv", "new.npy"])
+def test_a_file_without_rows_must_have_as_many_columns_as_the_model(
+    rows, model, catalogue, tmp_path, capsys, name
+):
+    if name == "new.npy":
+        items = write_rows(tmp_path / name, rows[:0, 1:])
+    else:
+        items = write_frame(tmp_path / name, frame(rows[:0, 1:].astype(float), sku=[]))
+    options = () if name == "new.npy" else ("--item-column", "sku")
+    said = failure(capsys, "index", "add", catalogue, model, items, *options)
+    assert "must have 12 columns of numbers, as in fit. Got 11" in said
+
+
+@pytest.mark.parametrize("name", ["new.csv", "new.parquet"])
+def test_a_table_without_rows_must_have_the_columns_of_the_model(
+    rows, tmp_path, capsys, name
+):
+    items = frame(rows.astype(float), sku=KEYS)
+    options = ("--item-column", "sku")
+    model, path = tmp_path / "named", tmp_path / "named.index"
+    small(max_epochs=1).fit(items.drop(columns="sku")).save_pretrained(model)
+    first = write_frame(tmp_path / "first.csv", items)
+    assert run("index", "build", model, first, *options, "-o", path, "--quiet") == 0
+    none = write_frame(tmp_path / name, items[:0].drop(columns="b"))
+    said = failure(capsys, "index", "add", path, model, none, *options)
+    assert "has no column 'b'" in said
+
+
 def test_adding_a_file_that_is_no_matrix_is_an_error(
     model, catalogue, tmp_path, capsys
 ):
@@ -204,6 +241,17 @@ def test_remove_skips_unknown_items_only_if_asked(catalogue, capsys):
     assert run(*command) == 0
     assert "removed 0 items, skipped 3, 48 remain" in capsys.readouterr().err
     assert catalogue.read_bytes() == content
+
+
+def test_skipped_keys_can_be_of_another_kind_and_come_twice(
+    rows, model, tmp_path, capsys
+):
+    items = write_rows(tmp_path / "rows.npy", rows[:9])
+    path = tmp_path / "numbered.index"
+    assert run("index", "build", model, items, "-o", path, "--quiet") == 0
+    keys = ("sku", "007", "3", "3", "99999999999999999999", "8")
+    assert run("index", "remove", path, *keys, "--skip-unknown") == 0
+    assert "removed 2 items, skipped 3, 7 remain" in capsys.readouterr().err
 
 
 def test_an_empty_list_of_items_removes_none(catalogue, capsys, monkeypatch):

@@ -14,14 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_toys import ToyQuantizer
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sk_rqvae import QuantizeForwardMode, SemanticIDIndex
+from sk_rqvae.index import code_model
 from sk_rqvae.index import items as _items
 from sk_rqvae.index.engine.runs import SortedRuns
+from sk_rqvae.index.fingerprint import fingerprint as hash_of
 
 CODES = np.array([[0, 1], [0, 1], [3, 2], [0, 0], [0, 1]])
 ITEMS = ["e", "d", "c", "b", "a"]
@@ -506,6 +509,41 @@ def test_a_function_that_belongs_to_an_estimator_counts_with_it(blobs, function)
 
     assert fingerprint(pipeline(1), blobs) == fingerprint(pipeline(1), blobs)
     assert fingerprint(pipeline(1), blobs) != fingerprint(pipeline(2), blobs)
+
+
+class AppliesItsOwnMethod(TransformerMixin, BaseEstimator):
+    """Keeps a method of its own among its fitted attributes."""
+
+    def fit(self, X, y=None):
+        self.apply_ = self._doubled
+        self.again_ = partial(AppliesItsOwnMethod._doubled, self)
+        self.mean_ = X.mean()
+        return self
+
+    def transform(self, X):
+        return self.apply_(X)
+
+    def _doubled(self, X):
+        return 2 * X
+
+
+def test_a_step_that_keeps_its_own_method_has_a_fingerprint(blobs):
+    model = ToyQuantizer(2, 4).fit(blobs)
+    one, other = (
+        make_pipeline(AppliesItsOwnMethod().fit(rows), model)
+        for rows in (blobs, blobs + 1)
+    )
+    assert fingerprint(one, blobs) == fingerprint(copy.deepcopy(one), blobs)
+    assert fingerprint(one, blobs) != fingerprint(other, blobs)
+
+
+def test_a_class_among_the_parameters_counts_by_its_name(blobs):
+    def pipeline(kind):
+        step = FunctionTransformer(partial(np.asarray, like=None), kw_args={"a": kind})
+        return make_pipeline(step, ToyQuantizer(2, 4).fit(blobs))
+
+    routes = [code_model.route_of(pipeline(kind)) for kind in (StandardScaler, Ridge)]
+    assert len({hash_of(route) for route in routes}) == 2
 
 
 def test_an_index_can_be_bound_to_another_model_on_purpose():

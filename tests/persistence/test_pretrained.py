@@ -248,6 +248,7 @@ def test_a_save_that_is_interrupted_leaves_the_old_model(
 def test_weights_whose_removal_is_interrupted_are_removed_by_the_next_save(
     fitted, blobs, folder, monkeypatch
 ):
+    (folder / "config.json").chmod(0o444)
     unlink = Path.unlink
 
     def interrupted(self, missing_ok=False):

@@ -296,8 +296,9 @@ def test_integers_too_large_for_float64_are_refused(fitted, few, call):
     rows = few.astype(object)
     rows[3, 0] = 10**400
     estimator = quick() if call in ("fit", "partial_fit") else fitted
-    with pytest.raises(ValueError, match=r"X must have values of float64\. Got: int"):
-        getattr(estimator, call)(rows)
+    for X in (rows, rows.tolist()):
+        with pytest.raises(ValueError, match=r"X must have values of float64\. Got: i"):
+            getattr(estimator, call)(X)
 
 
 @pytest.mark.parametrize("X", [np.array(5.0), 5.0, "text", None, []], ids=repr)

@@ -11,8 +11,9 @@ from numpy.testing import assert_array_equal
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA
+from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.feature_selection import SelectKBest
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -167,6 +168,44 @@ def test_a_score_leaves_the_rows_as_they_are(data, scorer):
     pipeline.fit(X.copy())
     assert scorer(pipeline, X) == scorer(pipeline, X)
     assert_array_equal(X, data[0])
+
+
+class OpenDataSet:
+    """Rows in an open file, which cannot be copied but read."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    @property
+    def shape(self):
+        return self.rows.shape
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.rows, dtype=dtype)
+
+    def __reduce__(self):
+        raise TypeError("cannot pickle an open file")
+
+
+@pytest.mark.parametrize("scorer", ALL_SCORERS)
+def test_rows_that_cannot_be_copied_are_read(data, scorer):
+    X, _ = data
+    pipeline = make_pipeline(StandardScaler(copy=False), TwoLevelKMeans())
+    pipeline.fit(X.copy())
+    expected = scorer(pipeline, X)
+    for rows in (OpenDataSet(X), memoryview(X.copy()), X.tolist()):
+        assert scorer(pipeline, rows) == expected
+
+
+@pytest.mark.parametrize("scorer", [codebook_usage_scorer, neg_collision_rate_scorer])
+def test_texts_can_come_one_by_one(scorer):
+    texts = [f"{animal} {number}" for animal in ("ant", "bee") for number in range(20)]
+    pipeline = make_pipeline(
+        TfidfVectorizer(), TruncatedSVD(2, random_state=0), TwoLevelKMeans()
+    ).fit(texts)
+    expected = scorer(pipeline, texts)
+    assert scorer(pipeline, iter(texts)) == expected
+    assert scorer(pipeline, (text for text in texts)) == expected
 
 
 def test_a_pipeline_that_begins_with_the_quantizer_needs_no_inverse(data, fitted):

@@ -29,7 +29,10 @@ def checked(source: Source) -> Source:
             n_rows += len(block.rows)
             yield block
         if n_rows == 0:
-            raise NoRowsError(f"{source.path} must have at least one row. Got none.")
+            raise NoRowsError(
+                f"{source.path} must have at least one row. Got none.",
+                n_columns=None if source.names is None else len(source.names),
+            )
 
     return replace(source, read=blocks)
 

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from sk_rqvae.cli.matrix_files.columns import chosen_columns
 from sk_rqvae.cli.matrix_files.csv_header import has_header, is_number, is_unnamed
 from sk_rqvae.cli.matrix_files.csv_lines import Line, csv_lines
-from sk_rqvae.cli.matrix_files.source import ROWS_AT_ONCE, Block, Reading, Source
+from sk_rqvae.cli.matrix_files.source import (
+    ROWS_AT_ONCE,
+    Block,
+    NoRowsError,
+    Reading,
+    Source,
+)
 
 _LINES_LOOKED_AT = 10
 _TEXT_SHOWN = 40
@@ -24,7 +30,8 @@ def csv_source(path: Path, reading: Reading) -> Source:
     lines = csv_lines(path)
     first = next(lines, Line(0, [])).fields
     if not first:
-        raise ValueError(f"{path} must have at least one row. Got an empty file.")
+        kind = NoRowsError if reading.has_header is False else ValueError
+        raise kind(f"{path} must have at least one row. Got an empty file.")
     _check_separator(path, first)
     following = [line.fields for line in islice(lines, _LINES_LOOKED_AT)]
     is_named = has_header(path, first, following, reading)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
 from sk_rqvae.cli.matrix_files.columns import listed
-from sk_rqvae.cli.matrix_files.source import Block, Source
+from sk_rqvae.cli.matrix_files.source import Block, NoRowsError, Source
 from sk_rqvae.cli.terminal import say
 
 _NAMES_SHOWN = 5
@@ -43,15 +44,33 @@ def in_fitted_order(source: Source, model: FittedModel) -> Source:
 
     def blocks() -> Iterator[Block]:
         for block in ordered.read():
-            width = block.rows.shape[1]
-            if width != model.n_features_in_:
-                raise ValueError(
-                    f"{source.path} must have {model.n_features_in_} columns of "
-                    f"numbers, as in fit. Got {width}."
-                )
+            _check_width(source.path, block.rows.shape[1], model)
             yield block
 
     return replace(ordered, read=blocks)
+
+
+def check_without_rows(path: Path, error: NoRowsError, model: FittedModel) -> None:
+    """Check what is known of the columns of a file without rows.
+
+    Raises
+    ------
+    ValueError
+        If they are not those that the model was fitted on.
+    """
+    fitted = getattr(model, "feature_names_in_", None)
+    if error.names is not None and fitted is not None:
+        _check_same(path, error.names, fitted)
+    if error.n_columns is not None:
+        _check_width(path, error.n_columns, model)
+
+
+def _check_width(path: Path, width: int, model: FittedModel) -> None:
+    if width != model.n_features_in_:
+        raise ValueError(
+            f"{path} must have {model.n_features_in_} columns of numbers, as in fit. "
+            f"Got {width}."
+        )
 
 
 def _ordered(source: Source, fitted: Sequence[str] | None) -> Source:
@@ -69,7 +88,7 @@ def _ordered(source: Source, fitted: Sequence[str] | None) -> Source:
         return source
     if tuple(fitted) == source.names:
         return source
-    _check_same(source, source.names, fitted)
+    _check_same(source.path, source.names, fitted)
     positions = [source.names.index(name) for name in fitted]
 
     def blocks() -> Iterator[Block]:
@@ -79,17 +98,17 @@ def _ordered(source: Source, fitted: Sequence[str] | None) -> Source:
     return replace(source, read=blocks, names=tuple(fitted))
 
 
-def _check_same(source: Source, names: Sequence[str], fitted: Sequence[str]) -> None:
+def _check_same(path: Path, names: Sequence[str], fitted: Sequence[str]) -> None:
     missing = [name for name in fitted if name not in set(names)]
     if missing:
         raise ValueError(
-            f"{source.path} has no column {listed(missing, _NAMES_SHOWN)}, which the "
-            "model was fitted on."
+            f"{path} has no column {listed(missing, _NAMES_SHOWN)}, which the model "
+            "was fitted on."
         )
     other = [name for name in names if name not in set(fitted)]
     if other:
         raise ValueError(
-            f"{source.path} has the column {listed(other, _NAMES_SHOWN)}, which the "
-            "model was not fitted on. Name the column of keys with --item-column, or "
-            "those with numbers with --columns."
+            f"{path} has the column {listed(other, _NAMES_SHOWN)}, which the model "
+            "was not fitted on. Name the column of keys with --item-column, or those "
+            "with numbers with --columns."
         )

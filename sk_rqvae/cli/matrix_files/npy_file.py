@@ -99,7 +99,9 @@ def check_npy_header(
     if shape[1] < 1:
         raise ValueError(f"{name} must have at least one column. Got shape {shape}.")
     if shape[0] < 1:
-        raise NoRowsError(f"{name} must have at least one row. Got shape {shape}.")
+        raise NoRowsError(
+            f"{name} must have at least one row. Got shape {shape}.", n_columns=shape[1]
+        )
     return shape, dtype
 
 

@@ -34,8 +34,10 @@ def parquet_source(path: Path, reading: Reading) -> Source:
         index = _row_labels(path, schema)
     columns = chosen_columns(path, schema.names, reading, index)
     if metadata.num_rows == 0:
-        # pandas writes texts and lists as nulls then, so their types say nothing.
-        raise NoRowsError(f"{path} must have at least one row. Got none.")
+        # pandas writes texts and lists as nulls then, so their types say nothing. A
+        # single column can have lists.
+        names = columns.numbers if len(columns.numbers) > 1 else None
+        raise NoRowsError(f"{path} must have at least one row. Got none.", names=names)
     if reading.key_column is None and not _has_keys(schema, columns.key):
         columns = columns._replace(key=None)
     fields = [schema.field(name) for name in columns.numbers]

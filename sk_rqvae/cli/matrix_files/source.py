@@ -12,10 +12,6 @@ from numpy.typing import NDArray
 ROWS_AT_ONCE = 8192
 
 
-class NoRowsError(ValueError):
-    """A file is a matrix that has columns and no rows."""
-
-
 class Block(NamedTuple):
     """Consecutive rows of a file.
 
@@ -91,3 +87,27 @@ def row_name(block: Block, n_before: int, row: int) -> str:
     if block.lines is not None:
         return f"line {block.lines[row]}"
     return f"row {n_before + row}"
+
+
+class NoRowsError(ValueError):
+    """A file is a matrix without rows.
+
+    Parameters
+    ----------
+    message : str
+    names : tuple of str or None, default=None
+        Names of the columns of numbers. None if they are not known.
+    n_columns : int or None, default=None
+        Number of columns. None if it is not known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        names: tuple[str, ...] | None = None,
+        n_columns: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.names = names
+        self.n_columns = n_columns

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from sk_rqvae import RQVAETransformer
 from sk_rqvae.cli.failures import UsageError
-from sk_rqvae.cli.matrix_files.fitted_columns import in_fitted_order
+from sk_rqvae.cli.matrix_files.fitted_columns import (
+    check_without_rows,
+    in_fitted_order,
+)
 from sk_rqvae.cli.matrix_files.mapped import Mapped, mapped
 from sk_rqvae.cli.matrix_files.opening import open_source
 from sk_rqvae.cli.matrix_files.source import NoRowsError, Reading
@@ -87,7 +90,8 @@ def add_to_index(
                 model=model,
                 on_duplicate="skip" if skip_known else "raise",
             )
-    except NoRowsError:  # a day without new items is no failure of a daily job
+    except NoRowsError as error:  # a day without new items is no failure of a daily job
+        check_without_rows(items, error, model)
         n_rows = 0
     n_added = len(index) - n_before
     if n_added:
@@ -114,7 +118,7 @@ def _check_model_of(
     expected, found = index.fingerprint_, fingerprint(route_of(model))
     if found == expected:
         return
-    build = f"sk-rqvae index build {folder} ITEMS -o FILE"
+    build = f"sk-rqvae index build {folder} ITEMS -o FILE. It gives all items new IDs"
     if expected is None:
         raise ValueError(
             f"{path} was made without a model, and its codes may be those of another "

@@ -41,6 +41,14 @@ def are_known(index: SemanticIDIndex, keys: NDArray[Any]) -> NDArray[np.bool_]:
     return np.array([ids is not None for ids in found], dtype=bool)
 
 
+def known_items(index: SemanticIDIndex, keys: list[str]) -> NDArray[Any]:
+    """Items of an index among keys that were typed; other keys are left out."""
+    if index.item_type_ is not str:
+        keys = [key for key in keys if _is_integer(key)]
+    items = keys_like(index, np.array(keys, dtype=object))
+    return items[are_known(index, items)]
+
+
 def check_new(index: SemanticIDIndex, keys: NDArray[Any], path: Path) -> None:
     """Raise ValueError if an index has a key of a file."""
     known = keys[are_known(index, keys)].tolist()
@@ -61,8 +69,12 @@ def check_known(index: SemanticIDIndex, keys: NDArray[Any], path: Path) -> None:
         )
 
 
-def _integer(key: str) -> int:
+def _is_integer(key: str) -> bool:
     # int() would also take 1_0 and 007, which are other keys.
-    if not _INTEGER.fullmatch(key) or not -(2**63) <= int(key) < 2**63:
+    return bool(_INTEGER.fullmatch(key)) and -(2**63) <= int(key) < 2**63
+
+
+def _integer(key: str) -> int:
+    if not _is_integer(key):
         raise ValueError(f"The items of the index are integers. Got the key {key!r}.")
     return int(key)

@@ -16,7 +16,7 @@ from sk_rqvae.cli.json_text import json_text
 from sk_rqvae.cli.matrix_files.source import ROWS_AT_ONCE
 from sk_rqvae.cli.standard_streams import lines_of_standard_input, write_out
 from sk_rqvae.cli.terminal import say
-from sk_rqvae.cli.work.index_keys import are_known, check_known, keys_like
+from sk_rqvae.cli.work.index_keys import check_known, keys_like, known_items
 from sk_rqvae.cli.work.index_saving import save_changes, what_became_of
 from sk_rqvae.index import SemanticIDIndex
 from sk_rqvae.index.formats.tokens import parsed
@@ -30,17 +30,18 @@ def remove_items(
 ) -> None:
     """Remove items and write the index anew, unless there is nothing to remove."""
     index = SemanticIDIndex.load(path)
-    wanted = keys_like(index, np.array(_words(keys), dtype=object))
-    n_given = len(wanted)
+    words = _words(keys)
     if skip_unknown:
-        wanted = wanted[are_known(index, wanted)]
+        words = list(dict.fromkeys(words))
+        wanted = known_items(index, words)
     else:
+        wanted = keys_like(index, np.array(words, dtype=object))
         check_known(index, wanted, path)
     if len(wanted):
         index.remove(wanted, reuse=reuse)
         save_changes(index, path)
     if not quiet:
-        skipped = f", skipped {n_given - len(wanted)}" if skip_unknown else ""
+        skipped = f", skipped {len(words) - len(wanted)}" if skip_unknown else ""
         say(
             f"removed {len(wanted)} items{skipped}, {len(index)} remain, "
             f"{what_became_of(path, changed=len(wanted) > 0)}"

@@ -43,7 +43,6 @@ _DAMAGED = (
     AttributeError,
     EOFError,
     LookupError,
-    MemoryError,
     RuntimeError,
     TypeError,
     ValueError,

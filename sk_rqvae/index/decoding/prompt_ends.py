@@ -35,5 +35,6 @@ def check_prompt_ends(
             "prompt_length must count all tokens before the generated ID: for a "
             "decoder-only model input_ids.shape[1], for an encoder-decoder model 1. "
             f"Got {prompt_length}, after which a sequence has an ID and then token "
-            f"{following[begins][0]}, which begins another."
+            f"{following[begins][0]}, which begins another. Or the sequence was "
+            "generated without this decoder."
         )

@@ -113,10 +113,10 @@ class Moves(NamedTuple):
 
 
 def changed_rows(before: Moves, after: Moves) -> IntArray:
-    """Find the rows of which other codes are recorded, ascending."""
+    """Find the rows of which something else is recorded, ascending."""
     records = [
-        np.column_stack([each.rows.values, each.codes.values])
-        for each in (before, after)
+        np.column_stack([moved.rows, moved.kept, moved.codes])
+        for moved in (before.values(), after.values())
     ]
     distinct, counts = np.unique(np.concatenate(records), axis=0, return_counts=True)
     return np.unique(distinct[counts == 1, 0])
