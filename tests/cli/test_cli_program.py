@@ -204,7 +204,8 @@ def every_signal_restored():
     """Handlers are as before after a block, in which a program may end."""
     numbers = [signal.SIGINT, signal.SIGTERM]
     numbers += [signal.SIGHUP] if hasattr(signal, "SIGHUP") else []
-    before = {number: signal.getsignal(number) for number in numbers}
+    # A shell starts programs in the background with signals ignored.
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
     try:
         yield
     finally:

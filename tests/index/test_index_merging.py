@@ -56,6 +56,23 @@ def test_a_merge_keeps_the_records_of_updates_of_new_items(tmp_path):
         assert report["n_changed"] == 0
 
 
+def test_a_merge_keeps_that_an_item_kept_its_id_though_its_codes_came_back(tmp_path):
+    path = tmp_path / "index"
+    index = SemanticIDIndex(policy="reassign", codebook_size=4)
+    others = [[[0, 1]], [[0, 2]]]
+    index.fit([[0, 0], [0, 0]], ["a", "b"], alternatives=others).save(path)
+    theirs, mine = SemanticIDIndex.load(path), SemanticIDIndex.load(path)
+    theirs.add([[3, 3]], ["c"], alternatives=others[:1])
+    theirs.save(path)
+    for codes in ([[2, 2]], [[0, 0]]):
+        mine.update(codes, ["b"], alternatives=others[:1])
+    mine.save(path, on_conflict="merge")
+    moved = SemanticIDIndex.load(path).update(
+        [[0, 0]], ["b"], alternatives=others[:1], on_change="move"
+    )
+    assert moved["n_moved"] == 1
+
+
 def test_a_merge_takes_over_new_embeddings_with_the_same_codes(tmp_path):
     path = tmp_path / "index"
     X = np.arange(6.0).reshape(3, 2)
