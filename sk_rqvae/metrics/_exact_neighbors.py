@@ -41,6 +41,7 @@ def neighborhoods(X: Matrix, queries: IntArray, k: int) -> Iterator[Neighborhood
     points = _standardised(X)
     norms = np.einsum("ij,ij->i", points, points)
     rounding = 8 * np.sqrt(X.shape[1]) * np.finfo(points.dtype).eps + _TIE_TOLERANCE
+    _, exponent = np.frexp(max(float(X.max()), -float(X.min())))
     step = max(1, _BLOCK_DISTANCES // len(points))
     # Blocks share one buffer: allocating takes as long as the matrix product.
     buffer = np.empty((min(step, len(queries)), len(points)), dtype=points.dtype)
@@ -55,22 +56,28 @@ def neighborhoods(X: Matrix, queries: IntArray, k: int) -> Iterator[Neighborhood
             kth_distance = _kth_smallest(row, k)
             uncertain = norms[query] + max(kth_distance + norms[query], 0.0)
             candidates = np.flatnonzero(row <= kth_distance + rounding * uncertain)
-            yield _neighborhood(X, query, candidates, k)
+            yield _neighborhood(X, query, candidates, k, exponent)
 
 
-def _neighborhood(X: Matrix, query: int, candidates: IntArray, k: int) -> Neighborhood:
-    distances = _squared_distances(X, query, candidates)
+def _neighborhood(
+    X: Matrix, query: int, candidates: IntArray, k: int, exponent: int
+) -> Neighborhood:
+    distances = _squared_distances(X, query, candidates, exponent)
     radius = np.partition(distances, k - 1)[k - 1]
     closer = distances < radius * (1 - _TIE_TOLERANCE)
     tied = ~closer & (distances <= radius * (1 + _TIE_TOLERANCE))
     return Neighborhood(candidates[closer], candidates[tied])
 
 
-def _squared_distances(X: Matrix, query: int, items: IntArray) -> NDArray[np.float64]:
-    origin = X[query].astype(np.float64)
+def _squared_distances(
+    X: Matrix, query: int, items: IntArray, exponent: int
+) -> NDArray[np.float64]:
+    """Scaled by a power of two, so that squares neither overflow nor vanish."""
+    origin = np.ldexp(X[query].astype(np.float64), -exponent)
     distances = np.empty(len(items))
     for block in row_blocks((len(items), X.shape[1])):
-        difference = X[items[block]] - origin
+        rows = X[items[block]].astype(np.float64)
+        difference = np.ldexp(rows, -exponent) - origin
         distances[block] = np.einsum("ij,ij->i", difference, difference)
     return distances
 

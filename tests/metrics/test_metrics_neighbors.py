@@ -122,6 +122,15 @@ def test_a_metric_does_not_touch_the_global_random_state(clusters):
     np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e-165, 1e155, 1e300])
+def test_ties_are_found_where_squares_leave_the_range_of_floats(scale):
+    rng = np.random.default_rng(0)
+    X, X_rec = rng.integers(0, 4, (2, 30, 2)).astype(float)
+    expected = decoded_neighbor_recall(X, X_rec, k=3)
+    assert decoded_neighbor_recall(X, scale * X_rec, k=3) == expected
+    assert decoded_neighbor_recall(scale * X, X_rec, k=3) == expected
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("scale", "shift"), [(1e-20, 0.0), (1e25, 0.0), (1.0, 1e3)])
 def test_recall_does_not_depend_on_units(clusters, dtype, scale, shift):
