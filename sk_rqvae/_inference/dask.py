@@ -282,6 +282,11 @@ def _check_kind(X: Any) -> None:
         )
     if X.ndim != 2:
         raise ValueError(f"X must have 2 dimensions. Got {X.ndim}.")
+    if _is_array(X) and np.isnan(X.shape[1]):
+        raise ValueError(
+            "X must have a known number of columns. Got one that is unknown. Call "
+            "X.compute_chunk_sizes() first."
+        )
 
 
 def _check_columns(estimator: Any, X: Any) -> None:

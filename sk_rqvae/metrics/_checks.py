@@ -93,7 +93,7 @@ def check_same_length(n_given: int, n_codes: int, *, name: str) -> None:
 
 
 def check_labels(labels: ArrayLike, n_items: int) -> NDArray[Any]:
-    """Return labels as a 1-D array, one per item and none missing."""
+    """Return labels as a 1-D array, one per item, none missing, which can be sorted."""
     check_unmasked(labels, "labels", instead="labels.filled(-1)")
     given = np.asarray(column_or_1d(labels))
     check_same_length(len(given), n_items, name="labels")
@@ -101,6 +101,13 @@ def check_labels(labels: ArrayLike, n_items: int) -> NDArray[Any]:
     if item is not None:
         missing = np.asarray(labels, dtype=object).ravel()[item]
         raise ValueError(f"labels must not be missing. Got {missing} for item {item}.")
+    if given.dtype == object:
+        try:
+            np.sort(given)
+        except TypeError as error:
+            raise TypeError(
+                f"labels must be of one kind, which can be sorted. Got: {error}."
+            ) from error
     return given
 
 

@@ -32,7 +32,7 @@ def prefix_label_agreement(codes: ArrayLike, labels: ArrayLike) -> NDArray[np.fl
         If there are no items, a code is fractional or negative, or `labels` has
         another length or one is missing: None or NaN.
     TypeError
-        If `codes` does not hold integers.
+        If `codes` does not hold integers, or `labels` are of several kinds.
 
     See Also
     --------

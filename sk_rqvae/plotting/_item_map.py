@@ -117,7 +117,7 @@ class ItemMapDisplay:
             If the transformer is not fitted.
         ValueError
             If `embedding` has another shape, no item has a code of `highlight`, or `X`
-            has a single row or column and there is no `embedding`.
+            has a single column or equal rows and there is no `embedding`.
         ImportError
             If matplotlib is not installed.
         """
@@ -266,6 +266,8 @@ def _principal_plane(rows: Any) -> tuple[FloatArray, tuple[str, str]]:
             "X must have at least two rows and two columns to be drawn on a plane. Got "
             f"shape {matrix.shape}."
         )
+    if (matrix == matrix[0]).all():
+        raise ValueError("X must have different rows. Got rows that are all equal.")
     pca = PCA(n_components=2, random_state=0)
     points = pca.fit_transform(matrix)
     first, second = (
@@ -282,7 +284,10 @@ def _chosen(first_codes: IntArray, highlight: int | Sequence[int]) -> list[int]:
     if not isinstance(highlight, Iterable):
         count = check_int("highlight", highlight, minimum=1)
         return present[np.argsort(-counts, kind="stable")][:count].tolist()
-    chosen = check_codes([list(highlight)], name="highlight")[0].tolist()
+    codes = list(highlight)
+    if not codes:
+        raise ValueError("highlight must have at least one code. Got none.")
+    chosen = check_codes([codes], name="highlight")[0].tolist()
     for code in chosen:
         if code not in present:
             raise ValueError(f"highlight must name first codes of items. Got {code!r}.")

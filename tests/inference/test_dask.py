@@ -116,6 +116,15 @@ def test_chunks_of_unknown_length_or_without_rows_work(fitted, frame, blobs):
     np.testing.assert_array_equal(codes.compute(), expected)
 
 
+@pytest.mark.parametrize("call", ["fit", "transform"])
+def test_an_unknown_number_of_columns_is_refused(fitted, blobs, call):
+    rows = da.from_array(blobs, chunks=(300, 6))
+    unknown = rows[:, da.ones(12, chunks=6) > 0]
+    estimator = small(max_epochs=1) if call == "fit" else fitted
+    with pytest.raises(ValueError, match="X must have a known number of columns"):
+        getattr(estimator, call)(unknown)
+
+
 def test_a_later_fit_does_not_change_a_lazy_result(blobs):
     estimator = small(max_epochs=1).fit(blobs)
     expected = estimator.transform(blobs)

@@ -115,3 +115,5 @@ def test_label_agreement_rejects_invalid_labels():
         prefix_label_agreement([[0], [1]], [0.0, np.nan])
     with pytest.raises(ValueError, match="codes must have at least one row"):
         prefix_label_agreement(np.empty((0, 2), dtype=int), [])
+    with pytest.raises(TypeError, match="labels must be of one kind, which can be"):
+        prefix_label_agreement([[0], [1]], np.array([1, "a"], dtype=object))

@@ -318,6 +318,7 @@ def test_items_are_drawn_at_the_given_embedding(fitted, blobs):
         ({"highlight": 0}, ValueError, "highlight must be at least 1"),
         ({"highlight": 2.5}, TypeError, "highlight must be an int. Got 2.5"),
         ({"highlight": [0.5]}, ValueError, "highlight must be whole"),
+        ({"highlight": []}, ValueError, "highlight must have at least one code"),
     ],
 )
 def test_the_map_names_the_invalid_argument(options, error, message):
@@ -330,6 +331,11 @@ def test_a_plane_needs_two_rows_and_two_columns(fitted, blobs):
     for model, X in ((fitted, blobs[:1]), (one_column, blobs[:, :1])):
         with pytest.raises(ValueError, match="X must have at least two rows and two"):
             ItemMapDisplay.from_estimator(model, X)
+
+
+def test_a_plane_needs_different_rows(fitted, blobs):
+    with pytest.raises(ValueError, match="X must have different rows"):
+        ItemMapDisplay.from_estimator(fitted, np.tile(blobs[:1], (5, 1)))
 
 
 # All displays
