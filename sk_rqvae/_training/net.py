@@ -268,9 +268,13 @@ class RQVAENet(NeuralNet):
 
     def report_divergence(self, what: str) -> NoReturn:
         """Raise a DivergenceError that says what to lower."""
+        # After one bad step all terms are NaN, so the terms do not say which one was.
+        is_changed = self.module.compute_loss is not RQVAEModule.compute_loss
+        name = self.module.__name__
+        own = f" Or correct compute_loss of {name}." if is_changed else ""
         raise DivergenceError(
             f"Training diverged in epoch {len(self.history)}: {what}. Lower lr (at "
-            f"most {self.lr:.2g} here), or raise warmup_epochs."
+            f"most {self.lr:.2g} here), or raise warmup_epochs.{own}"
         )
 
     def drop_training_state(self) -> None:

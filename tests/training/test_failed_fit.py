@@ -309,8 +309,13 @@ class NaNLoss(RQVAEModule):
 
 
 def test_the_error_names_the_term_of_the_loss_that_is_nan(blobs):
-    with pytest.raises(ArithmeticError, match="mine"):
+    with pytest.raises(ArithmeticError, match=r"mine.*Or correct compute_loss of NaN"):
         small(module=NaNLoss).fit(blobs)
+
+
+def test_the_error_of_a_usual_loss_advises_no_correction_of_it(blobs):
+    with pytest.raises(ArithmeticError, match=r"raise warmup_epochs\.$"):
+        small(lr=1e30).fit(blobs)
 
 
 class NotADict(RQVAEModule):

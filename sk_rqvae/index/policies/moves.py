@@ -40,7 +40,7 @@ class Moves(NamedTuple):
     ----------
     rows, codes, added_errors : GrowingArray
     kept_rows : GrowingArray
-        The rows that are kept; usually few.
+        Those of the rows that kept their ID.
     """
 
     rows: GrowingArray
