@@ -142,8 +142,8 @@ def _replace(folder: Path, weights: WeightsFile, config: bytes) -> None:
     with note_beside(path) as note, ExitStack() as in_any_case:
         in_any_case.callback(_tidy, folder, unneeded, note)
         if replaced is not None:
-            # If this process is ended before it has, the next writer reads here what to
-            # remove.
+            # If this process ends before it has removed the old weights, the next
+            # writer reads here which ones they are.
             note.file.write(read_regular_file(path))
             note.file.flush()
             unneeded.append(replaced)

@@ -1,4 +1,4 @@
-"""A `prompt_length` that is too small, seen in what was generated."""
+"""Detect a `prompt_length` that is too small, in finished sequences."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from sk_rqvae._checks.codes import IntArray
 def check_prompt_ends(
     following: IntArray, first_tokens: IntArray, prompt_length: int
 ) -> None:
-    """Check that the IDs found behind the prompt are not a part of it.
+    """Check that the IDs after the prompt were generated.
 
-    Decoders of one ID never let another one follow it, but the IDs of a history follow
-    one another. While `generate` works this cannot be told: its beams of probability
-    zero have any tokens.
+    The decoder generates one ID and then the end, whereas the IDs of a history follow
+    one another. So an ID that another ID follows is part of the prompt. Only finished
+    sequences are checked: during `generate`, beams of probability zero can hold any
+    token.
 
     Parameters
     ----------

@@ -113,7 +113,7 @@ class Moves(NamedTuple):
 
 
 def changed_rows(before: Moves, after: Moves) -> IntArray:
-    """Find the rows of which something else is recorded, ascending."""
+    """Find the rows whose records differ, ascending."""
     records = [
         np.column_stack([moved.rows, moved.kept, moved.codes])
         for moved in (before.values(), after.values())
