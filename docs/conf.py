@@ -232,6 +232,18 @@ def make_landing_page(app):
         landing_page.make(LANDING, measured.recipe("model"))
 
 
+def link_to_gallery(app, docname, source):
+    """Link to the pages of examples where a source links to the examples.
+
+    Sources link to what is in the repository, so that links also work where it is shown
+    without being built.
+    """
+    text = source[0].replace("](../examples)", "](auto_examples/index.rst)")
+    source[0] = re.sub(
+        r"\]\(\.\./examples/([\w/]+)\.py\)", r"](auto_examples/\1.rst)", text
+    )
+
+
 def name_classes(app, what, name, obj, options, signature, annotation):
     """Show a class that is a default value by its name, not as it is in memory."""
     if signature and "<class" in signature:
@@ -241,4 +253,5 @@ def name_classes(app, what, name, obj, options, signature, annotation):
 
 def setup(app):
     app.connect("builder-inited", make_landing_page)
+    app.connect("source-read", link_to_gallery)
     app.connect("autodoc-process-signature", name_classes)

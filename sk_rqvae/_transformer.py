@@ -26,7 +26,7 @@ from sk_rqvae._checks.arrays_or_tensors import (
     check_codes,
     check_finite,
 )
-from sk_rqvae._checks.codes import check_order_of_columns
+from sk_rqvae._checks.codes import check_code_maps, check_order_of_columns
 from sk_rqvae._checks.containers import refuse_sparse
 from sk_rqvae._checks.rows import refuse_other_kinds
 from sk_rqvae._checks.sample_weight import check_sample_weight
@@ -715,6 +715,48 @@ class RQVAETransformer(
         if depth:
             fixed = check_codes(fixed, sizes[:depth], name="prefix")
         return distances_to_next_codes(model.net_.module_, rows, fixed)
+
+    def rename_codes(self, code_maps: Sequence[ArrayLike]) -> Self:
+        """Return a copy of the model whose codes have other names.
+
+        `SemanticIDIndex.realign` finds names that keep most IDs of another model. The
+        copy is an ordinary fitted transformer, and can be saved, exported and trained
+        on. Reconstructions, scores and which rows share an ID are those of the model.
+
+        Parameters
+        ----------
+        code_maps : sequence of array-like of shape (codebook_size,)
+            ``code_maps[level][code]`` is the new name of a code: for each level a
+            permutation of its codes.
+
+        Returns
+        -------
+        RQVAETransformer
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `code_maps` are not as documented.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sk_rqvae import RQVAETransformer
+        >>> X = np.random.default_rng(0).normal(size=(200, 8))
+        >>> rq = RQVAETransformer(
+        ...     n_layers=2, codebook_size=4, max_epochs=5, random_state=0
+        ... ).fit(X)
+        >>> renamed = rq.rename_codes([[3, 2, 1, 0], [0, 1, 2, 3]])
+        >>> first, second = rq.transform(X).T
+        >>> bool((renamed.transform(X).T == [3 - first, second]).all())
+        True
+        """
+        model = self._snapshot()
+        maps = check_code_maps(code_maps, model._sizes())
+        net = copy.deepcopy(model.net_)
+        net.module_.rename_codes(maps)
+        adopt(model, net)
+        return model
 
     def score(self, X: ArrayLike, y: Any = None) -> float:
         """Explained variance of the reconstruction.

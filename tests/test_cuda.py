@@ -199,6 +199,16 @@ def test_cuda_and_cpu_agree_on_nearly_all_codes(on_cuda, blobs):
     assert on_cpu.score(blobs) == pytest.approx(on_cuda.score(blobs), abs=1e-3)
 
 
+def test_renamed_codes_have_their_names_on_the_device(on_cuda, blobs):
+    maps = [np.roll(np.arange(16), level + 1) for level in range(3)]
+    renamed = on_cuda.rename_codes(maps)
+    codes, names = on_cuda.transform(blobs), renamed.transform(blobs)
+    for level, code_map in enumerate(maps):
+        np.testing.assert_array_equal(names[:, level], code_map[codes[:, level]])
+    back = renamed.inverse_transform(names)
+    np.testing.assert_array_equal(back, on_cuda.inverse_transform(codes))
+
+
 def test_one_seed_gives_nearly_one_model(blobs):
     """Sums of floats on CUDA may be rounded in another order, seeds are the same."""
     first, second = (small(device="cuda", max_epochs=1).fit(blobs) for _ in range(2))

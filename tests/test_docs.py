@@ -100,6 +100,13 @@ def test_every_link_has_a_text(page):
     assert re.findall(r"\[\s*\]\([^)]*\)", text) == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_link_to_a_file_leads_to_one_of_the_repository(page):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    targets = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text)
+    assert [link for link in targets if not (page.parent / link).exists()] == []
+
+
 @pytest.mark.parametrize(
     "module", [sk_rqvae, metrics, scorers, datasets], ids=lambda module: module.__name__
 )

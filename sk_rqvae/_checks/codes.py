@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,37 @@ def check_codes(
             array >= sizes, array, name, f"must be below codebook_size {sizes.tolist()}"
         )
     return array.astype(np.int64, copy=False)
+
+
+def check_code_maps(code_maps: Any, sizes: Sequence[int]) -> list[IntArray]:
+    """Validate new names of the codes of each level.
+
+    Parameters
+    ----------
+    code_maps : sequence of array-like of shape (size,)
+        ``code_maps[level][code]`` is the new name of a code.
+    sizes : sequence of int
+        Codes of each level.
+
+    Returns
+    -------
+    list of ndarray of int64
+
+    Raises
+    ------
+    TypeError
+        If a name is no number.
+    ValueError
+        If there is not one permutation for each level.
+    """
+    columns = [np.reshape(names, (-1, 1)) for names in code_maps]
+    maps = [check_codes(column, name="code_maps")[:, 0] for column in columns]
+    if [np.sort(names).tolist() for names in maps] != [[*range(n)] for n in sizes]:
+        raise ValueError(
+            "code_maps must have a permutation of the codes of each codebook, of sizes "
+            f"{list(sizes)}. Got sizes {list(map(len, maps))}."
+        )
+    return maps
 
 
 def _numbers(array: NDArray[Any], name: str) -> NDArray[Any]:

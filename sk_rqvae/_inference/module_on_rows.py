@@ -125,12 +125,14 @@ def assign_rows(
     rows: ArrayOrTensor,
     on_progress: ProgressCallback = no_progress,
 ) -> Any:
-    """Codes of checked rows, ``(n, n_layers)``."""
+    """Names of the codes of checked rows, ``(n, n_layers)``."""
     # Made outside of inference mode, so that users can compute gradients with them.
     ids = new_results(rows, len(rows), len(module.quantizer.sizes), dtype="int64")
 
+    names = module.names()
+
     def chosen(codes: Tensor, costs: Tensor) -> list[Tensor]:
-        return [module.cheapest(codes, costs)]
+        return [names.named(module.cheapest(codes, costs))]
 
     with torch.inference_mode():
         results = of_candidates(chosen, module, rows, module.prepare(keep_tables=True))
@@ -144,9 +146,10 @@ def reconstruct_codes(
     codes: ArrayOrTensor,
     on_progress: ProgressCallback = no_progress,
 ) -> Any:
-    """Reconstructions from checked codes or prefixes, in the users' units."""
+    """Reconstructions from names of codes, or of prefixes, in the users' units."""
+    names = module.names()
     return map_rows(
-        lambda block: module.restore(module.reconstruct(block)),
+        lambda block: module.restore(module.reconstruct(names.placed(block))),
         codes,
         new_results(codes, len(codes), module.n_features, dtype="float64"),
         module.input_mean.device,
@@ -176,17 +179,19 @@ def best_candidates(
     Returns
     -------
     codes : ndarray or Tensor of shape (n, k, n_layers), int64
+        Their names.
     costs : ndarray or Tensor of shape (n, k), float64
         In ascending order; prices included.
     """
     n_layers = len(module.quantizer.sizes)
     codes = new_results(rows, len(rows), k, n_layers, dtype="int64")
     costs = new_results(rows, len(rows), k, dtype="float64")
+    names = module.names()
 
     def best(codes: Tensor, costs: Tensor) -> list[Tensor]:
         costs, order = module.priced(codes, costs).sort(dim=1, stable=True)
         order = order[:, :k].unsqueeze(2).expand(-1, -1, codes.shape[2])
-        return [codes.gather(1, order), costs[:, :k]]
+        return [names.named(codes.gather(1, order)), costs[:, :k]]
 
     with torch.inference_mode():
         prepared = module.prepare(k, keep_tables=True, decode_single=True)
@@ -206,23 +211,26 @@ def distances_to_next_codes(
     module : RQVAEModule
     rows : ndarray of shape (n, n_features), float64
     prefix : ndarray of shape (n, depth), int64
+        Names of codes.
 
     Returns
     -------
     ndarray of shape (n, codebook_size)
+        In the order of the names.
     """
-    width = rows.shape[1]
+    width, depth = rows.shape[1], prefix.shape[1]
+    names = module.names()
 
     def distances(block: torch.Tensor) -> torch.Tensor:
         x = module.standardize(block[:, :width])
-        return module.next_code_distances(x, block[:, width:].long())
+        found = module.next_code_distances(x, names.placed(block[:, width:].long()))
+        return names.in_order(found, depth, dim=1)
 
-    size = module.quantizer.sizes[prefix.shape[1]]
     # One matrix, as `map_rows` takes one. Codes are exact in float64.
     found: FloatArray = map_rows(
         distances,
         np.concatenate([rows, prefix], axis=1),
-        np.empty((len(rows), size)),
+        np.empty((len(rows), module.quantizer.sizes[depth])),
         module.input_mean.device,
     )
     return found

@@ -153,12 +153,13 @@ class RQVAEModule(IDAssignment):
         self._generator: torch.Generator | None = None
         self.register_buffer("price_keys", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("prices", torch.zeros(0, dtype=torch.float64))
+        self.register_buffer("code_names", torch.zeros(0, dtype=torch.int64))
 
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
-        """Accept any number of prices; new modules have none."""
-        for name in ("price_keys", "prices"):
+        """Accept any number of prices, and names; new modules have none."""
+        for name in ("price_keys", "prices", "code_names"):
             loaded = state_dict.get(prefix + name)
             if loaded is not None and loaded.dim() == 1:
                 setattr(self, name, getattr(self, name).new_zeros(len(loaded)))

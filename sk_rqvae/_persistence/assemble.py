@@ -27,6 +27,8 @@ _PARAMETER_NAMES = {
     "codebook_modes": "codebook_mode",
 }
 _BEHAVIOUR = "behaviour_map.coefficients"
+# Without it, the codes of a model have their first names.
+_CODE_NAMES = "code_names"
 _ANY_SEED = 0
 # Weights that a model may have for each number of its file, and beyond them. Only an
 # upper bound is known before the model is made, and small models do no harm.
@@ -58,9 +60,12 @@ def fitted_parameters(
 @usual_torch_settings()
 def adopt(estimator: Any, net: RQVAENet) -> None:
     """Give a transformer a trained net and the attributes that come from it."""
-    levels = net.module_.quantizer.levels
+    names, levels = net.module_.names(), net.module_.quantizer.levels
     estimator.net_ = net
-    estimator.codebooks_ = [_to_numpy(level.codes()) for level in levels]
+    estimator.codebooks_ = [
+        _to_numpy(names.in_order(level.codes(), number, dim=0))
+        for number, level in enumerate(levels)
+    ]
     estimator.codebook_gains_ = np.array(
         [1.0 if level.gain is None else level.gain.item() for level in levels]
     )
@@ -175,7 +180,7 @@ def _load(
     module: RQVAEModule, tensors: Mapping[str, Tensor], required: tuple[str, ...]
 ) -> None:
     expected = module.state_dict()
-    for name in sorted(expected.keys() - tensors.keys()):
+    for name in sorted(expected.keys() - tensors.keys() - {_CODE_NAMES}):
         if name.startswith(required):
             raise ValueError(f"it lacks the tensor {name!r}")
     unknown = sorted(tensors.keys() - expected.keys())
@@ -186,6 +191,7 @@ def _load(
         setattr(module, name, tensors[name].to(expected[name].device))
     module.load_state_dict({**module.state_dict(), **tensors})
     _check_prices(module)
+    _check_code_names(module)
 
 
 def _buffers_of_any_length(module: RQVAEModule) -> set[str]:
@@ -214,3 +220,17 @@ def _check_prices(module: RQVAEModule) -> None:
         raise ValueError("its prices are not one for each of its price_keys")
     if not (keys[1:] > keys[:-1]).all():
         raise ValueError("its price_keys do not increase")
+
+
+def _check_code_names(module: RQVAEModule) -> None:
+    names, sizes = module.code_names.cpu(), module.quantizer.sizes
+    if not len(names):
+        return
+    is_complete = len(names) == sum(sizes)
+    n_before = 0
+    for level in names.split(sizes) if is_complete else ():
+        expected = torch.arange(n_before, n_before + len(level))
+        is_complete = is_complete and torch.equal(level.sort().values, expected)
+        n_before += len(level)
+    if not is_complete:
+        raise ValueError("its code_names do not name each code of each level once")

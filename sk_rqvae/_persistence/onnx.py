@@ -21,18 +21,20 @@ _EXAMPLE_ROWS = 2
 class _Encoder(nn.Module):
     def __init__(self, module: RQVAEModule) -> None:
         super().__init__()
-        self.module = module
+        self.module, self.names = module, module.names()
 
     def forward(self, rows: Tensor) -> Tensor:
-        return self.module.assign(self.module.standardize(rows.double()))
+        codes = self.module.assign(self.module.standardize(rows.double()))
+        return self.names.named(codes)
 
 
 class _Decoder(nn.Module):
     def __init__(self, module: RQVAEModule) -> None:
         super().__init__()
-        self.module = module
+        self.module, self.names = module, module.names()
 
     def forward(self, codes: Tensor) -> Tensor:
+        codes = self.names.placed(codes)
         return self.module.restore(self.module.reconstruct(codes)).float()
 
 

@@ -28,23 +28,22 @@ def check_output_file(
     _check_folder(path.parent)
     if not os.path.lexists(path):
         return
-    for each in inputs:
-        if each.exists() and path.exists() and path.samefile(each):
-            raise FileExistsError(
-                f"{path} is an input of the command. Name another file with -o."
-            )
+    _check_no_input(path, inputs)
     if not force:
         raise FileExistsError(f"{path} exists. Pass --force to replace it.")
     if path.exists():
         check_regular_file(path)
 
 
-def check_output_folder(path: Path, *, force: bool) -> None:
+def check_output_folder(
+    path: Path, *, force: bool, inputs: tuple[Path, ...] = ()
+) -> None:
     """Raise an error unless a model may be written to the folder `path`.
 
-    A folder that is not empty needs `force`. The model of another program is never
-    replaced.
+    A folder that is not empty needs `force`. The model of another program, and a folder
+    among the `inputs`, is never replaced.
     """
+    _check_no_input(path, inputs)
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(f"{path} is not a folder. Name another with -o.")
     if path.is_dir() and not force and _has_files(path):
@@ -78,6 +77,14 @@ def is_model(folder: Path) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(config, dict) and config.get("format") == FORMAT
+
+
+def _check_no_input(path: Path, inputs: tuple[Path, ...]) -> None:
+    for each in inputs:
+        if each.exists() and path.exists() and path.samefile(each):
+            raise FileExistsError(
+                f"{path} is an input of the command. Name another with -o."
+            )
 
 
 def _has_files(folder: Path) -> bool:

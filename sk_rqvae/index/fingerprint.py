@@ -17,6 +17,8 @@ FINGERPRINT_VERSION = 2
 
 # Buffers and parameters of the module that only training reads.
 _TRAINING_ONLY = frozenset({"noise_axes", "noise_scale", "quantizer.temperature"})
+# Empty unless the codes were renamed: models from before that have the same hash.
+_CODE_NAMES = "code_names"
 _SEARCH_SETTINGS = ("codebook_normalize", "n_beams", "rerank")
 # Parameters of the steps of a Pipeline that do not change what they return.
 _NO_EFFECT = frozenset(
@@ -58,7 +60,8 @@ def _quantizer_state(quantizer: Any) -> Iterable[tuple[str, Any]]:
     if module is None:
         return
     for name, tensor in sorted(module.state_dict().items()):
-        if name not in _TRAINING_ONLY:
+        is_unnamed = name == _CODE_NAMES and not len(tensor)
+        if name not in _TRAINING_ONLY and not is_unnamed:
             values = tensor.detach().cpu()
             exact = values.double() if values.is_floating_point() else values
             yield name, exact.numpy()

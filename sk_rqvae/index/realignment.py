@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sk_rqvae._checks.codes import IntArray, check_codes
+from sk_rqvae._checks.codes import IntArray, check_code_maps, check_codes
 from sk_rqvae.index.code_model import (
     route_of,
     sizes_for_index,
@@ -37,14 +37,15 @@ class RealignmentReport(TypedDict):
 
 
 class RealignedModel:
-    """A fitted transformer whose codes are renamed.
+    """A fitted quantizer whose codes are renamed.
 
-    `SemanticIDIndex.realign` makes it. Use it in place of the transformer from then on.
-    To save it, save the transformer and the maps, and make it again of both.
+    `SemanticIDIndex.realign` makes it of quantizers without a method `rename_codes`,
+    which `RQVAETransformer` has. Use it in place of the quantizer from then on. To save
+    it, save the quantizer and the maps, and make it again of both.
 
     Parameters
     ----------
-    model : fitted transformer
+    model : fitted quantizer
         Not a Pipeline: of one, this is the last step.
     code_maps : list of ndarray of shape (codebook_size,)
         ``code_maps[level][code]`` is the new name of a code. The report of `realign`
@@ -72,14 +73,8 @@ class RealignedModel:
 
     def __init__(self, model: Any, code_maps: list[IntArray]) -> None:
         sizes = [len(book) for book in model.codebooks_]
-        sorted_maps = [np.sort(names).tolist() for names in code_maps]
-        if sorted_maps != [list(range(size)) for size in sizes]:
-            raise ValueError(
-                "code_maps must have a permutation of the codes of each codebook, of "
-                f"sizes {sizes}. Got sizes {[len(names) for names in code_maps]}."
-            )
         self.model = model
-        self.code_maps = code_maps
+        self.code_maps = check_code_maps(code_maps, sizes)
 
     @property
     def codebooks_(self) -> list[NDArray[Any]]:
@@ -294,7 +289,11 @@ def _assignment(new: IntArray, old: IntArray, gains: IntArray, size: int) -> Int
 def _realigned_model(model: Any, code_maps: list[IntArray]) -> Any:
     """Rename the codes of a model; in a Pipeline, of its last step."""
     route = route_of(model)
-    quantizer = RealignedModel(route.quantizer, code_maps)
+    quantizer = route.quantizer
+    if hasattr(quantizer, "rename_codes"):
+        quantizer = quantizer.rename_codes(code_maps)
+    else:
+        quantizer = RealignedModel(quantizer, code_maps)
     if not route.before:
         return quantizer
     pipeline = importlib.import_module("sklearn.pipeline")

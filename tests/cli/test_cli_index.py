@@ -11,7 +11,7 @@ import pytest
 from command_line import failure, frame, run, write_frame, write_rows
 from conftest import small
 
-from sk_rqvae import SemanticIDIndex
+from sk_rqvae import RQVAETransformer, SemanticIDIndex
 from sk_rqvae.cli.work.index_keys import keys_like
 
 
@@ -450,3 +450,95 @@ def test_integers_are_the_texts_of_an_index_of_texts():
     assert keys_like(index, np.array([8, 7])).tolist() == ["8", "7"]
     padded = SemanticIDIndex().fit([[0, 1]] * 2, ["007", "8"])
     assert keys_like(padded, np.array([8, 7])).tolist() == [8, 7]
+
+
+@pytest.fixture(scope="module")
+def new_model(blobs, tmp_path_factory):
+    """A model that was trained from the beginning, and the folder that it is in."""
+    model = small(random_state=7).fit(blobs)
+    folder = tmp_path_factory.mktemp("new_model")
+    model.save_pretrained(folder)
+    return model, folder
+
+
+def test_realign_writes_the_model_that_python_renames(
+    new_model, rows, model, table, catalogue, tmp_path, capsys
+):
+    new, folder = new_model
+    items = table(slice(None), "today.csv")
+    content = catalogue.read_bytes()
+    named, options = tmp_path / "named", ("--item-column", "sku")
+    assert run("index", "realign", catalogue, folder, items, "-o", named, *options) == 0
+    said = capsys.readouterr().err
+    assert "50 of 60 items have an ID" in said
+    assert catalogue.read_bytes() == content
+    index = SemanticIDIndex.load(catalogue)
+    codes, report = index.realign(new.transform(rows), KEYS, model=new)
+    renamed = RQVAETransformer.from_pretrained(named)
+    np.testing.assert_array_equal(renamed.transform(rows), codes)
+    assert f"{100 * report['kept'][0]:.1f}%" in said
+    assert report["kept"][0] > report["kept_without"][0]
+    assert renamed.get_params() == new.get_params()
+
+    # The year goes on with it.
+    later = tmp_path / "later.index"
+    first = table(slice(50), "first.csv")
+    assert run("index", "build", named, first, "-o", later, *options) == 0
+    assert run("index", "add", later, named, items, *options, "--skip-known") == 0
+    assert SemanticIDIndex.load(later).item_ids_.tolist() == KEYS
+    capsys.readouterr()
+    assert run("index", "churn", catalogue, later, "--format", "json") == 0
+    churn = json.loads(capsys.readouterr().out)
+    assert churn == index.churn(SemanticIDIndex.load(later))
+
+
+def test_realign_numbers_the_rows_of_a_file_without_keys(
+    new_model, model, rows, tmp_path
+):
+    _, folder = new_model
+    items = write_rows(tmp_path / "items.npy", rows)
+    index, named = tmp_path / "index", tmp_path / "named"
+    assert run("index", "build", model, items, "-o", index, "--quiet") == 0
+    arguments = (index, folder, items, "-o", named, "--quiet")
+    assert run("index", "realign", *arguments) == 0
+    renamed = RQVAETransformer.from_pretrained(named).transform(rows)
+    old = SemanticIDIndex.load(index).ids_
+    new = RQVAETransformer.from_pretrained(folder).transform(rows)
+    assert (renamed == old[:, :3]).sum() > (new == old[:, :3]).sum()
+
+
+def test_realign_refuses_what_it_cannot_use(
+    new_model, rows, table, catalogue, tmp_path, capsys
+):
+    _, folder = new_model
+    items, named = table(slice(None), "today.csv"), tmp_path / "named"
+
+    def message(*arguments, status=1):
+        return failure(
+            capsys, "index", "realign", catalogue, folder, *arguments, status=status
+        )
+
+    without_keys = write_rows(tmp_path / "items.npy", rows)
+    assert "needs keys" in message(without_keys, "-o", named, status=2)
+    strangers = table(slice(5), "other.csv", keys=[f"C{i}" for i in range(60)])
+    with_keys = ("--item-column", "sku")
+    error = message(strangers, "-o", named, *with_keys)
+    assert "must have items that" in error
+    assert "such as 'C0'" in error
+    error = message(items, "-o", folder, *with_keys, "--force")
+    assert "is an input of the command" in error
+    assert not named.exists()
+
+
+def test_churn_shows_one_figure_a_line(model, table, catalogue, tmp_path, capsys):
+    same = tmp_path / "same.index"
+    arguments = (model, table(slice(40), "fewer.csv"), "--item-column", "sku")
+    assert run("index", "build", *arguments, "-o", same, "--quiet") == 0
+    assert run("index", "churn", catalogue, same) == 0
+    lines = dict(
+        line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()
+    )
+    assert lines["n_common"] == "40"
+    assert lines["n_removed"] == "10"
+    assert lines["n_changed"] == "0, 0, 0, 0"
+    assert lines["changed_share"] == "0, 0, 0, 0"

@@ -104,20 +104,26 @@ def test_a_realigned_model_gives_the_codes_that_realign_gave():
         later.add(new.transform(X[40:]), X=X[40:], model=new)
 
 
-def test_a_realigned_model_is_made_again_of_its_model_and_its_maps(
-    fitted, blobs, tmp_path
-):
+def test_a_realigned_transformer_is_saved_like_any_other(fitted, blobs, tmp_path):
     codes = fitted.transform(blobs)
     index = SemanticIDIndex(policy="none").fit(codes[:, ::-1])
     renamed, report = index.realign(codes, np.arange(len(codes)), model=fitted)
     later = SemanticIDIndex().fit(renamed[5:], model=report["model"])
-    fitted.save_pretrained(tmp_path / "model")
-    np.savez(tmp_path / "maps.npz", *report["code_maps"])
-
-    maps = [*np.load(tmp_path / "maps.npz").values()]
-    loaded = RQVAETransformer.from_pretrained(tmp_path / "model")
-    model = RealignedModel(loaded, maps)
+    report["model"].save_pretrained(tmp_path)
+    model = RQVAETransformer.from_pretrained(tmp_path)
     assert np.array_equal(model.transform(blobs), renamed)
+    assert len(later.add(renamed[:5], model=model)) == 5
+
+
+def test_a_realigned_model_is_made_again_of_its_model_and_its_maps():
+    X = np.round(np.random.default_rng(0).normal(scale=60, size=(80, 2)))
+    quantizer = ToyQuantizer(3, 4).fit(X)
+    codes = quantizer.transform(X)
+    index = SemanticIDIndex(policy="none").fit(codes[:, ::-1])
+    renamed, report = index.realign(codes, np.arange(80), model=quantizer)
+    later = SemanticIDIndex().fit(renamed[5:], model=report["model"])
+    model = RealignedModel(quantizer, report["code_maps"])
+    assert np.array_equal(model.transform(X), renamed)
     assert len(later.add(renamed[:5], model=model)) == 5
 
 

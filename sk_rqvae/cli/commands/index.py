@@ -35,6 +35,7 @@ _EXAMPLES = (
     "sk-rqvae index add catalogue.index model new.parquet --item-column sku",
     "sk-rqvae index lookup catalogue.index 12,3,250,0",
     "sk-rqvae index export catalogue.index --tokens -o ids.json",
+    "sk-rqvae index realign catalogue.index new_model items.npy -o named_model",
 )
 
 _index_argument = click.argument(
@@ -246,7 +247,7 @@ def lookup(
 @index.command(
     "export",
     cls=GroupedCommand,
-    examples=_EXAMPLES[3:],
+    examples=_EXAMPLES[3:4],
     short_help="Write all items and their IDs to a table or JSON.",
 )
 @_index_argument
@@ -276,6 +277,97 @@ def export(
 
     clean_up_on_signals()
     export_index(index_path, output, kind, as_tokens=tokens, quiet=quiet)
+
+
+@index.command(
+    "realign",
+    cls=GroupedCommand,
+    examples=(
+        "sk-rqvae index realign catalogue.index new_model items.npy -o named_model",
+        "sk-rqvae index build named_model items.npy -o new.index",
+    ),
+    options_metavar="-o FOLDER [OPTIONS]",
+    short_help="Rename the codes of a new model so that most IDs are kept.",
+)
+@_index_argument
+@model_argument
+@items_argument
+@click.option(
+    "-o",
+    "--output",
+    metavar="FOLDER",
+    type=PATH,
+    required=True,
+    help="The model with renamed codes.",
+)
+@force_option
+@device_option
+@quiet_option
+@reading_options
+def realign(
+    index_path: Path,
+    model: Path,
+    items: Path,
+    output: Path,
+    reading: Reading,
+    force: bool,
+    device: str | None,
+    quiet: bool,
+) -> None:
+    """Rename the codes of a new model so that most items keep their leading codes.
+
+    Which code has which number is arbitrary, so a model that was trained anew gives all
+    items other IDs. Build an index with the renamed model. INDEX stays as it is.
+    """
+    from sk_rqvae.cli.matrix_files.opening import check_reading
+    from sk_rqvae.cli.matrix_files.regular_file import check_regular_file
+    from sk_rqvae.cli.overwriting import check_output_folder
+    from sk_rqvae.cli.reading_models import check_model
+
+    check_regular_file(index_path)
+    check_model(model, items, command=f"index realign {index_path}")
+    check_reading(items, reading)
+    check_output_folder(output, force=force, inputs=(model,))
+    from sk_rqvae.cli.work.index_realignment import realign_model
+
+    clean_up_on_signals()
+    realign_model(index_path, model, items, reading, output, device=device, quiet=quiet)
+
+
+@index.command(
+    "churn",
+    cls=GroupedCommand,
+    examples=("sk-rqvae index churn catalogue.index new.index",),
+    short_help="Count the IDs that differ between two indexes.",
+)
+@click.argument(
+    "before",
+    metavar="BEFORE",
+    type=PATH,
+    cls=DescribedArgument,
+    description="File that index build has written.",
+)
+@click.argument(
+    "after",
+    metavar="AFTER",
+    type=PATH,
+    cls=DescribedArgument,
+    description="A later one, of the same items.",
+)
+@text_format_option
+def churn(before: Path, after: Path, format_name: str) -> None:
+    """Count what changes for those who use the IDs.
+
+    Lists have a figure for the first code, for the first two, and so on.
+    SemanticIDIndex.churn describes the figures.
+    """
+    from sk_rqvae.cli.matrix_files.regular_file import check_regular_file
+    from sk_rqvae.cli.work.index_queries import print_churn
+
+    for path in (before, after):
+        check_regular_file(path)
+    clean_up_on_signals()
+    print_churn(before, after, as_json=format_name == "json")
 
 
 @index.command(

@@ -40,7 +40,7 @@ def build_index(
     """Make an index of all rows and write it."""
     started = time.monotonic()
     model = read_model(folder, device)
-    with bars_unless(quiet), _rows_for(model, items, reading) as (rows, keys):
+    with bars_unless(quiet), rows_for(model, items, reading) as (rows, keys):
         model = without_names(model)
         codes = model.transform(rows)
         index = SemanticIDIndex(policy=policy).fit(codes, keys, X=rows, model=model)
@@ -69,7 +69,7 @@ def add_to_index(
     model = read_model(folder, device)
     _check_model_of(index, model, path, folder)
     try:
-        with bars_unless(quiet), _rows_for(model, items, reading) as (rows, keys):
+        with bars_unless(quiet), rows_for(model, items, reading) as (rows, keys):
             n_rows = len(rows)
             if keys is None and (skip_known or index.item_type_ is str):
                 needs = "--skip-known" if skip_known else str(path)
@@ -118,7 +118,10 @@ def _check_model_of(
     expected, found = index.fingerprint_, fingerprint(route_of(model))
     if found == expected:
         return
-    build = f"sk-rqvae index build {folder} ITEMS -o FILE. It gives all items new IDs"
+    build = (
+        f"sk-rqvae index build {folder} ITEMS -o FILE. It gives all items new IDs; "
+        "index realign keeps some"
+    )
     if expected is None:
         raise ValueError(
             f"{path} was made without a model, and its codes may be those of another "
@@ -132,9 +135,10 @@ def _check_model_of(
 
 
 @contextmanager
-def _rows_for(
+def rows_for(
     model: RQVAETransformer, items: Path, reading: Reading
 ) -> Iterator[Mapped]:
+    """Open a file of items as a matrix in the order of the model, with its keys."""
     with (
         open_source(items, reading) as source,
         mapped(in_fitted_order(source, model), keep_keys=True) as matrix,

@@ -100,7 +100,16 @@ def export_index(
 def summarize(path: Path, *, as_json: bool) -> None:
     """Print the figures of an index, one a line."""
     index = SemanticIDIndex.load(path)
-    figures: dict[str, Any] = {**index.summary(), "revision": index.revision_}
+    _print_figures({**index.summary(), "revision": index.revision_}, as_json=as_json)
+
+
+def print_churn(before: Path, after: Path, *, as_json: bool) -> None:
+    """Print how the IDs of two indexes differ, one figure a line."""
+    earlier, later = (SemanticIDIndex.load(path) for path in (before, after))
+    _print_figures({**earlier.churn(later)}, as_json=as_json)
+
+
+def _print_figures(figures: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         text = json_text(figures)
     else:
@@ -148,4 +157,6 @@ def _layout(index: SemanticIDIndex, as_tokens: bool) -> Layout:
 def _shown(value: Any) -> str:
     if value is None:
         return "unknown"
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
