@@ -118,7 +118,7 @@ class ResidualQuantizer(nn.Module):
         self.levels = cast("Sequence[Codebook]", levels)
         self.register_buffer("temperature", torch.ones((), dtype=torch.float32))
         idle_rows = torch.zeros(sum(self.sizes), dtype=torch.int64)
-        self.register_buffer("idle_rows", idle_rows, persistent=False)
+        self.register_buffer("idle_rows", idle_rows)
         self.register_buffer("offsets", level_offsets(self.sizes), persistent=False)
 
     def train(self, mode: bool = True) -> Self:

@@ -27,8 +27,8 @@ _PARAMETER_NAMES = {
     "codebook_modes": "codebook_mode",
 }
 _BEHAVIOUR = "behaviour_map.coefficients"
-# Without it, the codes of a model have their first names.
-_CODE_NAMES = "code_names"
+# Without them, codes have their first names, and none has been idle.
+_OPTIONAL = {"code_names", "quantizer.idle_rows"}
 _ANY_SEED = 0
 # Weights that a model may have for each number of its file, and beyond them. Only an
 # upper bound is known before the model is made, and small models do no harm.
@@ -180,7 +180,7 @@ def _load(
     module: RQVAEModule, tensors: Mapping[str, Tensor], required: tuple[str, ...]
 ) -> None:
     expected = module.state_dict()
-    for name in sorted(expected.keys() - tensors.keys() - {_CODE_NAMES}):
+    for name in sorted(expected.keys() - tensors.keys() - _OPTIONAL):
         if name.startswith(required):
             raise ValueError(f"it lacks the tensor {name!r}")
     unknown = sorted(tensors.keys() - expected.keys())

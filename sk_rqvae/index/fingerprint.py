@@ -16,7 +16,9 @@ from sk_rqvae.index.code_model import Route
 FINGERPRINT_VERSION = 2
 
 # Buffers and parameters of the module that only training reads.
-_TRAINING_ONLY = frozenset({"noise_axes", "noise_scale", "quantizer.temperature"})
+_TRAINING_ONLY = frozenset(
+    {"noise_axes", "noise_scale", "quantizer.idle_rows", "quantizer.temperature"}
+)
 # Empty unless the codes were renamed: models from before that have the same hash.
 _CODE_NAMES = "code_names"
 _SEARCH_SETTINGS = ("codebook_normalize", "n_beams", "rerank")

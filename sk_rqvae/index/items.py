@@ -160,30 +160,30 @@ class ItemIds:
             rows[is_removed(rows)] = -1
             return rows
         keys = item_keys(items)
-        rows = self.runs.row_of_rank(keys, np.zeros(len(keys), dtype=np.int64))
-        # Another string can have the same hash, and an item a row that was removed. Of
-        # many rows the last is usually the one that is not, but a merge appends removed
-        # rows.
-        unfound = np.flatnonzero(rows >= 0)
-        unfound = unfound[self._is_wrong(rows[unfound], items[unfound], is_removed)]
-        ranks = self.runs.counts(keys[unfound], keys[unfound])
-        while len(unfound):
-            rows[unfound] = -1
-            ranks -= 1
-            unfound, ranks = unfound[ranks > 0], ranks[ranks > 0]
-            rows[unfound] = self.runs.row_of_rank(keys[unfound], ranks)
-            wrong = self._is_wrong(rows[unfound], items[unfound], is_removed)
-            unfound, ranks = unfound[wrong], ranks[wrong]
+        rows = self.runs.first_rows(keys)
+        # The first row of a key can be of another string with the same hash, or it was
+        # removed. Then at most one of its other rows is the right one.
+        found = np.flatnonzero(rows >= 0)
+        is_first = self._is_right(rows[found], items[found], is_removed)
+        unfound = found[~is_first]
+        if len(unfound) == 0:
+            return rows
+        rows[unfound] = -1
+        others, counts = self.runs.all_rows(keys[unfound])
+        owner = np.repeat(unfound, counts)
+        right = self._is_right(others, items[owner], is_removed)
+        rows[owner[right]] = others[right]
         return rows
 
-    def _is_wrong(
+    def _is_right(
         self, rows: IntArray, items: NDArray[Any], is_removed: RowTest
     ) -> NDArray[np.bool_]:
-        """Which rows are removed or of other items."""
-        wrong = is_removed(rows)
+        """Which rows are of these items and not removed."""
+        right: NDArray[np.bool_] = ~is_removed(rows)
         if self.kind == "str":
-            wrong |= (self.take(rows) != items).astype(bool)
-        return wrong
+            left = np.flatnonzero(right)
+            right[left] = self.take(rows[left]) == items[left]
+        return right
 
     def _explicit(self) -> tuple[GrowingArray, SortedRuns]:
         """Return the items and their runs in a form that can be extended."""

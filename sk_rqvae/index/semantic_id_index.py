@@ -103,7 +103,8 @@ class SemanticIDIndex:
     -----
     The codes of an ID are the digits of a mixed-radix number. These numbers are kept in
     a few sorted arrays of descending length, and all queries are binary searches.
-    Adding or removing m items of n takes ``O(m log n)`` on average.
+    Adding or removing m items of n takes ``O(m log n)`` on average. An item that had k
+    IDs before, and was removed each time, takes ``O(k log n)``.
 
     Every call either succeeds or leaves the index as it was. Threads may use an index
     at the same time: calls that change it take turns, and calls that read it never wait

@@ -159,6 +159,10 @@ def test_a_checkpoint_of_other_rows_or_parameters_is_refused(
     (tmp_path / "model.checkpoint").write_bytes(b"not a checkpoint")
     said = failure(capsys, "fit", *arguments, "--resume")
     assert "model.checkpoint is not a checkpoint, or damaged" in said
+    torch.save({"version": RQVAETransformer()}, tmp_path / "model.checkpoint")
+    said = failure(capsys, "fit", *arguments, "--resume")
+    assert "holds more than tensors and plain values" in said
+    assert "weights_only" not in said
     assert run("fit", *arguments, *OPTIONS, "--force", "--quiet") == 0
     assert not (tmp_path / "model.checkpoint").exists()
 

@@ -23,7 +23,6 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sk_rqvae import QuantizeForwardMode, SemanticIDIndex
 from sk_rqvae.index import code_model
 from sk_rqvae.index import items as _items
-from sk_rqvae.index.engine.runs import SortedRuns
 from sk_rqvae.index.fingerprint import fingerprint as hash_of
 
 CODES = np.array([[0, 1], [0, 1], [3, 2], [0, 0], [0, 1]])
@@ -656,22 +655,6 @@ def test_an_item_is_found_after_many_moves(index):
     assert "a" in index
     index.remove(["a"])
     assert "a" not in index
-
-
-def test_an_item_that_came_back_often_is_found_in_two_searches(index, monkeypatch):
-    for _ in range(30):
-        index.remove(["a"])
-        index.add([[0, 1]], ["a"])
-    searches = []
-    row_of_rank = SortedRuns.row_of_rank
-
-    def counted(self, keys, ranks):
-        searches.append(len(keys))
-        return row_of_rank(self, keys, ranks)
-
-    monkeypatch.setattr(SortedRuns, "row_of_rank", counted)
-    index.ids_of(["a"])
-    assert searches == [1, 1]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -373,3 +374,12 @@ def test_all_ids_can_be_generated_with_as_many_beams():
     )
     generated = allowed.ids(sequences)
     assert sorted(index.lookup(generated)) == list(range(12))
+
+
+def test_without_transformers_the_message_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    monkeypatch.delitem(sys.modules, "sk_rqvae.index.decoding.transformers", False)
+    index = SemanticIDIndex(policy="none").fit([[0, 1]])
+    ids = {token: number for number, token in enumerate(index.vocabulary())}
+    with pytest.raises(ImportError, match=r"pip install 'sk-rqvae\[transformers\]'"):
+        index.logits_processor(ids, 1)

@@ -14,6 +14,7 @@ from index_toys import ToyQuantizer
 
 import sk_rqvae
 from sk_rqvae.index import SemanticIDIndex, history
+from sk_rqvae.index.items import ItemIds
 
 CODES = np.array([[0, 1], [0, 1], [3, 2], [0, 0]])
 
@@ -31,6 +32,24 @@ def test_a_removed_item_is_not_found_and_its_id_is_not_reused(index):
     assert index.item_ids_.tolist() == ["a", "d"]
     assert index.add([[0, 1], [3, 2]], ["e", "b"]).tolist() == [[0, 1, 2], [3, 2, 1]]
     assert index.ids_of(["b"]).tolist() == [[3, 2, 1]]
+
+
+def test_an_item_that_often_came_and_went_is_found_in_two_looks():
+    items = ItemIds.of(["a", "b"], 2)
+    for _ in range(50):
+        items = items.extended(np.array(["b"], dtype=object), numbered=False)
+    looks = []
+
+    def is_removed(rows):
+        looks.append(rows)
+        return (rows > 0) & (rows < 51)
+
+    rows = items.rows_of(np.array(["a", "b", "c"], dtype=object), is_removed)
+    assert rows.tolist() == [0, 51, -1]
+    assert len(looks) == 2
+    assert items.rows_of(np.array(["b"], dtype=object), lambda r: r > 0).tolist() == [
+        -1
+    ]
 
 
 def test_ids_of_removed_items_are_reused_if_asked_for(index):

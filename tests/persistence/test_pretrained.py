@@ -160,6 +160,24 @@ def test_training_continues_as_from_the_original(blobs, tmp_path):
     assert reloaded.partial_fit(blobs).n_iter_ == 11
 
 
+def test_codes_that_were_idle_when_a_model_was_saved_restart_as_in_the_model(
+    blobs, tmp_path
+):
+    few = blobs[:8]  # which leave codes without rows
+    model = small(n_layers=1, warm_start=True, max_epochs=1).fit(blobs).partial_fit(few)
+    idle = model.net_.module_.quantizer.idle_rows
+    assert idle.any()
+    idle.mul_(1000)  # as after many such calls
+    model.save_pretrained(tmp_path / "folder")
+    model.net_.save_params(f_params=str(tmp_path / "weights.pt"))
+    checkpoint = RQVAETransformer.load_from_checkpoint(tmp_path / "weights.pt")
+    assert torch.equal(checkpoint.net_.module_.quantizer.idle_rows, idle)
+    reloaded = load(tmp_path / "folder").fit(few)
+    model.fit(few)
+    assert sum(model.net_.history[-1]["restarts"])
+    np.testing.assert_array_equal(reloaded.codebooks_[0], model.codebooks_[0])
+
+
 def test_a_clone_of_a_reloaded_model_trains_to_the_same_model(blobs, fitted, folder):
     again = clone(load(folder)).fit(blobs)
     np.testing.assert_array_equal(again.transform(blobs), fitted.transform(blobs))

@@ -46,7 +46,6 @@ _DAMAGED = (
     RuntimeError,
     TypeError,
     ValueError,
-    pickle.UnpicklingError,
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -118,6 +117,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         _check_sums(content)
         state = torch.load(content, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # torch advises to run the code in it
+        raise ValueError(
+            f"{path} is damaged, or holds more than tensors and plain values, which no "
+            "checkpoint of sk-rqvae does."
+        ) from error
     except _DAMAGED as error:
         raise ValueError(f"{path} is not a checkpoint, or damaged: {error}") from error
     if not isinstance(state, dict) or state.get("version") != _VERSION:

@@ -13,7 +13,12 @@ from sk_rqvae._checks.scalars import check_int
 from sk_rqvae.index.decoding.prompt_ends import check_prompt_ends
 from sk_rqvae.index.decoding.trie import IDTrie
 
-_LogitsProcessor: Any = importlib.import_module("transformers").LogitsProcessor
+try:
+    _LogitsProcessor: Any = importlib.import_module("transformers").LogitsProcessor
+except ImportError as error:
+    raise ImportError(
+        "logits_processor needs transformers: pip install 'sk-rqvae[transformers]'."
+    ) from error
 
 
 class SemanticIDLogitsProcessor(_LogitsProcessor):

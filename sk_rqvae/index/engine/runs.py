@@ -89,24 +89,18 @@ class SortedRuns:
             total -= run.keys.searchsorted(low, "left")
         return total
 
-    def row_of_rank(self, keys: Keys, ranks: IntArray) -> IntArray:
-        """Find the row that is number `ranks` among those with its key, or -1."""
+    def first_rows(self, keys: Keys) -> IntArray:
+        """Find the first row of each key, or -1."""
         rows = np.full(len(keys), -1, dtype=np.int64)
-        ranks = np.minimum(ranks, len(self))
         unfound = np.arange(len(keys))
         for run in self.filled():
             sought = keys[unfound]
-            starts = _searchsorted(run.keys, sought)
-            at = starts + ranks[unfound]
-            at_most = np.minimum(at, len(run.keys) - 1)
-            hit = (at < len(run.keys)) & (run.keys[at_most] == sought)
-            rows[unfound[hit]] = run.rows[at_most[hit]]
-            missed = ~hit
-            unfound = unfound[missed]
+            at = np.minimum(_searchsorted(run.keys, sought), len(run.keys) - 1)
+            hit = run.keys[at] == sought
+            rows[unfound[hit]] = run.rows[at[hit]]
+            unfound = unfound[~hit]
             if len(unfound) == 0:
                 break
-            stops = run.keys.searchsorted(sought[missed], "right")
-            ranks[unfound] -= stops - starts[missed]
         return rows
 
     def all_rows(self, keys: Keys) -> tuple[IntArray, IntArray]:

@@ -285,8 +285,7 @@ class IDStore:
         """Find the row that has each ID, or -1, where no two rows share one."""
         rows = np.full(len(ids), -1, dtype=np.int64)
         known = np.flatnonzero(self._covers(ids))
-        keys = self.space.encode(ids[known])
-        rows[known] = self.runs.row_of_rank(keys, np.zeros_like(known))
+        rows[known] = self.runs.first_rows(self.space.encode(ids[known]))
         rows[self.is_removed(rows)] = -1
         return rows
 

@@ -316,4 +316,6 @@ def _parquet_library() -> tuple[str, Any]:
     for name in ("pyarrow", "polars"):
         if importlib.util.find_spec(name) is not None:
             return name, importlib.import_module(name)
-    raise ImportError("Parquet files need pyarrow or polars. Got neither installed.")
+    raise ImportError(
+        "Parquet files need pyarrow or polars: pip install 'sk-rqvae[parquet]'."
+    )
