@@ -23,8 +23,8 @@ same rows and seed: above 1, the mechanism helps. Means over seeds ± standard
 deviations. The columns of the verdict are geometric means over the data sets.
 
 - A mechanism *pays* if, without it, one of these means is at least {1 + WORTH:g} and at
-  least two standard errors over the data sets above 1, or at least {SHARED_WORTH:.1%}
-  more of the fitted rows share an ID.
+  least two standard errors over the data sets above 1, or if the share of distinct IDs
+  of the fitted rows ("shared IDs") is lower by at least {SHARED_WORTH:.1%}.
 - It *costs* if, without it, one is as far below 1.
 - "On some" names the data sets where, without it, an error is at least 1% and two
   standard errors over the seeds above 1, if no mean over the data sets is.

@@ -1,4 +1,4 @@
-"""The RQ-VAE as LC-Rec trains it (Zheng et al., ICDE 2024, arXiv:2311.09049)."""
+"""A plain RQ-VAE like that of LC-Rec (Zheng et al., ICDE 2024, arXiv:2311.09049)."""
 
 from __future__ import annotations
 

@@ -28,7 +28,9 @@ PACKAGES = (
     "semantic-id",
     "vector-quantize-pytorch",
 )
+LC_REC = "lc-rec"
 _EPOCHS = 60
+_LONG = 300
 _PAPERS = f"MLP 512-256-128, latent 32, AdamW 1e-3, batches of 1024, {_EPOCHS} epochs"
 
 
@@ -53,6 +55,14 @@ def all_methods() -> list[Method]:
         ),
         *map(_from_random_codebooks, QuantizeForwardMode),
         *map(_faiss, (1, 5)),
+        # Not one of the beams that errors are divided by.
+        Method(
+            "faiss-16",
+            "faiss ResidualQuantizer, max_beam_size=16",
+            partial(fit_faiss, n_beams=16),
+            needs="faiss",
+            powers_of_two=True,
+        ),
         Method(
             "faiss-lsq",
             "faiss LocalSearchQuantizer, defaults",
@@ -76,9 +86,15 @@ def all_methods() -> list[Method]:
         _vector_quantize("ste", "straight-through", rotation_trick=False),
         _vector_quantize("rotation", "rotation trick", rotation_trick=True),
         Method(
-            "lc-rec",
-            f"LC-Rec's recipe: {_PAPERS}, k-means on the first batch, straight-through",
+            LC_REC,
+            f"a plain RQ-VAE like LC-Rec's: {_PAPERS}, k-means on the first batch, "
+            "straight-through",
             fit_lc_rec,
+        ),
+        Method(
+            f"{LC_REC}-{_LONG}",
+            f"the same for {_LONG} epochs; LC-Rec's own script makes 10000",
+            partial(fit_lc_rec, epochs=_LONG),
         ),
     ]
 

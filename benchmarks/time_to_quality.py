@@ -1,8 +1,8 @@
 """Time to the quality that a plainly trained RQ-VAE has when it is done.
 
-LC-Rec's recipe trains for 60 epochs. Then our transformer, at its defaults, is set up
-and trains until it explains as much variance of fitted and of unseen rows. Both run in
-this process, in turn. For example::
+A plain RQ-VAE like LC-Rec's trains for 60 epochs. Then our transformer, at its
+defaults, is set up and trains until it explains as much variance of fitted and of
+unseen rows. Both run in this process, in turn. For example::
 
     python benchmarks/time_to_quality.py --seeds 0 1 2
     python benchmarks/time_to_quality.py embeddings.npy
@@ -24,7 +24,7 @@ from _arguments import add_data, heading, new_parser
 from _contract import Matrix, Method, Task
 from _data import load_matrices, sample_rows, split_rows
 from _measures import Measures, measure
-from _methods import OURS, choose_methods
+from _methods import LC_REC, OURS, all_methods, choose_methods
 from _ours import variance_of
 from _table import markdown_table
 from measured import mark_of_this_run
@@ -34,19 +34,19 @@ WARM_UP_ROWS = 300
 WARM_UP_CODES = 16
 HEADER = (
     "seed",
-    "LC-Rec: fitted",
+    "plain: fitted",
     "unseen",
     "seconds",
     "ours: fitted",
     "unseen",
     "epochs",
     "seconds",
-    "ours / LC-Rec",
+    "ours / plain",
 )
 CAPTION = """\
-Explained variance of fitted and of unseen rows and the time it took: of LC-Rec's recipe
-after its last epoch, and of our transformer as soon as it reached both: 0 epochs are
-the model that training starts from. The time is from the beginning of `fit` until
+Explained variance of fitted and of unseen rows and the time it took: of the plain
+RQ-VAE after its last epoch, and of our transformer as soon as it reached both: 0 epochs
+are the model that training starts from. The time is from the beginning of `fit` until
 then, less what the measurements took; "never" means that the last epoch was not good
 enough."""
 
@@ -115,7 +115,7 @@ class StopWhenReached(Callback):
 
 @dataclass(frozen=True)
 class Race:
-    """One split: LC-Rec's figures, and ours when they were reached, or at the end."""
+    """One split: the plain model's figures, and ours when reached, or at the end."""
 
     theirs: Measures
     variance: float
@@ -140,7 +140,7 @@ def main() -> None:
         print(mark_of_this_run(), end="\n\n")
         print(markdown_table(HEADER, rows), end="\n\n")
         middle = median(race.ratio for race in races.values())
-        print(f"Median of ours / LC-Rec: {middle:.3f}.", end="\n\n")
+        print(f"Median of ours / plain: {middle:.3f}.", end="\n\n")
     print(CAPTION)
 
 
@@ -184,8 +184,7 @@ def _warm_up(X: Matrix, arguments: argparse.Namespace) -> None:
 
 
 def _lc_rec() -> Method:
-    (method,) = choose_methods(["lc-rec"])
-    return method
+    return next(method for method in all_methods() if method.name == LC_REC)
 
 
 def _table_row(seed: int, race: Race) -> list[str]:

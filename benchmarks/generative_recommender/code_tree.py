@@ -11,6 +11,8 @@ from torch import Tensor
 from _contract import Codes
 from sk_rqvae import SemanticIDIndex
 
+_SUFFIX_SEED = 0
+
 
 @dataclass(frozen=True)
 class CodeTree:
@@ -41,8 +43,15 @@ class CodeTree:
 
 
 def full_ids(codes: Codes) -> Codes:
-    """Append a suffix that makes every ID unique, as in TIGER."""
-    return SemanticIDIndex(policy="suffix").fit(codes).ids_.copy()
+    """Append a suffix that makes every ID unique, as in TIGER.
+
+    Items with the same codes get their suffixes in random order: that of a file can be
+    the order of popularity, and the first suffixes would then be better guesses.
+    """
+    order = np.random.default_rng(_SUFFIX_SEED).permutation(len(codes))
+    ids = np.empty((len(codes), codes.shape[1] + 1), dtype=np.int64)
+    ids[order] = SemanticIDIndex(policy="suffix").fit(codes[order]).ids_
+    return ids
 
 
 def code_tree(ids: Codes, candidates: np.ndarray) -> CodeTree:

@@ -76,6 +76,12 @@ def everything():
     return np.ones((4, N_ITEMS), dtype=bool)
 
 
+def test_suffixes_do_not_follow_the_order_of_the_items():
+    ids = full_ids(np.zeros((200, 3), dtype=np.int64))
+    assert sorted(ids[:, 3]) == list(range(200))
+    assert abs(np.corrcoef(np.arange(200), ids[:, 3])[0, 1]) < 0.2
+
+
 def test_a_tree_leads_along_each_id_to_its_item(toy):
     nodes = torch.zeros(N_ITEMS, dtype=torch.int64)
     for codes in torch.from_numpy(toy.ids).T:
