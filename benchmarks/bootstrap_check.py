@@ -24,6 +24,7 @@ from measured import mark_of_this_run
 N_SEEDS = 5
 N_USERS = 2000
 N_DRAWS = 2500
+AT_ONCE = 50  # a bound of memory
 HIT_RATE = 0.25
 # How much users differ: the shape of a beta distribution of their hit rates.
 SHAPE = 0.5
@@ -48,12 +49,15 @@ class Found(NamedTuple):
 def compared(spread: float, n_comparisons: int, rng: np.random.Generator) -> Found:
     """Compare recommenders whose qualities are drawn from one distribution."""
     bootstrap, t_test, spreads = [], [], []
-    for _ in range(n_comparisons):
-        pair = _hits(spread, rng)
-        means = [hits.mean(axis=1) for hits in pair]
-        bootstrap.append(paired_differences([pair], n_draws=N_DRAWS)[0].p_value)
-        t_test.append(ttest_ind(*means).pvalue)
-        spreads.append(means[0].std(ddof=1) / means[0].mean())
+    for first in range(0, n_comparisons, AT_ONCE):
+        n_pairs = min(AT_ONCE, n_comparisons - first)
+        pairs = [_hits(spread, rng) for _ in range(n_pairs)]
+        found = paired_differences(pairs, n_draws=N_DRAWS)
+        bootstrap += [difference.p_value for difference in found]
+        for pair in pairs:
+            means = [hits.mean(axis=1) for hits in pair]
+            t_test.append(ttest_ind(*means).pvalue)
+            spreads.append(means[0].std(ddof=1) / means[0].mean())
     return Found(float(np.mean(spreads)), np.array(bootstrap), np.array(t_test))
 
 
