@@ -19,7 +19,8 @@ def usual_torch_settings() -> Iterator[None]:
         for kind in ("cpu", "cuda"):
             if torch.is_autocast_enabled(kind):
                 settings.enter_context(torch.autocast(kind, enabled=False))
-        if torch.get_default_device().type != "cpu":
+        # Before torch 2.5, get_default_device() does not see `with torch.device(...)`.
+        if torch.empty(0).device.type != "cpu":
             settings.enter_context(torch.device("cpu"))
         settings.enter_context(torch.inference_mode(False))
         settings.enter_context(torch.enable_grad())

@@ -178,7 +178,7 @@ def test_other_last_rows_or_tables_are_those_of_another_training():
         (rows, {"sample_weight": weights}),
         (rows, {"sample_weight": 2 * weights}),
         (rows, {"affinity": pairs}),
-        (rows, {"affinity": 2 * pairs}),
+        (rows, {"affinity": (2 * pairs).tocoo()}),
     ]
     digests = [training_checkpoint.digest_of(*each) for each in inputs]
     assert len(set(digests)) == len(digests)

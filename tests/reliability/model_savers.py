@@ -16,6 +16,7 @@ import shutil
 import signal
 import sys
 import time
+import warnings
 from pathlib import Path
 
 from sk_rqvae import RQVAETransformer
@@ -27,7 +28,10 @@ _PATIENCE = 120  # seconds; only a process that hangs takes longer
 
 def fork(function):
     """Run a function in another process, whose exit status is 0 if it returns."""
-    process = os.fork()
+    with warnings.catch_warnings():
+        # From Python 3.12 on: this process has threads, of libraries.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process = os.fork()
     if process:
         return process
     try:

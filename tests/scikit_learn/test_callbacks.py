@@ -315,7 +315,6 @@ def test_scoring_the_estimator_during_fit_does_not_change_the_fit(blobs, fitted)
     assert_same_model(watched, fitted)
 
 
-@needs_sklearn_callbacks
 class EndsOfEpochs(Callback):
     """Counts the epochs that end."""
 
@@ -325,6 +324,7 @@ class EndsOfEpochs(Callback):
         self.n_epochs += 1
 
 
+@needs_sklearn_callbacks
 def test_other_callbacks_see_the_epoch_after_which_training_stops(blobs):
     seen = EndsOfEpochs()
     estimator = small(max_epochs=20, callbacks=[("seen", seen)])
@@ -333,6 +333,7 @@ def test_other_callbacks_see_the_epoch_after_which_training_stops(blobs):
     assert seen.n_epochs == 3
 
 
+@needs_sklearn_callbacks
 def test_a_callback_of_scikit_learn_can_stop_training(blobs):
     estimator = small(max_epochs=20).set_callbacks(Tasks(stop_after=3)).fit(blobs)
     assert estimator.n_iter_ == 3
