@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -354,3 +355,19 @@ def test_a_checkpoint_with_any_byte_changed_or_cut_off_is_refused_or_the_same(
         else:
             assert saved(state) == whole
     assert n_refused > 150
+
+
+def test_a_checkpoint_with_a_part_marked_as_a_folder_is_refused(
+    items, tmp_path, interrupted
+):
+    path = tmp_path / "model.checkpoint"
+    interrupted(items, "-o", tmp_path / "model", *OPTIONS, in_epoch=3)
+    content = path.read_bytes()
+    parts = [match.start() for match in re.finditer(b"PK\x01\x02", content)]
+    assert len(parts) > 5
+    for part in parts:
+        damaged = bytearray(content)
+        damaged[part + 38] |= 0x10  # in the attributes of the directory of the archive
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"model\.checkpoint is not a checkpoint"):
+            training_checkpoint.read_checkpoint(path)

@@ -36,6 +36,8 @@ SECONDS_BETWEEN = 60.0
 
 _ROWS_HASHED = 1024
 _VERSION = 1
+# Of a part with this attribute, torch reads nothing and returns what memory had.
+_FOLDER = 0x10
 # What reading arbitrary bytes as a checkpoint can raise.
 _DAMAGED = (
     ArithmeticError,
@@ -145,8 +147,13 @@ def _check_sums(content: io.BytesIO) -> None:
     """Compare the checksums of an archive, which `torch.load` does not."""
     with zipfile.ZipFile(content) as archive:
         damaged = archive.testzip()
+        marked = [
+            part.filename for part in archive.infolist() if part.external_attr & _FOLDER
+        ]
     if damaged is not None:
         raise ValueError(f"the checksum of {damaged} differs")
+    if marked:
+        raise ValueError(f"{marked[0]} is marked as a folder")
     content.seek(0)
 
 
