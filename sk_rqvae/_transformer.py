@@ -52,7 +52,7 @@ from sk_rqvae._inference.module_on_rows import (
 from sk_rqvae._inference.report import SemanticIDReport, summarise
 from sk_rqvae._inference.row_subset import ArrayOrTensor
 from sk_rqvae._model.module import RQVAEModule
-from sk_rqvae._persistence.assemble import adopt
+from sk_rqvae._persistence.assemble import adopt, rename
 from sk_rqvae._persistence.checkpoints import load_checkpoint
 from sk_rqvae._persistence.hub_upload import push_to_hub
 from sk_rqvae._persistence.onnx import write_onnx
@@ -752,10 +752,7 @@ class RQVAETransformer(
         True
         """
         model = self._snapshot()
-        maps = check_code_maps(code_maps, model._sizes())
-        net = copy.deepcopy(model.net_)
-        net.module_.rename_codes(maps)
-        adopt(model, net)
+        rename(model, check_code_maps(code_maps, model._sizes()))
         return model
 
     def score(self, X: ArrayLike, y: Any = None) -> float:

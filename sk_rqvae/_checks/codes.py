@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -110,14 +110,30 @@ def check_code_maps(code_maps: Any, sizes: Sequence[int]) -> list[IntArray]:
     ValueError
         If there is not one permutation for each level.
     """
-    columns = [np.reshape(names, (-1, 1)) for names in code_maps]
-    maps = [check_codes(column, name="code_maps")[:, 0] for column in columns]
+    if not isinstance(code_maps, Iterable):
+        raise TypeError(
+            "code_maps must be a sequence of arrays, one for each codebook. Got "
+            f"{type(code_maps).__name__}."
+        )
+    maps = [_code_map(names) for names in code_maps]
     if [np.sort(names).tolist() for names in maps] != [[*range(n)] for n in sizes]:
         raise ValueError(
             "code_maps must have a permutation of the codes of each codebook, of sizes "
             f"{list(sizes)}. Got sizes {list(map(len, maps))}."
         )
     return maps
+
+
+def _code_map(names: Any) -> IntArray:
+    try:
+        array = np.asanyarray(names)  # masked names are refused below
+    except ValueError as error:
+        raise ValueError(f"code_maps must have arrays of codes. Got: {error}") from None
+    if array.ndim != 1:
+        raise ValueError(
+            f"code_maps must have 1-D arrays, one for each level. Got {array.ndim}-D."
+        )
+    return check_codes(array[:, np.newaxis], name="code_maps")[:, 0]
 
 
 def _numbers(array: NDArray[Any], name: str) -> NDArray[Any]:

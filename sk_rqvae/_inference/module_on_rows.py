@@ -27,6 +27,7 @@ from sk_rqvae._inference.in_threads import map_in_threads, number_of_threads
 from sk_rqvae._inference.row_subset import ArrayOrTensor, Matrix
 from sk_rqvae._model.assignment import PreparedAssignment
 from sk_rqvae._model.beam_search import Beams, SearchMemory
+from sk_rqvae._model.code_names import names_of
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._progress import ProgressCallback, no_progress
 from sk_rqvae._torch_settings import usual_torch_settings
@@ -129,7 +130,7 @@ def assign_rows(
     # Made outside of inference mode, so that users can compute gradients with them.
     ids = new_results(rows, len(rows), len(module.quantizer.sizes), dtype="int64")
 
-    names = module.names()
+    names = names_of(module)
 
     def chosen(codes: Tensor, costs: Tensor) -> list[Tensor]:
         return [names.named(module.cheapest(codes, costs))]
@@ -147,7 +148,7 @@ def reconstruct_codes(
     on_progress: ProgressCallback = no_progress,
 ) -> Any:
     """Reconstructions from names of codes, or of prefixes, in the users' units."""
-    names = module.names()
+    names = names_of(module)
     return map_rows(
         lambda block: module.restore(module.reconstruct(names.placed(block))),
         codes,
@@ -186,7 +187,7 @@ def best_candidates(
     n_layers = len(module.quantizer.sizes)
     codes = new_results(rows, len(rows), k, n_layers, dtype="int64")
     costs = new_results(rows, len(rows), k, dtype="float64")
-    names = module.names()
+    names = names_of(module)
 
     def best(codes: Tensor, costs: Tensor) -> list[Tensor]:
         costs, order = module.priced(codes, costs).sort(dim=1, stable=True)
@@ -219,7 +220,7 @@ def distances_to_next_codes(
         In the order of the names.
     """
     width, depth = rows.shape[1], prefix.shape[1]
-    names = module.names()
+    names = names_of(module)
 
     def distances(block: torch.Tensor) -> torch.Tensor:
         x = module.standardize(block[:, :width])

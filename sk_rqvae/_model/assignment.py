@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor
 
-from sk_rqvae._checks.codes import IntArray
 from sk_rqvae._defaults import CANDIDATES_PER_BEAM
 from sk_rqvae._model.autoencoder import Autoencoder
 from sk_rqvae._model.beam_search import Beams, PreparedBeamSearch, SearchMemory
-from sk_rqvae._model.code_names import CodeNames, combined
 from sk_rqvae._model.id_decoder import TabulatedDecoder
 from sk_rqvae._model.id_prices import PriceList, id_keys, look_up
 
@@ -173,11 +170,3 @@ class IDAssignment(Autoencoder):
     def set_price_list(self, price_list: PriceList) -> None:
         """Set the prices that `assign` adds to the errors of IDs."""
         self.price_keys, self.prices = price_list
-
-    def names(self) -> CodeNames:
-        """The names by which users know the codes that the methods return and take."""
-        return CodeNames(self.code_names, self.quantizer.offsets)
-
-    def rename_codes(self, code_maps: Sequence[IntArray]) -> None:
-        """Give the codes new names, ``code_maps[level][name]``."""
-        self.code_names = combined(self.code_names, code_maps)

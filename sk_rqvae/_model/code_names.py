@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sk_rqvae._checks.codes import IntArray
+from sk_rqvae._model.module import RQVAEModule
 
 
 class CodeNames:
@@ -53,6 +54,11 @@ def _mapped(codes: Tensor, target: Tensor, offsets: Tensor) -> Tensor:
     return target[codes + offsets] - offsets
 
 
+def names_of(module: RQVAEModule) -> CodeNames:
+    """The names by which users know the codes that the methods of a module have."""
+    return CodeNames(module.code_names, module.quantizer.offsets)
+
+
 def combined(names: Tensor, code_maps: Sequence[IntArray]) -> Tensor:
     """Names that are renamed once more, as `CodeNames` takes them.
 
@@ -64,9 +70,12 @@ def combined(names: Tensor, code_maps: Sequence[IntArray]) -> Tensor:
 
     Returns
     -------
-    Tensor of shape (sum of sizes,), int64
+    Tensor of shape (sum of sizes,) or, if all names are places, (0,), int64
     """
     n_before = np.cumsum([0, *map(len, code_maps[:-1])])
     shifted = [code_map + n for code_map, n in zip(code_maps, n_before, strict=True)]
     renamed = torch.from_numpy(np.concatenate(shifted)).to(names.device)
-    return renamed[names] if len(names) else renamed
+    if len(names):
+        renamed = renamed[names]
+    are_places = torch.equal(renamed, torch.arange(len(renamed), device=names.device))
+    return renamed[:0] if are_places else renamed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -156,9 +156,15 @@ class RQVAEModule(IDAssignment):
         self.register_buffer("code_names", torch.zeros(0, dtype=torch.int64))
 
     def _load_from_state_dict(
-        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
-        """Accept any number of prices, and names; new modules have none."""
+        """Accept any number of prices and names; new modules have none.
+
+        Weights of earlier versions have neither names nor `idle_rows`.
+        """
+        state_dict.setdefault(f"{prefix}code_names", self.code_names.new_zeros(0))
+        idle = torch.zeros_like(self.quantizer.idle_rows)
+        state_dict.setdefault(f"{prefix}quantizer.idle_rows", idle)
         for name in ("price_keys", "prices", "code_names"):
             loaded = state_dict.get(prefix + name)
             if loaded is not None and loaded.dim() == 1:

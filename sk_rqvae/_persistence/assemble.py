@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import copy
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 from skorch.history import History
 from torch import Tensor
 
+from sk_rqvae._checks.codes import IntArray
 from sk_rqvae._initialization.latent_width import max_width
+from sk_rqvae._model.code_names import combined, names_of
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._persistence.checkpoint_module import CheckpointModule
 from sk_rqvae._persistence.tensor_checks import check_values
@@ -60,7 +63,7 @@ def fitted_parameters(
 @usual_torch_settings()
 def adopt(estimator: Any, net: RQVAENet) -> None:
     """Give a transformer a trained net and the attributes that come from it."""
-    names, levels = net.module_.names(), net.module_.quantizer.levels
+    names, levels = names_of(net.module_), net.module_.quantizer.levels
     estimator.net_ = net
     estimator.codebooks_ = [
         _to_numpy(names.in_order(level.codes(), number, dim=0))
@@ -70,6 +73,14 @@ def adopt(estimator: Any, net: RQVAENet) -> None:
         [1.0 if level.gain is None else level.gain.item() for level in levels]
     )
     estimator.n_iter_ = len(net.history)
+
+
+@usual_torch_settings()
+def rename(estimator: Any, code_maps: Sequence[IntArray]) -> None:
+    """Give a fitted transformer a copy of its net with other names of codes."""
+    net = copy.deepcopy(estimator.net_)
+    net.module_.code_names = combined(net.module_.code_names, code_maps)
+    adopt(estimator, net)
 
 
 def assemble(

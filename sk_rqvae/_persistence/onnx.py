@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sk_rqvae._model.code_names import names_of
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._persistence.atomic import atomic_write
 from sk_rqvae._persistence.regular_files import writable_target
@@ -21,7 +22,7 @@ _EXAMPLE_ROWS = 2
 class _Encoder(nn.Module):
     def __init__(self, module: RQVAEModule) -> None:
         super().__init__()
-        self.module, self.names = module, module.names()
+        self.module, self.names = module, names_of(module)
 
     def forward(self, rows: Tensor) -> Tensor:
         codes = self.module.assign(self.module.standardize(rows.double()))
@@ -31,7 +32,7 @@ class _Encoder(nn.Module):
 class _Decoder(nn.Module):
     def __init__(self, module: RQVAEModule) -> None:
         super().__init__()
-        self.module, self.names = module, module.names()
+        self.module, self.names = module, names_of(module)
 
     def forward(self, codes: Tensor) -> Tensor:
         codes = self.names.placed(codes)

@@ -166,8 +166,7 @@ def realigned(
 ) -> tuple[IntArray, RealignmentReport]:
     """Rename new codes so that most items keep the leading codes of their IDs."""
     codes = check_codes(new_codes, name="new_codes")
-    items = checked_item_ids(item_ids, len(codes))
-    state.items.check_kind(items)
+    items = _items_of(state, item_ids, len(codes))
     repeated = items[~first_occurrences(items)].tolist()
     if repeated:
         raise ValueError(
@@ -200,6 +199,19 @@ def realigned(
         kept_without=shares_kept(new, old),
     )
     return renamed(codes, code_maps), report
+
+
+def _items_of(state: IndexState, item_ids: Any, n_items: int) -> NDArray[Any]:
+    if item_ids is not None:
+        items = checked_item_ids(item_ids, n_items)
+        state.items.check_kind(items)
+        return items
+    if state.items.kind != "row":
+        raise ValueError(
+            "item_ids must be given for an index that was fitted with item_ids. Got "
+            "None."
+        )
+    return np.arange(n_items)
 
 
 def best_maps(new: IntArray, old: IntArray, sizes: tuple[int, ...]) -> list[IntArray]:

@@ -358,7 +358,11 @@ default=None
         self._changed(lambda state: (changes.rebound(state, model), 0))
 
     def realign(
-        self, new_codes: ArrayLike, item_ids: Any, *, model: CodeModel | None = None
+        self,
+        new_codes: ArrayLike,
+        item_ids: Any = None,
+        *,
+        model: CodeModel | None = None,
     ) -> tuple[IntArray, RealignmentReport]:
         """Rename the codes of a retrained model so that most IDs are kept.
 
@@ -372,8 +376,9 @@ default=None
         ----------
         new_codes : array-like of shape (n, n_layers)
             Codes of the new model, before renaming.
-        item_ids : array-like of shape (n,)
+        item_ids : array-like of shape (n,), default=None
             Items of these codes. Those that the index does not have are renamed too.
+            None are the numbers of the rows, where the items of the index are such.
         model : fitted transformer or Pipeline, default=None
             The new model. Its codebooks must have the sizes of the index.
 
@@ -393,7 +398,8 @@ default=None
         Raises
         ------
         ValueError
-            If there are other levels or sizes than those of the index.
+            If there are other levels or sizes than those of the index, or items have
+            names and `item_ids` is None.
 
         Notes
         -----

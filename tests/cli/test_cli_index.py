@@ -508,7 +508,7 @@ def test_realign_numbers_the_rows_of_a_file_without_keys(
 
 
 def test_realign_refuses_what_it_cannot_use(
-    new_model, rows, table, catalogue, tmp_path, capsys
+    new_model, rows, model, table, catalogue, tmp_path, capsys
 ):
     _, folder = new_model
     items, named = table(slice(None), "today.csv"), tmp_path / "named"
@@ -519,7 +519,7 @@ def test_realign_refuses_what_it_cannot_use(
         )
 
     without_keys = write_rows(tmp_path / "items.npy", rows)
-    assert "needs keys" in message(without_keys, "-o", named, status=2)
+    assert "item_ids must be given" in message(without_keys, "-o", named)
     strangers = table(slice(5), "other.csv", keys=[f"C{i}" for i in range(60)])
     with_keys = ("--item-column", "sku")
     error = message(strangers, "-o", named, *with_keys)
@@ -527,6 +527,18 @@ def test_realign_refuses_what_it_cannot_use(
     assert "such as 'C0'" in error
     error = message(items, "-o", folder, *with_keys, "--force")
     assert "is an input of the command" in error
+    small(n_layers=2, max_epochs=1).fit(rows).save_pretrained(tmp_path / "two")
+    other = (catalogue, tmp_path / "two", items, "-o", named, *with_keys)
+    error = failure(capsys, "index", "realign", *other)
+    assert f"two must have the levels and the codes of {catalogue}" in error
+    numbers = write_frame(tmp_path / "n.csv", frame(rows.astype(float), sku=range(60)))
+    named_by_numbers = tmp_path / "numbers.index"
+    build = (model, numbers, "-o", named_by_numbers, "--quiet", *with_keys)
+    assert run("index", "build", *build) == 0
+    error = failure(
+        capsys, "index", "realign", named_by_numbers, folder, without_keys, "-o", named
+    )
+    assert "item_ids must be given" in error
     assert not named.exists()
 
 

@@ -357,6 +357,24 @@ def test_a_checkpoint_with_any_byte_changed_or_cut_off_is_refused_or_the_same(
     assert n_refused > 150
 
 
+@pytest.mark.parametrize("others", [(), ("--early-stopping",)])
+def test_a_checkpoint_from_before_there_were_names_of_codes_is_resumed(
+    items, tmp_path, interrupted, others
+):
+    folder = tmp_path / "model"
+    path = tmp_path / "model.checkpoint"
+    interrupted(items, "-o", folder, *OPTIONS, *others, in_epoch=3)
+    state = training_checkpoint.read_checkpoint(path)
+    del state["tensors"]["code_names"]
+    for stopping in state["stopping"]:
+        stopping["dynamic_threshold_"] = -1e9  # no later epoch is better
+        for name in ("code_names", "quantizer.idle_rows"):
+            del stopping["best_model_weights_"][name]
+    assert len(state["stopping"]) == len(others)
+    torch.save(state, path)
+    assert run("fit", items, "-o", folder, "--resume", "--quiet") == 0
+
+
 def test_a_checkpoint_with_a_part_marked_as_a_folder_is_refused(
     items, tmp_path, interrupted
 ):

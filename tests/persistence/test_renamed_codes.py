@@ -9,8 +9,9 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from conftest import small
 
-from sk_rqvae import RQVAETransformer
+from sk_rqvae import RQVAEModule, RQVAETransformer
 from sk_rqvae.index import SemanticIDIndex
 
 
@@ -155,6 +156,9 @@ def test_an_index_tells_a_renamed_model_from_the_one_it_was_made_of(
         (lambda maps: [*maps[:2], maps[2] - 1], ValueError, "must not be negative"),
         (lambda maps: [*maps[:2], maps[2] / 2], ValueError, "whole numbers"),
         (lambda maps: [*maps[:2], ["a"] * 16], TypeError, "whole numbers"),
+        (lambda maps: None, TypeError, "code_maps must be a sequence"),
+        (lambda maps: [[[0, 1]] * 8] * 3, ValueError, "1-D arrays, one for each level"),
+        (lambda maps: [[0, [1]]] * 3, ValueError, "code_maps must have arrays"),
     ],
 )
 def test_names_that_are_no_permutation_are_refused(
@@ -175,9 +179,44 @@ def test_a_file_in_which_codes_share_a_name_is_refused(renamed, tmp_path):
             RQVAETransformer.load_from_checkpoint(tmp_path / "weights.pt")
 
 
-def test_files_from_before_there_were_names_can_be_read(fitted, blobs, tmp_path):
+def test_weights_from_before_there_were_names_can_be_read(
+    fitted, renamed, blobs, tmp_path
+):
+    path = tmp_path / "weights.pt"
     weights = fitted.net_.module_.state_dict()
-    del weights["code_names"]
-    torch.save(weights, tmp_path / "weights.pt")
-    model = RQVAETransformer.load_from_checkpoint(tmp_path / "weights.pt")
-    assert np.array_equal(model.transform(blobs), fitted.transform(blobs))
+    for name in ("code_names", "quantizer.idle_rows"):
+        del weights[name]
+    torch.save(weights, path)
+    loaded = RQVAETransformer.load_from_checkpoint(path)
+    other = copy.deepcopy(renamed)
+    other.net_.load_params(f_params=str(path))
+    for model in (loaded, other):
+        assert np.array_equal(model.transform(blobs), fitted.transform(blobs))
+
+
+def test_names_that_are_the_first_ones_again_make_the_first_model_again(
+    fitted, renamed, maps, blobs
+):
+    index = SemanticIDIndex(policy="none").fit(fitted.transform(blobs), model=fitted)
+    same = fitted.rename_codes([np.arange(16)] * 3)
+    back = renamed.rename_codes([np.argsort(level) for level in maps])
+    for model in (same, back):
+        index.add(model.transform(blobs[:1]), model=model)
+
+
+def test_a_renamed_model_that_was_made_in_inference_mode_can_load_weights(
+    fitted, maps, tmp_path
+):
+    fitted.net_.save_params(f_params=str(tmp_path / "weights.pt"))
+    with torch.inference_mode():
+        model = fitted.rename_codes(maps)
+    model.net_.load_params(f_params=str(tmp_path / "weights.pt"))
+
+
+def test_a_module_of_a_user_may_have_names(blobs):
+    class Named(RQVAEModule):
+        names = ("a", "b")
+
+    model = small(module=Named).fit(blobs)
+    renamed = model.rename_codes([np.arange(16)[::-1]] * 3)
+    assert np.array_equal(renamed.transform(blobs), 15 - model.transform(blobs))

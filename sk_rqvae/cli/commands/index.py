@@ -301,7 +301,6 @@ def export(
     help="The model with renamed codes.",
 )
 @force_option
-@device_option
 @quiet_option
 @reading_options
 def realign(
@@ -311,7 +310,6 @@ def realign(
     output: Path,
     reading: Reading,
     force: bool,
-    device: str | None,
     quiet: bool,
 ) -> None:
     """Rename the codes of a new model so that most items keep their leading codes.
@@ -331,7 +329,7 @@ def realign(
     from sk_rqvae.cli.work.index_realignment import realign_model
 
     clean_up_on_signals()
-    realign_model(index_path, model, items, reading, output, device=device, quiet=quiet)
+    realign_model(index_path, model, items, reading, output, quiet=quiet)
 
 
 @index.command(

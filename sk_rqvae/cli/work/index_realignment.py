@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from sk_rqvae import RQVAETransformer
-from sk_rqvae.cli.failures import UsageError
 from sk_rqvae.cli.matrix_files.source import Reading
-from sk_rqvae.cli.reading_models import read_model, without_names
+from sk_rqvae.cli.reading_models import without_names
 from sk_rqvae.cli.terminal import say
 from sk_rqvae.cli.work.index_growth import rows_for
 from sk_rqvae.cli.work.index_keys import are_known, keys_like
@@ -26,30 +25,26 @@ def realign_model(
     reading: Reading,
     output: Path,
     *,
-    device: str | None,
     quiet: bool,
 ) -> None:
     """Write the model of `folder` to `output`, with codes named as in an index."""
     started = time.monotonic()
     index = SemanticIDIndex.load(path)
-    model = read_model(folder, device)
+    model = RQVAETransformer.from_pretrained(folder)
+    _check_sizes(index, model, path, folder)
+    verbose = model.verbose  # the program asks for bars itself
+    model.set_params(verbose=0)
     with bars_unless(quiet), rows_for(model, items, reading) as (rows, keys):
-        if keys is None and index.item_type_ is str:
-            raise UsageError(
-                f"{path} needs keys, and {items} has none: name their column with "
-                "--item-column."
-            )
-        known = np.arange(len(rows)) if keys is None else keys_like(index, keys)
-        if not are_known(index, known).any():
-            raise ValueError(
-                f"{items} must have items that {path} has. Got {len(known)} others, "
-                f"such as {known[:1].tolist()[0]!r}."
-            )
+        if keys is not None:
+            keys = keys_like(index, keys)
+            if not are_known(index, keys).any():
+                raise ValueError(
+                    f"{items} must have items that {path} has. Got {len(keys)} others, "
+                    f"such as {keys.tolist()[0]!r}."
+                )
         codes = without_names(model).transform(rows)
-    _, report = index.realign(codes, known, model=model)
-    # Read again, so that its parameters stay as they are: this one is on `device`.
-    saved = RQVAETransformer.from_pretrained(folder)
-    saved.rename_codes(report["code_maps"]).save_pretrained(output)
+    _, report = index.realign(codes, keys, model=model)
+    report["model"].set_params(verbose=verbose).save_pretrained(output)
     if not quiet:
         kept, before = report["kept"], report["kept_without"]
         say(
@@ -58,6 +53,20 @@ def realign_model(
             f"({_shares(before)} without new names), "
             f"{duration(time.monotonic() - started)}, written to {output}"
         )
+
+
+def _check_sizes(
+    index: SemanticIDIndex, model: RQVAETransformer, path: Path, folder: Path
+) -> None:
+    """Raise an error that names both files, before the work, if they do not fit."""
+    none = np.empty((0, len(model.codebooks_)), dtype=np.int64)
+    items = np.empty(0, dtype=np.int64)
+    try:
+        index.realign(none, items, model=model)
+    except ValueError as error:
+        raise ValueError(
+            f"{folder} must have the levels and the codes of {path}. {error}"
+        ) from error
 
 
 def _shares(shares: list[float]) -> str:

@@ -247,7 +247,8 @@ def _restore(net: Any, state: dict[str, Any]) -> None:
     tensors = dict(module.named_parameters()) | dict(module.named_buffers())
     with torch.no_grad():
         for name, tensor in tensors.items():
-            tensor.copy_(state["tensors"][name])
+            if tensor.numel():  # not all versions have the same empty ones
+                tensor.copy_(state["tensors"][name])
     net.optimizer_.load_state_dict(state["optimizer"])
     for generator, saved in zip(net.generators_, state["generators"], strict=True):
         generator.set_state(saved)
