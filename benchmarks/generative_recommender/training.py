@@ -146,7 +146,9 @@ def train(
     settings : sequence of Settings, one for each run
         All with the same loss.
     seeds : sequence of int, one for each run
-        Decide initial weights and batches. Dropout also depends on the other runs.
+        Decide initial weights and batches. Dropout and the negatives of the binary loss
+        also depend on the other runs, and so do initial weights if these have more
+        codes.
     plan : Plan
     window : int
         Most items that are read.

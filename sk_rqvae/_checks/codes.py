@@ -106,7 +106,7 @@ def check_code_maps(code_maps: Any, sizes: Sequence[int]) -> list[IntArray]:
     Raises
     ------
     TypeError
-        If a name is no number.
+        If `code_maps` is no sequence, or a name is no number.
     ValueError
         If there is not one permutation for each level.
     """
@@ -116,11 +116,16 @@ def check_code_maps(code_maps: Any, sizes: Sequence[int]) -> list[IntArray]:
             f"{type(code_maps).__name__}."
         )
     maps = [_code_map(names) for names in code_maps]
-    if [np.sort(names).tolist() for names in maps] != [[*range(n)] for n in sizes]:
-        raise ValueError(
-            "code_maps must have a permutation of the codes of each codebook, of sizes "
-            f"{list(sizes)}. Got sizes {list(map(len, maps))}."
-        )
+    rule = "code_maps must have a permutation of the codes of each codebook"
+    found = list(map(len, maps))
+    if found != list(sizes):
+        raise ValueError(f"{rule}, of sizes {list(sizes)}. Got sizes {found}.")
+    for level, names in enumerate(maps):
+        missing = np.setdiff1d(np.arange(len(names)), names)
+        if len(missing):
+            raise ValueError(
+                f"{rule}. Got no code with the name {missing[0]} in level {level}."
+            )
     return maps
 
 

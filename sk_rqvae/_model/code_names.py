@@ -22,8 +22,8 @@ class CodeNames:
     Parameters
     ----------
     names : Tensor of shape (sum of sizes,) or (0,), int64
-        For each code, level after level, its name plus the codes of the levels before:
-        a permutation of all indices. Without entries, names are places.
+        For each code, level after level, its name plus the number of codes in the
+        levels before. Without entries, the name of a code is its place.
     offsets : Tensor of shape (n_layers,), int64
         Number of codes of the levels before.
     """
@@ -32,15 +32,15 @@ class CodeNames:
         self._names, self._places, self._offsets = names, names.argsort(), offsets
 
     def named(self, codes: Tensor) -> Tensor:
-        """Names of places, ``(..., k)``."""
+        """Turn places in the codebooks into names, ``(..., k)``."""
         return _mapped(codes, self._names, self._offsets[: codes.shape[-1]])
 
     def placed(self, codes: Tensor) -> Tensor:
-        """Places of names, ``(..., k)``."""
+        """Turn names into places in the codebooks, ``(..., k)``."""
         return _mapped(codes, self._places, self._offsets[: codes.shape[-1]])
 
     def in_order(self, values: Tensor, level: int, *, dim: int) -> Tensor:
-        """Sort what has an entry for each code of a level by the names of the codes."""
+        """Sort `values`, which have one entry along `dim` for each code, by name."""
         if len(self._places) == 0:
             return values
         codes = torch.arange(values.shape[dim], device=values.device)
@@ -55,7 +55,7 @@ def _mapped(codes: Tensor, target: Tensor, offsets: Tensor) -> Tensor:
 
 
 def names_of(module: RQVAEModule) -> CodeNames:
-    """The names by which users know the codes that the methods of a module have."""
+    """The names that users see instead of the places that a module computes with."""
     return CodeNames(module.code_names, module.quantizer.offsets)
 
 

@@ -151,7 +151,7 @@ def test_an_index_tells_a_renamed_model_from_the_one_it_was_made_of(
     ("change", "error", "message"),
     [
         (lambda maps: maps[:2], ValueError, "permutation of the codes of each"),
-        (lambda maps: [*maps[:2], maps[2] * 0], ValueError, "permutation"),
+        (lambda maps: [*maps[:2], maps[2] * 0], ValueError, "no code with the name 1"),
         (lambda maps: [*maps[:2], maps[2][:-1]], ValueError, r"Got sizes \[16, 16, 15"),
         (lambda maps: [*maps[:2], maps[2] - 1], ValueError, "must not be negative"),
         (lambda maps: [*maps[:2], maps[2] / 2], ValueError, "whole numbers"),
