@@ -57,10 +57,11 @@ def _ours(view: str, views: Views, task: Task, *, device: str, **options: Any) -
 
 
 def _ours_with_affinity(
-    views: Views, task: Task, *, device: str, **options: Any
+    views: Views, task: Task, *, device: str, weighted: bool = False, **options: Any
 ) -> Codes:
     fitted = _transformer(task, device, **options)
-    fitted.fit(views.text, affinity=views.affinity)
+    weights = views.weights if weighted else None
+    fitted.fit(views.text, affinity=views.affinity, sample_weight=weights)
     return fitted.transform(views.text)
 
 
@@ -75,9 +76,12 @@ def _transformer(task: Task, device: str, **options: Any) -> RQVAETransformer:
     )
 
 
-def _residual_kmeans(view: str, views: Views, task: Task) -> Codes:
+def _residual_kmeans(
+    view: str, views: Views, task: Task, *, weighted: bool = False
+) -> Codes:
     X = getattr(views, view)
-    return fit_residual_kmeans(X, task).encode(X)
+    weights = views.weights if weighted else None
+    return fit_residual_kmeans(X, task, weights).encode(X)
 
 
 def _separated_kmeans(views: Views, task: Task, other: Codes) -> Codes:
@@ -134,6 +138,11 @@ METHODS = {
         partial(_residual_kmeans, "both"),
         uses_behaviour=True,
     ),
+    "kmeans-both-weighted": IDMethod(
+        "residual k-means, text + behaviour, weighted",
+        partial(_residual_kmeans, "both", weighted=True),
+        uses_behaviour=True,
+    ),
     "ours-both": IDMethod(
         "ours, text + behaviour",
         partial(_ours, "both"),
@@ -155,6 +164,12 @@ METHODS = {
     "ours-affinity-greedy": IDMethod(
         "ours, text, fitted with affinity, greedy",
         partial(_ours_with_affinity, **_GREEDY),
+        is_ours=True,
+        uses_behaviour=True,
+    ),
+    "ours-affinity-weighted": IDMethod(
+        "ours, text, fitted with affinity, weighted",
+        partial(_ours_with_affinity, weighted=True),
         is_ours=True,
         uses_behaviour=True,
     ),

@@ -39,6 +39,12 @@ class Views:
         return cooccurrence(self.train, len(self.text))
 
     @cached_property
+    def weights(self) -> NDArray[np.float64]:
+        """Weights of items: the root of one more than how often they were used."""
+        counts = np.bincount(np.concatenate(self.train), minlength=len(self.text))
+        return np.sqrt(1.0 + counts)
+
+    @cached_property
     def behaviour(self) -> Matrix:
         """Singular vectors of `affinity`, rows of unit length or of NaN.
 
