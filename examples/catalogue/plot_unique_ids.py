@@ -8,7 +8,7 @@ codes into such IDs. Its *policy* decides what happens to an item whose codes ar
 
 - ``"none"``: the items share an ID;
 - ``"suffix"``: an additional last code numbers the items;
-- ``"reassign"``: the later item gets the nearest free ID.
+- ``"reassign"``: the later item gets another ID that is free, and suits it best.
 
 1. Train a model on most of a catalogue, with few codes, and count the collisions.
 2. Apply each policy and see what it costs.
@@ -47,7 +47,7 @@ print(f"{len(X)} items, {24**3} possible IDs")
 # %%
 # Three policies
 # --------------
-# ``"reassign"`` needs ``model`` and ``X`` to find the nearest free ID. The other
+# ``"reassign"`` needs ``model`` and ``X`` to find the best free ID. The other
 # policies accept them too; they then count duplicates and remember the model.
 
 indexes = {

@@ -18,7 +18,7 @@ codes that may follow a prefix.
 # The catalogue
 # -------------
 # 4000 nouns with IDs of three codes. All IDs are different: if two nouns have the same
-# codes, the policy ``"reassign"`` moves the second one to the nearest free ID.
+# codes, the policy ``"reassign"`` gives the second one another ID that is free.
 
 import importlib.util
 
