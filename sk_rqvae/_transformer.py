@@ -172,8 +172,8 @@ class RQVAETransformer(
     affinity_weight : float, default=1.0
         Variance of behaviour, which `fit` derives from `affinity`, relative to the
         variance of `X`. Raise it if IDs should follow `affinity` more and `X` less. If
-        `X` already shows which items belong together, that can lower the lift of first
-        codes.
+        `X` already shows which items belong together, and there are more groups of them
+        than codes, a larger weight can lower the lift of the first code.
     n_beams : int, default=5
         Beams of the search for codes. 1 is greedy residual quantisation, which
         training uses in any case.
@@ -186,8 +186,8 @@ class RQVAETransformer(
         After training, give prices to IDs that several rows of `X` share, so that the
         rows choose different candidates (see Notes). "auto" makes the cheapest
         separations until the error has grown by 1%, True all that are found. If there
-        are more rows than IDs, "auto" makes none. True then spreads the rows more
-        evenly: they leave IDs that have more than their share, if they can.
+        are more rows than IDs, "auto" makes none. With True, rows then
+        leave IDs that have more than their equal share, if a candidate has room.
     random_state : int, RandomState instance or None, default=None
         An int makes `fit` repeatable. Global generators are neither read nor set.
     max_epochs : int, default=None
@@ -208,7 +208,8 @@ class RQVAETransformer(
         Schedule of the learning rate after the warm-up. For others, set "constant" and
         add ``skorch.callbacks.LRScheduler`` to `callbacks`.
     warmup_epochs : int, default=2
-        Epochs in which the learning rate rises linearly.
+        Epochs of `fit` in which the learning rate rises linearly, at most half of the
+        training.
     early_stopping : bool, default=False
         Hold rows out, stop when their reconstruction no longer improves, and restore
         the best weights. Nothing else uses the rows that are held out.
@@ -448,7 +449,8 @@ class RQVAETransformer(
         CollapseWarning
             If few codes of a level are used.
         UserWarning
-            If there are few rows per code, or too many rows to separate IDs.
+            If there are few rows per code, or too many rows to separate IDs. If
+            `affinity` has no effect, or its spectral embedding is incomplete.
 
         Notes
         -----
@@ -461,7 +463,8 @@ class RQVAETransformer(
         1. A spectral embedding of `affinity` [1]_ describes each item by a vector of
            unit length. It does not depend on the popularity of items.
         2. Ridge regression predicts these vectors from the rows. For up to 4096 items
-           of the largest affinity, a Gaussian kernel adds what the regression misses.
+           of the largest affinity times weight, a Gaussian kernel adds what the
+           regression misses.
         3. The prediction, with `affinity_weight` times the variance of `X`, is put in
            front of each row. Both are quantised together.
 
@@ -474,9 +477,9 @@ class RQVAETransformer(
         random, and an epoch has as many draws as there are rows. The number of epochs
         and the noise follow the number of rows, since repeated rows are no protection
         against overfitting. If two items want one ID and IDs are separated
-        (`separate_ids`), the heavier keeps it, provided that a discount can make
-        another candidate attractive to the lighter one alone. Otherwise the item whose
-        error would grow most keeps the ID.
+        (`separate_ids`), the heavier keeps it if a discount on a free ID can attract
+        the lighter one and no other row. Otherwise the item whose error would grow most
+        keeps the ID.
 
         References
         ----------
@@ -539,6 +542,14 @@ class RQVAETransformer(
             If a parameter or an argument is not as documented.
         DivergenceError
             If the loss is no longer finite.
+
+        Warns
+        -----
+        CollapseWarning
+            If few codes of a level are used.
+        UserWarning
+            If the first call has few rows per code, or `affinity` has no effect, or its
+            spectral embedding is incomplete.
         """
         with turn_of(self):
             settings = check_settings(self)
@@ -572,8 +583,8 @@ class RQVAETransformer(
         Raises
         ------
         TypeError
-            If `X` has masked values or dates, or is a tensor on a CUDA device without
-            `array_api_dispatch`.
+            If `X` is sparse, has masked values or dates, or is a tensor on a CUDA
+            device without `array_api_dispatch`.
         ValueError
             If `X` has other columns than in `fit`, or values that are not finite, or is
             on another CUDA device than the model.
@@ -600,10 +611,11 @@ class RQVAETransformer(
             unless `k` exceeds the number of candidates that it compares. A tensor if
             `transform` returns one.
         errors : ndarray or Tensor of shape (n_samples, k), dtype float64
-            What `transform` minimises: the squared error of the standardised
-            reconstruction with `rerank`, otherwise of the latent, plus the price of the
-            ID. With `rerank`, binary columns add their cross-entropy, and `affinity`
-            the error of the behaviour that the latent predicts.
+            The squared error of the standardised reconstruction with `rerank`,
+            otherwise of the latent, plus the price of the ID. `transform` minimises it,
+            unless one beam leaves it a single candidate. With `rerank`, binary columns
+            add their cross-entropy, and `affinity` the error of the behaviour that the
+            latent predicts.
 
         Raises
         ------
@@ -923,9 +935,10 @@ class RQVAETransformer(
     ) -> Self:
         """Read a model that `save_pretrained` or `push_to_hub` wrote.
 
-        It has the same parameters, history and codebooks, and gives the same IDs and
-        reconstructions bit for bit. The optimizer's state is not saved. Loading runs
-        no code from the folder: one from a stranger can at worst be refused.
+        It has the same parameters, history and codebooks. On the same machine and with
+        the same releases, it gives the same IDs and reconstructions bit for bit. The
+        optimizer's state is not saved. Loading runs no code from the folder: one from a
+        stranger can at worst be refused.
 
         Parameters
         ----------
@@ -1020,8 +1033,8 @@ class RQVAETransformer(
         ``layers.{l}.embedding.weight`` and, for SimVQ, ``layers.{l}.out_proj.0.weight``
         in a state dict, bare or under ``"model"``. Such a model gives the IDs that it
         gave there: greedy residual quantisation of rows that are not standardised. Our
-        own layout is that of the module's state dict, which ``skorch.Checkpoint`` among
-        the callbacks and ``net_.save_params`` write.
+        own layout is that of the module's state dict, which
+        ``skorch.callbacks.Checkpoint`` and ``net_.save_params`` write.
 
         Sizes are read from the shapes. To continue training, pass ``warm_start=True``
         and call `fit`.
@@ -1043,7 +1056,7 @@ class RQVAETransformer(
         Returns
         -------
         RQVAETransformer
-            Fitted. Its `history` is empty.
+            Fitted. ``net_.history`` is empty.
 
         Raises
         ------

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sk_rqvae._inference.blocks import as_float64, beside
+from sk_rqvae._inference.blocks import as_float64, beside, blocks
 from sk_rqvae._inference.row_subset import ArrayOrTensor, Matrix
 
 _VALUES_AT_ONCE = 2**22
@@ -18,8 +18,8 @@ _VALUES_AT_ONCE = 2**22
 def parts_of(X: Matrix) -> Iterator[ArrayOrTensor]:
     """Blocks of rows as they are, each small enough to be copied."""
     n_rows = max(1, _VALUES_AT_ONCE // X.shape[1])
-    for start in range(0, len(X), n_rows):
-        yield X[start : start + n_rows]
+    for part in blocks(len(X), n_rows):
+        yield X[part]
 
 
 def blocks_of(X: Matrix) -> Iterator[Any]:

@@ -43,8 +43,8 @@ def explained_by_depth(
     depths : sequence of int
         Numbers of codes to use, each at least 1.
     unit : float
-        Of the data that the model was fitted on. Errors and deviations are divided by
-        it before squaring, or by the largest deviation if that is larger, so that
+        Scale of the data that the model was fitted on. Errors and deviations are
+        divided by it, or by the largest deviation if that is larger, so that their
         squares do not overflow. Rows that differ by much less than it count as equal.
     on_progress : callable
         Called for parts of the rows of each depth, with their number.

@@ -59,9 +59,8 @@ def initialize_codebooks(
     average out the noise of the centres, which improves unseen rows. Where clusters
     are far apart, only the best beam is plausible.
 
-    A beam is plausible if it is as near to the row as other rows of the row's cluster
-    are: if its squared error is at most twice the error that the row, or a mean row,
-    would have if it were left out of the clustering (see `_leave_one_out_errors`). With
+    A beam is plausible if its squared error is at most twice the row's leave-one-out
+    error, or twice the mean one if that is larger (see `_leave_one_out_errors`). With
     no more rows than codes, errors of fitted rows say nothing about rows left out, and
     every beam counts as plausible.
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sk_rqvae._initialization.kmeans import N_ITERATIONS, kmeans, random_rows
+from sk_rqvae._initialization.kmeans import kmeans, random_rows
 from sk_rqvae._model.experts import Experts
 
 
@@ -32,6 +32,5 @@ def initialize_experts(
         directions,
         random_rows(directions, len(experts.centres), generator),
         generator=generator,
-        n_iterations=N_ITERATIONS,
     )
     experts.centres.copy_(F.normalize(centres, dim=1))

@@ -8,8 +8,8 @@ from torch import Tensor
 from sk_rqvae._initialization.kmeans import progressive_kmeans
 from sk_rqvae._model.distances import squared_distances
 
-# Points and Gaussian points are clustered in the same way, so these bound the time and
-# the noise of the ratio of their errors, and do not shift it. Not measured.
+# Points and Gaussian points are clustered alike, so these constants change the time and
+# the noise of the ratio of their errors, not what it is on average. Not measured.
 _POINTS_PER_CODE = 64
 _HELD_OUT_SHARE = 0.25
 _ITERATIONS = 3

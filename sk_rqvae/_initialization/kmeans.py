@@ -98,7 +98,7 @@ def kmeans(
     initial_centres: Tensor,
     *,
     generator: torch.Generator,
-    n_iterations: int,
+    n_iterations: int = N_ITERATIONS,
     on_progress: Callable[[], None] = no_progress,
 ) -> Tensor:
     """Lloyd's algorithm. An empty cluster takes over half of a large one.

@@ -1,4 +1,4 @@
-"""Names of codes that are not their places in the codebooks.
+"""Public numbers of codes, where they differ from their places in the codebooks.
 
 A model whose codes were renamed computes as before: prices, and which of two equally
 near codes is taken, depend on places. Only what users see has names.

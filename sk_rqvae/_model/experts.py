@@ -202,10 +202,10 @@ def _linear(layer: ExpertLinear, x: Tensor, expert: int | Tensor) -> Tensor:
 
 
 def _size_for_all(counts: list[int]) -> int:
-    """How many inputs of each expert the product of all should have to take least time.
+    """Inputs per expert in the product of all at which the estimated time is least.
 
-    Each input more is padding for the experts that have none left, and each expert that
-    has more inputs needs a product of its own.
+    A larger size pads the experts that have fewer inputs. A smaller one gives more
+    experts a second product for the inputs that are left.
     """
     sizes = sorted([0, *counts])
     costs = (

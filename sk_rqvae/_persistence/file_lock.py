@@ -17,8 +17,8 @@ if sys.platform != "win32":
 class LockBeside:
     """Keeps others from writing a file: a lock on an empty file beside it.
 
-    If the process is killed, the operating system releases it when those processes have
-    ended too that were forked meanwhile. An interrupt leaves nothing held: whatever
+    If the process is killed, the operating system releases the lock once children that
+    were forked meanwhile have ended too. An interrupt leaves nothing held: whatever
     holds the lock is closed with it. filelock counts its locks in each process and an
     interrupt can leave such a count too high, so it is used only where there is no
     `flock`.

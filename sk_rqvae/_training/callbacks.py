@@ -104,7 +104,7 @@ class LearningRateFactor:
     steps_per_epoch : int
     max_epochs : int
     warmup_epochs : int
-        Epochs in which the factor rises linearly.
+        Epochs in which the factor rises linearly, at most half of them.
     """
 
     def __init__(

@@ -59,9 +59,9 @@ def worth_replacing(dead: Tensor, sizes: Sequence[int], n_fitted: int) -> Tensor
     Returns
     -------
     Tensor of shape (sum of sizes,), bool
-        The first dead codes of each level, as many as leave it no more codes in use
-        than its equal share of the rows. So all levels together have no more codes in
-        use than there are rows. More would memorise rows.
+        The first dead codes of each level, until its codes in use number ``n_fitted /
+        n_levels``. All levels together then have no more codes in use than there are
+        rows. More would memorise rows.
     """
     most = n_fitted // len(sizes)
     by_level = zip(dead.split(list(sizes)), sizes, strict=True)

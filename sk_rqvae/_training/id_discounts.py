@@ -36,9 +36,9 @@ def discounts_for_lighter_rows(
 ) -> tuple[PriceList, float]:
     """Find discounts at which the heaviest row of each shared ID keeps it.
 
-    A price on the shared ID would move the rows that lose least by leaving it. Which of
-    them are heavy it cannot know, as `assign` sees a row and not its weight. A discount
-    on another ID can move a certain row.
+    A price on the shared ID would move the rows that lose least by leaving it. It
+    cannot spare heavy ones, since `assign` does not see weights. A discount on a free
+    ID can attract one chosen row.
 
     Parameters
     ----------

@@ -48,9 +48,7 @@ def draw_counts(
 
 
 def number_of_draws(weights: NDArray[np.float64], max_draws: int) -> int:
-    """Draws for a sample: as many as there are rows if each is repeated by its weight.
-
-    The row of least weight is then expected once.
+    """Size of the sample in which the row of least weight is expected once.
 
     Parameters
     ----------

@@ -19,7 +19,11 @@ from sk_rqvae.index.code_model import (
 from sk_rqvae.index.engine.growing import GrowingArray
 from sk_rqvae.index.engine.store import IDStore
 from sk_rqvae.index.fingerprint import FINGERPRINT_VERSION, fingerprint
-from sk_rqvae.index.items import checked_item_ids, first_occurrences
+from sk_rqvae.index.items import (
+    check_each_once,
+    checked_item_ids,
+    first_occurrences,
+)
 from sk_rqvae.index.new_items import (
     CheckedItems,
     NewItems,
@@ -35,7 +39,7 @@ from sk_rqvae.index.policies.reassign import (
     reassign,
     reassign_by_rank,
 )
-from sk_rqvae.index.policies.retired import told_of_retired
+from sk_rqvae.index.policies.retired import retired_note
 from sk_rqvae.index.policies.suffix import with_suffix
 from sk_rqvae.index.state import IndexState, Rules, empty_state
 
@@ -90,11 +94,7 @@ def removed(state: IndexState, item_ids: Any, *, reuse: bool) -> IndexState:
     """Remove items."""
     items = checked_item_ids(item_ids)
     rows = state.known_rows(item_ids)
-    again = ~first_occurrences(items)
-    if again.any():
-        raise ValueError(
-            f"item_ids must be unique. Got {items[again].tolist()[0]!r} more than once."
-        )
+    check_each_once(items)
     if len(rows) == 0:
         return state
     store = state.store.with_removed(rows, reuse=reuse)
@@ -112,9 +112,7 @@ def updated(
     route = checked_route(state, new.model)
     rows = state.known_rows(new.item_ids)
     items = state.items.take(rows)
-    if not first_occurrences(items).all():
-        again = items[~first_occurrences(items)].tolist()[0]
-        raise ValueError(f"item_ids must be unique. Got {again!r} more than once.")
+    check_each_once(items)
     checked = checked_items(state, new, route, items=items)
     ids = state.store.ids_of(rows)[:, : state.store.n_layers]
     changed = (checked.codes != state.moves.given(rows, ids)).any(axis=1)
@@ -249,7 +247,7 @@ def _check_shares(codes: IntArray, store: IDStore, capacity: int) -> None:
         raise ValueError(
             f"codes must have at most capacity={capacity} items each. Got "
             f"{total[full]} for {tuple(codes[at].tolist())}, in row {at}."
-            + told_of_retired(n_retired)
+            + retired_note(n_retired)
         )
 
 

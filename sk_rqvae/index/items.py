@@ -270,9 +270,7 @@ def _checked_objects(array: NDArray[Any]) -> NDArray[Any]:
     items = array.tolist()
     kinds = set(map(type, items))
     if kinds <= {str}:
-        checked = np.empty(len(items), dtype=object)
-        checked[:] = items
-        return checked
+        return _as_objects(items)
     strings = any(isinstance(item, str) for item in items)
     for item in items:
         wrong = not isinstance(item, str) if strings else not _is_integer(item)
@@ -291,10 +289,8 @@ def _checked_objects(array: NDArray[Any]) -> NDArray[Any]:
 
 def _exact(strings: list[str]) -> NDArray[Any]:
     """Turn instances of subclasses, such as np.str_ or an enumeration, to strings."""
-    exact = np.empty(len(strings), dtype=object)
     # str() would ask an enumeration for its name.
-    exact[:] = [str.__str__(string) for string in strings]
-    return exact
+    return _as_objects([str.__str__(string) for string in strings])
 
 
 def _is_integer(item: object) -> bool:
@@ -316,6 +312,13 @@ def first_occurrences(items: NDArray[Any]) -> NDArray[np.bool_]:
     mask = np.zeros(len(items), dtype=bool)
     mask[np.unique(items, return_index=True)[1]] = True
     return mask
+
+
+def check_each_once(items: NDArray[Any]) -> None:
+    """Raise ValueError if an item of a call comes twice."""
+    again = items[~first_occurrences(items)].tolist()
+    if again:
+        raise ValueError(f"item_ids must be unique. Got {again[0]!r} more than once.")
 
 
 def sorted_items(values: NDArray[Any], live_rows: IntArray) -> SortedRuns:

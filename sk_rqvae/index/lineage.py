@@ -60,8 +60,8 @@ class Place(NamedTuple):
     target : str
         The same without symbolic links.
     names : tuple of str
-        The file that was there, and those of later saves to the path that were
-        interrupted and may have replaced the file.
+        Names that the file may have: that of the last one seen, and those of saves
+        since that were interrupted.
     """
 
     path: str

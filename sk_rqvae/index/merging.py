@@ -44,7 +44,7 @@ class _Changes(NamedTuple):
 
 
 def merged_states(theirs: IndexState, mine: IndexState, path: PathLike) -> IndexState:
-    """Apply to one state the changes that made another one of their last common state.
+    """Apply to `theirs` what `mine` changed since their last common state.
 
     IDs were handed out by both, so none may change: the states merge if no ID and no
     item was added by both, and no item was changed by both in different ways.
@@ -156,7 +156,7 @@ def _check_none(mine: IndexState, rows: IntArray, one: str, other: str) -> None:
 
 
 def _with_removals(state: IndexState, changes: _Changes) -> IndexState:
-    """Remove rows that are there, and retire IDs that may be given again."""
+    """Repeat my removals, and retire the IDs that I retired and the file released."""
     store = state.store
     removed = store.removed.as_one().keys
     again = np.intersect1d(changes.retired, removed)
@@ -230,7 +230,7 @@ def _with_additions(
 
 def _check_free(state: IndexState, ids: IntArray, what: str) -> None:
     """Check that no ID is given to more items than may share it."""
-    limit = 1 if state.rules.policy == "suffix" else state.rules.capacity
+    limit = state.rules.items_per_id
     if limit is None or len(ids) == 0:
         return
     distinct, counts = np.unique(ids, axis=0, return_counts=True)

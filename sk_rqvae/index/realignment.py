@@ -16,7 +16,7 @@ from sk_rqvae.index.code_model import (
     without_column_names,
 )
 from sk_rqvae.index.fingerprint import fingerprint
-from sk_rqvae.index.items import checked_item_ids, first_occurrences
+from sk_rqvae.index.items import check_each_once, checked_item_ids
 from sk_rqvae.index.parameters import default_tags
 from sk_rqvae.index.state import IndexState
 
@@ -167,11 +167,7 @@ def realigned(
     """Rename new codes so that most items keep the leading codes of their IDs."""
     codes = check_codes(new_codes, name="new_codes")
     items = _items_of(state, item_ids, len(codes))
-    repeated = items[~first_occurrences(items)].tolist()
-    if repeated:
-        raise ValueError(
-            f"item_ids must be unique. Got {repeated[0]!r} more than once."
-        )
+    check_each_once(items)
     n_layers = state.store.n_layers
     if codes.shape[1] != n_layers:
         raise ValueError(

@@ -76,7 +76,8 @@ class SemanticIDIndex:
         - ``"reassign"``: no more items than that share an ID. None is 1.
     overflow : {"raise", "reassign"}, default="raise"
         What happens with ``policy="suffix"`` to an item whose codes have `capacity`
-        items: an error, or the nearest codes that have room.
+        items: an error, or the best of the model's candidates that has room, and the
+        nearest codes that have room if there is none.
 
     Attributes
     ----------

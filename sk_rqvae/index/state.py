@@ -40,9 +40,14 @@ class Rules(NamedTuple):
     overflow: str
 
     @property
+    def items_per_id(self) -> int | None:
+        """How many items may share an ID. None is any number."""
+        return 1 if self.policy == "suffix" else self.capacity
+
+    @property
     def shared(self) -> bool:
         """Whether an ID can be that of several items."""
-        return self.policy != "suffix" and self.capacity != 1
+        return self.items_per_id != 1
 
     @property
     def reassigns(self) -> bool:

@@ -78,7 +78,7 @@ def index() -> None:
     type=click.Choice(["none", "suffix", "reassign"]),
     default="suffix",
     help="How items with the same codes get IDs: suffix appends a number, reassign "
-    "takes the nearest free ID, none lets them share one.  [suffix]",
+    "takes another ID that is free, none lets them share one.  [suffix]",
 )
 @force_option
 @device_option

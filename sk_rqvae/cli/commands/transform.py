@@ -47,8 +47,8 @@ _EXAMPLES = (
     "--policy",
     type=click.Choice(["none", "suffix", "reassign"]),
     default="none",
-    help="Make IDs unique: suffix appends a number, reassign takes the nearest free "
-    "ID.  [none]",
+    help="Make IDs unique: suffix appends a number, reassign takes another ID that is "
+    "free.  [none]",
 )
 @tokens_option
 @force_option

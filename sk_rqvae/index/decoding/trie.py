@@ -241,18 +241,16 @@ class IDTrie:
         """
         torch = importlib.import_module("torch")
         moved = copy.copy(self)
-        if torch.device(device).type == "cpu":
-            # Tensors on the CPU share memory with NumPy arrays, which are faster here.
-            moved._arrays = self._arrays.on_cpu()
-            for name in _ON_DEVICE:
-                value = getattr(self, name)
-                setattr(moved, name, None if value is None else _on_cpu(value))
-            return moved
-        moved._arrays = self._arrays.to(torch, device)
+        on_cpu = torch.device(device).type == "cpu"
+        # Tensors on the CPU share memory with NumPy arrays, which are faster here.
+        moved._arrays = (
+            self._arrays.on_cpu() if on_cpu else self._arrays.to(torch, device)
+        )
         for name in _ON_DEVICE:
             value = getattr(self, name)
             if value is not None:
-                setattr(moved, name, torch.as_tensor(value).to(device))
+                there = _on_cpu(value) if on_cpu else torch.as_tensor(value).to(device)
+                setattr(moved, name, there)
         return moved
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
@@ -262,13 +260,15 @@ class IDTrie:
         -------
         dict of str to ndarray, read-only
             - ``first_child``, (n_inner + 1,): the children of node v are the nodes from
-              ``first_child[v]`` to ``first_child[v + 1]``, in order of their codes.
+              ``first_child[v]`` up to, but not including, ``first_child[v + 1]``, in
+              order of their codes.
               Nodes from n_inner on are complete IDs and have no children;
             - ``codes``, (n_nodes,): the code that leads to each node;
             - ``level_ends``, (n_levels + 1,): nodes are numbered level by level, and
               those of level l end before ``level_ends[l]``;
-            - ``first_leaf``, (n_ids + 1,): the items of complete ID i are those from
-              ``first_leaf[i]`` to ``first_leaf[i + 1]`` of ``item_ids``;
+            - ``first_leaf``, (n_ids + 1,): the items of complete ID i are those of
+              ``item_ids`` from ``first_leaf[i]`` up to, but not including,
+              ``first_leaf[i + 1]``;
             - ``allowed``, (n_nodes,), bool: whether an item under each node is allowed.
         """
         arrays = self._arrays.on_cpu()

@@ -127,11 +127,7 @@ class SortedRuns:
 
     def has(self, keys: Keys) -> NDArray[np.bool_]:
         """Which keys have a row."""
-        found = np.zeros(len(keys), dtype=bool)
-        for run in self.filled():
-            at = np.minimum(_searchsorted(run.keys, keys), len(run.keys) - 1)
-            found |= run.keys[at] == keys
-        return found
+        return self.first_rows(keys) >= 0
 
     def without(self, rows: IntArray) -> SortedRuns:
         """Remove some rows. This copies all others."""

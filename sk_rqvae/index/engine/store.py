@@ -267,7 +267,7 @@ class IDStore:
         return self._counts_in(self.runs, prefixes)
 
     def retired_counts(self, prefixes: IntArray) -> IntArray:
-        """Count those of them that no item has."""
+        """Count the retired IDs that begin with each row of ``(n, depth)`` codes."""
         return self._counts_in(self.retired, prefixes)
 
     def largest_next(self, prefixes: IntArray) -> IntArray:

@@ -392,11 +392,11 @@ def _count(value: Any) -> int:
 
 def _check_shares(store: IDStore, rules: Rules) -> None:
     """Check that no more items share codes than may."""
-    if rules.policy == "none" and rules.capacity is None:
+    limit = rules.items_per_id
+    if limit is None:
         return
     keys = store.runs.as_one().keys
-    limit = 1 if rules.policy == "suffix" else rules.capacity
-    if limit is not None and (keys[limit:] == keys[:-limit]).any():
+    if (keys[limit:] == keys[:-limit]).any():
         raise ValueError(f"more than {limit} of its items have the same ID")
 
 

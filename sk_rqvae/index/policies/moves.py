@@ -52,10 +52,9 @@ class Moves(NamedTuple):
     def none(cls, n_layers: int) -> Moves:
         """Record that no item was moved."""
         return cls(
-            GrowingArray(np.empty(0, dtype=np.int64)),
+            NO_ROWS,
             GrowingArray(np.empty((0, n_layers), dtype=np.int64)),
             GrowingArray(np.empty(0)),
-            NO_ROWS,
         )
 
     def values(self) -> MovedRows:
@@ -100,7 +99,7 @@ class Moves(NamedTuple):
         )
 
     def given(self, rows: IntArray, codes: IntArray) -> IntArray:
-        """Turn ``(n, n_layers)`` codes in the IDs of rows to what the model gave."""
+        """Codes ``(n, n_layers)`` that the model gave; `codes` are those of the IDs."""
         order = np.argsort(rows)
         moved = self.of(rows[order])
         given = codes.copy()

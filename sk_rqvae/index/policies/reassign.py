@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray, row_keys
 from sk_rqvae.index.engine.store import IDStore
-from sk_rqvae.index.policies.retired import told_of_retired
+from sk_rqvae.index.policies.retired import retired_note
 
 FloatArray: TypeAlias = NDArray[np.floating]
 Prefix: TypeAlias = tuple[int, ...]
@@ -95,7 +95,7 @@ def check_room(n_new: int, store: IDStore, room: Room) -> None:
             f"codes must leave an ID for every item. Got {store.n_taken + n_new} "
             f"items in all, expected at most {room.below(0)}, the number of IDs"
             f"{f' times capacity={room.capacity}' if room.capacity > 1 else ''}."
-            + told_of_retired(len(store.retired))
+            + retired_note(len(store.retired))
         )
 
 
@@ -144,7 +144,7 @@ def reassign_by_rank(
             raise ValueError(
                 "alternatives must have a free ID for every item. Got none for row "
                 f"{row}: all {n_alternatives} are taken. Give more of them."
-                + told_of_retired(_n_retired(store, options[row]))
+                + retired_note(_n_retired(store, options[row]))
             )
         added[keys_of_row[choice]] += 1
         choices[row] = choice

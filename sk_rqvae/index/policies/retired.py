@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 
-def told_of_retired(n_retired: int) -> str:
-    """What to say after an error in which so many IDs count that no item has."""
+def retired_note(n_retired: int) -> str:
+    """Sentence for errors about room: how many retired IDs count."""
     if n_retired == 0:
         return ""
     return (

@@ -6,7 +6,7 @@ import numpy as np
 
 from sk_rqvae._checks.codes import IntArray
 from sk_rqvae.index.engine.store import IDStore
-from sk_rqvae.index.policies.retired import told_of_retired
+from sk_rqvae.index.policies.retired import retired_note
 
 
 def with_suffix(
@@ -79,7 +79,7 @@ def _fill_gaps(
             f"codes must have at most capacity={capacity} items each. Got one more for "
             f"{prefix} in row {waiting[len(free)]}. Fit an index with "
             "overflow='reassign' to move such items."
-            + told_of_retired(store.retired_counts(np.array([prefix]))[0])
+            + retired_note(store.retired_counts(np.array([prefix]))[0])
         )
     suffixes[waiting] = free[: len(waiting)]
 
