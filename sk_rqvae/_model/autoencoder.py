@@ -106,6 +106,7 @@ class Autoencoder(nn.Module):
                 is_reduced(),
                 *self.decoder.modules(),
                 *(each.data_ptr() for each in shared),
+                _stream_on(self.input_mean.device),
             ],
             make=make,
         )
@@ -157,3 +158,10 @@ class Autoencoder(nn.Module):
 
     def _columns(self) -> Columns:
         return Columns(self.input_mean, self.input_scale, self.n_cat_features)
+
+
+def _stream_on(device: torch.device) -> int | None:
+    """The CUDA stream in use, the only one in which results need no wait."""
+    if device.type != "cuda":
+        return None
+    return int(torch.cuda.current_stream(device).cuda_stream)

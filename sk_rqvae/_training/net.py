@@ -18,7 +18,7 @@ from sk_rqvae._model.assignment import PreparedAssignment
 from sk_rqvae._model.codebook import level_offsets
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._model.private_generator import PrivateGenerator
-from sk_rqvae._training.batches import Batches
+from sk_rqvae._training.batches import Batches, ResidentRows, Rows, StreamedRows
 from sk_rqvae._training.callbacks import EpochTable
 from sk_rqvae._training.code_usage import usage_and_perplexity
 from sk_rqvae._training.dead_codes import (
@@ -28,7 +28,11 @@ from sk_rqvae._training.dead_codes import (
 )
 from sk_rqvae._training.module_tensors import join_tensors, split_tensors
 from sk_rqvae._training.present_device import present_device
-from sk_rqvae._training.replayed_steps import ReplayedSteps, stream_for_graphs
+from sk_rqvae._training.replayed_steps import (
+    N_ORDINARY_STEPS,
+    ReplayedSteps,
+    stream_for_graphs,
+)
 from sk_rqvae._training.seeds import Generators
 from sk_rqvae.exceptions import DivergenceError
 
@@ -186,6 +190,33 @@ class RQVAENet(NeuralNet):
             "codes": codes,
         }
 
+    def get_dataset(self, X: Any, y: Any = None) -> Rows:
+        """`X` itself, which has to be rows of a training.
+
+        Raises
+        ------
+        TypeError
+            If it is anything else, such as an array that a user passes to ``net_``.
+        """
+        if not isinstance(X, ResidentRows | StreamedRows):
+            raise TypeError(
+                "net_ takes the rows that a training gives to its callbacks. Got "
+                f"{type(X).__name__}. Call the methods of the transformer instead."
+            )
+        return X
+
+    def evaluation_step(self, batch: Tensor, training: bool = False) -> Tensor:
+        """Codes of a batch as `transform` would choose them before IDs have prices.
+
+        With it, ``net.predict`` gives the codes of all rows that a scoring function of
+        `skorch.callbacks.EpochScoring` receives.
+        """
+        self.check_is_fitted()
+        self._set_training(training)
+        with torch.no_grad():
+            codes: Tensor = self.module_.assign(batch)
+        return codes
+
     def run_single_epoch(
         self,
         iterator: Batches | None,
@@ -332,8 +363,10 @@ class RQVAENet(NeuralNet):
 
     @contextmanager
     def _replaying(self, n_rows: int) -> Iterator[None]:
-        """Replay the steps of what follows, if `replays_steps_`."""
-        if not self.replays_steps_:
+        """Replay the steps of what follows, if `replays_steps_` and they are enough."""
+        batch_size = min(self.batch_size, n_rows)
+        n_steps = self.max_epochs * (n_rows // batch_size)
+        if not self.replays_steps_ or n_steps <= N_ORDINARY_STEPS:
             yield
             return
         with stream_for_graphs(self._module_device()):
@@ -342,7 +375,7 @@ class RQVAENet(NeuralNet):
                 self.module_,
                 self.optimizer_,
                 self._generator(),
-                min(self.batch_size, n_rows),
+                batch_size,
             )
             try:
                 yield

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from sk_rqvae._model.module import RQVAEModule
+from sk_rqvae._training.streams_for_graphs import StreamsForGraphs
 
 # As in PyTorch's own examples; fewer may do.
-_N_ORDINARY_STEPS = 3
+N_ORDINARY_STEPS = 3
 # CUDA records one graph at a time in a process.
 _RECORDING = Lock()
+_STREAMS = StreamsForGraphs()
 
 
 class ReplayedSteps:
@@ -26,7 +28,8 @@ class ReplayedSteps:
     the CPU to launch them. A CUDA graph records the kernels of one step, and one call
     replays them all. Recording waits for the device and empties PyTorch's cache of free
     device memory, which other threads share: they may allocate again, and nothing of
-    theirs changes.
+    theirs changes. But while it lasts, PyTorch frees no cached memory for them, so that
+    theirs can run out earlier.
 
     A graph repeats kernels and not Python code, so the following are needed:
 
@@ -87,7 +90,7 @@ class ReplayedSteps:
             self._branches, self._n_steps = branches, 0
             # They hold the memory of the graph.
             self._graph, self._batch, self._outputs = None, None, {}
-        if self._n_steps < _N_ORDINARY_STEPS:
+        if self._n_steps < N_ORDINARY_STEPS:
             self._n_steps += 1
             return self.step(batch)
         if self._graph is None:
@@ -127,14 +130,14 @@ def stream_for_graphs(device: torch.device) -> Iterator[None]:
 
     Gradients must be accumulated on the stream that records, in all steps.
     """
-    stream = torch.cuda.Stream(device)
     default = torch.cuda.current_stream(device)
-    stream.wait_stream(default)
-    try:
-        with torch.cuda.stream(stream):
-            yield
-    finally:
-        default.wait_stream(stream)
+    with _STREAMS.stream(device) as stream:
+        stream.wait_stream(default)
+        try:
+            with torch.cuda.stream(stream):
+                yield
+        finally:
+            default.wait_stream(stream)
 
 
 @contextmanager
