@@ -206,7 +206,7 @@ class RQVAETransformer(
         `max_epochs` is. With ``linear_path=False``, 1e-4 to 1e-2 are usual.
     lr_schedule : {"cosine", "constant"}, default="cosine"
         Schedule of the learning rate after the warm-up. For others, set "constant" and
-        add ``skorch.callbacks.LRScheduler`` to `callbacks`.
+        ``warmup_epochs=0``, and add ``skorch.callbacks.LRScheduler`` to `callbacks`.
     warmup_epochs : int, default=2
         Epochs of `fit` in which the learning rate rises linearly, at most half of the
         training.

@@ -154,7 +154,7 @@ def _numbers(array: NDArray[Any], name: str) -> NDArray[Any]:
         raise TypeError(f"{name} must be whole numbers. Got {error}.") from error
 
 
-def check_order_of_columns(codes: Any, names: NDArray[Any]) -> None:
+def check_order_of_columns(codes: Any, names: NDArray[Any], *, name: str = "X") -> None:
     """Raise if a data frame of codes has the known columns in another order.
 
     Parameters
@@ -163,6 +163,8 @@ def check_order_of_columns(codes: Any, names: NDArray[Any]) -> None:
         Without string names, or with other names, it passes.
     names : ndarray of shape (n_layers,)
         Names of the levels, in their order.
+    name : str, default="X"
+        Name of `codes` in error messages.
 
     Raises
     ------
@@ -175,7 +177,7 @@ def check_order_of_columns(codes: Any, names: NDArray[Any]) -> None:
     found, expected = list(columns), list(names)
     if set(found) <= set(expected) and found != expected[: len(found)]:
         raise ValueError(
-            f"X must have the columns {expected[: len(found)]}, in this order. "
+            f"{name} must have the columns {expected[: len(found)]}, in this order. "
             f"Got {found}."
         )
 

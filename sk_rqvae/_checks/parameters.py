@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, LRScheduler
 
 from sk_rqvae._checks.scalars import check_int
 from sk_rqvae._model.modes import QuantizeForwardMode
@@ -95,7 +95,7 @@ def check_seed(value: Any) -> None:
         raise type(error)(f"{expected} Got {value!r}.") from error
 
 
-def check_callbacks(value: Any) -> list[Any]:
+def check_callbacks(value: Any, lr_schedule: str) -> list[Any]:
     """A list of skorch callbacks or ``(name, callback)`` pairs; None is empty."""
     if value is None:
         return []
@@ -116,6 +116,12 @@ def check_callbacks(value: Any) -> list[Any]:
             raise ValueError(
                 f"callbacks[{index}] must have use_caching=False, because batches have "
                 f"no targets. Got {entry!r}."
+            )
+        if issubclass(kind, LRScheduler) and lr_schedule != "constant":
+            raise ValueError(
+                f"callbacks[{index}] must be no LRScheduler unless "
+                'lr_schedule="constant": two schedules would change the rate by turns. '
+                f"Got lr_schedule={lr_schedule!r}."
             )
     return list(value)
 

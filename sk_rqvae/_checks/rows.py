@@ -18,15 +18,35 @@ def refuse_other_kinds(X: Any) -> None:
     Raises
     ------
     TypeError
-        If `X` has masked values, dates or durations.
+        If `X` has masked values, dates, durations or lists.
     """
     check_unmasked(X, "X", instead="X.filled(0)")
-    dtypes = getattr(X, "dtypes", None)
-    if dtypes is None:
-        dtypes = [getattr(X, "dtype", None)]
+    dtypes = getattr(X, "dtypes", getattr(X, "dtype", None))
+    if not np.iterable(dtypes):  # a column has one under both names
+        dtypes = [dtypes]
     for dtype in dtypes:
         if getattr(dtype, "kind", None) in ("m", "M"):
             raise TypeError(f"X must be numeric. Got dates or durations, {dtype}.")
+    if any(map(_may_be_nested, dtypes)):
+        _refuse_lists(X)
+
+
+def _may_be_nested(dtype: Any) -> bool:
+    """Whether values of a column can be lists, by its type in pandas or polars."""
+    is_nested = getattr(dtype, "is_nested", None)
+    return getattr(dtype, "kind", None) == "O" or bool(is_nested and is_nested())
+
+
+def _refuse_lists(X: Any) -> None:
+    for position, value in enumerate(np.asarray(X[:1]).ravel()):
+        if np.ndim(value) == 0:
+            continue
+        columns = getattr(X, "columns", None)
+        name = getattr(X, "name", None) if columns is None else list(columns)[position]
+        raise TypeError(
+            f"X must have one number in each cell. Got a list in column {name!r}. Of "
+            f"a column of lists, pass np.stack(table[{name!r}])."
+        )
 
 
 def check_finite(X: NDArray[Any], first_row: int = 0) -> None:

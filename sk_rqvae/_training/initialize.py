@@ -26,6 +26,7 @@ from sk_rqvae._model.columns import standardized
 from sk_rqvae._model.module import RQVAEModule
 from sk_rqvae._progress import ProgressCallback
 from sk_rqvae._training.collapse_warnings import warn_of_few_rows
+from sk_rqvae._training.dominant_column import warn_of_dominant_column
 from sk_rqvae._training.net import RQVAENet
 from sk_rqvae._training.new_net import new_net
 from sk_rqvae._training.seeds import next_seed
@@ -53,6 +54,7 @@ def initialized_net(estimator: Any, task: Task) -> tuple[RQVAENet, bool]:
             estimator.init_sample_size,
             lambda rows: with_behaviour(standardized(rows, mean, scale), behaviour_map),
         )
+        warn_of_dominant_column(sample[:, -task.n_features :])  # behaviour is in front
         net = _planned_net(estimator, task, sample, behaviour_map)
         net.module_.input_mean.copy_(mean)
         net.module_.input_scale.copy_(scale)

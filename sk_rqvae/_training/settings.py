@@ -81,7 +81,7 @@ def check_settings(estimator: Any) -> Settings:
         hidden_dims,
         decoder_hidden_dims,
         n_experts,
-        check_callbacks(estimator.callbacks),
+        check_callbacks(estimator.callbacks, estimator.lr_schedule),
         _resident_bytes(estimator.resident_mb, device),
         _uses_bf16(estimator.mixed_precision, device),
     )

@@ -14,7 +14,7 @@ _ATTRIBUTE = "_fit_turn"
 def turn_of(estimator: Any) -> AbstractContextManager[bool]:
     """A lock that a fit holds, so that no other thread fits the estimator meanwhile."""
     # setdefault is atomic, so that two threads cannot make two locks.
-    turn: ProcessLock = vars(estimator).setdefault(
+    turn: ProcessLock[AbstractContextManager[bool]] = vars(estimator).setdefault(
         _ATTRIBUTE, ProcessLock(threading.RLock)
     )
     return turn.of_this_process()

@@ -17,6 +17,8 @@ from sk_rqvae.index.engine.texts import PackedTexts, text_keys
 Kind = Literal["row", "int", "str"]
 RowTest: TypeAlias = Callable[[IntArray], NDArray[np.bool_]]
 
+# The column of items in tables.
+ITEM_COLUMN = "item_id"
 _INT64 = np.iinfo(np.int64)
 
 

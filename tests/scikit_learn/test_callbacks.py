@@ -99,9 +99,21 @@ def explained(net, X, y=None):
     ids=lambda callback: str(callback)[:40],
 )
 def test_callbacks_of_skorch_work(blobs, callback):
-    estimator = small(early_stopping=True, callbacks=[callback]).fit(blobs)
+    options = {"early_stopping": True, "lr_schedule": "constant"}
+    estimator = small(callbacks=[callback], **options).fit(blobs)
     assert estimator.transform(blobs).shape == (600, 3)
     assert estimator.net_.callbacks_ == []
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [LRScheduler(policy="StepLR", step_size=2), ("mine", LRScheduler()), LRScheduler],
+    ids=["instance", "named", "class"],
+)
+def test_two_schedules_of_the_learning_rate_are_refused(blobs, callback):
+    model = small(callbacks=[callback])
+    with pytest.raises(ValueError, match=r'callbacks\[0\].*lr_schedule="constant"'):
+        model.fit(blobs)
 
 
 class Rates(Callback):
@@ -163,6 +175,26 @@ def test_a_score_of_a_callback_is_in_the_history(blobs, fitted):
     )
     history = small(callbacks=[scoring]).fit(blobs).net_.history
     assert history[-1, "explained"] == explained(fitted.net_, None)
+
+
+@pytest.mark.parametrize("resident_mb", ["auto", 0], ids=["resident", "streamed"])
+def test_a_scoring_function_gets_the_codes_of_all_rows(blobs, resident_mb):
+    codes = []
+
+    def last_codes(net, rows, y=None):
+        codes.append(net.predict(rows))
+        return len(rows)
+
+    scoring = EpochScoring(last_codes, on_train=True, use_caching=False)
+    options = {"separate_ids": False, "resident_mb": resident_mb, "batch_size": 250}
+    model = small(callbacks=[scoring], **options).fit(blobs)
+    assert model.net_.history[:, "last_codes"] == [600] * 5
+    np.testing.assert_array_equal(codes[-1], model.transform(blobs))
+
+
+def test_the_net_of_a_transformer_says_that_it_takes_no_arrays(fitted, blobs):
+    with pytest.raises(TypeError, match="Got ndarray"):
+        fitted.net_.predict(blobs)
 
 
 def test_gradient_clipping_reaches_the_gradients(blobs):

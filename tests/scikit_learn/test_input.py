@@ -4,10 +4,12 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from conftest import small
 from scipy import sparse
 from sklearn.exceptions import NotFittedError
+from sklearn.preprocessing import StandardScaler
 
 
 def quick(**changes):
@@ -345,3 +347,66 @@ def test_codes_in_a_frame_with_reordered_columns_are_refused(few, fitted):
         fitted.inverse_transform(codes[names[[1, 0, 2]]])
     with pytest.raises(ValueError, match="in this order"):
         fitted.inverse_transform(codes[names[1:]])
+
+
+@pytest.mark.parametrize("call", ["fit", "transform"])
+@pytest.mark.parametrize(
+    "of",
+    [
+        lambda rows: pd.Series(list(rows), name="vector"),
+        lambda rows: pd.DataFrame({"vector": list(rows)}),
+        lambda rows: pd.DataFrame({"price": rows[:, 0], "vector": rows.tolist()}),
+        lambda rows: pl.DataFrame({"vector": rows.tolist()}),
+        lambda rows: pl.DataFrame({"price": rows[:, 0], "vector": rows}),
+    ],
+    ids=["series", "frame", "frame with numbers", "polars lists", "polars arrays"],
+)
+def test_a_column_of_lists_is_refused_with_what_to_pass(fitted, few, of, call):
+    table = of(few)
+    with pytest.raises(TypeError, match=r"'vector'.*np\.stack\(table\['vector'\]\)"):
+        getattr(fitted if call == "transform" else quick(), call)(table)
+
+
+def test_what_the_error_of_a_column_of_lists_advises_works(few):
+    table = pd.DataFrame({"vector": list(few)})
+    codes = quick().fit(few).transform(np.stack(table["vector"]))
+    np.testing.assert_array_equal(codes, quick().fit_transform(few))
+
+
+@pytest.mark.parametrize("call", ["fit", "transform"])
+def test_a_column_of_numbers_is_no_matrix(fitted, few, call):
+    with pytest.raises(ValueError, match=r"2D array|2-dimensional|1D"):
+        getattr(fitted if call == "transform" else quick(), call)(pd.Series(few[:, 0]))
+
+
+# A column with all of the variance
+
+
+def test_a_key_among_the_columns_is_warned_of(few):
+    table = np.column_stack([few, np.arange(len(few))])
+    with pytest.warns(UserWarning, match=r"Column 12 of X has 9\d\.\d% of"):
+        quick().fit(table)
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        lambda rows: rows,
+        lambda rows: rows[:, :1],
+        lambda rows: StandardScaler().fit_transform(
+            np.column_stack([rows, np.arange(len(rows))])
+        ),
+    ],
+    ids=["embeddings", "one column", "scaled"],
+)
+def test_columns_of_like_variance_are_not_warned_of(few, of):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quick().fit(of(few))
+
+
+def test_behaviour_does_not_count_as_a_column(few):
+    affinity = sparse.csr_array(np.kron(np.eye(100), np.ones((2, 2))))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quick(affinity_weight=1e4).fit(few, affinity=affinity)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from sk_rqvae._checks.codes import IntArray
 from sk_rqvae.index.formats.tokens import token_rows
+from sk_rqvae.index.items import ITEM_COLUMN
 
-ITEM_COLUMN = "item_id"
 TOKEN_COLUMN = "tokens"
 
 # Writes the keys of some items and their IDs.

@@ -19,11 +19,11 @@ from sk_rqvae._checks.codes import IntArray, check_codes
 from sk_rqvae._persistence.atomic import atomic_write
 from sk_rqvae._persistence.regular_files import open_regular_file, read_regular_file
 from sk_rqvae.index.formats.native import PathLike
+from sk_rqvae.index.items import ITEM_COLUMN
 
 _ROWS_AT_ONCE = 65536
 # What the csv module reads unless a program asks for more.
 _LONGEST_FIELD = 131_072
-_ITEM_COLUMN = "item_id"
 _SUFFIX_COLUMN = "suffix"
 _LEVEL = re.compile(r"level_([1-9][0-9]*)")
 _DIGITS = len(str(2**63))
@@ -62,7 +62,7 @@ def write_table(
     values = items.tolist()
     _check_encodable(values)
     n_layers = ids.shape[1] - numbered
-    names = [_ITEM_COLUMN, *(f"level_{level + 1}" for level in range(n_layers))]
+    names = [ITEM_COLUMN, *(f"level_{level + 1}" for level in range(n_layers))]
     names += [_SUFFIX_COLUMN] * numbered
     if _is_parquet(path):
         columns = [values if items.dtype == object else items, *ids.T]
@@ -148,7 +148,7 @@ def layout_of(path: PathLike, names: Sequence[str]) -> Layout:
                 "index. Call the columns item_id, level_1 and so on, or write the "
                 "table without its index."
             )
-        item = names.index(_ITEM_COLUMN) if _ITEM_COLUMN in names else 0
+        item = names.index(ITEM_COLUMN) if ITEM_COLUMN in names else 0
         codes = [at for at in range(len(names)) if at != item]
         return Layout(item, codes, named=False, has_suffix=False)
     if sorted(levels) != list(range(1, len(levels) + 1)):
@@ -161,8 +161,8 @@ def layout_of(path: PathLike, names: Sequence[str]) -> Layout:
     if has_suffix:
         codes.append(names.index(_SUFFIX_COLUMN))
     others = [at for at in range(len(names)) if at not in codes]
-    if _ITEM_COLUMN in names:
-        item = names.index(_ITEM_COLUMN)
+    if ITEM_COLUMN in names:
+        item = names.index(ITEM_COLUMN)
         unknown = [
             names[at] for at in others if at != item and names[at] not in _INDEX_COLUMNS
         ]
