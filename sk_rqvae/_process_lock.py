@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from typing import Generic, TypeVar
+
+Lock = TypeVar("Lock")
 
 
-class ProcessLock:
+class ProcessLock(Generic[Lock]):
     """A lock for each process.
 
     A forked process has one of its own: a thread that held the lock of its parent does
@@ -16,16 +18,16 @@ class ProcessLock:
     Parameters
     ----------
     new_lock : callable
-        Makes a lock, such as `threading.Lock`.
+        Makes a lock, such as `threading.RLock`.
     """
 
     __slots__ = ("_new_lock", "_of_process")
 
-    def __init__(self, new_lock: Callable[[], AbstractContextManager[bool]]) -> None:
+    def __init__(self, new_lock: Callable[[], Lock]) -> None:
         self._new_lock = new_lock
-        self._of_process: dict[int, AbstractContextManager[bool]] = {}
+        self._of_process: dict[int, Lock] = {}
 
-    def of_this_process(self) -> AbstractContextManager[bool]:
+    def of_this_process(self) -> Lock:
         """The lock of this process.
 
         It is returned as it is: an interrupted generator around it would hold it as

@@ -44,6 +44,25 @@ def small(**changes):
     return RQVAETransformer(**(parameters | changes))
 
 
+class ReadWith:
+    """An array-like that calls a function whenever it is read.
+
+    The function stands for another thread, or for a signal handler.
+    """
+
+    def __init__(self, values, function):
+        self.values = values
+        self.function = function
+        self.shape = np.shape(values)
+
+    def __array__(self, dtype=None, copy=None):
+        self.function()
+        return np.array(self.values, dtype=dtype)
+
+    def __len__(self):
+        return len(self.values)
+
+
 def new_generator():
     """A generator of torch that always draws the same numbers."""
     return torch.Generator().manual_seed(0)

@@ -6,9 +6,11 @@ import errno
 import importlib
 import os
 import sys
+import threading
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
+from weakref import ref
 
 if sys.platform != "win32":
     import fcntl
@@ -21,7 +23,8 @@ class LockBeside:
     were forked meanwhile have ended too. An interrupt leaves nothing held: whatever
     holds the lock is closed with it. filelock counts its locks in each process and an
     interrupt can leave such a count too high, so it is used only where there is no
-    `flock`.
+    `flock`. A thread that locked a file twice, in a signal handler for instance, would
+    wait for itself for ever, so that is a RuntimeError.
 
     Parameters
     ----------
@@ -52,12 +55,50 @@ def lock_path(target: Path) -> Path:
     return target.with_name(f".{target.name}.lock")
 
 
+class _FilesOfThread(threading.local):
+    """The lock files that a thread has open: those it waits for, and those it holds.
+
+    Files and not their names say whether a lock is held, so that an interrupt leaves
+    nothing here either.
+    """
+
+    def __init__(self) -> None:
+        self._files: dict[tuple[int, Path], ref[BinaryIO]] = {}
+
+    def check_closed(self, path: Path) -> None:
+        """Raise if the thread would wait for itself."""
+        if self._is_open(self._key(path)):
+            raise RuntimeError(
+                f"{path} is locked by this thread already. A signal handler or a "
+                "finalizer must not write what the thread is writing."
+            )
+
+    def add(self, path: Path, file: BinaryIO) -> None:
+        """Note a file that was opened."""
+        known = {key: each for key, each in self._files.items() if self._is_open(key)}
+        self._files = known | {self._key(path): ref(file)}
+
+    def _is_open(self, key: tuple[int, Path]) -> bool:
+        found = self._files.get(key)
+        file = None if found is None else found()
+        return file is not None and not file.closed
+
+    def _key(self, path: Path) -> tuple[int, Path]:
+        return os.getpid(), path.absolute()
+
+
+# Module level, because a signal handler knows no object of the writer.
+_FILES = _FilesOfThread()
+
+
 def _flock(path: Path, stack: ExitStack) -> bool:
     """Lock a file until a stack is closed; False if its file system has no locks."""
+    _FILES.check_closed(path)
     while sys.platform != "win32":
         with ExitStack() as attempt:
             file, is_new = _opened(path)
             attempt.enter_context(file)
+            _FILES.add(path, file)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX)
             except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from inspect import signature
 from os import PathLike
@@ -57,6 +58,12 @@ def save_pretrained(
 
     The model card says that `name` is what to load.
     """
+    if not os.fspath(folder):
+        raise ValueError("folder must have a name. Got ''. The current one is '.'.")
+    if not isinstance(report, SemanticIDReport | None):
+        raise TypeError(
+            f"report must be a SemanticIDReport or None. Got {type(report).__name__}."
+        )
     target = Path(folder)
     check_folder(target)
     weights = weights_of(estimator)

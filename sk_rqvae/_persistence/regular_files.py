@@ -51,8 +51,10 @@ def writable_target(path: str | os.PathLike[str]) -> Path:
     FileNotFoundError
         If its directory does not exist.
     ValueError
-        If it is a directory, FIFO, device or socket.
+        If it is a directory, FIFO, device or socket, or has no name.
     """
+    if not os.fspath(path):
+        raise ValueError(f"The path of a file must have a name. Got {path!r}.")
     target = Path(os.path.realpath(path))
     with suppress(FileNotFoundError):
         kind = _other_kind(target.stat())

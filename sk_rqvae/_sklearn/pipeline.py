@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,6 +52,8 @@ class QuantizerPath(NamedTuple):
 def path_to_quantizer(estimator: Any) -> QuantizerPath:
     """Find the one fitted quantizer of an estimator.
 
+    It is a copy, so that a fit in another thread does not change it.
+
     Parameters
     ----------
     estimator : estimator
@@ -73,7 +76,7 @@ def path_to_quantizer(estimator: Any) -> QuantizerPath:
     steps = _flatten(estimator, name="")
     found = [i for i, step in enumerate(steps) if _is_fitted_quantizer(step.estimator)]
     if len(found) == 1:
-        return QuantizerPath(steps[: found[0]], steps[found[0]].estimator)
+        return QuantizerPath(steps[: found[0]], copy.copy(steps[found[0]].estimator))
     names = ", ".join(map(str, steps)) or "no steps"
     if found:
         raise ValueError(

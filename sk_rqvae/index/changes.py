@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_rqvae._checks.codes import IntArray, check_codes
+from sk_rqvae._checks.codes import IntArray
 from sk_rqvae.index.code_model import (
     CodeModel,
     RowCandidates,
@@ -29,6 +29,7 @@ from sk_rqvae.index.new_items import (
     NewItems,
     checked_items,
     checked_route,
+    own_codes,
 )
 from sk_rqvae.index.policies.candidates import reassign_by_candidates
 from sk_rqvae.index.policies.duplicates import row_digests
@@ -56,8 +57,8 @@ class UpdateReport(TypedDict):
 def fitted(rules: Rules, codebook_size: Any, new: NewItems) -> IndexState:
     """Make the state of an index of some items."""
     route = None if new.model is None else route_of(new.model)
-    n_layers = check_codes(new.codes).shape[1]
-    empty = empty_state(rules, codebook_size, n_layers, route)
+    new = own_codes(new, route)
+    empty = empty_state(rules, codebook_size, new.codes.shape[1], route)
     checked = checked_items(empty, new, route)
     state = _with_items(empty, checked, numbered=new.item_ids is None)
     return state.after("fit", len(checked.codes))
@@ -68,6 +69,7 @@ def added(
 ) -> tuple[IndexState, IntArray]:
     """Add items, and return the IDs of all items of the call."""
     route = checked_route(state, new.model)
+    new = own_codes(new, route)
     checked = checked_items(state, new, route)
     rows = state.rows_of(checked.items)
     fresh = np.ones(len(rows), dtype=bool)
@@ -93,7 +95,7 @@ def added(
 def removed(state: IndexState, item_ids: Any, *, reuse: bool) -> IndexState:
     """Remove items."""
     items = checked_item_ids(item_ids)
-    rows = state.known_rows(item_ids)
+    rows = state.known_rows(items)
     check_each_once(items)
     if len(rows) == 0:
         return state
@@ -110,6 +112,7 @@ def updated(
     new ID.
     """
     route = checked_route(state, new.model)
+    new = own_codes(new, route)
     rows = state.known_rows(new.item_ids)
     items = state.items.take(rows)
     check_each_once(items)

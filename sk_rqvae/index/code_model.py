@@ -89,6 +89,8 @@ class Route(NamedTuple):
 def route_of(model: Any) -> Route:
     """Find the quantizer of a model, which may be a Pipeline or a search over them.
 
+    It is a copy, so that a fit in another thread does not change it.
+
     Raises
     ------
     TypeError
@@ -96,7 +98,7 @@ def route_of(model: Any) -> Route:
     """
     has_inner = any(hasattr(model, name) for name in _INNER)
     if hasattr(model, "codebooks_") and not has_inner:
-        return Route([], model)
+        return Route([], copy.copy(model))
     if not has_inner:
         raise TypeError(
             "model must be a fitted transformer with codebooks_, or a Pipeline that "

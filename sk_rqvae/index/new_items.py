@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sk_rqvae._checks.codes import IntArray, check_codes
+from sk_rqvae._checks.codes import IntArray, check_codes, check_order_of_columns
 from sk_rqvae.index.code_model import (
     CodeModel,
     Route,
@@ -15,6 +15,7 @@ from sk_rqvae.index.code_model import (
     without_column_names,
 )
 from sk_rqvae.index.fingerprint import FINGERPRINT_VERSION, fingerprint
+from sk_rqvae.index.items import ITEM_COLUMN
 from sk_rqvae.index.state import IndexState, Rules
 
 
@@ -74,11 +75,11 @@ def checked_items(
     route: Route | None,
     items: NDArray[Any] | None = None,
 ) -> CheckedItems:
-    """Check the arguments of a call.
+    """Check the arguments of a call, whose codes are as `own_codes` gives them.
 
     `items` are those of an update, which the index has. None takes those of `new`.
     """
-    codes = check_codes(new.codes)
+    codes: IntArray = new.codes
     n_layers = state.store.n_layers
     if codes.shape[1] != n_layers:
         raise ValueError(
@@ -110,6 +111,38 @@ def checked_items(
         alternatives,
         _checked_weights(new.weights, len(codes), state.rules),
     )
+
+
+def own_codes(new: NewItems, route: Route | None) -> NewItems:
+    """Copy codes and alternatives, and check the codes.
+
+    They are read several times, and another thread may write to the arrays of the user
+    meanwhile.
+    """
+    _check_columns(new.codes, route)
+    codes = check_codes(_own(new.codes))
+    return new._replace(codes=codes, alternatives=_own(new.alternatives))
+
+
+def _own(values: Any) -> Any:
+    if values is None or isinstance(values, list | tuple):
+        return values  # an array is made of these once
+    return np.array(values, subok=True)  # a mask is refused later
+
+
+def _check_columns(codes: Any, route: Route | None) -> None:
+    """Check the names of the columns of a data frame of codes.
+
+    Without them, columns in another order would pass, and so would integer items.
+    """
+    if ITEM_COLUMN in getattr(codes, "columns", ()):
+        raise ValueError(
+            f"codes must have no column {ITEM_COLUMN!r}. Got {list(codes.columns)}. "
+            "Pass the items as item_ids, or read a file by from_table."
+        )
+    names = getattr(getattr(route, "quantizer", None), "get_feature_names_out", None)
+    if names is not None:
+        check_order_of_columns(codes, names(), name="codes")
 
 
 def checked_route(state: IndexState, model: Any) -> Route | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
@@ -19,6 +18,7 @@ from sk_rqvae.index.decoding.build import trie_of
 from sk_rqvae.index.decoding.prefix_function import PrefixAllowedTokens
 from sk_rqvae.index.decoding.token_tables import token_ids_of_levels
 from sk_rqvae.index.decoding.trie import IDTrie
+from sk_rqvae.index.exclusive_work import ExclusiveWork
 from sk_rqvae.index.formats.exchange import items_of_type, state_of_file
 from sk_rqvae.index.formats.json import read_json, write_json
 from sk_rqvae.index.formats.native import PathLike
@@ -154,7 +154,7 @@ class SemanticIDIndex:
         self.codebook_size = codebook_size
         self.capacity = capacity
         self.overflow = overflow
-        self._writers = ProcessLock(threading.Lock)
+        self._writers = ProcessLock(ExclusiveWork)
 
     def fit(
         self,
@@ -207,13 +207,7 @@ default=None
             is unknown or lacks what it needs, or there are more items than IDs.
         """
         new = NewItems(codes, item_ids, X, model, alternatives, weights)
-        with self._writers.of_this_process():
-            rules = checked_rules(self.policy, self.capacity, self.overflow)
-            state = changes.fitted(rules, self.codebook_size, new)
-            if hasattr(self, "_state"):
-                lineage = self._state.lineage.fitted_again()
-                state = state._replace(lineage=lineage)
-            self._state = state
+        self._writers.of_this_process().do(lambda: self._fit(new))
         return self
 
     def add(
@@ -443,7 +437,16 @@ default=None
               trained on this index have not seen;
             - ``n_reused``: IDs of `other` that this index had given to other items
               alone, also to removed ones. Logs with such an ID now mean another item.
+
+        Raises
+        ------
+        TypeError
+            If `other` is no `SemanticIDIndex`.
         """
+        if not isinstance(other, SemanticIDIndex):
+            raise TypeError(
+                f"other must be a SemanticIDIndex. Got {type(other).__name__}."
+            )
         return churn(self._fitted(), other._fitted())
 
     @property
@@ -839,8 +842,9 @@ default=None
         def keep(state: IndexState) -> None:
             self._state = state
 
-        with self._writers.of_this_process():
-            save_state(path, self._fitted(), choice, keep)
+        self._writers.of_this_process().do(
+            lambda: save_state(path, self._fitted(), choice, keep)
+        )
 
     @classmethod
     def load(cls, path: PathLike, *, mmap_mode: str | None = None) -> Self:
@@ -1029,7 +1033,7 @@ default=None
         return {name: v for name, v in vars(self).items() if name != "_writers"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _writers=ProcessLock(threading.Lock))
+        vars(self).update(state, _writers=ProcessLock(ExclusiveWork))
 
     def __repr__(self) -> str:
         if not hasattr(self, "_state"):
@@ -1075,10 +1079,21 @@ default=None
         )
         return self
 
+    def _fit(self, new: NewItems) -> None:
+        rules = checked_rules(self.policy, self.capacity, self.overflow)
+        state = changes.fitted(rules, self.codebook_size, new)
+        if hasattr(self, "_state"):
+            lineage = self._state.lineage.fitted_again()
+            state = state._replace(lineage=lineage)
+        self._state = state
+
     def _changed(
         self, change: Callable[[IndexState], tuple[IndexState, Result]]
     ) -> Result:
         """Replace the state by a changed one, one thread at a time."""
-        with self._writers.of_this_process():
+
+        def work() -> Result:
             self._state, result = change(self._fitted())
-        return result
+            return result
+
+        return self._writers.of_this_process().do(work)

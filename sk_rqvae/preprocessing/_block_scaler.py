@@ -30,6 +30,17 @@ from sk_rqvae.preprocessing._block_regression import (
 FloatArray = NDArray[np.float64]
 Matrix = NDArray[Any]
 
+# What `fit` sets.
+_FITTED = (
+    "n_features_in_",
+    "feature_names_in_",
+    "mean_",
+    "scale_",
+    "block_names_",
+    "block_sizes_",
+    "_regressions",
+)
+
 
 class BlockScaler(DocLink, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Scale blocks of columns to chosen shares of the variance; fill missing blocks.
@@ -186,7 +197,11 @@ class BlockScaler(DocLink, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
         # A copy is fitted, so that an error or an interruption changes nothing here.
         fitted = copy.copy(self)
         fitted._fit(X, sample_weight)
-        self.__dict__ = fitted.__dict__
+        # What another thread has set meanwhile stays.
+        others = {name: v for name, v in vars(self).items() if name not in _FITTED}
+        self.__dict__ = others | {
+            name: v for name, v in vars(fitted).items() if name in _FITTED
+        }
         return self
 
     def _fit(self, X: ArrayLike, sample_weight: ArrayLike | None) -> None:
@@ -232,19 +247,19 @@ class BlockScaler(DocLink, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
         sklearn.exceptions.NotFittedError
             If the transformer is not fitted.
         """
-        check_is_fitted(self)
-        matrix = self._validate(X, reset=False)
-        missing = _missing_blocks(matrix, self.block_names_, self.block_sizes_)
-        scaled = self._scaled(matrix, missing)
-        if self._regressions is not None:
+        fitted = self._snapshot()
+        matrix = fitted._validate(X, reset=False)
+        missing = _missing_blocks(matrix, fitted.block_names_, fitted.block_sizes_)
+        scaled = fitted._scaled(matrix, missing)
+        if fitted._regressions is not None:
             fill_with_predictions(
                 scaled,
                 missing,
-                self.block_sizes_,
-                self._regressions,
-                self.block_names_,
+                fitted.block_sizes_,
+                fitted._regressions,
+                fitted.block_names_,
             )
-        columns = [scaled, missing] if self.add_indicator else [scaled]
+        columns = [scaled, missing] if fitted.add_indicator else [scaled]
         return np.concatenate(columns, axis=1, dtype=matrix.dtype)
 
     def inverse_transform(self, X: ArrayLike) -> Matrix:
@@ -269,16 +284,16 @@ class BlockScaler(DocLink, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
         sklearn.exceptions.NotFittedError
             If the transformer is not fitted.
         """
-        check_is_fitted(self)
+        fitted = self._snapshot()
         matrix = check_array(X, dtype=[np.float64, np.float32], input_name="X")
-        n_out = self._n_features_out
+        n_out = fitted._n_features_out
         if matrix.shape[1] != n_out:
             raise ValueError(
                 f"X must have {n_out} columns, as the output of transform. Got "
                 f"{matrix.shape[1]}."
             )
-        scaled = matrix[:, : self.n_features_in_]
-        rows = scaled * np.repeat(self.scale_, self.block_sizes_) + self.mean_
+        scaled = matrix[:, : fitted.n_features_in_]
+        rows = scaled * np.repeat(fitted.scale_, fitted.block_sizes_) + fitted.mean_
         return rows.astype(matrix.dtype, copy=False)
 
     def get_feature_names_out(
@@ -314,6 +329,11 @@ class BlockScaler(DocLink, OneToOneFeatureMixin, TransformerMixin, BaseEstimator
     def _n_features_out(self) -> int:
         n_indicators = len(self.block_names_) if self.add_indicator else 0
         return self.n_features_in_ + n_indicators
+
+    def _snapshot(self) -> Self:
+        """Copy the transformer, so that a fit in another thread cannot change it."""
+        check_is_fitted(self)
+        return copy.copy(self)
 
     def _scaled(self, matrix: Matrix, missing: NDArray[np.bool_]) -> FloatArray:
         """Scaled blocks, with zeros in place of missing ones."""

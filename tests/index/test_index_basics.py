@@ -721,3 +721,32 @@ def test_a_popular_id_is_looked_up_once_however_often_it_is_asked_for():
     with pytest.raises(ValueError, match="read-only"):
         found[0][0] = 7
     assert index.lookup([[1, 1], [9, 9], [0, 1]], default=None)[1] is None
+
+
+def test_codes_in_a_frame_must_have_the_order_of_the_model(fitted, blobs):
+    names = fitted.get_feature_names_out()
+    codes = pd.DataFrame(fitted.transform(blobs), columns=names)
+    index = SemanticIDIndex().fit(codes, model=fitted)
+    for call in (SemanticIDIndex().fit, index.add):
+        with pytest.raises(ValueError, match=r"codes must have .* in this order"):
+            call(codes[names[::-1]], model=fitted)
+    assert len(index.ids_) == len(blobs)
+
+
+def test_a_table_of_ids_is_no_table_of_codes():
+    table = pd.DataFrame({"item_id": [5, 6], "level_1": [0, 1], "level_2": [1, 1]})
+    with pytest.raises(ValueError, match=r"no column 'item_id'.*from_table"):
+        SemanticIDIndex().fit(table)
+    ids = SemanticIDIndex().fit(table.drop(columns="item_id"), table["item_id"]).ids_
+    assert ids.tolist() == [[0, 1, 0], [1, 1, 0]]
+
+
+@pytest.mark.parametrize("other", [3, None, [[0, 1]]])
+def test_churn_takes_an_index(other):
+    with pytest.raises(TypeError, match="other must be a SemanticIDIndex"):
+        SemanticIDIndex().fit([[0, 1]]).churn(other)
+
+
+def test_an_empty_path_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"must have a name. Got ''"):
+        SemanticIDIndex().fit([[0, 1]]).save("")

@@ -12,11 +12,14 @@ import sys
 import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import joblib
 import numpy as np
 import pytest
+from conftest import ReadWith
+from index_toys import ToyQuantizer
 
 from sk_rqvae._persistence.file_lock import LockBeside
 from sk_rqvae.exceptions import IndexConflictError
@@ -121,11 +124,15 @@ def test_copies_that_share_memory_do_not_share_changes():
 )
 def test_a_copied_index_can_be_changed_while_the_original_is(copied):
     index = SemanticIDIndex().fit([[0, 1], [0, 1]], ["a", "b"])
-    with index._writers.of_this_process():
-        other = copied(index)
-        other.add([[0, 1]], ["c"])
+
+    def change_the_copy():
+        other.append(copied(index))
+        other[0].add([[0, 1]], ["c"])
+
+    other = []
+    index._writers.of_this_process().do(change_the_copy)
     assert index.add([[0, 1]], ["d"]).tolist() == [[0, 1, 2]]
-    assert other.item_ids_.tolist() == ["a", "b", "c"]
+    assert other[0].item_ids_.tolist() == ["a", "b", "c"]
 
 
 def test_an_index_goes_to_worker_processes():
@@ -145,11 +152,15 @@ def _added(index, item):
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 def test_a_process_forked_while_a_thread_changes_the_index_can_change_it():
     index = SemanticIDIndex().fit([[0, 1]])
-    with index._writers.of_this_process():
+
+    def fork():
         child = os.fork()
         if child == 0:
             index.add([[0, 1]])
             os._exit(len(index))
+        return child
+
+    child = index._writers.of_this_process().do(fork)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 2
     assert len(index) == 1
@@ -929,3 +940,91 @@ def test_a_save_that_failed_early_does_not_hide_changes_of_others(
         index.save(path)
     index.save(path, on_conflict="merge")
     assert SemanticIDIndex.load(path).item_ids_.tolist() == list("abced")
+
+
+# A thread within its own change: signal handlers, finalizers, methods of arguments
+
+WITHIN = {
+    "fit": lambda index, path: index.fit([[0, 0]], ["new"]),
+    "add": lambda index, path: index.add([[3, 3]], ["new"]),
+    "remove": lambda index, path: index.remove(["b"]),
+    "update": lambda index, path: index.update([[3, 3]], ["b"]),
+    "save": lambda index, path: index.save(path),
+}
+
+
+@pytest.mark.parametrize("change", WITHIN)
+def test_a_change_within_a_change_of_the_same_thread_is_an_error_and_no_hang(
+    tmp_path, change
+):
+    index = SemanticIDIndex().fit([[0, 1], [0, 1]], ["a", "b"])
+    path = tmp_path / "index"
+    codes = ReadWith([[2, 2]], lambda: WITHIN[change](index, path))
+    with pytest.raises(RuntimeError, match="already"):
+        index.add(codes, ["c"])
+    assert index.item_ids_.tolist() == ["a", "b"]
+    assert not path.exists()
+    with ThreadPoolExecutor(1) as other:  # the lock is free
+        other.submit(index.add, [[2, 2]], ["c"]).result(timeout=10)
+    assert index.item_ids_.tolist() == ["a", "b", "c"]
+
+
+def test_a_copy_can_be_saved_within_a_change(tmp_path):
+    index = SemanticIDIndex().fit([[0, 1], [0, 1]], ["a", "b"])
+    path = tmp_path / "index"
+    save = lambda: copy.copy(index).save(path, on_conflict="overwrite")  # noqa: E731
+    index.add(ReadWith([[2, 2]], save), ["c"])
+    assert SemanticIDIndex.load(path).item_ids_.tolist() == ["a", "b"]
+    assert index.item_ids_.tolist() == ["a", "b", "c"]
+
+
+def test_a_file_that_a_thread_is_writing_cannot_be_written_by_it_again(tmp_path):
+    path = tmp_path / "index"
+    with LockBeside(path):
+        with pytest.raises(RuntimeError, match="is locked by this thread already"):
+            SemanticIDIndex().fit([[0, 1]]).save(path)
+        SemanticIDIndex().fit([[0, 1]]).save(tmp_path / "another")
+    SemanticIDIndex().fit([[0, 1]]).save(path)
+
+
+# Arguments and models that another thread changes meanwhile
+
+
+def test_codes_that_change_while_they_are_added_are_those_of_the_call():
+    codes = np.array([[1, 2], [3, 0]])
+
+    def overwrite():
+        codes[:] = -7
+
+    index = SemanticIDIndex().fit([[0, 1]], [0])
+    ids = index.add(codes, ReadWith([1, 2], overwrite))
+    assert ids.tolist() == [[1, 2, 0], [3, 0, 0]]
+    assert index.lookup(index.ids_).tolist() == [0, 1, 2]
+
+
+def test_alternatives_that_change_while_they_are_added_are_those_of_the_call():
+    alternatives = np.array([[[1, 2]]])
+
+    def overwrite():
+        alternatives[:] = -7
+
+    index = SemanticIDIndex(policy="reassign")
+    index.fit([[0, 1]], [0], alternatives=alternatives)
+    items = ReadWith([1], overwrite)
+    ids = index.add([[0, 1]], items, alternatives=alternatives)
+    assert ids.tolist() == [[1, 2]]
+
+
+def test_an_index_is_of_one_model_if_the_model_is_fitted_again_meanwhile():
+    X = np.arange(60.0).reshape(30, 2) // 4
+    model, other = (ToyQuantizer(2, 6, random_state=seed).fit(X) for seed in (0, 1))
+    codes = model.transform(X)
+    expected = SemanticIDIndex(policy="reassign").fit(
+        codes, range(30), X=X, model=model
+    )
+    refitted = copy.copy(model)
+    items = ReadWith(range(30), lambda: vars(refitted).update(vars(other)))
+    index = SemanticIDIndex(policy="reassign").fit(codes, items, X=X, model=refitted)
+    assert refitted.codebooks_ is other.codebooks_
+    assert index.fingerprint_ == expected.fingerprint_
+    np.testing.assert_array_equal(index.ids_, expected.ids_)

@@ -654,3 +654,18 @@ def test_a_model_of_which_a_loss_was_infinite_is_saved_and_trained_again(
     read.save_pretrained(tmp_path / "again")
     assert contents(tmp_path / "first") == contents(tmp_path / "again")
     read.fit(blobs)
+
+
+def test_an_empty_folder_name_is_refused_and_writes_nothing(
+    fitted, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="folder must have a name"):
+        fitted.save_pretrained("")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_of_another_kind_is_refused_by_name(fitted, tmp_path):
+    with pytest.raises(TypeError, match="report must be a SemanticIDReport or None"):
+        fitted.save_pretrained(tmp_path / "model", report=3)
+    assert list(tmp_path.iterdir()) == []

@@ -8,8 +8,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from conftest import assert_same_model, small
+import pytest
+from conftest import ReadWith, assert_same_model, small
 from skorch.callbacks import Callback
+
+from sk_rqvae import BlockScaler
+from sk_rqvae.scorers import explained_variance_scorer, neg_reconstruction_error_scorer
 
 # Fits that are over at once, so that a new model comes often.
 QUICK = {
@@ -140,3 +144,39 @@ def test_a_transformer_can_be_copied_while_attributes_are_set(eager_switches):
         finally:
             is_over.set()
         changing.result()
+
+
+@pytest.mark.parametrize(
+    "scorer", [neg_reconstruction_error_scorer, explained_variance_scorer]
+)
+def test_a_score_is_of_one_model_if_the_model_is_fitted_again_meanwhile(blobs, scorer):
+    one, other = (small(**QUICK, lr=rate).fit(blobs) for rate in (1e-3, 0.3))
+    expected = scorer(one, blobs)
+    refitted = copy.copy(one)
+    rows = ReadWith(blobs, lambda: vars(refitted).update(vars(other)))
+    assert scorer(refitted, rows) == expected
+    assert scorer(refitted, blobs) == scorer(other, blobs) != expected
+
+
+def test_a_block_scaler_transforms_by_one_fit_if_it_is_fitted_again_meanwhile(blobs):
+    blobs = blobs.astype(float)
+    scaler = BlockScaler([4, 8]).fit(blobs)
+    expected = scaler.transform(blobs)
+    rows = ReadWith(blobs, lambda: scaler.set_params(blocks=[6, 6]).fit(10 * blobs + 3))
+    np.testing.assert_array_equal(scaler.transform(rows), expected)
+    assert scaler.block_sizes_ == [6, 6]
+    restored = ReadWith(
+        scaler.transform(blobs), lambda: scaler.set_params(blocks=[4, 8]).fit(blobs)
+    )
+    np.testing.assert_allclose(scaler.inverse_transform(restored), blobs, atol=1e-4)
+
+
+def test_what_is_set_while_a_block_scaler_is_fitted_stays(blobs):
+    scaler = BlockScaler([4, 8])
+
+    def set_meanwhile():
+        scaler.set_params(add_indicator=True).set_output(transform="pandas")
+
+    scaler.fit(ReadWith(blobs, set_meanwhile))
+    assert scaler.add_indicator
+    assert list(scaler.transform(blobs).columns)[-1] == "missing_block1"
