@@ -31,6 +31,12 @@ def test_text_and_behaviour_have_equal_variance(views):
     assert text == pytest.approx(behaviour, rel=0.1)
 
 
+def test_items_weigh_the_root_of_one_more_than_their_uses(views):
+    n_uses = sum(7 in history for history in views.train)
+    assert views.weights[7] == pytest.approx(np.sqrt(1 + n_uses))
+    assert views.weights[59] == 1
+
+
 @pytest.mark.parametrize("wanted", [0.9, 1.0])
 def test_separated_ids_are_as_distinct_as_wanted_and_keep_prefixes(views, wanted):
     quantizer = fit_residual_kmeans(views.text, Task(2, 12, 0))
@@ -49,7 +55,10 @@ def test_codes_that_are_distinct_enough_stay(views):
     assert (after == quantizer.encode(views.text)).all()
 
 
-@pytest.mark.parametrize("ids", ["random", "kmeans", "kmeans-both", "kmeans-behaviour"])
+@pytest.mark.parametrize(
+    "ids",
+    ["random", "kmeans", "kmeans-both", "kmeans-both-weighted", "kmeans-behaviour"],
+)
 def test_methods_make_codes_of_the_same_size_that_a_seed_decides(views, ids):
     one, same, other = (
         METHODS[ids].make(views, Task(2, 8, seed)) for seed in (1, 1, 2)
