@@ -27,7 +27,7 @@ def refuse_other_kinds(X: Any) -> None:
     for dtype in dtypes:
         if getattr(dtype, "kind", None) in ("m", "M"):
             raise TypeError(f"X must be numeric. Got dates or durations, {dtype}.")
-    if any(map(_may_be_nested, dtypes)):
+    if any(map(_may_be_nested, dtypes)) and np.shape(X):
         _refuse_lists(X)
 
 
@@ -38,14 +38,17 @@ def _may_be_nested(dtype: Any) -> bool:
 
 
 def _refuse_lists(X: Any) -> None:
+    columns = getattr(X, "columns", None)
     for position, value in enumerate(np.asarray(X[:1]).ravel()):
         if np.ndim(value) == 0:
             continue
-        columns = getattr(X, "columns", None)
-        name = getattr(X, "name", None) if columns is None else list(columns)[position]
+        found, column = "a row", "X"
+        if columns is not None:
+            name = list(columns)[position]
+            found, column = f"column {name!r}", f"X[{name!r}]"
         raise TypeError(
-            f"X must have one number in each cell. Got a list in column {name!r}. Of "
-            f"a column of lists, pass np.stack(table[{name!r}])."
+            f"X must have one number in each cell. Got a list in {found}. Of a column "
+            f"of lists, pass np.stack({column})."
         )
 
 

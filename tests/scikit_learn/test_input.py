@@ -303,7 +303,9 @@ def test_integers_too_large_for_float64_are_refused(fitted, few, call):
             getattr(estimator, call)(X)
 
 
-@pytest.mark.parametrize("X", [np.array(5.0), 5.0, "text", None, []], ids=repr)
+@pytest.mark.parametrize(
+    "X", [np.array(5.0), np.array(None), 5.0, "text", None, []], ids=repr
+)
 @pytest.mark.parametrize("call", ["fit", "partial_fit", "transform"])
 def test_input_that_is_not_a_matrix_is_refused(fitted, X, call):
     estimator = quick() if call != "transform" else fitted
@@ -353,24 +355,31 @@ def test_codes_in_a_frame_with_reordered_columns_are_refused(few, fitted):
 @pytest.mark.parametrize(
     "of",
     [
-        lambda rows: pd.Series(list(rows), name="vector"),
         lambda rows: pd.DataFrame({"vector": list(rows)}),
         lambda rows: pd.DataFrame({"price": rows[:, 0], "vector": rows.tolist()}),
         lambda rows: pl.DataFrame({"vector": rows.tolist()}),
         lambda rows: pl.DataFrame({"price": rows[:, 0], "vector": rows}),
     ],
-    ids=["series", "frame", "frame with numbers", "polars lists", "polars arrays"],
+    ids=["frame", "frame with numbers", "polars lists", "polars arrays"],
 )
 def test_a_column_of_lists_is_refused_with_what_to_pass(fitted, few, of, call):
     table = of(few)
-    with pytest.raises(TypeError, match=r"'vector'.*np\.stack\(table\['vector'\]\)"):
+    with pytest.raises(TypeError, match=r"'vector'.*np\.stack\(X\['vector'\]\)"):
         getattr(fitted if call == "transform" else quick(), call)(table)
 
 
-def test_what_the_error_of_a_column_of_lists_advises_works(few):
-    table = pd.DataFrame({"vector": list(few)})
-    codes = quick().fit(few).transform(np.stack(table["vector"]))
-    np.testing.assert_array_equal(codes, quick().fit_transform(few))
+@pytest.mark.parametrize("call", ["fit", "transform"])
+def test_a_column_of_lists_alone_is_refused_too(fitted, few, call):
+    column = pd.Series(list(few), index=range(7, 7 + len(few)))
+    with pytest.raises(TypeError, match=r"in a row.*np\.stack\(X\)"):
+        getattr(fitted if call == "transform" else quick(), call)(column)
+
+
+@pytest.mark.parametrize("library", [pd, pl])
+def test_what_the_error_of_a_column_of_lists_advises_works(fitted, few, library):
+    table = library.DataFrame({"vector": few.tolist()})
+    codes = fitted.transform(np.stack(table["vector"]))
+    np.testing.assert_array_equal(codes, fitted.transform(few))
 
 
 @pytest.mark.parametrize("call", ["fit", "transform"])
