@@ -186,8 +186,8 @@ class RQVAETransformer(
         After training, give prices to IDs that several rows of `X` share, so that the
         rows choose different candidates (see Notes). "auto" makes the cheapest
         separations until the error has grown by 1%, True all that are found. If there
-        are more rows than IDs, "auto" makes none. With True, rows then
-        leave IDs that have more than their equal share, if a candidate has room.
+        are more rows than IDs, "auto" makes none. With True, rows then leave IDs that
+        have more than their equal share, if a candidate has room.
     random_state : int, RandomState instance or None, default=None
         An int makes `fit` repeatable. Global generators are neither read nor set.
     max_epochs : int, default=None
@@ -449,8 +449,9 @@ class RQVAETransformer(
         CollapseWarning
             If few codes of a level are used.
         UserWarning
-            If there are few rows per code, or too many rows to separate IDs. If
-            `affinity` has no effect, or its spectral embedding is incomplete.
+            If there are few rows per code, or too many rows to separate IDs. If one
+            column has more than nine tenths of the variance of `X`. If `affinity` has
+            no effect, or its spectral embedding is incomplete.
 
         Notes
         -----
@@ -548,8 +549,9 @@ class RQVAETransformer(
         CollapseWarning
             If few codes of a level are used.
         UserWarning
-            If the first call has few rows per code, or `affinity` has no effect, or its
-            spectral embedding is incomplete.
+            If the first call has few rows per code, or a column with more than nine
+            tenths of the variance. If `affinity` has no effect, or its spectral
+            embedding is incomplete.
         """
         with turn_of(self):
             settings = check_settings(self)
@@ -583,8 +585,8 @@ class RQVAETransformer(
         Raises
         ------
         TypeError
-            If `X` is sparse, has masked values or dates, or is a tensor on a CUDA
-            device without `array_api_dispatch`.
+            If `X` is sparse, has masked values, dates or lists, or is a tensor on a
+            CUDA device without `array_api_dispatch`.
         ValueError
             If `X` has other columns than in `fit`, or values that are not finite, or is
             on another CUDA device than the model.

@@ -47,8 +47,8 @@ def _refuse_lists(X: Any) -> None:
             name = list(columns)[position]
             found, column = f"column {name!r}", f"X[{name!r}]"
         raise TypeError(
-            f"X must have one number in each cell. Got a list in {found}. Of a column "
-            f"of lists, pass np.stack({column})."
+            f"X must have one number in each cell. Got a list in {found}. For a "
+            f"column of lists, pass np.stack({column})."
         )
 
 

@@ -161,7 +161,10 @@ class Autoencoder(nn.Module):
 
 
 def _stream_on(device: torch.device) -> int | None:
-    """The CUDA stream in use, the only one in which results need no wait."""
+    """The CUDA stream in use, by its number; None on a CPU.
+
+    What was computed in it can be used in another one only after a wait.
+    """
     if device.type != "cuda":
         return None
     return int(torch.cuda.current_stream(device).cuda_stream)

@@ -58,8 +58,8 @@ def lock_path(target: Path) -> Path:
 class _FilesOfThread(threading.local):
     """The lock files that a thread has open: those it waits for, and those it holds.
 
-    Files and not their names say whether a lock is held, so that an interrupt leaves
-    nothing here either.
+    A lock counts as held while its file is open. So an interrupt, which closes the
+    file, leaves nothing here.
     """
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class _FilesOfThread(threading.local):
         return file is not None and not file.closed
 
     def _key(self, path: Path) -> tuple[int, Path]:
-        return os.getpid(), path.absolute()
+        return os.getpid(), path.resolve()  # whatever links lead to it
 
 
 # Module level, because a signal handler knows no object of the writer.

@@ -28,12 +28,9 @@ from sk_rqvae._training.dead_codes import (
 )
 from sk_rqvae._training.module_tensors import join_tensors, split_tensors
 from sk_rqvae._training.present_device import present_device
-from sk_rqvae._training.replayed_steps import (
-    N_ORDINARY_STEPS,
-    ReplayedSteps,
-    stream_for_graphs,
-)
+from sk_rqvae._training.replayed_steps import N_ORDINARY_STEPS, ReplayedSteps
 from sk_rqvae._training.seeds import Generators
+from sk_rqvae._training.streams_for_graphs import stream_for_graphs
 from sk_rqvae.exceptions import DivergenceError
 
 _EMPTY = "empty_module"
@@ -363,7 +360,7 @@ class RQVAENet(NeuralNet):
 
     @contextmanager
     def _replaying(self, n_rows: int) -> Iterator[None]:
-        """Replay the steps of what follows, if `replays_steps_` and they are enough."""
+        """Replay the steps of what follows, if `replays_steps_` and if they suffice."""
         batch_size = min(self.batch_size, n_rows)
         n_steps = self.max_epochs * (n_rows // batch_size)
         if not self.replays_steps_ or n_steps <= N_ORDINARY_STEPS:

@@ -11,13 +11,11 @@ import torch
 from torch import Tensor
 
 from sk_rqvae._model.module import RQVAEModule
-from sk_rqvae._training.streams_for_graphs import StreamsForGraphs
 
 # As in PyTorch's own examples; fewer may do.
 N_ORDINARY_STEPS = 3
 # CUDA records one graph at a time in a process.
 _RECORDING = Lock()
-_STREAMS = StreamsForGraphs()
 
 
 class ReplayedSteps:
@@ -122,22 +120,6 @@ class ReplayedSteps:
         ):
             self._outputs = self.step(self._batch)
         self._graph = graph
-
-
-@contextmanager
-def stream_for_graphs(device: torch.device) -> Iterator[None]:
-    """Run what follows on a stream of its own, since the default one records nothing.
-
-    Gradients must be accumulated on the stream that records, in all steps.
-    """
-    default = torch.cuda.current_stream(device)
-    with _STREAMS.stream(device) as stream:
-        stream.wait_stream(default)
-        try:
-            with torch.cuda.stream(stream):
-                yield
-        finally:
-            default.wait_stream(stream)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ class StreamsForGraphs:
 
     PyTorch has a limited number of streams, so a new one can be the stream in which
     another training records a step. And libraries keep memory for each stream that was
-    ever used, so every training in a stream of its own would take more of it.
+    ever used, so a new stream for every training would take more and more of it.
     """
 
     def __init__(self) -> None:
@@ -58,3 +58,22 @@ class StreamsForGraphs:
 
     def _is_used(self, device: torch.device, stream: torch.cuda.Stream) -> bool:
         return (device, stream.cuda_stream) in self._used
+
+
+_STREAMS = StreamsForGraphs()
+
+
+@contextmanager
+def stream_for_graphs(device: torch.device) -> Iterator[None]:
+    """Run what follows on a stream of its own, since the default one records nothing.
+
+    Gradients must be accumulated on the stream that records, in all steps.
+    """
+    default = torch.cuda.current_stream(device)
+    with _STREAMS.stream(device) as stream:
+        stream.wait_stream(default)
+        try:
+            with torch.cuda.stream(stream):
+                yield
+        finally:
+            default.wait_stream(stream)

@@ -1,4 +1,4 @@
-"""Work on one object, which one thread at a time does."""
+"""Changes of an index, which one thread at a time makes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Result = TypeVar("Result")
 
 
 class ExclusiveWork:
-    """Lets threads do their work one after the other.
+    """Lets threads change or save an index one after the other.
 
     A thread that began again within its own work would wait for itself for ever: in a
     signal handler, a finalizer or a method of an argument. That is an error instead.

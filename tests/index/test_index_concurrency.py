@@ -987,6 +987,18 @@ def test_a_file_that_a_thread_is_writing_cannot_be_written_by_it_again(tmp_path)
     SemanticIDIndex().fit([[0, 1]]).save(path)
 
 
+def test_a_folder_that_a_thread_writes_is_the_same_under_another_name(tmp_path):
+    folder, link = tmp_path / "folder", tmp_path / "link"
+    folder.mkdir()
+    link.symlink_to(folder)
+    with (
+        LockBeside(folder / "config.json"),
+        pytest.raises(RuntimeError, match="is locked by this thread already"),
+        LockBeside(link / "config.json"),
+    ):
+        raise AssertionError("two locks on one file")
+
+
 # Arguments and models that another thread changes meanwhile
 
 
